@@ -56,17 +56,18 @@ class Severity(StrEnum):
 
 
 class FindingKind(StrEnum):
-    """What sort of thing was found."""
+    """What sort of thing was found, the likeliest to be the cause of the others first."""
 
-    THRESHOLD = "threshold crossed"
-    LIMIT = "limit broken"
-    CHECKS = "failed checks"
-    UNREACHABLE = "target unreachable"
-    NO_DATA = "no data"
-    SCRIPT_ERROR = "script error"
-    TIMED_OUT = "timed out"
-    ABORTED = "aborted by script"
     K6_UNAVAILABLE = "k6 unavailable"
+    SCRIPT_ERROR = "script error"
+    NO_DATA = "no data"
+    UNREACHABLE = "target unreachable"
+    EXCEPTIONS = "exceptions"
+    ABORTED = "aborted"
+    TIMED_OUT = "timed out"
+    LIMIT = "limit broken"
+    THRESHOLD = "threshold crossed"
+    CHECKS = "failed checks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +220,20 @@ class Execution:
     planned_s: float | None = None
     deadline_s: float | None = None
     signals: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What an execution yielded, before it is judged.
+
+    `exceptions` counts what the script threw in its iterations.
+    """
+
+    execution: Execution
+    summary: Summary
+    breakdown: Breakdown
+    exceptions: int = 0
+    first_exception: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

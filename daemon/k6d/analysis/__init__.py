@@ -1,0 +1,1 @@
+"""Judging a result: pure functions over the records."""

@@ -1,0 +1,289 @@
+"""Fixed limits and plain facts: what is wrong with a result whatever came before it.
+
+The default numbers are those of the original service. Every function takes the result and gives
+the findings it has to offer; comparison with earlier runs is the business of its own module.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from k6d.model import Finding, FindingKind, Outcome, Result, Severity
+from k6d.units import in_unit, ms, number, percent, plural
+
+if TYPE_CHECKING:
+    from k6d.model import RequestStats
+    from k6d.settings import Limits
+
+# Little's law: requests in flight a VU = rate a VU x mean response time. Below this share of its
+# time in requests, a VU is slow because the script sleeps, not because the target is slow.
+BUSY_SHARE = 0.5
+# One endpoint is named as the place of an error rate when it has this share of the failures.
+MAIN_SHARE = 0.5
+K6_ERROR_CODES = {
+    "1050": "request timed out",
+    "1100": "DNS lookup failed",
+    "1101": "host not found",
+    "1200": "TCP error",
+    "1211": "dial timed out",
+    "1212": "connection refused",
+    "1220": "connection reset",
+}
+UNITS = {
+    "response_time_avg": ("average response time", "ms"),
+    "response_time_p95": ("p95 response time", "ms"),
+}
+
+
+def find(result: Result, limits: Limits) -> list[Finding]:
+    """All findings of the rules, in no particular order; one cause makes one finding."""
+    findings = [*_execution(result), *_exceptions(result), *_thresholds(result)]
+    if total_failure := _total_failure(result):
+        return [*findings, total_failure]
+    return [
+        *findings,
+        *_error_rates(result, limits),
+        *_response_times(result, limits),
+        *_throughput(result, limits),
+        *_checks(result, limits),
+    ]
+
+
+def _execution(result: Result) -> list[Finding]:
+    execution = result.execution
+    said = f": {execution.error}" if execution.error else ""
+    kinds = {
+        Outcome.SCRIPT_ERROR: (
+            FindingKind.SCRIPT_ERROR,
+            Severity.HIGH,
+            f"the script cannot run{said}",
+            "Mend the script; k6d runs it again when it is saved.",
+        ),
+        Outcome.K6_UNAVAILABLE: (
+            FindingKind.K6_UNAVAILABLE,
+            Severity.CRITICAL,
+            f"nothing was tested{said}",
+            "Install k6; k6d runs the script when it finds it.",
+        ),
+        Outcome.TIMED_OUT: (
+            FindingKind.TIMED_OUT,
+            Severity.HIGH,
+            f"the run had not ended at its deadline of {number(execution.deadline_s or 0)} s "
+            f"and was stopped",
+            "Look at the log for what it waited for; raise the timeout if it may take that long.",
+        ),
+        Outcome.NO_DATA: (
+            FindingKind.NO_DATA,
+            Severity.HIGH,
+            f"the script ended without a request or a check: nothing was measured{said}",
+            "Look at the log: every iteration may have thrown before its first request.",
+        ),
+    }
+    if execution.outcome in kinds:
+        kind, severity, message, recommendation = kinds[execution.outcome]
+    elif execution.outcome is Outcome.ABORTED and execution.error:
+        kind, severity = FindingKind.ABORTED, Severity.HIGH
+        message, recommendation = execution.error, "Look at the log for why it ended early."
+    elif execution.exit_code == 110:  # execution.test.fail()
+        kind, severity = FindingKind.ABORTED, Severity.HIGH
+        message = f"the script marked its run as failed{said}"
+        recommendation = "Look at the log for the reason that the script gave."
+    else:
+        return []
+    return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
+
+
+def _exceptions(result: Result) -> list[Finding]:
+    if not result.first_exception or result.execution.outcome is not Outcome.COMPLETED:
+        return []
+    said = f", the first: {' '.join(result.first_exception.split())}"
+    return [
+        Finding(
+            kind=FindingKind.EXCEPTIONS,
+            severity=Severity.MEDIUM,
+            metric="iterations",
+            observed=result.exceptions,
+            expected="0",
+            message=f"the script threw {plural(result.exceptions, 'exception')}{said}",
+            recommendation="Mend the script: what follows an exception in an iteration never ran.",
+        )
+    ]
+
+
+def _thresholds(result: Result) -> list[Finding]:
+    return [
+        Finding(
+            kind=FindingKind.THRESHOLD,
+            severity=Severity.HIGH,
+            metric=threshold.metric,
+            observed=threshold.observed,
+            expected=threshold.expression,
+            message=f"threshold {threshold.metric}: {threshold.expression} was crossed"
+            + (f", it was {number(threshold.observed)}" if threshold.observed is not None else ""),
+            recommendation="The script's own limit: find what slowed or failed, or change it.",
+        )
+        for threshold in result.summary.thresholds
+        if threshold.crossed and result.execution.outcome is not Outcome.NO_DATA
+    ]
+
+
+def _total_failure(result: Result) -> Finding | None:
+    """Every request failed; says whether anybody answered at all."""
+    metrics, breakdown = result.summary.metrics, result.breakdown
+    if not metrics.total_requests or metrics.failed_requests != metrics.total_requests:
+        return None
+    unanswered = breakdown.status_codes.get("0", 0) >= metrics.total_requests
+    codes = breakdown.error_codes if unanswered else breakdown.status_codes
+    most = max(codes, key=lambda code: codes[code], default="")
+    why = K6_ERROR_CODES.get(most, f"k6's error code {most}" if most else "no answer")
+    if not unanswered:
+        why = f"HTTP {most}" if most else "see the log"
+    requests = plural(metrics.total_requests, "request")
+    return Finding(
+        kind=FindingKind.UNREACHABLE if unanswered else FindingKind.LIMIT,
+        severity=Severity.CRITICAL,
+        metric="error_rate",
+        observed=100.0,
+        expected="< 100 %",
+        unit="%",
+        endpoint=breakdown.endpoints[0].title if len(breakdown.endpoints) == 1 else None,
+        message=f"the target is unreachable: {why} for all {requests}"
+        if unanswered
+        else f"every request failed: {why} for most of {requests}",
+        recommendation="Check that the target is up and that the script's address is right."
+        if unanswered
+        else "Look at the target's own log: it answers, but never with success.",
+    )
+
+
+def _error_rates(result: Result, limits: Limits) -> list[Finding]:
+    """The overall error rate; failing that, each endpoint's whose requests are enough to judge."""
+    metrics = result.summary.metrics
+    endpoints = [e for e in result.breakdown.endpoints if e.failed]
+    if metrics.error_rate is not None and (broken := limits.error_rate.broken(metrics.error_rate)):
+        failed, total = metrics.failed_requests or 0, metrics.total_requests or 0
+        top = max(endpoints, key=lambda e: e.failed or 0, default=None)
+        main = top if top and (top.failed or 0) > MAIN_SHARE * failed else None
+        return [_error_finding(broken, failed=failed, total=total, endpoint=main)]
+    return [
+        _error_finding(broken, failed=endpoint.failed or 0, total=endpoint.count, endpoint=endpoint)
+        for endpoint in endpoints
+        if endpoint.count >= limits.min_requests
+        and (broken := limits.error_rate.broken(endpoint.error_rate or 0.0))
+    ]
+
+
+def _error_finding(
+    broken: tuple[Severity, float], *, failed: int, total: int, endpoint: RequestStats | None
+) -> Finding:
+    severity, limit = broken
+    observed = 100 * failed / total
+    sure = wilson_lower(failed, total) * 100 > limit
+    where = f", most of them at {endpoint.title}" if endpoint and endpoint.count != total else ""
+    if endpoint and endpoint.count == total:
+        where = f" at {endpoint.title}"
+    return Finding(
+        kind=FindingKind.LIMIT,
+        severity=severity,
+        metric="error_rate",
+        endpoint=endpoint.title if endpoint else None,
+        observed=observed,
+        expected=f"≤ {percent(limit)}",
+        unit="%",
+        confidence=0.95 if sure else 0.6,
+        message=f"{percent(observed)} of the requests failed ({failed:,} of {total:,}){where}; "
+        f"at most {percent(limit)} expected",
+        recommendation="Look at the status codes and at the target's log for the failing requests.",
+    )
+
+
+def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
+    """Lower end of the 95 % interval of a share (Wilson, JASA 22, 1927, p. 209); 0 of nothing."""
+    if total == 0:
+        return 0.0
+    share = hits / total
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (middle - spread) / (1 + z * z / total)
+
+
+def _response_times(result: Result, limits: Limits) -> list[Finding]:
+    """The average and p95 over all requests; of the two the graver, as they have one cause."""
+    found = []
+    for metric, (title, unit) in UNITS.items():
+        observed = getattr(result.summary.metrics, metric)
+        if observed is None or not (broken := getattr(limits, metric).broken(observed)):
+            continue
+        slowest = max(
+            (e for e in result.breakdown.endpoints if e.count >= limits.min_requests),
+            key=lambda e: getattr(e, metric.replace("response_time_", "") + "_ms") or 0.0,
+            default=None,
+        )
+        where = f"; slowest: {slowest.title}, {ms(slowest.p95_ms)} at p95" if slowest else ""
+        found.append(
+            Finding(
+                kind=FindingKind.LIMIT,
+                severity=broken[0],
+                metric=metric,
+                endpoint=slowest.title if slowest else None,
+                observed=observed,
+                expected=f"≤ {ms(broken[1])}",
+                unit=unit,
+                message=f"{title} {in_unit(observed, unit)}, "
+                f"at most {in_unit(broken[1], unit)} expected{where}",
+                recommendation="Profile the slow endpoint, or give it less load at once.",
+            )
+        )
+    found.sort(key=lambda finding: finding.severity.rank, reverse=True)
+    return found[:1]
+
+
+def _throughput(result: Result, limits: Limits) -> list[Finding]:
+    """Requests a second for each VU: low is an anomaly only while VUs wait for the target."""
+    metrics = result.summary.metrics
+    rps, vus, avg = metrics.requests_per_second, metrics.virtual_users, metrics.response_time_avg
+    if not rps or not vus or avg is None:
+        return []
+    each = rps / vus
+    broken = limits.requests_per_second_per_vu.broken(each)
+    if broken is None or each * avg / 1000 < BUSY_SHARE:
+        return []
+    return [
+        Finding(
+            kind=FindingKind.LIMIT,
+            severity=broken[0],
+            metric="requests_per_second_per_vu",
+            observed=each,
+            expected=f"≥ {number(broken[1])}/s",
+            unit="/s",
+            message=f"{number(each)} requests/s for each VU, at least {number(broken[1])} "
+            f"expected: VUs spend their time waiting for the target",
+            recommendation="The target doesn't keep up with so many VUs; find what it waits for.",
+        )
+    ]
+
+
+def _checks(result: Result, limits: Limits) -> list[Finding]:
+    metrics = result.summary.metrics
+    failed, passed = metrics.checks_failed or 0, metrics.checks_passed or 0
+    if not failed:
+        return []
+    share = 100 * failed / (failed + passed)
+    if not (broken := limits.failed_checks.broken(share)):
+        return []
+    top = max(result.summary.checks, key=lambda check: check.fails, default=None)
+    which = f", most often “{top.name}” ({top.fails:,} times)" if top and top.fails else ""
+    return [
+        Finding(
+            kind=FindingKind.CHECKS,
+            severity=broken[0],
+            metric="checks",
+            observed=share,
+            expected=f"≤ {percent(broken[1])}",
+            unit="%",
+            message=f"{percent(share)} of the checks failed ({failed:,} of {failed + passed:,})"
+            + which,
+            recommendation="Look at the answers that the check refuses; k6d show lists all checks.",
+        )
+    ]

@@ -1,0 +1,312 @@
+"""The commands; what they do is done elsewhere. The only place that exits."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+from k6d import __version__, logs, settings
+from k6d.model import K6dError, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from k6d.model import Run
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
+
+app = typer.Typer(
+    name="k6d",
+    help="The k6 daemon: drop k6 scripts into a folder; it runs, judges, keeps and tells.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)]
+Scripts = Annotated[Path | None, typer.Option(help="Folder of the scripts.", show_default=False)]
+Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def main() -> NoReturn:
+    """Run a command; a user's mistake is one line on standard error and exit code 2."""
+    try:
+        app()
+    except K6dError as error:
+        print(f"k6d: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(NOT_RUN)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(HEALTHY)
+    sys.exit(HEALTHY)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"k6d {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(scripts: Scripts = None, data: Data = None, config: Config = None) -> None:
+    """Watch the scripts folder; run what is new or changed, judge it, keep it, tell."""
+    from k6d.service import Service
+
+    loaded = _settings(config, scripts=scripts, data=data)
+    logs.set_up(loaded.log_level)
+    asyncio.run(Service(loaded, _store(loaded)).run())
+
+
+@app.command()
+def run(
+    script: Annotated[Path, typer.Argument(help="The script to run.", show_default=False)],
+    vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
+    duration: Annotated[str | None, typer.Option(help="As k6 has it: 30s, 5m.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations in all.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
+    as_json: AsJson = False,
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Run one script now. Exit code 0: healthy, 1: anomalous, 2: it could not run."""
+    from k6d.model import Trigger
+    from k6d.queue import Job
+    from k6d.scripts import name_of
+
+    loaded = _settings(config, scripts=scripts, data=data)
+    logs.set_up("debug" if loaded.debug else "warning")
+    path = script.absolute()
+    if not path.is_file():
+        raise K6dError(f"{script} is no file: name a k6 script")
+    given = {"vus": vus, "duration": duration, "iterations": iterations}
+    job = Job(
+        name=name_of(path, loaded.scripts),
+        path=path,
+        trigger=Trigger.MANUAL,
+        options={name: str(value) for name, value in given.items() if value is not None},
+        env=_variables(env or []),
+    )
+    result = asyncio.run(_run(loaded, job))
+    if as_json:
+        _print_raw(_store(loaded).load_raw(result.test_id))
+    else:
+        _show(result, _console())
+    sys.exit(_exit_code(result))
+
+
+async def _run(loaded: Settings, job: Any) -> Run:
+    from k6d.live import LiveLine
+    from k6d.pipeline import Pipeline
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            sys.exit(NOT_RUN)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop)
+    line = LiveLine(_console(stderr=True))
+    async with line.shown():
+        result = await Pipeline(loaded, _store(loaded), stop=stop).run(job, watching=line.watching)
+    if result is None:
+        raise K6dError(f"{job.path} was not run")
+    return result
+
+
+def _exit_code(result: Run) -> int:
+    if result.execution.outcome in (
+        Outcome.SCRIPT_ERROR,
+        Outcome.K6_UNAVAILABLE,
+        Outcome.ABORTED,
+    ):
+        return NOT_RUN
+    return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY
+
+
+def _variables(given: list[str]) -> dict[str, str]:
+    variables = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not equals or not name.isidentifier():
+            raise K6dError(f"--env {name}: should be NAME=VALUE, such as --env BASE_URL=http://…")
+        variables[name] = value
+    return variables
+
+
+@app.command()
+def history(
+    script: Annotated[str | None, typer.Argument(help="Only this script's runs.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the runs, newest first."""
+    from k6d.report import history_table
+
+    loaded = _settings(config, data=data)
+    name = None if script is None else _script_name(script, loaded)
+    rows = _store(loaded).history(name, limit)
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        _console().print(history_table(rows))
+    else:
+        typer.echo(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
+
+
+@app.command()
+def show(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")
+    ] = "latest",
+    log: Annotated[bool, typer.Option("--log", help="k6's log as well.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Show everything about one run."""
+    store = _store(_settings(config, data=data))
+    test_id = store.find(run_id)
+    if as_json:
+        _print_raw(store.load_raw(test_id))
+    else:
+        _show(store.load(test_id), _console(), log=log)
+
+
+@app.command(name="scripts")
+def list_scripts(
+    as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
+) -> None:
+    """List the scripts that are in the folder or have run, with their last results."""
+    from k6d.report import scripts_table
+    from k6d.watch import is_candidate
+
+    loaded = _settings(config, scripts=scripts, data=data)
+    store = _store(loaded)
+    known = store.state("scripts").all()
+    names = (path.relative_to(loaded.scripts) for path in loaded.scripts.rglob("*.[jt]s"))
+    present = {n.as_posix() for n in names if is_candidate(n, loaded.watch.ignore)}
+    last = {document["script"]: document for document in store.scripts()}
+    rows = [
+        {
+            "script": name,
+            "kind": known.get(name, {}).get("kind"),
+            "in_folder": name in present,
+            "last_run": last.get(name),
+        }
+        for name in sorted(present | set(last))
+    ]
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        _console().print(scripts_table(rows))
+    else:
+        typer.echo(f"no scripts in {loaded.scripts} yet")
+
+
+@app.command()
+def doctor(
+    as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
+) -> None:
+    """Check k6, folders, settings and notification URLs; say how to mend what is wrong."""
+    from dataclasses import asdict
+
+    from k6d.doctor import examine
+
+    loaded = _settings(config, scripts=scripts, data=data)
+    checks = asyncio.run(examine(loaded))
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+    else:
+        console = _console()
+        for check in checks:
+            mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
+            console.print(f"{mark} {check.name}:", check.seen, markup=True, soft_wrap=True)
+            if check.remedy:
+                console.print(f"    → {check.remedy}", style="dim", markup=False, soft_wrap=True)
+    sys.exit(HEALTHY if all(check.ok for check in checks) else ANOMALOUS)
+
+
+@app.command()
+def reindex(data: Data = None, config: Config = None) -> None:
+    """Rebuild the index from the run files."""
+    from rich.progress import Progress
+
+    store = _store(_settings(config, data=data))
+    console = _console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading run files")
+        total = store.reindex(lambda done, of: progress.update(bar, completed=done, total=of))
+    typer.echo(f"{total} runs indexed")
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave it running at the end.")] = False,
+) -> None:
+    """See all of it at work on a built-in target, in under a minute."""
+    from k6d.demo import play
+
+    asyncio.run(play(_console(), keep=keep))
+
+
+def _settings(config: Path | None, **given: Path | None) -> Settings:
+    return settings.load(config, **{name: path for name, path in given.items() if path})
+
+
+def _store(loaded: Settings) -> Store:
+    from k6d.store import Store
+
+    return Store(loaded.data)
+
+
+def _script_name(given: str, loaded: Settings) -> str:
+    """A script by its name in the folder, or by a path as a shell completes it."""
+    from k6d.scripts import name_of
+
+    path = Path(given).absolute()
+    return name_of(path, loaded.scripts) if path.is_file() else given
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _show(result: Run, console: Console, *, log: bool = False) -> None:
+    from k6d.report import run_report
+
+    console.print(run_report(result, log=log))
+
+
+def _print_json(value: object) -> None:
+    _print_raw(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def _print_raw(data: bytes) -> None:
+    sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
+    sys.stdout.buffer.flush()

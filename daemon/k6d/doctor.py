@@ -1,0 +1,88 @@
+"""What `k6d doctor` looks at: each check says what it saw and, if that is bad, how to mend it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from k6d import delivery, k6
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k6d.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at; `remedy` is set when it is not as it should be."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str | None = None
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """All checks; nothing is changed, nothing is sent."""
+    return [
+        await _k6(settings.k6.path),
+        _scripts(settings.scripts),
+        _data(settings.data),
+        *await _receivers(settings),
+    ]
+
+
+async def _k6(configured: Path | None) -> Check:
+    try:
+        binary = await k6.find(configured)
+    except k6.K6UnavailableError as error:
+        return Check(name="k6", ok=False, seen="not usable", remedy=str(error))
+    return Check(name="k6", ok=True, seen=f"{binary.version} at {binary.path}")
+
+
+def _scripts(folder: Path) -> Check:
+    if not folder.is_dir():
+        remedy = f"make it (mkdir -p {folder}) or name another with --scripts; k6d waits for it"
+        return Check(
+            name="scripts folder", ok=False, seen=f"{folder} does not exist", remedy=remedy
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        remedy = f"let this user read it: chmod u+rx {folder}"
+        return Check(
+            name="scripts folder", ok=False, seen=f"{folder} is not readable", remedy=remedy
+        )
+    return Check(name="scripts folder", ok=True, seen=str(folder))
+
+
+def _data(folder: Path) -> Check:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"k6d")
+    except OSError as error:
+        remedy = "give this user the folder (chown), free some space, or name another with --data"
+        seen = f"{folder} is not writable: {error.strerror}"
+        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+    return Check(name="data folder", ok=True, seen=str(folder))
+
+
+async def _receivers(settings: Settings) -> list[Check]:
+    notify = settings.notify
+    if not notify.urls and not notify.config:
+        remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
+        return [Check(name="notifications", ok=True, seen="none configured", remedy=remedy)]
+    urls = [url.get_secret_value() for url in notify.urls]
+    found = await delivery.check(urls=urls, config=notify.config, timeout_s=notify.timeout)
+    remedy = "compare it with https://appriseit.com/services/"
+    return [
+        Check(
+            name="notification",
+            ok=one.delivered,
+            seen=one.receiver if one.delivered else f"{one.receiver}: {one.error}",
+            remedy=None if one.delivered else remedy,
+        )
+        for one in found
+    ]

@@ -1,0 +1,77 @@
+"""A run under way in the terminal: one progress line on standard error, from k6's own pushes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from k6d.pipeline import Watching
+from k6d.units import count, ms, rate, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rich.console import Console
+
+    from k6d.capture import Capture
+    from k6d.work import UnderWay
+
+REFRESH_S = 0.2
+
+
+class LiveLine:
+    """Shows what the capture has seen so far; nothing when the console is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[numbers]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("looking at the script", total=None, numbers="")
+        self._capture: Capture | None = None
+        self._began = 0.0
+        self.watching = Watching(
+            waiting=self._waiting, started=self._started, planned=self._planned
+        )
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Keep the line up to date until the context is left."""
+        refreshing = asyncio.create_task(self._refresh())
+        with self._progress:
+            try:
+                yield
+            finally:
+                refreshing.cancel()
+
+    def _waiting(self) -> None:
+        self._progress.update(self._bar, description="waiting for another load test to end")
+
+    def _started(self, under_way: UnderWay, capture: Capture) -> None:
+        self._capture, self._began = capture, time.monotonic()
+        self._progress.update(self._bar, description=under_way.script)
+
+    def _planned(self, total_s: float) -> None:
+        self._progress.update(self._bar, total=total_s)
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            if self._capture is None:
+                continue
+            live, elapsed_s = self._capture.live(), time.monotonic() - self._began
+            numbers = (
+                f"{seconds(elapsed_s)}  {count(live.requests)} requests  "
+                f"{rate(live.requests_per_second)}  p95 {ms(live.p95_ms)}  "
+                f"{count(live.failed)} failed  {count(live.vus)} VUs"
+            )
+            self._progress.update(self._bar, completed=elapsed_s, numbers=numbers)

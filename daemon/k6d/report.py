@@ -1,0 +1,250 @@
+"""A run, a history or a list of scripts as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from k6d.model import Outcome
+from k6d.units import count, ms, number, percent, plural, rate, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from k6d.model import RequestStats, Run, Timeline, Verdict
+
+STYLES = {
+    "healthy": "green",
+    "low": "yellow",
+    "medium": "yellow",
+    "high": "red",
+    "critical": "bold red",
+}
+MAX_ROWS = 20
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def run_report(run: Run, *, log: bool = False) -> RenderableType:
+    """Everything worth reading about one run; `log` adds k6's log."""
+    parts: list[RenderableType] = [_headline(run), "", _numbers(run)]
+    if run.anomaly_analysis.findings or run.anomaly_analysis.doubts:
+        parts += ["", _findings(run.anomaly_analysis)]
+    if run.breakdown.endpoints:
+        parts += ["", _endpoints(run.breakdown.endpoints)]
+    if run.thresholds:
+        parts += ["", _thresholds(run)]
+    if run.checks:
+        parts += ["", _checks(run)]
+    if run.custom_metrics:
+        parts += ["", _custom(run)]
+    if len(run.breakdown.timeline.t) > 1:
+        parts += ["", _timeline(run.breakdown.timeline)]
+    parts += [Text(f"note: {note}", "dim") for note in run.breakdown.notes]
+    if log:
+        parts += ["", _log(run)]
+    return Group(*parts)
+
+
+def verdict_word(severity: str | None, outcome: str) -> str:
+    """The one word for a run in a table."""
+    if severity:
+        return severity
+    return "healthy" if outcome == Outcome.COMPLETED else outcome
+
+
+def _styled(word: str) -> Text:
+    return Text(word, STYLES.get(word, "dim"))
+
+
+def _headline(run: Run) -> Text:
+    word = verdict_word(run.anomaly_analysis.severity, run.execution.outcome)
+    title = "healthy" if word == "healthy" else word.upper()
+    return Text.assemble(
+        (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
+        (f" {run.script}", "bold"),
+        f"  {run.test_id}  {run.timestamp:%Y-%m-%d %H:%M:%S} UTC"
+        f"  {run.trigger}  {seconds(run.execution_time)}",
+    )
+
+
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
+
+
+def _numbers(run: Run) -> Table:
+    m = run.metrics
+    table = _grid()
+    for title in ("requests", "per second", "errors", "avg", "p95", "p99", "max", "VUs"):
+        table.add_column(title, justify="right")
+    table.add_column("checks", justify="right")
+    checks = None if m.checks_passed is None else (m.checks_passed, m.checks_failed or 0)
+    table.add_row(
+        count(m.total_requests),
+        rate(m.requests_per_second),
+        percent(m.error_rate),
+        ms(m.response_time_avg),
+        ms(m.response_time_p95),
+        ms(m.response_time_p99),
+        ms(m.response_time_max),
+        count(m.virtual_users),
+        "–" if checks is None else f"{checks[0]:,} ✓ {checks[1]:,} ✗",
+    )
+    return table
+
+
+def _findings(verdict: Verdict) -> Group:
+    lines = []
+    for finding in verdict.findings:
+        mark = Text(f"{finding.severity:>8} ", STYLES[finding.severity])
+        lines.append(Text.assemble(mark, finding.message))
+        lines.append(Text(f"         → {finding.recommendation}", "dim"))
+    lines += [Text(f"   doubt {doubt}", "dim") for doubt in verdict.doubts]
+    return Group(*lines)
+
+
+def common_origin(endpoints: Iterable[RequestStats]) -> str:
+    """ "http://host:port" where every endpoint is named by a URL of the same host, else ""."""
+    origins = {
+        match.group() if (match := re.match(r"https?://[^/]+(?=/)", row.name)) else ""
+        for row in endpoints
+    }
+    return origins.pop() if len(origins) == 1 else ""
+
+
+def _endpoints(endpoints: Iterable[RequestStats]) -> Table:
+    rows = list(endpoints)
+    origin = common_origin(rows)
+    table = _grid()
+    table.title, table.title_justify, table.title_style = origin or None, "left", "dim"
+    table.add_column("endpoint", overflow="fold")
+    for title in ("requests", "per second", "errors", "avg", "p50", "p95", "p99"):
+        table.add_column(title, justify="right")
+    for row in rows[:MAX_ROWS]:
+        table.add_row(
+            escape(row.title.replace(origin, "", 1)),
+            count(row.count),
+            rate(row.rate),
+            percent(row.error_rate),
+            ms(row.avg_ms),
+            ms(row.p50_ms),
+            ms(row.p95_ms),
+            ms(row.p99_ms),
+        )
+    if len(rows) > MAX_ROWS:
+        table.add_row(f"and {len(rows) - MAX_ROWS} more (--json has all)")
+    return table
+
+
+def _thresholds(run: Run) -> Group:
+    lines = []
+    for threshold in run.thresholds:
+        mark = ("✗ ", "red") if threshold.crossed else ("✓ ", "green")
+        seen = "" if threshold.observed is None else f"  ({number(threshold.observed)})"
+        lines.append(Text.assemble(mark, f"{threshold.metric}: {threshold.expression}{seen}"))
+    return Group(Text("thresholds", "dim"), *lines)
+
+
+def _checks(run: Run) -> Group:
+    lines = []
+    for check in run.checks[:MAX_ROWS]:
+        mark = ("✗ ", "red") if check.fails else ("✓ ", "green")
+        where = check.group.removeprefix("::").replace("::", " › ")
+        text = f"{where} › {check.name}" if where else check.name
+        failed = f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
+        lines.append(Text.assemble(mark, text + (failed if check.fails else "")))
+    if len(run.checks) > MAX_ROWS:
+        lines.append(Text(f"and {len(run.checks) - MAX_ROWS} more (--json has all)"))
+    return Group(Text("checks", "dim"), *lines)
+
+
+def _custom(run: Run) -> Group:
+    lines = []
+    for name in run.custom_metrics[:MAX_ROWS]:
+        values = "  ".join(f"{stat} {number(v)}" for stat, v in run.k6_metrics[name].items())
+        lines.append(Text(f"{name}: {values}"))
+    return Group(Text("custom metrics", "dim"), *lines)
+
+
+def _timeline(timeline: Timeline) -> Group:
+    rows: list[tuple[str, list[float | None], str]] = [
+        ("requests/s", list(timeline.requests_per_second), rate(max(timeline.requests_per_second))),
+        ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
+        ("errors/s", list(timeline.errors_per_second), rate(max(timeline.errors_per_second))),
+    ]
+    lasted = seconds(timeline.t[-1])
+    lines = [Text(f"{name:>10} {spark(values)} up to {top}") for name, values, top in rows]
+    return Group(Text(f"over {lasted}", "dim"), *lines)
+
+
+def spark(values: list[float | None], width: int = 60) -> str:
+    """Values as a row of bars from zero to their maximum; a gap where nothing was measured."""
+    per_bar = -(-len(values) // width)
+    bars = [
+        max((v for v in values[i : i + per_bar] if v is not None), default=None)
+        for i in range(0, len(values), per_bar)
+    ]
+    top = max((v for v in bars if v is not None), default=0.0)
+    if top == 0:
+        return "".join(" " if v is None else BARS[0] for v in bars)
+    return "".join(" " if v is None else BARS[round(v / top * (len(BARS) - 1))] for v in bars)
+
+
+def _log(run: Run) -> Group:
+    log = run.log
+    lines = [Text("k6's log", "dim"), Text(log.head)]
+    if log.cut_lines:
+        lines.append(Text(f"… {plural(log.cut_lines, 'line')} not kept …", "dim"))
+        lines.append(Text(log.tail))
+    return Group(*lines)
+
+
+def history_table(documents: Iterable[dict[str, Any]]) -> Table:
+    """Index documents, as they come, one line each."""
+    table = _grid()
+    table.add_column("when (UTC)", no_wrap=True)
+    table.add_column("script", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for title in ("p95", "errors", "req/s", "requests"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("run", no_wrap=True)
+    for row in documents:
+        table.add_row(
+            row["timestamp"][:19].replace("T", " "),
+            escape(row["script"]),
+            _styled(verdict_word(row["severity"], row["outcome"])),
+            ms(row["response_time_p95"]),
+            percent(row["error_rate"]),
+            number(row["requests_per_second"]) if row["requests_per_second"] else "–",
+            count(row["total_requests"]),
+            row["test_id"],
+        )
+    return table
+
+
+def scripts_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """What `k6d scripts` lists: name, what it is, its last run."""
+    table = _grid()
+    table.add_column("script", overflow="fold")
+    table.add_column("kind")
+    table.add_column("last verdict", no_wrap=True)
+    table.add_column("last run (UTC)", no_wrap=True)
+    table.add_column("p95", justify="right", no_wrap=True)
+    table.add_column("errors", justify="right", no_wrap=True)
+    for row in rows:
+        last = row["last_run"]
+        table.add_row(
+            escape(row["script"]),
+            row["kind"] or "not looked at yet",
+            _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
+            last["timestamp"][:19].replace("T", " ") if last else "–",
+            ms(last["response_time_p95"]) if last else "–",
+            percent(last["error_rate"]) if last else "–",
+        )
+    return table

@@ -1,0 +1,117 @@
+"""What is kept of a log: its head and its tail, however long it gets, and its first errors."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import orjson
+
+from k6d.model import Log
+
+MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
+MAX_ERRORS = 5
+MAX_PENDING_BYTES = 1 << 20
+
+
+class KeptLog:
+    """Takes bytes as they come, keeps at most `limit` bytes of readable lines, in two halves."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = limit // 2
+        self._pending = b""
+        self._head: list[str] = []
+        self._head_size = 0
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._head_full = False
+        self._cut_lines = 0
+        self._cut_bytes = 0
+        self.errors: list[str] = []
+        self.exceptions = 0
+        self.first_exception: str | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; a line may come in pieces."""
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        for line in lines:
+            self._add(line)
+        if len(self._pending) > MAX_PENDING_BYTES:
+            self._add(self._pending)
+            self._pending = b""
+
+    def close(self) -> None:
+        """The stream is over: a last line without an end counts too."""
+        if self._pending:
+            self._add(self._pending)
+            self._pending = b""
+
+    def log(self) -> Log:
+        """What was kept, and how much was not."""
+        tail = [readable(line) for line in self._tail]
+        return (
+            Log(
+                head="\n".join(self._head),
+                tail="\n".join(tail) if self._cut_lines else "",
+                cut_lines=self._cut_lines,
+                cut_bytes=self._cut_bytes,
+            )
+            if self._cut_lines
+            else Log(head="\n".join([*self._head, *tail]))
+        )
+
+    def _add(self, line: bytes) -> None:
+        self._note(line)
+        line = line[:MAX_LINE_BYTES] if len(line) <= MAX_LINE_BYTES else _shorten(line)
+        if not self._head_full and self._head_size + len(line) + 1 <= self._half:
+            self._head.append(readable(line))
+            self._head_size += len(line) + 1
+            return
+        self._head_full = True
+        self._tail.append(line)
+        self._tail_size += len(line) + 1
+        while self._tail_size > self._half and len(self._tail) > 1:
+            gone = len(self._tail.popleft()) + 1
+            self._tail_size -= gone
+            self._cut_lines += 1
+            self._cut_bytes += gone
+
+    def _note(self, line: bytes) -> None:
+        """Count what the script threw; keep k6's first errors of its own."""
+        if b'"level":"error"' not in line:
+            return
+        if b'"source":"stacktrace"' in line:
+            self.exceptions += 1
+            self.first_exception = self.first_exception or readable(line, message_only=True)
+        elif b'"source":"console"' not in line and len(self.errors) < MAX_ERRORS:
+            self.errors.append(readable(line, message_only=True))
+
+
+def _shorten(line: bytes) -> bytes:
+    """A long line as one that still reads: k6's JSON keeps its fields, its message is cut."""
+    try:
+        record = orjson.loads(line)
+        room = MAX_LINE_BYTES - 200
+        for key in ("msg", "error"):
+            if len(str(record.get(key, ""))) > room:
+                record[key] = str(record[key])[:room] + f" … ({len(line)} bytes)"
+        return bytes(orjson.dumps(record))
+    except (orjson.JSONDecodeError, AttributeError):
+        return line[:MAX_LINE_BYTES] + f" … ({len(line)} bytes)".encode()
+
+
+def readable(line: bytes, *, message_only: bool = False) -> str:
+    """One of k6's JSON log lines as "12:00:00 warning Request Failed: …"; others as they are."""
+    text = line.decode(errors="replace").rstrip()
+    if not text.startswith("{"):
+        return text
+    try:
+        record = orjson.loads(line)
+        message = str(record["msg"]).strip()
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return text
+    if error := record.get("error"):
+        message += f": {error}"
+    if message_only:
+        return message
+    source = " console" if record.get("source") == "console" else ""
+    return f"{str(record.get('time', ''))[11:19]} {record.get('level', 'info')}{source} {message}"

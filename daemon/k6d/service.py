@@ -1,0 +1,231 @@
+"""The daemon: start, recover, watch and work, drain.
+
+Changes of the folder become jobs in the queue; workers take them through the pipeline. The first
+signal ends what is under way gracefully and saves it, the second one at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k6d import k6
+from k6d.dependents import Dependents
+from k6d.model import K6dError, Outcome, Trigger
+from k6d.pipeline import ON_CHANGE, Pipeline
+from k6d.queue import Job, JobQueue
+from k6d.scripts import Kind, name_of, unchanged
+from k6d.slots import try_lock
+from k6d.systemd_notify import notify, watchdog_interval_s
+from k6d.units import plural
+from k6d.watch import Watcher, is_candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from k6d.model import Run
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
+
+
+class Service:
+    """One daemon over one scripts folder and one data folder."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._stop = asyncio.Event()
+        self._queue = JobQueue()
+        self._dependents = Dependents()
+        self._known = store.state("scripts")
+        self._pipeline = Pipeline(settings, store, stop=self._stop)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
+        with _only_daemon(self._settings.data):
+            self._on_signals()
+            await self._recover()
+            async with self._watcher() as watcher, asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(self._watch(watcher))]
+                background.append(tasks.create_task(self._feed_watchdog()))
+                workers = [
+                    tasks.create_task(self._work(watcher))
+                    for _ in range(self._settings.k6.concurrency)
+                ]
+                logger.info("watching %s, keeping results in %s", *self._places())
+                notify(READY="1", STATUS=self._status())
+                await self._stop.wait()
+                notify(STOPPING="1")
+                await asyncio.gather(*workers)
+                for task in background:
+                    task.cancel()
+        logger.info("stopped")
+
+    def _places(self) -> tuple[Path, Path]:
+        return self._settings.scripts, self._settings.data
+
+    def _watcher(self) -> Watcher:
+        watch = self._settings.watch
+        return Watcher(
+            self._settings.scripts,
+            ignore=watch.ignore,
+            settle_s=watch.settle,
+            rescan_s=watch.rescan,
+            polling=watch.polling,
+        )
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def asked_to_stop(number: signal.Signals) -> None:
+            if self._stop.is_set():
+                logger.warning("%s again: stopping at once", number.name)
+                os._exit(1)  # the guard of a run under way then kills its k6
+            under_way = ", ".join(self._queue.running)
+            logger.info("%s: stopping%s", number.name, f"; ending {under_way}" if under_way else "")
+            self._stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked_to_stop, number)
+
+    async def _recover(self) -> None:
+        """Mend what the last process left behind, and remember what it knew."""
+        repaired = await asyncio.to_thread(self._store.repair)
+        for line in repaired.messages:
+            logger.warning("%s", line)
+        for run in self._pipeline.recover():
+            logger.warning("run %s of %s was interrupted; recorded so", run.test_id, run.script)
+        for name, known in self._known.all().items():
+            self._depend(name, known)
+        try:
+            binary = await k6.find(self._settings.k6.path)
+            logger.info("k6 %s at %s", binary.version, binary.path)
+        except k6.K6UnavailableError as error:
+            logger.error("%s", error)
+
+    def _depend(self, name: str, known: dict[str, object]) -> None:
+        paths = known.get("dependencies")
+        broken = known.get("kind") == Kind.BROKEN
+        self._dependents.put(name, paths if isinstance(paths, dict) else (), broken=broken)
+
+    async def _watch(self, watcher: Watcher) -> None:
+        """Every batch of settled paths becomes jobs."""
+        watcher.follow(Path(path) for path in self._dependents.paths())
+        async for batch in watcher:
+            jobs = await asyncio.to_thread(self._jobs, batch)
+            for job in jobs:
+                if not self._queue.put(job):
+                    logger.debug("%s is pending already", job.name)
+            if jobs:
+                notify(STATUS=self._status())
+
+    def _jobs(self, batch: Iterable[Path]) -> list[Job]:
+        """A job for each script whose contents, or those of a dependency, are not what ran last."""
+        concerned: dict[str, Path] = {}
+        root = self._settings.scripts
+        for path in batch:
+            for name in self._dependents.of(str(path)):
+                concerned[name] = root / name
+            if path.is_relative_to(root) and is_candidate(
+                path.relative_to(root), self._settings.watch.ignore
+            ):
+                concerned[name_of(path, root)] = path
+        return [job for name, path in sorted(concerned.items()) if (job := self._job(name, path))]
+
+    def _job(self, name: str, path: Path) -> Job | None:
+        if not path.is_file():
+            if self._queue.drop(name):
+                logger.info("%s is gone before it ran", name)
+            return None
+        known = self._known.get(name)
+        if known is None:
+            return Job(name=name, path=path, trigger=Trigger.ADDED)
+        finished = known["kind"] == Kind.LIBRARY or known.get("ran") == known["fingerprint"]
+        if finished and known["kind"] != Kind.BROKEN and unchanged(known["dependencies"]):
+            return None
+        missing = [p for p in known["dependencies"] if not Path(p).exists()]
+        if missing:
+            logger.warning("%s needs %s, which is gone; waiting for it", name, missing[0])
+            return None
+        return Job(name=name, path=path, trigger=Trigger.CHANGED)
+
+    async def _work(self, watcher: Watcher) -> None:
+        """Take job after job until the daemon stops."""
+        stopped = asyncio.create_task(self._stop.wait())
+        while not self._stop.is_set():
+            waiting = asyncio.create_task(self._queue.get())
+            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                break
+            job = waiting.result()
+            run = await self._run(job)
+            self._queue.done(job)
+            if known := self._known.get(job.name):
+                self._depend(job.name, known)
+                watcher.follow(Path(path) for path in self._dependents.paths())
+            notify(STATUS=self._status())
+            if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
+                await self._await_k6(job)
+
+    async def _run(self, job: Job) -> Run | None:
+        """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
+        try:
+            return await self._pipeline.run(job)
+        except (K6dError, OSError) as error:
+            logger.error("%s did not run: %s", job.name, error)
+        except Exception:
+            logger.exception(
+                "%s did not run, for a mistake of k6d's own; please report it", job.name
+            )
+        return None
+
+    async def _await_k6(self, job: Job) -> None:
+        """Hold the queue while there is no k6; then the job that met with it runs after all."""
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), K6_POLL_S)
+            with contextlib.suppress(k6.K6UnavailableError):
+                binary = await k6.find(self._settings.k6.path)
+                logger.info("k6 is back: %s at %s", binary.version, binary.path)
+                again = Trigger.RECOVERY if job.trigger in ON_CHANGE else job.trigger
+                self._queue.put(replace(job, trigger=again))
+                return
+
+    async def _feed_watchdog(self) -> None:
+        """Tell systemd that the loop turns; it restarts a daemon whose loop does not."""
+        interval_s = watchdog_interval_s()
+        while interval_s:
+            notify(WATCHDOG="1")
+            await asyncio.sleep(interval_s)
+
+    def _status(self) -> str:
+        running = ", ".join(self._queue.running)
+        doing = f"running {running}" if running else "idle"
+        return f"{doing}, {plural(len(self._queue), 'job')} pending"
+
+
+@contextlib.contextmanager
+def _only_daemon(data: Path) -> Iterator[None]:
+    """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
+    path = data / "daemon.lock"
+    data.mkdir(parents=True, exist_ok=True)
+    lock = try_lock(path)
+    if lock is None:
+        pid = path.read_text().strip() or "unknown"
+        raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
+    with lock:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield

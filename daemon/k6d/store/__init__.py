@@ -1,0 +1,16 @@
+"""Everything k6d keeps: run files (the truth), their index, snapshots and small state.
+
+    runs/2026-11/<test_id>.json   one file a run, never rewritten by anyone but `save`
+    snapshots/<id>.tar            the archives that ran, one for each id
+    index/                        TinyDB documents over the runs; can be rebuilt at any time
+    state/<name>.json             small TinyDB stores by key
+
+Several processes may use one data folder at once: writers take a lock, readers need none.
+"""
+
+from k6d.store.record import new_test_id
+from k6d.store.repair import Repair
+from k6d.store.state import State
+from k6d.store.store import Store
+
+__all__ = ["Repair", "State", "Store", "new_test_id"]

@@ -1,0 +1,218 @@
+"""The index over the runs: small documents in partitions, ordered by test id.
+
+    index/current             names the generation in use
+    index/generation-<hex>/   <test_id>.json: a partition, named by the lowest id that belongs to it
+
+A partition's ids end where the next partition's begin; that range, not what a file happens to
+hold, decides. So a split (upper half written first, lower half after) shows nothing twice when it
+is cut off in between. Methods marked "lock held" are for the holder of the writers' lock.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
+from itertools import islice
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from k6d.store.documents import AtomicStorage, DamagedError, Document, Documents
+from k6d.store.files import disk_errors, folders, locked, make_folder, names, write_atomic
+from k6d.store.record import FIELDS, is_test_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+T = TypeVar("T")
+
+# What one save rewrites at most: 1,000 documents of 0.5 KB are written in a few milliseconds.
+PARTITION_LIMIT = 1_000
+# Partitions kept in memory: the newest takes the new runs, the one before serves short histories.
+KEPT_PARTITIONS = 2
+# A reader starts over when partitions came or went meanwhile; that is once in 1,000 runs.
+READ_ATTEMPTS = 10
+
+_GENERATION = re.compile(r"generation-[0-9a-f]{8}")
+
+
+class Generation:
+    """One complete set of partitions, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept: dict[Path, AtomicStorage] = {}
+
+    def paths(self) -> list[Path]:
+        """The partitions, oldest first."""
+        found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
+        return [self.folder / name for name in sorted(found)]
+
+    def newest_first(self, paths: Sequence[Path]) -> Iterator[Document]:
+        """The documents of the partitions `paths`, which are read only as far as it is asked."""
+        end: str | None = None
+        for path in reversed(paths):
+            yield from sorted(self._load(path, paths, end), key=_age, reverse=True)
+            end = path.stem
+
+    def add(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Add documents sorted by id, or replace those with the same ids. Lock held."""
+        rest = [Document(document, _number(document["test_id"])) for document in documents]
+        while rest:
+            paths = self.paths() or [self.folder / f"{rest[0]['test_id']}.json"]
+            starts = [path.stem for path in paths]
+            at = max(bisect_right(starts, rest[0]["test_id"]) - 1, 0)
+            end = starts[at + 1] if at + 1 < len(starts) else None
+            count = len(rest)
+            if end is not None:
+                count = bisect_left(rest, end, key=lambda document: document["test_id"])
+            self._merge(paths, at, new=rest[:count])
+            rest = rest[count:]
+
+    def remove(self, test_ids: set[str]) -> None:
+        """Drop the documents of `test_ids`. Lock held."""
+        paths = self.paths() if test_ids else []
+        for path in paths:
+            table = self._documents(path, paths)
+            gone = [document.doc_id for document in table if document["test_id"] in test_ids]
+            if gone:
+                table.remove(doc_ids=gone)
+
+    def survey(self) -> tuple[set[str], list[Path]]:
+        """The ids that are indexed, and the partitions that do not parse. Lock held."""
+        test_ids: set[str] = set()
+        damaged = []
+        paths = self.paths()
+        for path in paths:
+            try:
+                test_ids.update(document["test_id"] for document in self._load(path, paths, None))
+            except DamagedError:
+                damaged.append(path)
+        return test_ids, damaged
+
+    def adopt(self, paths: Sequence[Path]) -> None:
+        """Take over copies of the partitions `paths` of another generation. Lock held."""
+        for path in paths:
+            write_atomic(self.folder / path.name, path.read_bytes())
+
+    def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
+        """Put `new` into partition `at`, and what is too much for it into further partitions."""
+        path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
+        held = {document.doc_id: document for document in self._load(path, paths, end)}
+        merged = held | {document.doc_id: document for document in new}
+        rows = iter([merged[number] for number in sorted(merged)])
+        appended = not held or new[0].doc_id > max(held)
+        size = PARTITION_LIMIT
+        if len(merged) > PARTITION_LIMIT and not appended:
+            size = PARTITION_LIMIT // 2  # room on both sides, or the next latecomer splits again
+        first, *others = iter(lambda: list(islice(rows, size)), [])
+        for piece in reversed(others):
+            beyond = self.folder / f"{piece[0]['test_id']}.json"
+            Documents(AtomicStorage(beyond)).replace(piece)
+        if first != list(held.values()):
+            self._documents(path, paths).replace(first)
+
+    def _load(self, path: Path, paths: Sequence[Path], end: str | None) -> list[Document]:
+        """One partition up to the id `end`; DamagedError also when an older k6d wrote it."""
+        documents = list(self._documents(path, paths))
+        if not all(document.keys() >= FIELDS for document in documents):
+            raise DamagedError(path)
+        if end is None or not documents or documents[-1]["test_id"] < end:
+            return documents
+        return [document for document in documents if document["test_id"] < end]
+
+    def _documents(self, path: Path, paths: Sequence[Path]) -> Documents:
+        newest = paths[-KEPT_PARTITIONS:]
+        if path not in newest:
+            return Documents(AtomicStorage(path))
+        kept = {recent: self._kept.get(recent) or AtomicStorage(recent) for recent in newest}
+        self._kept = kept
+        return Documents(kept[path])
+
+
+class Index:
+    """The generation in use, and how another takes its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._current = folder / "current"
+        self._generation: Generation | None = None
+
+    def locked(self) -> AbstractContextManager[None]:
+        """The writers' lock."""
+        return locked(self._folder / ".lock")
+
+    def generation(self) -> Generation | None:
+        """The generation in use; None when there is no index (yet)."""
+        try:
+            name = self._current.read_text()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        folder = self._folder / name
+        if not _GENERATION.fullmatch(name) or not folder.is_dir():
+            return None
+        if self._generation is None or self._generation.folder != folder:
+            self._generation = Generation(folder)
+        return self._generation
+
+    def add(self, document: dict[str, Any]) -> None:
+        """Add or replace one document of an index that exists. Lock held."""
+        generation = self.generation()
+        if not generation:
+            raise DamagedError(self._current)
+        generation.add([document])
+
+    def read(self, collect: Callable[[Iterator[Document]], T]) -> T:
+        """What `collect` makes of all documents, newest first, without a lock.
+
+        `collect` is called again when partitions came or went meanwhile, so that it sees every
+        run once. Raises DamagedError when it comes to a partition that does not parse.
+        """
+        with disk_errors("read", self._folder):
+            for _ in range(READ_ATTEMPTS):
+                generation = self.generation()
+                paths = generation.paths() if generation else []
+                found = collect(generation.newest_first(paths) if generation else iter(()))
+                now = self.generation()
+                if now is generation and (now is None or now.paths() == paths):
+                    break
+            return found
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[Generation]:
+        """A new generation, in use when the block ends; readers see the old or it. Lock held."""
+        generation = Generation(self._folder / f"generation-{token_hex(4)}")
+        make_folder(generation.folder)
+        try:
+            yield generation
+            write_atomic(self._current, generation.folder.name.encode())
+        except BaseException:
+            shutil.rmtree(generation.folder, ignore_errors=True)
+            raise
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove generations that are not in use, left by a rebuild that was cut off. Lock held."""
+        used = self.generation()
+        for folder in folders(self._folder):
+            if _GENERATION.fullmatch(folder.name) and (used is None or folder != used.folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def folders(self) -> list[Path]:
+        """Every folder in which the index writes."""
+        return [self._folder, *folders(self._folder)]
+
+
+def _number(test_id: str) -> int:
+    """TinyDB's document id: the test id read as a number, in the same order."""
+    return int(test_id.replace("-", ""), 16)
+
+
+def _age(document: Document) -> tuple[str, str, str]:
+    """Sorts by time; ids of one second end in chance, so there the time stamp decides."""
+    test_id: str = document["test_id"]
+    # Without the Z, which would sort a full second behind its fractions.
+    return test_id[:15], document["timestamp"].rstrip("Z"), test_id

@@ -1,0 +1,98 @@
+"""Make the index agree with the run files, after a crash, damage, or a change by hand."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from k6d.model import K6dError
+from k6d.store.files import disk_errors
+from k6d.store.index import PARTITION_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from k6d.store.index import Generation, Index
+    from k6d.store.runs import RunFiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """What was mended; `messages` are lines for a person, empty when all was well."""
+
+    added: int = 0
+    dropped: int = 0
+    partitions_rebuilt: int = 0
+    leftovers_removed: int = 0
+    set_aside: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+
+def reconcile(index: Index, runs: RunFiles) -> Repair:
+    """Enter the runs that `index` lacks, drop what has no file, fill damaged partitions again.
+
+    The caller holds the writers' lock. Compares names and reads only the files that are missing.
+    When partitions are damaged, or there is no index, readers see the old state until all is done.
+    """
+    generation = index.generation()
+    indexed, damaged = generation.survey() if generation else (set(), [])
+    if generation and not damaged:
+        return _settle(generation, runs, indexed)
+    with index.rebuilding() as fresh:
+        if generation:
+            with disk_errors("copy", generation.folder):
+                fresh.adopt([path for path in generation.paths() if path not in damaged])
+        report = _settle(fresh, runs, indexed)
+    messages = [f"{path}: did not parse, rebuilt from the run files" for path in damaged]
+    return Repair(
+        added=report.added,
+        dropped=report.dropped,
+        partitions_rebuilt=len(damaged),
+        set_aside=report.set_aside,
+        messages=messages + report.messages,
+    )
+
+
+def _settle(generation: Generation, runs: RunFiles, indexed: set[str]) -> Repair:
+    """Bring `generation`, which holds `indexed`, up to date.
+
+    The files are listed after the index was read, and writers write files first: so no entry is
+    taken for stale because its file came later.
+    """
+    stored = set(runs.ids())
+    gone = indexed - stored
+    generation.remove(gone)
+    added, set_aside, messages = fill(generation, runs, sorted(stored - indexed))
+    return Repair(added=added, dropped=len(gone), set_aside=set_aside, messages=messages)
+
+
+def fill(
+    generation: Generation,
+    runs: RunFiles,
+    test_ids: Sequence[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[int, list[str], list[str]]:
+    """Enter the runs `test_ids` (sorted); return how many, the files set aside, and messages."""
+    added, set_aside, messages = 0, [], []
+    for start in range(0, len(test_ids), PARTITION_LIMIT):
+        batch = test_ids[start : start + PARTITION_LIMIT]
+        documents = []
+        for test_id in batch:
+            try:
+                document = runs.document(test_id)
+            except K6dError as error:
+                messages.append(str(error))
+            except ValueError as error:
+                aside = runs.set_aside(test_id)
+                set_aside.append(str(aside))
+                messages.append(f"{aside}: not a run that parses ({error}), set aside")
+            else:
+                documents += [document] if document else []
+        generation.add(documents)
+        added += len(documents)
+        if progress:
+            progress(start + len(batch), len(test_ids))
+    return added, set_aside, messages

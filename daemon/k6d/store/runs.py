@@ -1,0 +1,115 @@
+"""The run files: one JSON file a run, in a folder a month; they are the truth."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import ValidationError
+
+from k6d.model import SCHEMA_VERSION, K6dError, Run
+from k6d.store.files import disk_errors, folders, names, set_aside, write_atomic
+from k6d.store.record import check_test_id, encode, index_document, is_test_id, run_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_ENDING = ".json"
+
+
+class RunFiles:
+    """The files under the folder `runs`; every method may raise K6dError for the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, test_id: str) -> Path:
+        """Where the run is kept, whether it exists or not; K6dError for what is no id."""
+        check_test_id(test_id)
+        return self.folder / f"{test_id[:4]}-{test_id[4:6]}" / f"{test_id}{_ENDING}"
+
+    def months(self) -> list[Path]:
+        """The folders that hold run files, oldest first."""
+        return [folder for folder in folders(self.folder) if _MONTH.fullmatch(folder.name)]
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all run files, month by month, from their names alone."""
+        with disk_errors("read", self.folder):
+            for month in self.months():
+                prefix = month.name.replace("-", "")
+                for name in names(month):
+                    test_id = name.removesuffix(_ENDING)
+                    if name != test_id and test_id.startswith(prefix) and is_test_id(test_id):
+                        yield test_id
+
+    def write(self, run: Run) -> dict[str, Any]:
+        """Keep the run, durably; return its index document."""
+        data = encode(run)
+        write_atomic(self.path(run.test_id), data)
+        return index_document(orjson.loads(data))
+
+    def read(self, test_id: str) -> bytes:
+        """The file as it is; K6dError when there is none."""
+        path = self.path(test_id)
+        with disk_errors("read", path):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                raise K6dError(f"no run {test_id}; see 'k6d history' for those there are") from None
+
+    def load(self, test_id: str) -> Run:
+        """The run; fields of the same schema version that we don't know are ignored."""
+        path, data = self.path(test_id), self.read(test_id)
+        try:
+            record = orjson.loads(data)
+            if _schema(record) > SCHEMA_VERSION:
+                raise K6dError(
+                    f"{path}: written by a newer k6d (schema {_schema(record)}, this one reads up "
+                    f"to {SCHEMA_VERSION}); upgrade k6d to read it"
+                )
+            return run_adapter().validate_python(record)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except ValueError as error:
+            reason = str(error)
+        raise K6dError(f"{path}: is no run ({reason}); restore it from a backup or move it away")
+
+    def document(self, test_id: str) -> dict[str, Any] | None:
+        """The run's index document; None when its file is gone.
+
+        Raises ValueError when the file is not a run and K6dError when it cannot be read now: the
+        disk refuses, or a newer k6d wrote it in a shape that we don't know.
+        """
+        path = self.path(test_id)
+        with disk_errors("read", path):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return None
+        record = orjson.loads(data)
+        try:
+            document = index_document(record)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if _schema(record) > SCHEMA_VERSION:
+                raise K6dError(f"{path}: written by a newer k6d; upgrade k6d to list it") from error
+            raise ValueError("not a run") from error
+        if document["test_id"] != test_id:
+            raise ValueError(f"holds the run {document['test_id']}")
+        return document
+
+    def set_aside(self, test_id: str) -> Path:
+        """Rename a file that is no run, so that it is kept but not looked at again."""
+        return set_aside(self.path(test_id))
+
+
+def _schema(record: Any) -> int:
+    """The schema version of what a file holds; ValueError when it is not even an object."""
+    try:
+        version = record["schema_version"]
+    except (TypeError, KeyError, IndexError) as error:
+        raise ValueError("no schema_version") from error
+    return version if isinstance(version, int) else 0

@@ -1,0 +1,68 @@
+"""Small things k6d remembers by key, such as the scripts it knows: one TinyDB file each."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.model import K6dError
+from k6d.store.documents import AtomicStorage, DamagedError, Documents, where
+from k6d.store.files import locked, set_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class State:
+    """A durable dictionary of JSON objects; what is returned belongs to the caller.
+
+    Every change rewrites the file, so it is for hundreds of small things. Safe in several
+    processes and threads; of two that put the same key the last wins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._storage = AtomicStorage(path)
+        self._lock = path.parent / ".lock"
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The document of `key`, None when there is none."""
+        return copy.deepcopy(self._items().get(key))
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Every document by key, in the order in which the keys were first put."""
+        return copy.deepcopy(self._items())
+
+    def put(self, key: str, document: dict[str, Any]) -> None:
+        """Store `document` under `key`, replacing what was there; it is on the disk afterwards."""
+        try:
+            value = orjson.loads(orjson.dumps({key: document}))[key]
+        except orjson.JSONEncodeError as error:
+            raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
+        with locked(self._lock):
+            self._items()
+            Documents(self._storage).upsert({"key": key, "value": value}, where("key") == key)
+
+    def delete(self, key: str) -> None:
+        """Forget `key`; nothing happens when it is not there."""
+        with locked(self._lock):
+            if key in self._items():
+                Documents(self._storage).remove(where("key") == key)
+
+    def set_aside_if_damaged(self) -> Path | None:
+        """Rename a file that does not parse, so that k6d can go on; return its new name."""
+        with locked(self._lock):
+            try:
+                self._items()
+            except DamagedError:
+                return set_aside(self.path)
+        return None
+
+    def _items(self) -> dict[str, dict[str, Any]]:
+        """The stored documents by key, not to be changed; raises DamagedError."""
+        try:
+            return {item["key"]: item["value"] for item in Documents(self._storage)}
+        except (KeyError, TypeError) as error:
+            raise DamagedError(self.path) from error

@@ -1,0 +1,222 @@
+"""The store of one data folder: save, load, find and list runs; mend what a crash left behind."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from k6d.model import K6dError
+from k6d.store.documents import DamagedError
+from k6d.store.files import disk_errors, names, remove_leftovers, replacing
+from k6d.store.index import Index
+from k6d.store.record import FIELDS, is_test_id, printable
+from k6d.store.repair import Repair, fill, reconcile
+from k6d.store.runs import RunFiles
+from k6d.store.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from k6d.model import Run
+
+IndexDocument = dict[str, Any]
+SHORTEST_PART = 4
+LISTED_MATCHES = 5
+
+_PART = re.compile(r"[0-9a-f-]+")
+_SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_STATE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Runs, their index, snapshots and state under the folder `data`.
+
+    Opening one touches nothing. Threads and processes may share a data folder. Every method raises
+    K6dError, with path and remedy, when the disk refuses; the store stays usable.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._runs = RunFiles(data / "runs")
+        self._snapshots = data / "snapshots"
+        self._state = data / "state"
+        self._index = Index(data / "index")
+        self._states: dict[str, State] = {}
+        self._behind = False
+
+    def save(self, run: Run) -> None:
+        """Keep `run`: its file first, then its index entry; saving an id again replaces it.
+
+        When only the index could not be written, the error says so: the run itself is kept, and
+        the next `save` or `repair` enters it.
+        """
+        document = self._runs.write(run)
+        try:
+            self._enter(document)
+        except K6dError as error:
+            self._behind = True
+            raise K6dError(f"run {run.test_id} is kept, but not in the index: {error}") from error
+
+    def load(self, test_id: str) -> Run:
+        """The run `test_id`; fields of the same schema version that we don't know are ignored."""
+        return self._runs.load(test_id)
+
+    def load_raw(self, test_id: str) -> bytes:
+        """The JSON file of the run, as it is."""
+        return self._runs.read(test_id)
+
+    def run_path(self, test_id: str) -> Path:
+        """Where the run `test_id` is kept, whether it exists or not."""
+        return self._runs.path(test_id)
+
+    def find(self, run: str) -> str:
+        """The id of the run named by its id, by a unique start or end of it, or by "latest"."""
+        if run == "latest":
+            newest = self.history(limit=1)
+            if not newest:
+                raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
+            return str(newest[0]["test_id"])
+        if is_test_id(run) and self.run_path(run).exists():
+            return run
+        if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
+            raise K6dError(
+                f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
+                "start or end, or 'latest'"
+            )
+        found = sorted(i for i in self._runs.ids() if i.startswith(run) or i.endswith(run))
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise K6dError(f"no run {run}; see 'k6d history' for those there are")
+        listed = ", ".join(found[: -LISTED_MATCHES - 1 : -1])
+        more = f" and {len(found) - LISTED_MATCHES} more" if len(found) > LISTED_MATCHES else ""
+        raise K6dError(f"{run} names {len(found)} runs: {listed}{more}; give more of the id")
+
+    def history(
+        self, script: str | None = None, limit: int | None = 20, **filters: object
+    ) -> list[IndexDocument]:
+        """Index documents, newest first: of `script`, and equal to `filters` in those fields."""
+        unknown = sorted(filters.keys() - FIELDS)
+        if unknown:
+            raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
+        wanted = dict(filters) if script is None else {**filters, "script": printable(script)}
+
+        def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
+            matching = (d for d in documents if all(d[name] == wanted[name] for name in wanted))
+            return [dict(document) for document in islice(matching, limit)]
+
+        return self._read(collect)
+
+    def last(self, script: str) -> IndexDocument | None:
+        """The index document of the newest run of `script`; None when it never ran."""
+        return next(iter(self.history(script, limit=1)), None)
+
+    def scripts(self) -> list[IndexDocument]:
+        """The newest index document of each script, newest first; reads the whole index."""
+
+        def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
+            found: dict[str, IndexDocument] = {}
+            for document in documents:
+                found.setdefault(document["script"], dict(document))
+            return list(found.values())
+
+        return self._read(collect)
+
+    def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
+        """Keep a copy of the archive `source`, unless there is one by that id; return its path."""
+        path = self.snapshot_path(snapshot_id)
+        if not path.exists():
+            # A copy, not a hard link: whoever made `source` may write into it again.
+            with disk_errors("read", source):
+                archive = source.open("rb")
+            with archive, replacing(path) as file:
+                shutil.copyfileobj(archive, file)
+        return path
+
+    def snapshot_path(self, snapshot_id: str) -> Path:
+        """Where the archive is kept, whether it exists or not."""
+        if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+            raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
+        return self._snapshots / f"{snapshot_id}.tar"
+
+    def state(self, name: str) -> State:
+        """The small store called `name` (lower case letters, digits, - and _)."""
+        if not _STATE_NAME.fullmatch(name):
+            raise K6dError(f"{name!r} cannot name a state; use lower case letters, digits, - and _")
+        return self._states.setdefault(name, State(self._state / f"{name}.json"))
+
+    def repair(self) -> Repair:
+        """Mend what crashes left, cheaply; for the start of the daemon.
+
+        Nothing is deleted but the temporary files of dead writers and unfinished indexes. A run
+        file that the index lacks and that does not parse, and a state that does not, get the
+        ending `.unreadable` and are reported.
+        """
+        places = [*self._runs.months(), self._snapshots, self._state, *self._index.folders()]
+        with disk_errors("clean", self._runs.folder.parent):
+            leftovers = remove_leftovers(places)
+        states = [path for path in map(self._set_state_aside, names(self._state)) if path]
+        with self._index.locked():
+            self._index.sweep()
+            found = reconcile(self._index, self._runs)
+        self._behind = False
+        lost = [f"{path}: did not parse, set aside; it starts anew" for path in states]
+        report = replace(
+            found,
+            leftovers_removed=leftovers,
+            set_aside=[*found.set_aside, *map(str, states)],
+            messages=[*found.messages, *lost],
+        )
+        if report != Repair():
+            log.info("store mended: %d runs entered, %d dropped", report.added, report.dropped)
+        for message in report.messages:
+            log.warning("%s", message)
+        return report
+
+    def reindex(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Build the index anew from the run files; return how many runs it holds.
+
+        `progress` is called with (done, total). Other writers wait meanwhile, readers don't: they
+        see the old index until the new one is whole.
+        """
+        with self._index.locked(), self._index.rebuilding() as generation:
+            added, _, messages = fill(generation, self._runs, sorted(self._runs.ids()), progress)
+        self._behind = False
+        for message in messages:
+            log.warning("%s", message)
+        log.info("index rebuilt: %d runs", added)
+        return added
+
+    def _enter(self, document: IndexDocument) -> None:
+        with self._index.locked():
+            if self._behind:
+                reconcile(self._index, self._runs)
+            try:
+                self._index.add(document)
+            except DamagedError:
+                reconcile(self._index, self._runs)
+                self._index.add(document)
+        self._behind = False
+
+    def _read(
+        self, collect: Callable[[Iterator[IndexDocument]], list[IndexDocument]]
+    ) -> list[IndexDocument]:
+        try:
+            if self._index.generation() or next(self._runs.ids(), None) is None:
+                return self._index.read(collect)
+        except DamagedError as error:
+            log.warning("mending the index from the run files: %s", error)
+        with self._index.locked():
+            reconcile(self._index, self._runs)
+        return self._index.read(collect)
+
+    def _set_state_aside(self, name: str) -> Path | None:
+        stem = name.removesuffix(".json")
+        known = name != stem and _STATE_NAME.fullmatch(stem)
+        return self.state(stem).set_aside_if_damaged() if known else None

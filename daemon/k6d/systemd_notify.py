@@ -1,0 +1,25 @@
+"""What systemd wants to hear from a Type=notify service: datagrams as in sd_notify(3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(**state: str) -> None:
+    """Send fields such as READY="1", STATUS="…"; does nothing when systemd didn't start us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # an abstract socket
+        address = "\0" + address[1:]
+    text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in state.items())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.sendto(text.encode(), address)
+
+
+def watchdog_interval_s() -> float | None:
+    """How often to send WATCHDOG=1: half of what systemd allows; None when it doesn't watch."""
+    allowed_us = os.environ.get("WATCHDOG_USEC")
+    for_us = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
+    return int(allowed_us) / 2_000_000 if allowed_us and for_us else None

@@ -1,0 +1,61 @@
+"""Numbers as people read them: one place, so that every table, message and log agrees."""
+
+from __future__ import annotations
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three significant digits, no exponent, thousands apart: 0.123, 45.6, 12,345."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return text if "e" not in text else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds as "412 ms" or, from ten seconds on, "12.3 s"; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{number(value / 1000)} s" if value >= 10_000 else f"{number(value)} ms"
+
+
+def percent(value: float | None) -> str:
+    """A percentage as "12.5 %"; a dash for None."""
+    return "–" if value is None else f"{number(value)} %"
+
+
+def rate(value: float | None) -> str:
+    """A rate as "45.6/s"; a dash for None."""
+    return "–" if value is None else f"{number(value)}/s"
+
+
+def count(value: int | None) -> str:
+    """A count with thousands apart; a dash for None."""
+    return "–" if value is None else f"{value:,}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration as "4.2 s", "1 m 30 s" or "2 h 5 m"; a dash for None."""
+    if value is None:
+        return "–"
+    if value < 60:
+        return f"{number(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest} s" if rest else f"{minutes} m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} m" if minutes else f"{hours} h"
+
+
+def in_unit(value: float | None, unit: str) -> str:
+    """A value in one of the units that findings use: "ms", "%", "/s" or "" for a plain number."""
+    formats = {"ms": ms, "%": percent, "/s": rate}
+    if value is None:
+        return "–"
+    return formats[unit](value) if unit in formats else f"{number(value)} {unit}".strip()
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
