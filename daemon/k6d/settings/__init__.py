@@ -1,0 +1,40 @@
+"""Settings: `load` gives those that hold here and now, `parse_script_settings` a script's own.
+
+Every mistake becomes a one-line `K6dError` with source, key, problem and what is allowed, and never
+a secret.
+"""
+
+from k6d.settings.model import (
+    Ai,
+    Api,
+    Capture,
+    Deadline,
+    Duration,
+    Limit,
+    Limits,
+    Notify,
+    ScriptSettings,
+    Section,
+    Settings,
+    fields,
+)
+from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings
+
+__all__ = [
+    "ORIGINAL_NAMES",
+    "PATHS",
+    "Ai",
+    "Api",
+    "Capture",
+    "Deadline",
+    "Duration",
+    "Limit",
+    "Limits",
+    "Notify",
+    "ScriptSettings",
+    "Section",
+    "Settings",
+    "fields",
+    "load",
+    "parse_script_settings",
+]

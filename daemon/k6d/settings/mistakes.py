@@ -1,0 +1,102 @@
+"""What is wrong with a setting, in one line: source, key, problem, what is allowed; no secret."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from k6d.settings.model import fields, section_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
+
+Key = tuple[str | int, ...]
+
+
+class Source(Protocol):
+    """Where values were found: environment and files on the one hand, tables on the other."""
+
+    def __call__(self) -> dict[str, Any]:
+        """The values."""
+
+    def label(self, key: Key) -> str:
+        """Where the value of `key` was found."""
+
+
+def explained(
+    error: ValidationError,
+    *,
+    model: type[BaseModel],
+    prefix: str = "",
+    source: str = "",
+    sources: Iterable[Source] = (),
+) -> str:
+    """All mistakes in one line: "source: key: problem (meaning)"; never a secret's value."""
+    known = dict(fields(model))
+    origins = [(key, origin.label(key)) for origin in sources for key in _keys(origin())]
+    told = []
+    for mistake in error.errors(include_url=False):
+        loc = tuple(part for part in mistake["loc"] if part != "[key]")
+        where = source or next(
+            (label for key, label in origins if key[: len(loc)] == loc[: len(key)]), "settings"
+        )
+        dotted = ".".join(map(str, loc))
+        info = next((known[k] for k in _shorter(dotted) if k in known), None)
+        if mistake["type"] == "extra_forbidden":
+            problem = _unknown(dotted, known, model, prefix)
+        else:
+            shown = info is not None and _harmless(info, where) and _scalar(mistake["input"])
+            value = f"{mistake['input']!r:.60} " if shown else ""
+            problem = value + _wording(mistake["type"], mistake["msg"])
+        meaning = f" ({info.description})" if info and info.description else ""
+        full = ".".join(filter(None, (prefix, dotted)))
+        told.append(f"{where}: {full}: {problem}{meaning}")
+    return "".join(c if c.isprintable() else " " for c in "; ".join(told))
+
+
+def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:
+    for name, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+def _shorter(dotted: str) -> Iterator[str]:
+    while dotted:
+        yield dotted
+        dotted = dotted.rpartition(".")[0]
+
+
+def _harmless(info: FieldInfo, where: str) -> bool:
+    secret = "Secret" in str(info.annotation) or not info.repr
+    return not secret and not where.startswith("credential ")
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, str | int | float | Path)
+
+
+def _wording(kind: str, message: str) -> str:
+    if kind in {"model_type", "model_attributes_type", "dict_type"}:
+        return "should be a table"
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _unknown(
+    dotted: str, known: Mapping[str, FieldInfo], model: type[BaseModel], prefix: str
+) -> str:
+    """Name the settings that may have been meant: the same name elsewhere, else a similar one."""
+    *sections, name = dotted.split(".")
+    for section in sections:
+        model = section_of(model.model_fields[section]) or model
+    beside = {".".join((*sections, key)) for key in model.model_fields}
+    same = [key for key in known if key.rpartition(".")[2] == name]
+    near = difflib.get_close_matches(dotted, beside | set(known), 1)
+    if meant := same or near:
+        full = (f"{prefix}.{key}".lstrip(".") for key in meant)
+        return f"unknown key, did you mean {' or '.join(full)}?"
+    return f"unknown key, allowed: {', '.join(model.model_fields)}"

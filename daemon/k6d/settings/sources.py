@@ -1,0 +1,236 @@
+"""Where settings come from: command line, environment, `.env`, systemd credentials, a TOML file.
+
+Strongest first: `load`'s keywords; `K6D_*` in the environment, then in `.env`; the original
+service's names, likewise; the files in `$CREDENTIALS_DIRECTORY`; the TOML file; the defaults.
+Sources merge key by key, but a limit is one value: who sets `limits.error_rate` replaces its whole
+table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, get_origin
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource, InitSettingsSource
+
+from k6d.model import K6dError
+from k6d.settings.mistakes import Key, explained
+from k6d.settings.model import ScriptSettings, Settings, expanded, fields, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
+
+ORIGINAL_NAMES = {
+    "K6_RESULTS_DIR": "data",
+    "K6_TIMEOUT": "k6__timeout",
+    "GEMINI_API_KEY": "ai__api_key",
+    "AI_MODEL": "ai__model",
+    "AI_TEMPERATURE": "ai__temperature",
+    "HOST": "api__host",
+    "PORT": "api__port",
+    "LOG_LEVEL": "log_level",
+    "DEBUG": "debug",
+}
+PATHS = ("scripts", "data", "k6.path", "notify.config")
+
+
+def load(config: Path | None = None, **overrides: object) -> Settings:
+    """The settings that hold here and now.
+
+    `config` is the TOML file; without it K6D_CONFIG, ./k6d.toml, $XDG_CONFIG_HOME/k6d/k6d.toml and
+    /etc/k6d/k6d.toml are tried. `overrides` are the strongest: `data=…`, `api__port=…`; None means
+    not given. Raises K6dError, one line for all mistakes; a caller should log `warnings`.
+    """
+    dotenv = _dotenv(Path(".env"))
+    variables: list[tuple[Mapping[str, str], str]] = [(os.environ, ""), (dotenv, ".env: ")]
+    toml_file, table = _toml(config, os.environ.get("K6D_CONFIG") or dotenv.get("K6D_CONFIG"))
+    given = {name: value for name, value in overrides.items() if value is not None}
+    warnings: list[str] = []
+    sources: tuple[_Texts | _Table, ...] = (
+        _Table(_nested(given), "command line"),
+        *(_Texts(_ours(names, "K6D_", label, warnings)) for names, label in variables),
+        *(_Texts(_original(names, label)) for names, label in variables),
+        _Texts(_ours(_credentials(), "", "credential ", warnings)),
+        _Table(table, str(toml_file)),
+    )
+    try:
+        settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # hidden by pydantic
+    except ValidationError as error:
+        raise K6dError(explained(error, model=Settings, sources=sources)) from None
+    settings._config_file, settings._warnings = toml_file, tuple(warnings)
+    return settings
+
+
+def parse_script_settings(raw: object, *, script: str) -> ScriptSettings:
+    """The settings in `options.ext.k6d` of `script`, decoded from JSON; None means there are none.
+
+    Raises K6dError, one line that names the script, the key, the problem and what is allowed.
+    """
+    try:
+        return ScriptSettings.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        text = explained(error, model=ScriptSettings, prefix="ext.k6d", source=script)
+        raise K6dError(text) from None
+
+
+class _Texts(EnvSettingsSource):
+    """Settings written as texts; `texts` maps "api__port" to the text and where it was found."""
+
+    def __init__(self, texts: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__(
+            Settings, case_sensitive=True, env_nested_delimiter="__", env_nested_max_split=2
+        )
+        self.env_vars = {name: text for name, (text, _) in texts.items()}
+        self._labels: dict[Key, str] = {
+            tuple(name.split("__", 2)): label for name, (_, label) in texts.items()
+        }
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """JSON where it is JSON; validation, which knows the key, complains about the rest."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+    def __call__(self) -> dict[str, Any]:
+        return _sealed(super().__call__())
+
+    def label(self, key: Key) -> str:
+        """Where the value of `key` was found."""
+        return next(self._labels[key[:n]] for n in (3, 2, 1) if key[:n] in self._labels)
+
+
+class _Table(InitSettingsSource):
+    """Settings that are values already."""
+
+    def __init__(self, values: dict[str, Any], label: str) -> None:
+        super().__init__(Settings, values)
+        self._label = label
+
+    def __call__(self) -> dict[str, Any]:
+        return _sealed(super().__call__())
+
+    def label(self, _key: Key) -> str:
+        """Where the values were found."""
+        return self._label
+
+
+def _sealed(values: dict[str, Any]) -> dict[str, Any]:
+    # pydantic-settings merges dicts of several sources, but a limit is replaced as a whole.
+    limits = values.get("limits")
+    if not isinstance(limits, dict):
+        return values
+    sealed = {k: MappingProxyType(v) if isinstance(v, dict) else v for k, v in limits.items()}
+    return {**values, "limits": sealed}
+
+
+def _nested(flat: dict[str, object]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, last = name.split("__")
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[last] = value
+    return nested
+
+
+def _dotenv(file: Path) -> dict[str, str]:
+    try:
+        file.read_text(encoding="utf-8")  # dotenv takes an unreadable file for an empty one
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise K6dError(f"{file}: cannot be read: {_reason(error)}; mend or remove it") from None
+    values = dotenv_values(file, interpolate=False, encoding="utf-8")
+    return {name: text for name, text in values.items() if text}
+
+
+def _credentials() -> dict[str, str]:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    texts = {}
+    try:
+        for file in sorted(Path(folder).iterdir()) if folder else ():
+            if file.is_file() and not file.name.startswith("."):
+                texts[file.name] = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise K6dError(f"credentials in {folder}: cannot be read: {_reason(error)}") from None
+    if empty := [name for name, text in texts.items() if not text]:
+        raise K6dError(f"credential {empty[0]}: is empty; write its value into it or remove it")
+    return texts
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or "no access") if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[str, Any]]:
+    """The configuration file and what is in it; its paths are taken from its own folder."""
+    named = config or (Path(variable) if variable else None)
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
+    usual = (Path("k6d.toml"), home / "k6d/k6d.toml", Path("/etc/k6d/k6d.toml"))
+    for file in map(expanded, (named,) if named else usual):
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except tomllib.TOMLDecodeError as error:
+            raise K6dError(f"{file}: not valid TOML: {error}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
+        for section, _, name in (key.rpartition(".") for key in PATHS):
+            inner = table.get(section) if section else table
+            if isinstance(inner, dict) and isinstance(path := inner.get(name), str) and path:
+                inner[name] = file.absolute().parent / expanded(Path(path))
+        return file.absolute(), table
+    if named:
+        origin = "--config" if config else "K6D_CONFIG"
+        raise K6dError(f"{origin}: there is no file {named}; name another or create it")
+    return None, {}
+
+
+def _ours(
+    names: Mapping[str, str], prefix: str, label: str, warnings: list[str]
+) -> dict[str, tuple[str, str]]:
+    """What of `names` are settings; the rest that has our prefix is told in `warnings`."""
+    usual = {key.replace(".", "__"): info for key, info in fields()}
+    texts: dict[str, tuple[str, str]] = {}
+    for name, text in names.items():
+        if not name.startswith(prefix) or name == "K6D_CONFIG":
+            continue
+        first, *rest = name.removeprefix(prefix).split("__", 1)
+        if first.lower() == "k6" and rest and rest[0].lower().startswith("env__"):
+            key = f"k6__env__{rest[0][5:]}"  # the only names whose case matters
+        else:
+            key = name.removeprefix(prefix).lower()
+        if not prefix and key == "gemini_api_key":
+            key = ORIGINAL_NAMES["GEMINI_API_KEY"]
+        if _known(Settings, key.split("__", 2)):
+            texts |= {key: (text, label + name)} if text else {}
+            continue
+        near = difflib.get_close_matches(key, usual, 1)
+        meant = prefix + (near[0].upper() if prefix else near[0]) if near else ""
+        hint = f", did you mean {meant}?" if near else ""
+        warnings.append(f"{label}{name} is not a setting of k6d{hint}")
+    return texts
+
+
+def _original(names: Mapping[str, str], label: str) -> dict[str, tuple[str, str]]:
+    given = {name: key for name, key in ORIGINAL_NAMES.items() if names.get(name)}
+    return {key: (names[name], label + name) for name, key in given.items()}
+
+
+def _known(model: type[BaseModel], parts: list[str]) -> bool:
+    info = model.model_fields.get(parts[0])
+    if info is None or len(parts) == 1:
+        return info is not None
+    inner = section_of(info)
+    return _known(inner, parts[1:]) if inner else get_origin(info.annotation) is dict
