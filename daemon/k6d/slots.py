@@ -23,7 +23,6 @@ async def slot(
     folder: Path, count: int, *, on_wait: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
     """Hold one of `count` slots, waiting for a free one; `on_wait` is called once if it must."""
-    folder.mkdir(parents=True, exist_ok=True)
     waited = False
     while (held := _try_any(folder, count)) is None:
         if on_wait and not waited:
@@ -37,6 +36,7 @@ async def slot(
 
 
 def _try_any(folder: Path, count: int) -> TextIO | None:
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         if file := try_lock(folder / f"{number}.lock"):
             return file
