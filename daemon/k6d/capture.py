@@ -8,8 +8,10 @@ of `http_req_duration` are read: their counts are those of `http_reqs`, tag for 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,12 +20,11 @@ from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
 from k6d.model import Breakdown, RequestStats
-from k6d.remote_write import Histogram, decode
+from k6d.remote_write import Histogram, decode, histogram_message, metric, tags
 from k6d.timeline import Recorder, Tally, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +63,15 @@ class _Series:
     latency: Histogram = field(default_factory=Histogram)
 
     @classmethod
-    def of(cls, tags: dict[str, str]) -> _Series:
-        expected = tags.get("expected_response")
+    def of(cls, found: dict[str, str]) -> _Series:
+        expected = found.get("expected_response")
         return cls(
-            name=tags.get("name") or tags.get("url") or "(all requests)",
-            method=tags.get("method"),
-            scenario=tags.get("scenario"),
-            group=tags.get("group"),
-            status=tags.get("status"),
-            error_code=tags.get("error_code"),
+            name=found.get("name") or found.get("url") or "(all requests)",
+            method=found.get("method"),
+            scenario=found.get("scenario"),
+            group=found.get("group"),
+            status=found.get("status"),
+            error_code=found.get("error_code"),
             expected=None if expected is None else expected == "true",
         )
 
@@ -91,16 +92,17 @@ class Capture:
 
     def feed(self, body: bytes) -> None:
         """Take one push as k6 sent it; ValueError, and nothing counted, when it is malformed."""
-        latencies: list[tuple[dict[str, str], Histogram]] = []
+        latencies: list[tuple[tuple[bytes, ...], Histogram]] = []
         vus, at_ms = None, 0
         for series in decode(body).timeseries:
-            metric = _metric(series)
-            if metric == _LATENCY:
-                tags = {label.name: label.value for label in series.labels}
-                for message in series.histograms:
-                    latencies.append((tags, Histogram.from_message(message)))
+            name = metric(series.labels)
+            if name == _LATENCY:
+                labels = tuple(sorted(series.labels))
+                for raw in series.histograms:
+                    message = histogram_message(raw)
+                    latencies.append((labels, Histogram.from_message(message)))
                     at_ms = max(at_ms, message.timestamp)
-            elif metric == _VUS:
+            elif name == _VUS:
                 for sample in series.samples:
                     vus, at_ms = round(sample.value), max(at_ms, sample.timestamp)
         if at_ms:
@@ -108,14 +110,14 @@ class Capture:
                 self._count(latencies, vus=vus, at_ms=at_ms)
 
     def _untracked_series(
-        self, tags: dict[str, str], latency: Histogram
+        self, found: dict[str, str], latency: Histogram
     ) -> tuple[_Series, Histogram]:
         """What stands for a series too many, and what to count of it.
 
         Its last total is not known, so each push that names it counts as one request, with its mean
         latency: exact where every URL is requested once, and never too much.
         """
-        made = _Series.of(tags | {"name": OTHER})
+        made = _Series.of(found | {"name": OTHER})
         made.method = made.group = None
         key = (made.scenario, made.status, made.error_code, made.expected)
         pooled = self._untracked.setdefault(key, made)
@@ -124,16 +126,16 @@ class Capture:
         return pooled, latency
 
     def _count(
-        self, latencies: list[tuple[dict[str, str], Histogram]], *, vus: int | None, at_ms: int
+        self, latencies: list[tuple[tuple[bytes, ...], Histogram]], *, vus: int | None, at_ms: int
     ) -> None:
         push = Tally(vus=vus)
-        for tags, latency in latencies:
-            key = hash(tuple(sorted(tags.items())))
+        for labels, latency in latencies:
+            key = hash(labels)
             series = self._series.get(key)
             if series is None and len(self._series) < self._max_series:
-                series = self._series[key] = _Series.of(tags)
+                series = self._series[key] = _Series.of(tags(labels))
             if series is None:
-                series, new = self._untracked_series(tags, latency)
+                series, new = self._untracked_series(tags(labels), latency)
                 series.latency.add(new)
             else:
                 new, series.latency = latency - series.latency, latency
@@ -187,14 +189,6 @@ class Capture:
                 timeline=timeline,
                 notes=notes,
             )
-
-
-def _metric(series: Any) -> str:
-    """The name of a series; k6 sends it as the first label, which saves reading the others."""
-    labels = series.labels
-    if labels and labels[0].name == "__name__":
-        return str(labels[0].value)
-    return next((str(label.value) for label in labels if label.name == "__name__"), "")
 
 
 def _named(tag: str | None) -> _Key | None:
@@ -275,20 +269,34 @@ class Receiver:
     def __init__(self, capture: Capture) -> None:
         self._path = f"/{secrets.token_urlsafe(24)}/write"
         self._server = _Server(capture, self._path)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{self._path}"
-        # The interval bounds how long closing takes; it runs only while a load test does.
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.01,), name="remote-write", daemon=True
-        )
+        self._port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self._port}{self._path}"
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._accept, name="remote-write", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
+        self._closing.set()
+        # A connection of our own ends the wait for the next one without a loop that polls.
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        self._thread.join(timeout=1)
         self._server.server_close()
-        self._thread.join()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, address = self._server.get_request()
+            except OSError as error:
+                log.warning("cannot take k6's metrics, there will be no breakdown: %s", error)
+                return
+            if self._closing.is_set():
+                connection.close()
+            else:
+                self._server.process_request(connection, address)
 
 
 class _Server(ThreadingTCPServer):

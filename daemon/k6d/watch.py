@@ -13,7 +13,7 @@ event loop is never held up by a walk, and the state needs no locks.
 """
 
 # Paths are strings in here: a walk of 10,000 files makes no Path.
-# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
+# ruff: noqa: PTH100, PTH112, PTH114, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ import stat as stat_bits
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SUFFIXES = (".js", ".ts")
 COALESCE_S = 0.015  # one save makes several events; more would be felt, less would split vim's
 TICK_S = 0.01  # the coarsest mtime clock; a younger mtime can't be told from the next write's
 CHECK_S = 1.0  # the root's identity and watchdog's threads are looked at this often
@@ -90,10 +92,14 @@ def is_candidate(relative: PurePath, ignore: Sequence[str] = ()) -> bool:
 
 
 def _is_candidate(relative: str, ignore: tuple[str, ...]) -> bool:
-    if not relative.endswith((".js", ".ts")) or _is_private(relative):
+    if not relative.endswith(SUFFIXES) or _is_private(relative):
         return False
+    return not (ignore and _is_ignored(relative, ignore))
+
+
+def _is_ignored(relative: str, ignore: tuple[str, ...]) -> bool:
     names = tuple(relative.split("/"))
-    return not any(
+    return any(
         _matches(names[:-1] if folders_only else names, pattern)
         for pattern, folders_only in map(_parse, ignore)
     )
@@ -188,6 +194,9 @@ class _Tree:
                 self.linked_folders.add(real)
                 self._todo.append((link, real))
 
+    def _ignores(self, path: str) -> bool:
+        return bool(self._ignore) and _is_ignored(path[self._prefix :], self._ignore)
+
     def _list(self, spelled: str, real: str) -> Iterator[str]:
         """Take what is in one folder; the links to folders are handed back, for later."""
         try:
@@ -196,25 +205,22 @@ class _Tree:
             self.unreadable.append(spelled)
             return
         for entry in entries:
-            if _is_private(entry.name):
+            name, path = entry.name, entry.path
+            if name[0] == "." or name == "node_modules":
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                self._todo.append((entry.path, f"{real}/{entry.name}"))
-            elif entry.is_symlink() and entry.is_dir():
-                yield entry.path
-            elif _is_candidate(entry.path[self._prefix :], self._ignore):
-                self._add(entry)
-
-    def _add(self, entry: os.DirEntry[str]) -> None:
-        if entry.is_symlink():
-            self.links.add(entry.path)
-        try:
-            found = _stat(entry.path)
-        except OSError:
-            self.unreadable.append(entry.path)
-        else:
-            if found is not None:
-                self.files[entry.path] = found
+            try:
+                linked = entry.is_symlink()
+                if not linked and entry.is_dir(follow_symlinks=False):
+                    self._todo.append((path, f"{real}/{name}"))
+                elif linked and os.path.isdir(path):
+                    yield path
+                elif name.endswith(SUFFIXES) and not self._ignores(path):
+                    if linked:
+                        self.links.add(path)
+                    if (found := _stat(path)) is not None:
+                        self.files[path] = found
+            except OSError:
+                self.unreadable.append(entry.path)
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -319,6 +325,15 @@ class _Events(FileSystemEventHandler):
 
     def sync(self, wanted: dict[str, bool]) -> bool:
         """Watch these real folders (True: with all below) and no others; whether one is new."""
+        try:
+            return self._sync(wanted)
+        except (KeyError, RuntimeError) as error:
+            # watchdog's own books can be wrong after many folders were moved.
+            logger.warning("watching files failed (%r); it is started again", error)
+            self.stop()
+            return True
+
+    def _sync(self, wanted: dict[str, bool]) -> bool:
         if not all(thread.is_alive() for thread in self._threads):
             logger.warning("the thread that watches files had ended; it is started again")
             self.stop()
@@ -346,6 +361,9 @@ class _Events(FileSystemEventHandler):
         return new
 
     def _start(self) -> BaseObserver:
+        # Said when a folder is found by its event and by a walk at once (`cp -r`): harmless, and
+        # where warnings are errors it would end the thread.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         if sys.platform == "linux":
             inotify = _Inotify(self._on_trouble)
             observer = BaseObserver(InotifyFullEmitter, inotify_fd=inotify)
@@ -361,9 +379,10 @@ class _Events(FileSystemEventHandler):
     def stop(self) -> None:
         """End watchdog's threads; `sync` starts them anew."""
         for thread in reversed(self._threads):
-            thread.stop()
+            with contextlib.suppress(KeyError, OSError, RuntimeError):  # its books again
+                thread.stop()
         for thread in self._threads:
-            thread.join()
+            thread.join(timeout=0.2)
         self._observer, self._threads, self._watches, self.failure = None, [], {}, None
 
 
@@ -470,6 +489,7 @@ class Watcher:
         self._wake.set()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         await asyncio.sleep(COALESCE_S)  # what was written just before is older than a tick now
         try:
             while not self._stopping.is_set():
@@ -478,11 +498,11 @@ class Watcher:
                 if settled or self._first:
                     self._news.set()
                 self._first = False
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._wake.wait()
-                    if not self._stopping.is_set():
-                        await asyncio.sleep(COALESCE_S)
+                timer = loop.call_later(wait_s, self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+                if loop.time() < timer.when() and not self._stopping.is_set():
+                    await asyncio.sleep(COALESCE_S)
                 self._wake.clear()
         finally:
             await asyncio.to_thread(self._events.stop)
@@ -581,13 +601,14 @@ class Watcher:
             self._rescan_at = min(self._rescan_at, now + self._settle_s)
         if (failure := self._events.failure) and self._degraded_at is None:
             self._degraded_at = now
-            key = "max_user_instances" if failure.errno == errno.EMFILE else "max_user_watches"
+            instances = failure.errno == errno.EMFILE
+            remedy = "max_user_instances=512" if instances else "max_user_watches=524288"
             logger.warning(
                 "%s: the kernel's limit of file watches is reached; changes are looked for every "
-                "%g s instead. Raise it: sysctl fs.inotify.%s=524288",
+                "%g s instead. Raise it: sysctl fs.inotify.%s",
                 self._root,
                 self._interval_s(),
-                key,
+                remedy,
             )
         elif failure is None and self._degraded_at is not None:
             self._degraded_at = None

@@ -35,6 +35,8 @@ PARTITION_LIMIT = 1_000
 KEPT_PARTITIONS = 2
 # A reader starts over when partitions came or went meanwhile; that is once in 1,000 runs.
 READ_ATTEMPTS = 10
+# Names the first partition, so that every id has one to which it belongs.
+LOWEST_ID = "00000000-000000-000000"
 
 _GENERATION = re.compile(r"generation-[0-9a-f]{8}")
 
@@ -62,9 +64,11 @@ class Generation:
         """Add documents sorted by id, or replace those with the same ids. Lock held."""
         rest = [Document(document, _number(document["test_id"])) for document in documents]
         while rest:
-            paths = self.paths() or [self.folder / f"{rest[0]['test_id']}.json"]
+            paths = self.paths()
+            if not paths or paths[0].stem != LOWEST_ID:
+                paths.insert(0, self.folder / f"{LOWEST_ID}.json")
             starts = [path.stem for path in paths]
-            at = max(bisect_right(starts, rest[0]["test_id"]) - 1, 0)
+            at = bisect_right(starts, rest[0]["test_id"]) - 1
             end = starts[at + 1] if at + 1 < len(starts) else None
             count = len(rest)
             if end is not None:
