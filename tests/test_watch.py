@@ -268,10 +268,10 @@ def test_writer_check_survives_writers(root: Path) -> None:
     path = script(root / "a.js")
     code = """if True:
         import sys, time
-        from k6d.watch import _has_writer
+        from k6d.watch.files import has_writer
         end, seen = time.monotonic() + 20, set()
         for count in range(10**9):
-            seen.add(_has_writer(sys.argv[1]))
+            seen.add(has_writer(sys.argv[1]))
             if time.monotonic() > end or (count > 5000 and len(seen) == 2): break
         sys.exit(0 if seen == {True, False} else 3)
     """
@@ -357,7 +357,7 @@ async def test_lost_events_are_found_by_the_walk(root: Path) -> None:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the stage has logged."""
-    return [record.getMessage() for record in caplog.records if record.name == "k6d.watch"]
+    return [record.getMessage() for record in caplog.records if record.name.startswith("k6d.watch")]
 
 
 async def test_root_that_comes_goes_and_comes_back(
