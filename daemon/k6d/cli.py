@@ -13,6 +13,7 @@ import typer
 
 from k6d import __version__, logs, settings
 from k6d.model import K6dError, Outcome
+from k6d.units import parse_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,6 +98,8 @@ def run(
     path = script.absolute()
     if not path.is_file():
         raise K6dError(f"{script} is no file: name a k6 script")
+    if duration is not None:
+        _check_duration(duration)
     given = {"vus": vus, "duration": duration, "iterations": iterations}
     job = Job(
         name=name_of(path, loaded.scripts),
@@ -145,6 +148,13 @@ def _exit_code(result: Run) -> int:
     return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY
 
 
+def _check_duration(given: str) -> None:
+    try:
+        parse_duration(given)
+    except ValueError as error:
+        raise K6dError(f"--duration {given}: should be a duration such as 30s or 5m") from error
+
+
 def _variables(given: list[str]) -> dict[str, str]:
     variables = {}
     for entry in given:
@@ -182,7 +192,7 @@ def show(
     run_id: Annotated[
         str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")
     ] = "latest",
-    log: Annotated[bool, typer.Option("--log", help="k6's log as well.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="k6's log and output as well.")] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,

@@ -25,6 +25,7 @@ import orjson
 
 from k6d.model import K6dError
 from k6d.runlog import KeptLog
+from k6d.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -162,6 +163,7 @@ class K6:
         guard: Guard,
         env: Mapping[str, str],
         options: Mapping[str, str],
+        timeout_s: float = INIT_TIMEOUT_S,
     ) -> Ended:
         """Write the script and all it pulls in to the tar `target`; runs its init code.
 
@@ -176,17 +178,16 @@ class K6:
         ]
         process = await guard.spawn(command, env=env, cwd=target.parent)
         started = time.monotonic()
+        log, unread = KeptLog(INIT_LOG_BYTES), KeptLog(0)
         try:
-            async with asyncio.timeout(INIT_TIMEOUT_S):
-                _, stderr = await process.communicate()
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
-            message = f"the script's init code did not end within {INIT_TIMEOUT_S:.0f} s"
-            return Ended(exit_code=-9, elapsed_s=INIT_TIMEOUT_S, timed_out=True, errors=[message])
-        log = KeptLog(INIT_LOG_BYTES)
-        log.feed(stderr)
-        log.close()
+            message = f"the script's init code did not end within {timeout_s:g} s"
+            return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, errors=[message])
         return Ended(
             exit_code=process.returncode or 0,
             elapsed_s=time.monotonic() - started,
@@ -203,7 +204,7 @@ class K6:
                 stdout, _ = await process.communicate()
             answer = orjson.loads(stdout)
             return Plan(
-                total_s=parse_go_duration(answer["totalDuration"]), max_vus=int(answer["maxVUs"])
+                total_s=parse_duration(answer["totalDuration"]), max_vus=int(answer["maxVUs"])
             )
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             logger.warning("k6 inspect does not say how long %s will take: %s", archive, error)
@@ -300,15 +301,6 @@ async def _read(stream: asyncio.StreamReader | None, log: KeptLog) -> None:
     while stream is not None and (chunk := await stream.read(65536)):
         log.feed(chunk)
     log.close()
-
-
-def parse_go_duration(text: str) -> float:
-    """Seconds of a Go duration such as "1h2m3.5s" or "300ms"; ValueError for anything else."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-    parts = re.findall(r"([\d.]+)(ms|us|µs|ns|h|m|s)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"not a duration: {text!r}")
-    return sum(float(number) * units[unit] for number, unit in parts)
 
 
 def candidates(configured: Path | None) -> list[Path]:

@@ -62,4 +62,4 @@ def measured(summary: Summary) -> bool:
 
 
 def _line(text: str | None) -> str | None:
-    return " ".join(text.split()) if text else None
+    return " ".join(text.replace("file://", "").split()) if text else None

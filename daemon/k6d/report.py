@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from k6d.model import Outcome
+from k6d.model import Metrics, Outcome
 from k6d.units import count, ms, number, percent, plural, rate, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from k6d.model import RequestStats, Run, Timeline, Verdict
+    from k6d.model import Log, RequestStats, Run, Timeline, Verdict
 
 STYLES = {
     "healthy": "green",
@@ -28,16 +28,21 @@ STYLES = {
     "critical": "bold red",
 }
 MAX_ROWS = 20
+# A name or a log line from outside must not move the cursor, ring, or break a table's row.
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
+_CONTROLS_OF_A_LINE = {c: s for c, s in _CONTROLS.items() if chr(c) not in "\n\t"}
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def run_report(run: Run, *, log: bool = False) -> RenderableType:
-    """Everything worth reading about one run; `log` adds k6's log."""
-    parts: list[RenderableType] = [_headline(run), "", _numbers(run)]
+    """Everything worth reading about one run; `log` adds k6's log and what it printed."""
+    parts: list[RenderableType] = [_headline(run)]
+    if run.metrics != Metrics():
+        parts += ["", _numbers(run)]
     if run.anomaly_analysis.findings or run.anomaly_analysis.doubts:
         parts += ["", _findings(run.anomaly_analysis)]
     if run.breakdown.endpoints:
-        parts += ["", _endpoints(run.breakdown.endpoints)]
+        parts += ["", _Endpoints(run.breakdown.endpoints)]
     if run.thresholds:
         parts += ["", _thresholds(run)]
     if run.checks:
@@ -46,9 +51,9 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _custom(run)]
     if len(run.breakdown.timeline.t) > 1:
         parts += ["", _timeline(run.breakdown.timeline)]
-    parts += [Text(f"note: {note}", "dim") for note in run.breakdown.notes]
+    parts += [_text(f"note: {note}", "dim") for note in run.breakdown.notes]
     if log:
-        parts += ["", _log(run)]
+        parts += ["", _log("k6's log", run.log), "", _log("k6's output", run.output)]
     return Group(*parts)
 
 
@@ -57,6 +62,14 @@ def verdict_word(severity: str | None, outcome: str) -> str:
     if severity:
         return severity
     return "healthy" if outcome == Outcome.COMPLETED else outcome
+
+
+def _clean(text: str) -> str:
+    return text.translate(_CONTROLS)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(_clean(text), style)
 
 
 def _styled(word: str) -> Text:
@@ -68,7 +81,7 @@ def _headline(run: Run) -> Text:
     title = "healthy" if word == "healthy" else word.upper()
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
-        (f" {run.script}", "bold"),
+        (f" {_clean(run.script)}", "bold"),
         f"  {run.test_id}  {run.timestamp:%Y-%m-%d %H:%M:%S} UTC"
         f"  {run.trigger}  {seconds(run.execution_time)}",
     )
@@ -99,47 +112,64 @@ def _numbers(run: Run) -> Table:
     return table
 
 
-def _findings(verdict: Verdict) -> Group:
-    lines = []
+def _findings(verdict: Verdict) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", min_width=8)
+    table.add_column(overflow="fold")
     for finding in verdict.findings:
-        mark = Text(f"{finding.severity:>8} ", STYLES[finding.severity])
-        lines.append(Text.assemble(mark, finding.message))
-        lines.append(Text(f"         → {finding.recommendation}", "dim"))
-    lines += [Text(f"   doubt {doubt}", "dim") for doubt in verdict.doubts]
-    return Group(*lines)
+        table.add_row(_styled(finding.severity), _text(finding.message))
+        table.add_row("", _text(f"→ {finding.recommendation}", "dim"))
+    for doubt in verdict.doubts:
+        table.add_row(Text("doubt", "dim"), _text(doubt, "dim"))
+    return table
 
 
 def common_origin(endpoints: Iterable[RequestStats]) -> str:
-    """ "http://host:port" where every endpoint is named by a URL of the same host, else ""."""
-    origins = {
-        match.group() if (match := re.match(r"https?://[^/]+(?=/)", row.name)) else ""
-        for row in endpoints
-    }
+    """The "http://host:port" of all endpoints that are named by a URL, "" if there are several."""
+    matches = (re.match(r"https?://[^/]+(?=/)", row.name) for row in endpoints)
+    origins = {match.group() for match in matches if match}
     return origins.pop() if len(origins) == 1 else ""
 
 
-def _endpoints(endpoints: Iterable[RequestStats]) -> Table:
-    rows = list(endpoints)
-    origin = common_origin(rows)
-    table = _grid()
-    table.title, table.title_justify, table.title_style = origin or None, "left", "dim"
-    table.add_column("endpoint", overflow="fold")
-    for title in ("requests", "per second", "errors", "avg", "p50", "p95", "p99"):
-        table.add_column(title, justify="right")
-    for row in rows[:MAX_ROWS]:
-        table.add_row(
-            escape(row.title.replace(origin, "", 1)),
-            count(row.count),
-            rate(row.rate),
-            percent(row.error_rate),
-            ms(row.avg_ms),
-            ms(row.p50_ms),
-            ms(row.p95_ms),
-            ms(row.p99_ms),
-        )
-    if len(rows) > MAX_ROWS:
-        table.add_row(f"and {len(rows) - MAX_ROWS} more (--json has all)")
-    return table
+class _Endpoints:
+    """A table of endpoints; where the names have no room beside the numbers, above them."""
+
+    def __init__(self, rows: Sequence[RequestStats]) -> None:
+        origin = common_origin(rows)
+        self._title = f"endpoints of {origin}" if origin else "endpoints"
+        self._names = [_clean(row.title.replace(origin, "", 1)) for row in rows[:MAX_ROWS]]
+        self._numbers = [_endpoint_numbers(row) for row in rows[:MAX_ROWS]]
+        self._more = len(rows) - MAX_ROWS
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
+        widths = [max(map(len, column)) for column in zip(titles, *self._numbers, strict=True)]
+        room = options.max_width - sum(widths) - 2 * len(widths)
+        yield _text(self._title, "dim")
+        if room >= max(map(cell_len, self._names)):
+            table = _grid()
+            table.add_column(no_wrap=True)
+            for title in titles:
+                table.add_column(title, justify="right", no_wrap=True)
+            for name, numbers in zip(self._names, self._numbers, strict=True):
+                table.add_row(Text(name), *numbers)
+            yield table
+        else:
+            yield Text(_aligned(titles, widths), "dim")
+            for name, numbers in zip(self._names, self._numbers, strict=True):
+                yield Text(name, overflow="fold")
+                yield Text(_aligned(numbers, widths))
+        if self._more > 0:
+            yield Text(f"and {self._more} more (--json has all)", "dim")
+
+
+def _endpoint_numbers(row: RequestStats) -> tuple[str, ...]:
+    times = map(ms, (row.avg_ms, row.p50_ms, row.p95_ms, row.p99_ms))
+    return (count(row.count), rate(row.rate), percent(row.error_rate), *times)
+
+
+def _aligned(cells: Iterable[str], widths: Iterable[int]) -> str:
+    return "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _thresholds(run: Run) -> Group:
@@ -147,7 +177,9 @@ def _thresholds(run: Run) -> Group:
     for threshold in run.thresholds:
         mark = ("✗ ", "red") if threshold.crossed else ("✓ ", "green")
         seen = "" if threshold.observed is None else f"  ({number(threshold.observed)})"
-        lines.append(Text.assemble(mark, f"{threshold.metric}: {threshold.expression}{seen}"))
+        lines.append(
+            Text.assemble(mark, _clean(f"{threshold.metric}: {threshold.expression}{seen}"))
+        )
     return Group(Text("thresholds", "dim"), *lines)
 
 
@@ -158,7 +190,7 @@ def _checks(run: Run) -> Group:
         where = check.group.removeprefix("::").replace("::", " › ")
         text = f"{where} › {check.name}" if where else check.name
         failed = f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
-        lines.append(Text.assemble(mark, text + (failed if check.fails else "")))
+        lines.append(Text.assemble(mark, _clean(text) + (failed if check.fails else "")))
     if len(run.checks) > MAX_ROWS:
         lines.append(Text(f"and {len(run.checks) - MAX_ROWS} more (--json has all)"))
     return Group(Text("checks", "dim"), *lines)
@@ -168,7 +200,7 @@ def _custom(run: Run) -> Group:
     lines = []
     for name in run.custom_metrics[:MAX_ROWS]:
         values = "  ".join(f"{stat} {number(v)}" for stat, v in run.k6_metrics[name].items())
-        lines.append(Text(f"{name}: {values}"))
+        lines.append(_text(f"{name}: {values}"))
     return Group(Text("custom metrics", "dim"), *lines)
 
 
@@ -196,34 +228,30 @@ def spark(values: list[float | None], width: int = 60) -> str:
     return "".join(" " if v is None else BARS[round(v / top * (len(BARS) - 1))] for v in bars)
 
 
-def _log(run: Run) -> Group:
-    log = run.log
-    lines = [Text("k6's log", "dim"), Text(log.head)]
+def _log(title: str, log: Log) -> Group:
+    lines = [Text(title, "dim"), Text(log.head.translate(_CONTROLS_OF_A_LINE))]
     if log.cut_lines:
         lines.append(Text(f"… {plural(log.cut_lines, 'line')} not kept …", "dim"))
-        lines.append(Text(log.tail))
+        lines.append(Text(log.tail.translate(_CONTROLS_OF_A_LINE)))
     return Group(*lines)
 
 
 def history_table(documents: Iterable[dict[str, Any]]) -> Table:
-    """Index documents, as they come, one line each."""
+    """Index documents, as they come, one line each; a run's id begins with its time in UTC."""
     table = _grid()
-    table.add_column("when (UTC)", no_wrap=True)
+    table.add_column("run (UTC)", no_wrap=True)
     table.add_column("script", overflow="fold")
     table.add_column("verdict", no_wrap=True)
-    for title in ("p95", "errors", "req/s", "requests"):
+    for title in ("p95", "errors", "req/s"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("run", no_wrap=True)
     for row in documents:
         table.add_row(
-            row["timestamp"][:19].replace("T", " "),
-            escape(row["script"]),
+            row["test_id"],
+            _text(row["script"]),
             _styled(verdict_word(row["severity"], row["outcome"])),
             ms(row["response_time_p95"]),
             percent(row["error_rate"]),
             number(row["requests_per_second"]) if row["requests_per_second"] else "–",
-            count(row["total_requests"]),
-            row["test_id"],
         )
     return table
 
@@ -240,7 +268,7 @@ def scripts_table(rows: Iterable[dict[str, Any]]) -> Table:
     for row in rows:
         last = row["last_run"]
         table.add_row(
-            escape(row["script"]),
+            _text(row["script"]),
             row["kind"] or "not looked at yet",
             _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
             last["timestamp"][:19].replace("T", " ") if last else "–",

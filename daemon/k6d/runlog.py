@@ -77,7 +77,7 @@ class KeptLog:
 
     def _note(self, line: bytes) -> None:
         """Count what the script threw; keep k6's first errors of its own."""
-        if b'"level":"error"' not in line:
+        if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"stacktrace"' in line:
             self.exceptions += 1

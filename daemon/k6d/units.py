@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+# Of Go's time.ParseDuration, and k6's own for days.
+_UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_UNITS_S |= {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
 
 def number(value: float, digits: int = 3) -> str:
     """Three significant digits, no exponent, thousands apart: 0.123, 45.6, 12,345."""
@@ -59,3 +65,11 @@ def in_unit(value: float | None, unit: str) -> str:
 def plural(n: int, one: str, many: str | None = None) -> str:
     """ "1 run", "2 runs"."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration as k6 has it: "1h2m3.5s", "300ms", "1d"; ValueError for others."""
+    parts = re.findall(r"([\d.]+)(ms|us|µs|ns|d|h|m|s)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"not a duration: {text!r}")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)

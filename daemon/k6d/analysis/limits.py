@@ -53,11 +53,12 @@ def find(result: Result, limits: Limits) -> list[Finding]:
 def _execution(result: Result) -> list[Finding]:
     execution = result.execution
     said = f": {execution.error}" if execution.error else ""
+    measured = bool(result.summary.metrics.iterations)
     kinds = {
         Outcome.SCRIPT_ERROR: (
             FindingKind.SCRIPT_ERROR,
             Severity.HIGH,
-            f"the script cannot run{said}",
+            f"the script {'failed' if measured else 'cannot run'}{said}",
             "Mend the script; k6d runs it again when it is saved.",
         ),
         Outcome.K6_UNAVAILABLE: (
