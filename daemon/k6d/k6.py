@@ -39,6 +39,7 @@ INSTALL_HINT = (
 )
 INIT_TIMEOUT_S = 60.0  # init code may fetch remote modules; one that loops for ever must end
 INIT_LOG_BYTES = 16384
+EXIT_POLL_S = 0.2
 PASSED_ON = re.compile(
     r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|SSL_CERT_(FILE|DIR)"
     r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy"
@@ -71,7 +72,6 @@ class Plan:
     """What k6 itself says it will do: `total_s` seconds, graceful stops included."""
 
     total_s: float
-    max_vus: int
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -198,14 +198,14 @@ class K6:
         """What k6 plans for an archive; None when it doesn't say. Gives way to a run under way."""
         command = ["nice", "-n", "19", str(self.path), "inspect", "--no-color", "--address", ""]
         command += ["--include-system-env-vars", "--execution-requirements", str(archive)]
+        # `inspect` lacks the default of `run`: a script that sets its duration or iterations and
+        # leaves out its VUs is refused. How many they are doesn't change how long it takes.
+        env = {"K6_VUS": "1"} | dict(env)
         process = await guard.spawn(command, env=env, cwd=archive.parent)
         try:
             async with asyncio.timeout(INIT_TIMEOUT_S):
                 stdout, _ = await process.communicate()
-            answer = orjson.loads(stdout)
-            return Plan(
-                total_s=parse_duration(answer["totalDuration"]), max_vus=int(answer["maxVUs"])
-            )
+            return Plan(total_s=parse_duration(orjson.loads(stdout)["totalDuration"]))
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             logger.warning("k6 inspect does not say how long %s will take: %s", archive, error)
             return None
@@ -245,7 +245,7 @@ class K6:
         started = time.monotonic()
         process = await guard.spawn(command, env=env, cwd=cwd)
         readers = asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
-        exited = asyncio.create_task(process.wait())
+        exited = asyncio.create_task(_exit_of(process))
         stopping = asyncio.create_task(stop.wait())
         late = asyncio.create_task(_sleep_until(started, deadline))
         try:
@@ -271,11 +271,21 @@ class K6:
         )
 
 
+async def _exit_of(process: asyncio.subprocess.Process) -> None:
+    """Wait for the process alone: asyncio's wait() takes its pipes in, which a child may hold."""
+    waiting = asyncio.create_task(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait({waiting}, timeout=EXIT_POLL_S)
+    finally:
+        waiting.cancel()
+
+
 async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
     await asyncio.sleep(max(0.0, await deadline - (time.monotonic() - started)))
 
 
-async def _end(exited: asyncio.Task[int], guard: Guard, *, grace_s: float) -> list[str]:
+async def _end(exited: asyncio.Task[None], guard: Guard, *, grace_s: float) -> list[str]:
     """The stop ladder; returns the signals that were needed."""
     sent = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

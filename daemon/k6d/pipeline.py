@@ -31,7 +31,7 @@ from k6d.model import (
 from k6d.runlog import KeptLog
 from k6d.scripts import Kind, Script
 from k6d.settings import ScriptSettings, parse_script_settings
-from k6d.slots import slot
+from k6d.slots import slot, unless
 from k6d.store import new_test_id
 from k6d.work import UnderWay, leftovers, workdir
 
@@ -83,12 +83,20 @@ class _Measured:
 
 
 class Pipeline:
-    """Runs jobs with one set of settings over one store; setting `stop` ends what is under way."""
+    """Runs jobs with one set of settings over one store; setting `stop` ends what is under way.
 
-    def __init__(self, settings: Settings, store: Store, *, stop: asyncio.Event) -> None:
+    In the `background`, messages don't hold up the next job; call `drain` at the end.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, *, stop: asyncio.Event, background: bool = False
+    ) -> None:
         self._settings = settings
         self._store = store
         self._stop = stop
+        self._background = background
+        self._telling: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
         self._known = store.state("scripts")
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
@@ -96,11 +104,12 @@ class Pipeline:
 
         None when there was nothing to run: a helper module, a script that is switched off, or,
         after a change, one whose contents ran before. K6dError when a person asked for a file
-        that is no test, or when the record cannot be saved.
+        that is no test, when the record cannot be saved, or (StoppedError) when `stop` was set
+        before k6 ran.
         """
         watching = watching or Watching()
         data, count = self._settings.data, self._settings.k6.concurrency
-        async with slot(data / "slots", count, on_wait=watching.waiting):
+        async with slot(data / "slots", count, stop=self._stop, on_wait=watching.waiting):
             now = datetime.now(UTC)
             under_way = UnderWay(
                 test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
@@ -119,8 +128,23 @@ class Pipeline:
                     return None
                 run = self._judged(task, measured)
                 self._save(run, measured)
-        await self._tell(run, measured.own)
+        telling = asyncio.create_task(self._tell(run, measured.own))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        if not self._background:
+            await telling
         return run
+
+    async def drain(self, limit_s: float) -> None:
+        """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
+        if not self._telling:
+            return
+        _, late = await asyncio.wait(self._telling, timeout=limit_s)
+        for task in late:
+            task.cancel()
+        if late:
+            logger.error("%s given up at the end", plural(len(late), "delivery", "deliveries"))
+            await asyncio.wait(late)
 
     def recover(self) -> list[Run]:
         """Record the jobs whose process died under way, as aborted; gives the new records."""
@@ -139,7 +163,7 @@ class Pipeline:
             logger.error("%s: %s", task.job.name, error)
             execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
             return _unmeasured(execution)
-        script = await self._look(task, binary)
+        script = await unless(self._stop, self._look(task, binary))
         if not self._wanted(task.job, script):
             self._remember(script)
             return None
@@ -301,10 +325,12 @@ class Pipeline:
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """What the daemon needs to tell, without k6, whether a script has changed."""
         known: dict[str, Any] = self._known.get(script.name) or {}
+        # What k6 refused tells little of its files; the mistake may be in one it had before.
+        before = known.get("dependencies", {}) if script.kind is Kind.BROKEN else {}
         known |= {
             "kind": script.kind.value,
             "fingerprint": script.fingerprint,
-            "dependencies": script.dependencies,
+            "dependencies": before | script.dependencies,
         }
         if ran is not None:
             known["ran"] = ran
@@ -316,12 +342,13 @@ class Pipeline:
             return
         if not notify.urls and not notify.config:
             return
-        deliveries = await delivery.send(
-            compose(run, data=self._settings.data),
-            urls=[url.get_secret_value() for url in notify.urls],
-            config=notify.config,
-            timeout_s=notify.timeout,
-        )
+        async with self._one_at_a_time:
+            deliveries = await delivery.send(
+                compose(run, data=self._settings.data),
+                urls=[url.get_secret_value() for url in notify.urls],
+                config=notify.config,
+                timeout_s=notify.timeout,
+            )
         for sent in deliveries:
             if sent.delivered:
                 logger.info("run %s: told %s", run.test_id, sent.receiver)

@@ -19,6 +19,7 @@ class KeptLog:
     def __init__(self, limit: int) -> None:
         self._half = limit // 2
         self._pending = b""
+        self._skipping = False
         self._head: list[str] = []
         self._head_size = 0
         self._tail: deque[bytes] = deque()
@@ -32,12 +33,15 @@ class KeptLog:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; a line may come in pieces."""
+        if self._skipping:
+            _, newline, chunk = chunk.partition(b"\n")
+            self._skipping = not newline
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         for line in lines:
             self._add(line)
         if len(self._pending) > MAX_PENDING_BYTES:
-            self._add(self._pending)
-            self._pending = b""
+            self._keep(self._pending[:MAX_LINE_BYTES] + " … (over 1 MB)".encode())
+            self._pending, self._skipping = b"", True
 
     def close(self) -> None:
         """The stream is over: a last line without an end counts too."""
@@ -61,7 +65,9 @@ class KeptLog:
 
     def _add(self, line: bytes) -> None:
         self._note(line)
-        line = line[:MAX_LINE_BYTES] if len(line) <= MAX_LINE_BYTES else _shorten(line)
+        self._keep(line if len(line) <= MAX_LINE_BYTES else _shorten(line))
+
+    def _keep(self, line: bytes) -> None:
         if not self._head_full and self._head_size + len(line) + 1 <= self._half:
             self._head.append(readable(line))
             self._head_size += len(line) + 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -32,6 +33,10 @@ _NOT_A_TEST = re.compile(
     r"- executor default: function 'default' not found in exports$"
     r"|no exported functions in script$"
 )
+# Files that k6 names when it refuses a script: in a stack trace, or for not being there.
+_NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
+_NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]+?): ")
+_NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]+)\"")
 _ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
 _HOME = re.compile(r"^/(home|Users)/[^/]+/")
 # What decides how much load there is; the rest of the options may change without a new baseline.
@@ -125,7 +130,7 @@ async def look(
             path=path,
             kind=kind,
             fingerprint=digest(f"{own}\n{'' if kind is Kind.LIBRARY else message}".encode())[:16],
-            dependencies={str(path): own},
+            dependencies={str(path): own} | _named("\n".join(ended.errors), path),
             error=message,
         )
     metadata, files = _read(archive)
@@ -204,6 +209,18 @@ def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
 
 def _canonical(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _named(errors: str, script: Path) -> dict[str, str]:
+    """The files that k6's errors name, which a user may mend, with their digests.
+
+    A file that is not there has an empty one.
+    """
+    urls = {unquote(url) for url in _NAMED_URL.findall(errors)}
+    modules = {os.path.normpath(script.parent / name) for name in _NAMED_MODULE.findall(errors)}
+    named = urls | modules | set(_NAMED_PATH.findall(errors))
+    paths = {_on_this_machine(name, script) for name in named} - {str(script)}
+    return {name: file_digest(Path(name)) or "" for name in sorted(paths)}
 
 
 def _message(errors: Iterable[str], script: Path) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from k6d.model import K6dError, Outcome, Trigger
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scripts import Kind, name_of, unchanged
-from k6d.slots import try_lock
+from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
 from k6d.watch import Watcher, is_candidate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
+DRAIN_S = 10.0  # for messages under way when the daemon stops; systemd allows 90 s in all
 
 
 class Service:
@@ -48,7 +50,7 @@ class Service:
         self._queue = JobQueue()
         self._dependents = Dependents()
         self._known = store.state("scripts")
-        self._pipeline = Pipeline(settings, store, stop=self._stop)
+        self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
@@ -67,6 +69,7 @@ class Service:
                 await self._stop.wait()
                 notify(STOPPING="1")
                 await asyncio.gather(*workers)
+                await self._pipeline.drain(DRAIN_S)
                 for task in background:
                     task.cancel()
         logger.info("stopped")
@@ -121,8 +124,15 @@ class Service:
     async def _watch(self, watcher: Watcher) -> None:
         """Every batch of settled paths becomes jobs."""
         watcher.follow(Path(path) for path in self._dependents.paths())
+        left: frozenset[Path] = frozenset()
         async for batch in watcher:
-            jobs = await asyncio.to_thread(self._jobs, batch)
+            left |= batch
+            try:
+                jobs = await asyncio.to_thread(self._jobs, left)
+            except (K6dError, OSError) as error:
+                logger.error("changes are looked at again with the next ones: %s", error)
+                continue
+            left = frozenset()
             for job in jobs:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
@@ -154,7 +164,8 @@ class Service:
         if finished and known["kind"] != Kind.BROKEN and unchanged(known["dependencies"]):
             return None
         missing = [p for p in known["dependencies"] if not Path(p).exists()]
-        if missing:
+        present = {p: d for p, d in known["dependencies"].items() if p not in missing}
+        if missing and unchanged(present):
             logger.warning("%s needs %s, which is gone; waiting for it", name, missing[0])
             return None
         return Job(name=name, path=path, trigger=Trigger.CHANGED)
@@ -165,25 +176,39 @@ class Service:
         while not self._stop.is_set():
             waiting = asyncio.create_task(self._queue.get())
             await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
+            if stopped.done():
                 waiting.cancel()
                 break
-            job = waiting.result()
+            job, since = waiting.result(), time.time()
             run = await self._run(job)
             self._queue.done(job)
-            if known := self._known.get(job.name):
-                self._depend(job.name, known)
-                watcher.follow(Path(path) for path in self._dependents.paths())
+            self._follow(job, watcher, since=since)
             notify(STATUS=self._status())
             if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
                 await self._await_k6(job)
+
+    def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
+        """Take up what the job taught of its dependencies, with changes since it began."""
+        try:
+            known = self._known.get(job.name)
+        except K6dError as error:
+            logger.error("%s", error)
+            return
+        if known:
+            self._depend(job.name, known)
+            watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
     async def _run(self, job: Job) -> Run | None:
         """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
         try:
             return await self._pipeline.run(job)
+        except StoppedError:
+            logger.info("%s is left for the next start", job.name)
         except (K6dError, OSError) as error:
-            logger.error("%s did not run: %s", job.name, error)
+            if job.path.exists():
+                logger.error("%s has no result: %s", job.name, error)
+            else:
+                logger.info("%s is gone before it ran", job.name)
         except Exception:
             logger.exception(
                 "%s did not run, for a mistake of k6d's own; please report it", job.name
@@ -219,8 +244,12 @@ class Service:
 def _only_daemon(data: Path) -> Iterator[None]:
     """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
     path = data / "daemon.lock"
-    data.mkdir(parents=True, exist_ok=True)
-    lock = try_lock(path)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise K6dError(f"cannot use {data}: {reason}; choose another --data") from error
     if lock is None:
         pid = path.read_text().strip() or "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")

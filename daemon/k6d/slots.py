@@ -9,22 +9,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from k6d.model import K6dError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
 POLL_S = 0.1
 
+T = TypeVar("T")
+
+
+class StoppedError(K6dError):
+    """We were asked to stop before the load test began."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped before the load test began; start it again")
+
+
+async def unless(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
+    """What the step gives; it is cancelled, and StoppedError raised, as soon as `stop` is set."""
+    stopping, working = asyncio.create_task(stop.wait()), asyncio.create_task(step)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise StoppedError
+        return working.result()
+    finally:
+        stopping.cancel()
+        working.cancel()
+
 
 @contextlib.asynccontextmanager
 async def slot(
-    folder: Path, count: int, *, on_wait: Callable[[], None] | None = None
+    folder: Path,
+    count: int,
+    *,
+    stop: asyncio.Event | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> AsyncIterator[None]:
-    """Hold one of `count` slots, waiting for a free one; `on_wait` is called once if it must."""
+    """Hold one of `count` slots, waiting for a free one; `on_wait` is called once if it must.
+
+    StoppedError when `stop` is set while it waits.
+    """
     waited = False
     while (held := _try_any(folder, count)) is None:
+        if stop and stop.is_set():
+            raise StoppedError
         if on_wait and not waited:
             on_wait()
         waited = True

@@ -45,7 +45,7 @@ def seconds(value: float | None) -> str:
     """A duration as "4.2 s", "1 m 30 s" or "2 h 5 m"; a dash for None."""
     if value is None:
         return "–"
-    if value < 60:
+    if value < 59.95:  # what is not shown as 60.0
         return f"{number(value)} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
