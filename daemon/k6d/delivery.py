@@ -125,8 +125,9 @@ def _one(plugin: Any, request: dict[str, Any]) -> Delivery:
         return Delivery(receiver=receiver, delivered=True)
     target = apprise.Apprise()
     target.add(plugin)
-    formats = plugin.notify_format  # a tuple for mail, which is sent in both forms
-    as_html = apprise.NotifyFormat.HTML in (formats if isinstance(formats, tuple) else (formats,))
+    formats = plugin.notify_format  # one, or all that the service takes, the preferred one first
+    preferred = formats[0] if isinstance(formats, tuple) else formats
+    as_html = preferred == apprise.NotifyFormat.HTML
     outcome = target.notify(
         title=request["title"],
         body=request["html" if as_html else "text"],

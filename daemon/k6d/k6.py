@@ -28,7 +28,7 @@ from k6d.runlog import KeptLog
 from k6d.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -236,6 +236,7 @@ class K6:
         deadline: Awaitable[float],
         stop: asyncio.Event,
         stop_grace_s: float,
+        on_start: Callable[[int], None] = lambda _pid: None,
     ) -> Ended:
         """Run to the end, to the deadline (seconds from now, once known), or until `stop` is set.
 
@@ -244,6 +245,7 @@ class K6:
         """
         started = time.monotonic()
         process = await guard.spawn(command, env=env, cwd=cwd)
+        on_start(process.pid)
         readers = asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
         exited = asyncio.create_task(_exit_of(process))
         stopping = asyncio.create_task(stop.wait())

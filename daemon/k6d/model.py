@@ -61,12 +61,15 @@ class FindingKind(StrEnum):
     K6_UNAVAILABLE = "k6 unavailable"
     SCRIPT_ERROR = "script error"
     NO_DATA = "no data"
+    GENERATOR = "load generator saturated"
     UNREACHABLE = "target unreachable"
     EXCEPTIONS = "exceptions"
     ABORTED = "aborted"
     TIMED_OUT = "timed out"
     LIMIT = "limit broken"
+    REGRESSION = "regression"
     THRESHOLD = "threshold crossed"
+    SPIKE = "spike in the run"
     CHECKS = "failed checks"
 
 
@@ -223,6 +226,20 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Generator:
+    """How the machine that makes the load fared; shares of all its CPUs and memory, in percent.
+
+    `reasons` say why its numbers can't be trusted; none: they can. None where /proc doesn't tell.
+    """
+
+    k6_cpu_percent: float | None = None
+    machine_cpu_percent: float | None = None
+    busy_seconds_percent: float | None = None
+    memory_free_percent: float | None = None
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What an execution yielded, before it is judged.
 
@@ -234,11 +251,43 @@ class Result:
     breakdown: Breakdown
     exceptions: int = 0
     first_exception: str | None = None
+    generator: Generator = field(default_factory=Generator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One series of the run against its baseline; all values in `unit`.
+
+    `state`: "learning" (fewer than `needed` comparable runs), "steady", "worse", "better".
+    A further run like the baseline lands between `low` and `high`; `visible_percent` is the noise
+    budget, the least change that shows. `since` is the run from which a lasting change holds;
+    `seen` of `of` runs (this one and its confirmations) lay beyond the band on their own.
+    """
+
+    metric: str
+    endpoint: str | None
+    unit: str
+    state: str
+    observed: float
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    change_percent: float | None = None
+    visible_percent: float | None = None
+    runs: int = 0
+    needed: int = 0
+    since: str | None = None
+    seen: int = 0
+    of: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, with what was seen and what was expected, in `unit`."""
+    """One thing that is wrong, with what was seen and what was expected, in `unit`.
+
+    A regression also says since which run it holds, what changed with that run, and in how many
+    runs it was seen: "3 of 3".
+    """
 
     kind: FindingKind
     severity: Severity
@@ -250,11 +299,17 @@ class Finding:
     expected: str | None = None
     unit: str = ""
     confidence: float = 1.0
+    since: str | None = None
+    changed: str | None = None
+    confirmed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the findings amount to, worst first; `doubts` say what could not be judged, and why."""
+    """What the findings amount to, worst first; `doubts` say what could not be judged, and why.
+
+    `improvements` are told and never alarm; `noise` is what a re-run did not repeat.
+    """
 
     anomalies_detected: bool
     severity: Severity | None = None
@@ -263,12 +318,19 @@ class Verdict:
     confidence: float = 1.0
     findings: list[Finding] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    improvements: list[str] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
     source: str = "rules"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One job, start to finish: the JSON file of a run is this record."""
+    """One job, start to finish: the JSON file of a run is this record.
+
+    `series` holds what is compared, by the keys of `analysis.series`: of a run that was confirmed,
+    the medians with its `confirmations`, which are runs of their own and `confirms` this one.
+    `comparable` runs are the baseline of later ones.
+    """
 
     schema_version: int = SCHEMA_VERSION
     test_id: str
@@ -287,5 +349,11 @@ class Run:
     k6_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     custom_metrics: list[str] = field(default_factory=list)
     overrides: dict[str, str] = field(default_factory=dict)
+    generator: Generator = field(default_factory=Generator)
+    series: dict[str, float] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    confirms: str | None = None
+    confirmations: list[str] = field(default_factory=list)
+    comparable: bool = False
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)

@@ -1,53 +1,45 @@
-"""One job, start to finish: snapshot, k6, capture, judge, save, tell.
+"""One job, start to finish: snapshot, k6, judge, save, compare, confirm, save, tell.
 
-The only module that knows all stages; each does its part and knows none of the others.
+The only module that knows all stages; each does its part and knows none of the others. Whatever is
+known is saved before more is done: the measurement as soon as k6 has ended, the comparison when it
+is settled, and only then is anybody told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k6d import delivery, k6, outcome, scripts, summary
+from k6d import delivery, k6, scripts
+from k6d.analysis import series
 from k6d.analysis.judge import judge
-from k6d.capture import Capture, Receiver
+from k6d.comparing import Done, compared, is_comparable
+from k6d.measure import NOTHING, Measured, Order, measure, unmeasured
 from k6d.message import compose
-from k6d.model import (
-    Breakdown,
-    Execution,
-    K6dError,
-    Log,
-    Metrics,
-    Outcome,
-    Result,
-    Run,
-    Summary,
-    Trigger,
-    Verdict,
-)
-from k6d.runlog import KeptLog
+from k6d.model import Execution, K6dError, Outcome, Run, Trigger, Verdict
+from k6d.queue import Job
 from k6d.scripts import Kind, Script
 from k6d.settings import ScriptSettings, parse_script_settings
 from k6d.slots import slot, unless
 from k6d.store import new_test_id
+from k6d.units import plural
 from k6d.work import UnderWay, leftovers, workdir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from k6d.queue import Job
+    from k6d.capture import Capture
     from k6d.settings import Settings
     from k6d.store import Store
 
 logger = logging.getLogger(__name__)
 
-PLANLESS_DEADLINE_S = 3600.0  # k6 did not say how long it takes: better a bound than none
 ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
-NOTHING = Summary(metrics=Metrics())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +60,6 @@ class _Task:
     folder: Path
     guard: k6.Guard
     watching: Watching
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    """What came of a task, before it is judged."""
-
-    script: Script | None
-    own: ScriptSettings
-    result: Result
-    elapsed_s: float = 0.0
-    log: Log = field(default_factory=Log)
-    output: Log = field(default_factory=Log)
 
 
 class Pipeline:
@@ -108,32 +88,32 @@ class Pipeline:
         before k6 ran.
         """
         watching = watching or Watching()
-        data, count = self._settings.data, self._settings.k6.concurrency
-        async with slot(data / "slots", count, stop=self._stop, on_wait=watching.waiting):
-            now = datetime.now(UTC)
-            under_way = UnderWay(
-                test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
-            )
-            with workdir(data / "work", under_way) as folder:
-                async with k6.Guard() as guard:
-                    task = _Task(
-                        job=job,
-                        under_way=under_way,
-                        folder=folder,
-                        guard=guard,
-                        watching=watching,
-                    )
-                    measured = await self._measure(task)
-                if measured is None:
-                    return None
-                run = self._judged(task, measured)
-                self._save(run, measured)
-        telling = asyncio.create_task(self._tell(run, measured.own))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
-        if not self._background:
-            await telling
-        return run
+        async with self._turn(watching):
+            done = await self._first(job, watching)
+            if done is None:
+                return None
+            done = await self._compared(done, job, watching)
+            self._settle(done)
+        await self._tell_soon(done)
+        return done.run
+
+    async def replay(
+        self, old: Run, *, env: dict[str, str], watching: Watching | None = None
+    ) -> Run:
+        """Run the stored snapshot of an old run again; its record compares like any other."""
+        watching = watching or Watching()
+        job = Job(
+            name=old.script,
+            path=self._settings.scripts / old.script,
+            trigger=Trigger.MANUAL,
+            env=env,
+        )
+        async with self._turn(watching):
+            done = await self._again(old, job, watching)
+            done = await self._compared(done, job, watching)
+            logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
+        await self._tell_soon(done)
+        return done.run
 
     async def drain(self, limit_s: float) -> None:
         """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
@@ -155,35 +135,88 @@ class Pipeline:
                 self._store.save(run)
         return runs
 
-    async def _measure(self, task: _Task) -> _Measured | None:
-        """Snapshot and k6; None when there is nothing to run."""
-        try:
-            binary = await k6.find(self._settings.k6.path)
-        except k6.K6UnavailableError as error:
-            logger.error("%s: %s", task.job.name, error)
-            execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
-            return _unmeasured(execution)
-        script = await unless(self._stop, self._look(task, binary))
-        if not self._wanted(task.job, script):
-            self._remember(script)
-            return None
-        try:
-            own = parse_script_settings(script.raw_settings, script=script.name)
-        except K6dError as error:
-            script, own = replace(script, error=str(error)), ScriptSettings()
-        if not own.enabled and task.job.trigger in ON_CHANGE:
-            logger.info("%s is switched off by its ext.k6d.enabled", script.name)
-            self._remember(script, ran=script.fingerprint)
-            return None
-        if script.error is not None:
-            execution = Execution(
-                outcome=Outcome.SCRIPT_ERROR,
-                error=script.error,
-                k6_version=binary.version,
-                machine=scripts.machine(),
-            )
-            return _unmeasured(execution, script=script, own=own)
-        return await self._execute(task, binary, script, own)
+    def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
+        folder, count = self._settings.data / "slots", self._settings.k6.concurrency
+        return slot(folder, count, stop=self._stop, on_wait=watching.waiting)
+
+    @contextlib.asynccontextmanager
+    async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
+        """A name, a folder and a process group for one execution."""
+        now = datetime.now(UTC)
+        under_way = UnderWay(
+            test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
+        )
+        with workdir(self._settings.data / "work", under_way) as folder:
+            async with k6.Guard() as guard:
+                yield _Task(
+                    job=job, under_way=under_way, folder=folder, guard=guard, watching=watching
+                )
+
+    async def _first(self, job: Job, watching: Watching) -> Done | None:
+        """Snapshot, k6, judgement by limits; saved."""
+        async with self._task(job, watching) as task:
+            try:
+                binary = await k6.find(self._settings.k6.path)
+            except k6.K6UnavailableError as error:
+                logger.error("%s: %s", job.name, error)
+                execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
+                return self._saved(task, unmeasured(execution), None, ScriptSettings())
+            script = await unless(self._stop, self._look(task, binary))
+            if not self._wanted(job, script):
+                self._remember(script)
+                return None
+            try:
+                own = parse_script_settings(script.raw_settings, script=script.name)
+            except K6dError as error:
+                script, own = replace(script, error=str(error)), ScriptSettings()
+            if not own.enabled and job.trigger in ON_CHANGE:
+                logger.info("%s is switched off by its ext.k6d.enabled", script.name)
+                self._remember(script, ran=script.fingerprint)
+                return None
+            if script.error is not None:
+                measured = unmeasured(_refused(script.error, binary))
+            else:
+                measured = await self._measure(task, binary, script, own)
+            return self._saved(task, measured, script, own)
+
+    async def _again(
+        self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
+    ) -> Done:
+        """Run the stored snapshot of a run once more; saved."""
+        binary = await k6.find(self._settings.k6.path)
+        if old.snapshot is None:
+            raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
+        archive = self._store.snapshot_path(old.snapshot.id)
+        if not archive.exists():
+            raise K6dError(f"{archive} is gone: the snapshot of run {old.test_id} was removed")
+        script = scripts.reopen(
+            archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
+        )
+        own = parse_script_settings(script.raw_settings, script=script.name)
+        async with self._task(job, watching) as task:
+            measured = await self._measure(task, binary, script, own)
+            return self._saved(task, measured, script, own, confirms=confirms)
+
+    async def _measure(
+        self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
+    ) -> Measured:
+        logger.info("run %s of %s starts", task.under_way.test_id, script.name)
+        order = Order(
+            archive=script.archive or task.folder / scripts.ARCHIVE,
+            folder=task.folder,
+            env=self._environment(task.job),
+            trend_stats=script.trend_stats,
+            timeout_s=own.timeout or self._settings.k6.timeout,
+        )
+        return await measure(
+            order,
+            binary=binary,
+            guard=task.guard,
+            settings=self._settings,
+            stop=self._stop,
+            on_start=lambda capture: task.watching.started(task.under_way, capture),
+            on_plan=task.watching.planned,
+        )
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
@@ -212,111 +245,40 @@ class Pipeline:
         known = self._known.get(job.name) or {}
         return job.trigger not in ON_CHANGE or known.get("ran") != script.fingerprint
 
-    async def _execute(
-        self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
-    ) -> _Measured:
-        """Run the snapshot under k6 and gather what it says, to the last push."""
-        settings, archive = self._settings, task.folder / "snapshot.tar"
-        log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
-        summary_file, files = task.folder / "summary.json", task.folder / "files"
-        files.mkdir()
-        command = binary.run_command(archive, summary=summary_file, trend_stats=script.trend_stats)
-        env = self._environment(task.job)
-        plan = asyncio.create_task(binary.inspect(archive, guard=task.guard, env=env))
-        deadline = asyncio.create_task(self._deadline(plan, own, task.watching))
-        capture = Capture(max_endpoints=settings.capture.max_endpoints)
-        try:
-            with Receiver(capture) as receiver:
-                task.watching.started(task.under_way, capture)
-                logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-                ended = await binary.run(
-                    command,
-                    guard=task.guard,
-                    env=env | k6.remote_write(receiver.url),
-                    cwd=files,
-                    log=log,
-                    output=output,
-                    deadline=asyncio.shield(deadline),
-                    stop=self._stop,
-                    stop_grace_s=settings.k6.stop_grace,
-                )
-            planned = await plan
-        finally:
-            plan.cancel()
-            deadline.cancel()
-        totals = _read_summary(summary_file)
-        kind, error = outcome.classify(ended, totals)
-        execution = Execution(
-            outcome=kind,
-            exit_code=ended.exit_code,
-            error=error,
-            k6_version=binary.version,
-            machine=scripts.machine(),
-            command=_without_paths(command, task),
-            planned_s=planned.total_s if planned else None,
-            deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
-            signals=ended.signals,
-        )
-        duration_ms = totals.metrics.duration_ms
-        breakdown = capture.result(duration_ms / 1000 if duration_ms else None)
-        return _Measured(
-            script=script,
-            own=own,
-            result=Result(
-                execution=execution,
-                summary=totals,
-                breakdown=breakdown,
-                exceptions=ended.exceptions,
-                first_exception=ended.first_exception,
-            ),
-            elapsed_s=ended.elapsed_s,
-            log=log.log(),
-            output=output.log(),
-        )
-
-    async def _deadline(
-        self, plan: asyncio.Task[k6.Plan | None], own: ScriptSettings, watching: Watching
-    ) -> float:
-        """Seconds a run may take: the script's or the global time-out, else the plan and grace."""
-        planned = await asyncio.shield(plan)
-        if planned:
-            watching.planned(planned.total_s)
-        if timeout := own.timeout or self._settings.k6.timeout:
-            return timeout
-        return planned.total_s + self._settings.k6.grace if planned else PLANLESS_DEADLINE_S
-
-    def _judged(self, task: _Task, measured: _Measured) -> Run:
-        """The record of the task. Comparison with earlier runs will be judged here as well."""
-        result = measured.result
-        limits = self._settings.limits.merged(measured.own.limits)
-        verdict = judge(result, limits=limits)
-        return Run(
-            test_id=task.under_way.test_id,
-            timestamp=task.under_way.started,
-            script=task.job.name,
-            trigger=task.job.trigger,
-            status=_status(result.execution.outcome),
-            execution_time=round(measured.elapsed_s, 3),
-            metrics=result.summary.metrics,
-            anomaly_analysis=verdict,
-            execution=result.execution,
-            snapshot=measured.script.snapshot if measured.script else None,
-            breakdown=result.breakdown,
-            checks=result.summary.checks,
-            thresholds=result.summary.thresholds,
-            k6_metrics=result.summary.k6_metrics,
-            custom_metrics=result.summary.custom_metrics,
-            overrides=task.job.overrides,
-            log=measured.log,
-            output=measured.output,
-        )
-
-    def _save(self, run: Run, measured: _Measured) -> None:
-        """Snapshot, run file, index, and only then that these contents have run."""
-        script = measured.script
+    def _saved(
+        self,
+        task: _Task,
+        measured: Measured,
+        script: Script | None,
+        own: ScriptSettings,
+        *,
+        confirms: str | None = None,
+    ) -> Done:
+        """The record of an execution, judged by limits: snapshot, run file, index."""
+        limits = self._settings.limits.merged(own.limits)
+        run = _record(task, measured, script, judge(measured.result, limits=limits))
+        values = series.of(measured.result, min_requests=limits.min_requests)
+        run = replace(run, series=values, confirms=confirms)
+        run = replace(run, comparable=is_comparable(run))
         if script and script.snapshot and script.archive:
             self._store.put_snapshot(script.snapshot.id, script.archive)
         self._store.save(run)
+        return Done(run=run, result=measured.result, own=own, script=script)
+
+    async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
+        """Compared with its history and confirmed by re-runs of the same snapshot; saved."""
+        again = replace(job, trigger=Trigger.CONFIRMATION)
+
+        async def confirm() -> Done:
+            return await self._again(done.run, again, watching, confirms=done.run.test_id)
+
+        return await compared(
+            done, settings=self._settings, store=self._store, confirm=confirm, stop=self._stop
+        )
+
+    def _settle(self, done: Done) -> None:
+        """Only now, with the verdict saved, have these contents run."""
+        run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
         interrupted = run.execution.outcome is Outcome.ABORTED and not run.execution.error
         if script and not run.overrides:
@@ -335,6 +297,13 @@ class Pipeline:
         if ran is not None:
             known["ran"] = ran
         self._known.put(script.name, known)
+
+    async def _tell_soon(self, done: Done) -> None:
+        telling = asyncio.create_task(self._tell(done.run, done.own))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        if not self._background:
+            await telling
 
     async def _tell(self, run: Run, own: ScriptSettings) -> None:
         notify, severity = self._settings.notify, run.anomaly_analysis.severity
@@ -368,48 +337,50 @@ def outline(run: Run) -> str:
     return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
 
 
-def _status(outcome_: Outcome) -> str:
-    return "completed" if outcome_ is Outcome.COMPLETED else "failed"
+def _refused(error: str, binary: k6.K6) -> Execution:
+    return Execution(
+        outcome=Outcome.SCRIPT_ERROR,
+        error=error,
+        k6_version=binary.version,
+        machine=scripts.machine(),
+    )
 
 
-def _unmeasured(
-    execution: Execution, *, script: Script | None = None, own: ScriptSettings | None = None
-) -> _Measured:
-    return _Measured(
-        script=script,
-        own=own or ScriptSettings(),
-        result=Result(execution=execution, summary=NOTHING, breakdown=Breakdown()),
+def _record(task: _Task, measured: Measured, script: Script | None, verdict: Verdict) -> Run:
+    result, totals = measured.result, measured.result.summary
+    return Run(
+        test_id=task.under_way.test_id,
+        timestamp=task.under_way.started,
+        script=task.job.name,
+        trigger=task.job.trigger,
+        status="completed" if result.execution.outcome is Outcome.COMPLETED else "failed",
+        execution_time=round(measured.elapsed_s, 3),
+        metrics=totals.metrics,
+        anomaly_analysis=verdict,
+        execution=result.execution,
+        snapshot=script.snapshot if script else None,
+        breakdown=result.breakdown,
+        checks=totals.checks,
+        thresholds=totals.thresholds,
+        k6_metrics=totals.k6_metrics,
+        custom_metrics=totals.custom_metrics,
+        overrides=task.job.overrides,
+        generator=result.generator,
+        log=measured.log,
+        output=measured.output,
     )
 
 
 def _interrupted(under_way: UnderWay) -> Run:
-    execution = Execution(outcome=Outcome.ABORTED, machine=scripts.machine())
-    result = Result(execution=execution, summary=NOTHING, breakdown=Breakdown())
     doubt = "interrupted: k6d was killed during this run"
     return Run(
         test_id=under_way.test_id,
         timestamp=under_way.started,
         script=under_way.script,
         trigger=under_way.trigger,
-        status=_status(execution.outcome),
+        status="failed",
         execution_time=0.0,
-        metrics=result.summary.metrics,
+        metrics=NOTHING.metrics,
         anomaly_analysis=Verdict(anomalies_detected=False, confidence=0.0, doubts=[doubt]),
-        execution=execution,
+        execution=Execution(outcome=Outcome.ABORTED, machine=scripts.machine()),
     )
-
-
-def _read_summary(path: Path) -> Summary:
-    """The totals; nothing when k6 was killed before it wrote them or wrote what we cannot read."""
-    try:
-        return summary.parse(path.read_bytes())
-    except FileNotFoundError:
-        return NOTHING
-    except K6dError as error:
-        logger.error("%s", error)
-        return NOTHING
-
-
-def _without_paths(command: list[str], task: _Task) -> list[str]:
-    """The command with its temporary folder left out."""
-    return [part.replace(f"{task.folder}/", "") for part in command]

@@ -30,6 +30,7 @@ class KeptLog:
         self.errors: list[str] = []
         self.exceptions = 0
         self.first_exception: str | None = None
+        self.vus_exhausted = False
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; a line may come in pieces."""
@@ -83,6 +84,7 @@ class KeptLog:
 
     def _note(self, line: bytes) -> None:
         """Count what the script threw; keep k6's first errors of its own."""
+        self.vus_exhausted = self.vus_exhausted or b"Insufficient VUs" in line
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"stacktrace"' in line:

@@ -40,6 +40,7 @@ _NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]+)\"")
 _ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
 _HOME = re.compile(r"^/(home|Users)/[^/]+/")
 # What decides how much load there is; the rest of the options may change without a new baseline.
+ARCHIVE = "snapshot.tar"
 WORKLOAD_OPTIONS = (
     *("vus", "duration", "iterations", "stages", "scenarios", "rps", "batch", "batchPerHost"),
     *("executionSegment", "executionSegmentSequence", "minIterationDuration"),
@@ -120,9 +121,11 @@ async def look(
     own = file_digest(path)
     if own is None:
         raise K6dError(f"{path} cannot be read: check that it exists and its permissions")
-    archive = workdir / "snapshot.tar"
+    archive = workdir / ARCHIVE
     ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {})
     if ended.exit_code != 0:
+        if any("no space left on device" in error for error in ended.errors):
+            raise K6dError(f"cannot write {archive}: no space left on device; free some space")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
         return Script(
@@ -198,8 +201,9 @@ def _on_this_machine(member: str, script: Path) -> str:
     """k6 writes /home/nobody for any /home/NAME; the script's own path tells which name it was."""
     home = _HOME.match(str(script))
     if home and _ANONYMOUS_HOME.match(member):
-        return _ANONYMOUS_HOME.sub(home.group(), member)
-    return member
+        member = home.group() + _ANONYMOUS_HOME.sub("", member)
+    # k6 takes a backslash for a slash.
+    return str(script) if member == str(script).replace("\\", "/") else member
 
 
 def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
@@ -235,3 +239,23 @@ def name_of(path: Path, root: Path) -> str:
         return PurePosixPath(path.relative_to(root)).as_posix()
     except ValueError:
         return str(path)
+
+
+def reopen(
+    archive: Path,
+    *,
+    path: Path,
+    name: str,
+    k6: K6,
+    extra_workload: Mapping[str, str] | None = None,
+) -> Script:
+    """The script of a stored archive, as it was when it ran, for this machine and this k6."""
+    metadata, files = _read(archive)
+    return _script(
+        path,
+        name=name,
+        archive=archive,
+        metadata=metadata,
+        files=files,
+        workload=[k6.minor, machine(), dict(extra_workload or {})],
+    )

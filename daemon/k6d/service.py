@@ -206,7 +206,7 @@ class Service:
             logger.info("%s is left for the next start", job.name)
         except (K6dError, OSError) as error:
             if job.path.exists():
-                logger.error("%s has no result: %s", job.name, error)
+                logger.error("%s has no result: %s", job.name, self._reason(error))
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
@@ -214,6 +214,13 @@ class Service:
                 "%s did not run, for a mistake of k6d's own; please report it", job.name
             )
         return None
+
+    def _reason(self, error: K6dError | OSError) -> str:
+        if not isinstance(error, OSError):
+            return str(error)
+        said = (error.strerror or str(error)).lower()
+        place = error.filename or self._settings.data
+        return f"cannot use {place}: {said}; check the disk and the data folder"
 
     async def _await_k6(self, job: Job) -> None:
         """Hold the queue while there is no k6; then the job that met with it runs after all."""

@@ -1,37 +1,145 @@
-"""Findings become a verdict: worst first, with what could not be judged said beside it."""
+"""Findings become a verdict: worst first, one for each cause, with what could not be judged."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from k6d.analysis import limits as limit_rules
-from k6d.model import FindingKind, Outcome, Result, Verdict
-from k6d.units import plural
+from k6d.analysis.spikes import Second, find_spikes
+from k6d.model import Finding, FindingKind, Outcome, Result, Severity, Verdict
+from k6d.units import in_unit, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.model import Finding
+    from k6d.analysis.spikes import Finding as Spike
     from k6d.settings import Limits
 
+COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
+TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
+SPIKES = {
+    "slow": ("response_time_p95", "p95", "ms"),
+    "errors": ("error_rate", "failed requests", "/s"),
+    "collapse": ("requests_per_second", "throughput", "/s"),
+}
 
-def judge(result: Result, *, limits: Limits) -> Verdict:
+
+def judge(
+    result: Result,
+    *,
+    limits: Limits,
+    regressions: Sequence[Finding] = (),
+    doubts: Sequence[str] = (),
+) -> Verdict:
     """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
-    return conclude(limit_rules.find(result, limits), _doubts(result, limits))
+    findings = [*limit_rules.find(result, limits), *_spikes(result), *regressions]
+    if result.generator.reasons:
+        findings = [_saturated(result), *(f for f in findings if _family(f) in (ERRORS, None))]
+    return conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
+
+
+def one_cause(findings: Sequence[Finding]) -> list[Finding]:
+    """Of findings that one cause explains, the one that says most: errors explain slowness."""
+    kept = [finding for finding in findings if finding.kind not in COMPARATIVE]
+    by_family: dict[str | None, list[Finding]] = {}
+    for finding in findings:
+        if finding.kind in COMPARATIVE:
+            by_family.setdefault(_family(finding), []).append(finding)
+    kept += by_family.pop(None, [])
+    for family in (ERRORS, TIMES, THROUGHPUT):
+        if family in by_family:
+            kept += _most_telling(by_family[family])
+            break
+    return kept
+
+
+def _most_telling(findings: Sequence[Finding]) -> list[Finding]:
+    """The gravest; of equals the regression, which knows a before. Limits of endpoints all stay."""
+    order = (FindingKind.REGRESSION, FindingKind.LIMIT, FindingKind.SPIKE)
+    first = min(findings, key=lambda f: (-f.severity.rank, order.index(f.kind)))
+    if first.kind is not FindingKind.LIMIT:
+        return [first]
+    return [finding for finding in findings if finding.kind is FindingKind.LIMIT]
+
+
+def _family(finding: Finding) -> str | None:
+    if finding.kind not in COMPARATIVE or finding.metric is None:
+        return None
+    if finding.metric in ("error_rate", "failed_checks"):
+        return ERRORS
+    if finding.metric.startswith("response_time"):
+        return TIMES
+    return THROUGHPUT if finding.metric.startswith("requests_per_second") else None
+
+
+def _saturated(result: Result) -> Finding:
+    return Finding(
+        kind=FindingKind.GENERATOR,
+        severity=Severity.MEDIUM,
+        message=f"the load generator was saturated: {'; '.join(result.generator.reasons)}; "
+        f"its response times and throughput are not the target's",
+        recommendation="Give k6 a machine with more room, more preAllocatedVUs, or less load.",
+    )
+
+
+def _spikes(result: Result) -> list[Finding]:
+    """What stands out inside the run, one finding each for times, errors and throughput."""
+    line = result.breakdown.timeline
+    if line.resolution_s != 1 or result.execution.outcome is not Outcome.COMPLETED:
+        return []
+    columns = zip(
+        line.t, line.requests_per_second, line.errors_per_second, line.p95_ms, line.vus, strict=True
+    )
+    seconds = [
+        Second(t_s=t, rps=rps, errors=errors, p95_ms=p95, vus=vus)
+        for t, rps, errors, p95, vus in columns
+    ]
+    found: dict[str, list[Spike]] = {}
+    for spike in find_spikes(seconds):
+        found.setdefault(spike.kind, []).append(spike)
+    return [_spike(spikes) for spikes in found.values()]
+
+
+def _spike(spikes: Sequence[Spike]) -> Finding:
+    """The longest of its kind speaks for all."""
+    longest = max(spikes, key=lambda spike: spike.length_s)
+    metric, title, unit = SPIKES[longest.kind]
+    lasting = longest.shape == "step"
+    how = "from then on" if lasting else f"for {plural(longest.length_s, 'second')}"
+    more = f" ({len(spikes)} times in the run)" if len(spikes) > 1 else ""
+    return Finding(
+        kind=FindingKind.SPIKE,
+        severity=Severity.MEDIUM if lasting else Severity.LOW,
+        metric=metric,
+        observed=longest.observed,
+        expected=in_unit(longest.expected, unit),
+        unit=unit,
+        confidence=0.8,
+        message=f"{title} {in_unit(longest.observed, unit)} at second {longest.start_s} {how}, "
+        f"was {in_unit(longest.expected, unit)} before{more}",
+        recommendation="Look at what the target did at that second: a restart, a pause, a job?",
+    )
 
 
 def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
     """Worst first; of equals the one nearest to the cause. The first speaks for the run."""
     kinds = list(FindingKind)
-    ordered = sorted(findings, key=lambda f: (-f.severity.rank, kinds.index(f.kind), -f.confidence))
-    lead = ordered[0] if ordered else None
-    healthy_confidence = 0.5 if doubts else 0.95
+    ordered = sorted(
+        findings,
+        key=lambda f: (
+            f.kind is not FindingKind.GENERATOR,
+            -f.severity.rank,
+            kinds.index(f.kind),
+            -f.confidence,
+        ),
+    )
+    lead = max(ordered, key=lambda f: f.severity.rank, default=None)
     return Verdict(
         anomalies_detected=lead is not None,
         severity=lead.severity if lead else None,
         issues=[finding.message for finding in ordered],
         recommendations=list(dict.fromkeys(finding.recommendation for finding in ordered)),
-        confidence=lead.confidence if lead else healthy_confidence,
+        confidence=lead.confidence if lead else 0.5 if doubts else 0.95,
         findings=ordered,
         doubts=list(doubts),
     )

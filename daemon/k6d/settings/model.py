@@ -236,6 +236,35 @@ class Capture(Section):
     )
 
 
+class Compare(Section):
+    """How a run is compared with the earlier runs of its script."""
+
+    enabled: bool = Field(default=True, description="false: fixed limits and thresholds only")
+    min_runs: int = Field(
+        default=5, ge=3, le=100, description="comparable runs before anything is judged, 3 to 100"
+    )
+    confirm: int = Field(
+        default=2, ge=0, le=10, description="immediate re-runs that confirm a regression, 0 to 10"
+    )
+    confirm_time: Duration = Field(
+        default=1800.0, description="the longest that all re-runs of one run may take together"
+    )
+    percent: Limit = Field(
+        default=Limit(low=0, medium=20, high=50),
+        description="severity of a regression by its change in percent, above",
+    )
+    points: PercentLimit = Field(
+        default=PercentLimit(low=0, medium=5, high=10),
+        description="the same for error rate and failed checks, in percentage points",
+    )
+    max_cpu: float = Field(
+        default=95.0,
+        gt=0,
+        le=100,
+        description="a load generator busier than this is not believed, in percent (100: always)",
+    )
+
+
 class Notify(Section):
     """Who is told, through Apprise."""
 
@@ -308,6 +337,9 @@ class Settings(BaseSettings):
     )
     limits: Limits = Field(
         default_factory=Limits, description="what no run may pass, whatever its history"
+    )
+    compare: Compare = Field(
+        default_factory=Compare, description="how a run is compared with earlier ones"
     )
     notify: Notify = Field(default_factory=Notify, description="who is told, through Apprise")
     ai: Ai = Field(

@@ -25,7 +25,7 @@ METRICS = (
 )
 FIELDS = frozenset({
     *("test_id", "timestamp", "script", "trigger", "status", "outcome", "anomalies", "severity"),
-    *("fingerprint", "workload", "overrides", "execution_time", "issue", *METRICS),
+    *("fingerprint", "workload", "overrides", "comparable", "execution_time", "issue", *METRICS),
 })  # fmt: skip
 
 _TEST_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
@@ -98,6 +98,7 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "fingerprint": snapshot.get("fingerprint"),
         "workload": snapshot.get("workload"),
         "overrides": bool(record["overrides"]),
+        "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
         **{name: record["metrics"].get(name) for name in METRICS},
         "issue": _shortened(worst[0]) if worst else None,

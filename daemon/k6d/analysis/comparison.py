@@ -1,0 +1,136 @@
+"""One run against its comparable history, series by series.
+
+The fast rule judges the newest value (of a confirmed run: the median of the group); the trend says
+since which run a change holds, and keeps a slow drift regressed that no single run would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING
+
+from k6d.analysis.baseline import NEEDED, compare
+from k6d.analysis.series import CUSTOM, describe
+from k6d.analysis.standing import Standing, standing
+from k6d.model import Comparison
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+WORSE = "worse"
+MAX_KEPT = 46  # six overall, two for each of twenty endpoints: a run stays small on disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """An earlier comparable run: what of it is compared, and the files that it was made of.
+
+    `worse` are the keys that were judged so when the run was new, and confirmed.
+    """
+
+    test_id: str
+    timestamp: datetime
+    series: Mapping[str, float]
+    files: Mapping[str, str]
+    worse: frozenset[str] = frozenset()
+
+
+def compare_all(
+    group: Sequence[Mapping[str, float]], history: Sequence[Past], *, needed: int = NEEDED
+) -> list[Comparison]:
+    """Every series of a run, the first of `group`, judged by the median of the group.
+
+    `history` is oldest first. Worst first is not promised; the order is that of the keys.
+    """
+    keys = list(group[0])
+    return [_compare(key, group, history, needed=needed, series=len(keys)) for key in keys]
+
+
+def _compare(
+    key: str,
+    group: Sequence[Mapping[str, float]],
+    history: Sequence[Past],
+    *,
+    needed: int,
+    series: int,
+) -> Comparison:
+    about = describe(key)
+    past = [run.series.get(key) for run in history]
+    flagged = {i for i, run in enumerate(history) if key in run.worse}
+    stands = standing(past, worse=about.worse, floor=about.floor, flagged=flagged)
+    fresh = [values[key] for values in group if key in values]
+    against = partial(
+        compare,
+        history=stands.baseline,
+        worse=about.worse,
+        series=series,
+        floor=about.floor,
+        needed=needed,
+    )
+    found, alone = against(median(fresh)), [against(value) for value in fresh]
+    state: str = found.state
+    drifted = stands.regressed is not None and _nearer_after(median(fresh), stands)
+    if drifted and state == "steady":
+        state = WORSE
+    began = stands.regressed.index if drifted and stands.regressed else _flagged_since(key, history)
+    return Comparison(
+        metric=about.metric if not key.startswith(CUSTOM) else key,
+        endpoint=about.endpoint,
+        unit=about.unit,
+        state=state,
+        observed=median(fresh),
+        expected=_rounded(found.expected),
+        low=_rounded(found.low),
+        high=_rounded(found.high),
+        change_percent=_rounded(found.change_pct),
+        visible_percent=_rounded(found.visible_pct),
+        runs=found.n,
+        needed=needed,
+        since=history[began].test_id if state == WORSE and began is not None else None,
+        seen=len(fresh) if drifted else sum(one.state == state for one in alone),
+        of=len(fresh),
+    )
+
+
+def _flagged_since(key: str, history: Sequence[Past]) -> int | None:
+    """Index of the first of the newest runs in a row that were judged worse already."""
+    began = None
+    for index in range(len(history) - 1, -1, -1):
+        if key not in history[index].worse:
+            break
+        began = index
+    return began
+
+
+def key_of(comparison: Comparison) -> str:
+    """The key of the series that was compared."""
+    return comparison.metric + (f" {comparison.endpoint}" if comparison.endpoint else "")
+
+
+def _nearer_after(value: float, stands: Standing) -> bool:
+    shift = stands.regressed
+    return shift is not None and abs(value - shift.after) < abs(value - shift.before)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def confirmed_before(comparisons: Iterable[Comparison]) -> bool:
+    """Whether all that is worse has been so for runs: then no re-run needs to confirm it."""
+    worse = [c for c in comparisons if c.state == WORSE]
+    return bool(worse) and all(c.since for c in worse)
+
+
+def worth_keeping(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those to store: the overall ones, the first endpoints, and any that is not steady."""
+    kept = {id(c) for c in comparisons[:MAX_KEPT]}
+    return [c for c in comparisons if id(c) in kept or c.state in (WORSE, "better")]
+
+
+def settled(group: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The medians of a group, which stand for the run in later baselines."""
+    return {key: median([values[key] for values in group if key in values]) for key in group[0]}

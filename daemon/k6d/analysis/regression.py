@@ -1,0 +1,203 @@
+"""A comparison in words: one finding for each cause, improvements, noise, doubts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from k6d.analysis.comparison import WORSE, key_of
+from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.model import Comparison, Finding, FindingKind, Severity
+from k6d.units import in_unit, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from k6d.analysis.comparison import Past
+    from k6d.settings import Limit
+
+# When this many endpoints, and most of those compared, are worse, no single one is the place.
+EVERYWHERE = 3
+# A noise budget worth a word: a change of a quarter would go unseen.
+COARSE_PERCENT = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """From which change on a regression has which severity: in percent, and in points of it."""
+
+    percent: Limit
+    points: Limit
+
+
+def findings(
+    comparisons: Sequence[Comparison],
+    history: Sequence[Past],
+    files: Mapping[str, str],
+    *,
+    sizes: Sizes,
+) -> list[Finding]:
+    """What got worse, one finding for each cause: errors explain latency, latency throughput.
+
+    `files` are those that the run itself was made of, by path, with their digests.
+    """
+    worse = [c for c in comparisons if c.state == WORSE]
+    errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
+    times = [c for c in worse if c.metric.startswith("response_time")]
+    throughput = [c for c in worse if c.metric == "requests_per_second"]
+    custom = [c for c in worse if c.metric.startswith(CUSTOM)]
+    cause = errors or times or throughput
+    groups = [group for group in (cause, custom if not errors else []) if group]
+    return [_finding(group, comparisons, history, files, sizes=sizes) for group in groups]
+
+
+def _finding(
+    group: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
+    history: Sequence[Past],
+    files: Mapping[str, str],
+    *,
+    sizes: Sizes,
+) -> Finding:
+    lead = _lead(group, comparisons)
+    others = [title(c) if c.endpoint else f"overall {title(c)}" for c in group if c is not lead]
+    also = f"; also {', '.join(others[:3])}" if others else ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    since, changed = _origin(lead, history, files)
+    confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 or lead.since else None
+    said = "" if confirmed is None else f"; confirmed {confirmed}"
+    if lead.since:
+        said = ""
+    return Finding(
+        kind=FindingKind.REGRESSION,
+        severity=_severity(lead, sizes),
+        metric=lead.metric,
+        endpoint=lead.endpoint,
+        observed=lead.observed,
+        expected=_band(lead),
+        unit=lead.unit,
+        confidence=_confidence(lead),
+        since=lead.since,
+        changed=changed,
+        confirmed=None if lead.since else confirmed,
+        message=f"{change(lead)}{also}{more}{since}{said}",
+        recommendation=_advice(lead, changed),
+    )
+
+
+def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Comparison:
+    """The series that says it best: the worst endpoint, unless most of them are worse."""
+    overall = [c for c in group if c.endpoint is None]
+    places = [c for c in group if c.endpoint is not None]
+    alike = [c for c in comparisons if c.endpoint and c.metric == (places or group)[0].metric]
+    if overall and (not places or (len(places) >= EVERYWHERE and 2 * len(places) > len(alike))):
+        order = ("error_rate", "response_time_p95", "response_time_avg", "response_time_p99")
+        return min(overall, key=lambda c: order.index(c.metric) if c.metric in order else 9)
+    return max(places or group, key=lambda c: abs(c.change_percent or c.observed))
+
+
+def title(comparison: Comparison) -> str:
+    """ "p95 of GET /cart"."""
+    return _series(comparison).title
+
+
+def _series(comparison: Comparison) -> Series:
+    return describe(key_of(comparison))
+
+
+def change(comparison: Comparison) -> str:
+    """ "p95 of GET /cart 412 ms, was 268 ms (+54 %)"."""
+    observed, unit = in_unit(comparison.observed, comparison.unit), comparison.unit
+    percent = comparison.change_percent
+    relative = "" if percent is None or unit == "%" else f" ({percent:+.0f} %)"
+    was = "" if comparison.expected is None else f", was {in_unit(comparison.expected, unit)}"
+    return f"{title(comparison)} {observed}{was}{relative}"
+
+
+def _band(comparison: Comparison) -> str | None:
+    if comparison.low is None or comparison.high is None:
+        return None
+    low = max(0.0, comparison.low)
+    return f"{in_unit(low, comparison.unit)} to {in_unit(comparison.high, comparison.unit)}"
+
+
+def _origin(
+    lead: Comparison, history: Sequence[Past], files: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Since which run it holds and which files changed with it, as words and as names."""
+    index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
+    began = history[index].files if index < len(history) else files
+    before = history[index - 1].files if index else {}
+    names = sorted(path for path in {*began, *before} if began.get(path) != before.get(path))
+    changed = ", ".join(_short(name) for name in names[:3]) if before and began else ""
+    told = f" changed with {'that' if lead.since else 'this'} run"
+    because = f"{changed}{told}" if changed else None
+    if index == len(history):
+        return (f"; {because}" if because else ""), because
+    run = history[index]
+    since = f"; since run {run.test_id} on {run.timestamp:%-d %b, %H:%M} UTC"
+    return since + (f", when {changed} changed" if changed else ""), because
+
+
+def _short(path: str) -> str:
+    return "/".join(path.rsplit("/", 2)[-2:])
+
+
+def _severity(lead: Comparison, sizes: Sizes) -> Severity:
+    if lead.unit == "%":
+        points = abs(lead.observed - (lead.expected or 0.0))
+        broken = sizes.points.broken(points)
+    else:
+        broken = sizes.percent.broken(abs(lead.change_percent or 0.0))
+    return broken[0] if broken else Severity.LOW
+
+
+def _confidence(lead: Comparison) -> float:
+    if lead.since:
+        return 0.95
+    return round(min(0.99, 0.7 + 0.29 * lead.seen / lead.of if lead.of > 1 else 0.6), 2)
+
+
+def _advice(lead: Comparison, changed: str | None) -> str:
+    if changed:
+        return "Look at what changed in the script first, then at what the target deployed."
+    if lead.metric == "requests_per_second":
+        return "Fewer requests at the same load: look for what VUs wait for between requests."
+    return "Look at what the target deployed or changed; k6d compare shows every series."
+
+
+def improvements(comparisons: Sequence[Comparison]) -> list[str]:
+    """What got better, in words; it never alarms."""
+    return [change(c) for c in comparisons if c.state == "better"]
+
+
+def noise(
+    first: Sequence[Comparison],
+    settled: Sequence[Comparison],
+    values: Sequence[Mapping[str, float]],
+) -> list[str]:
+    """What the first run alone would have said and its re-runs, with `values`, did not repeat."""
+    told = []
+    for alone, together in zip(first, settled, strict=True):
+        if alone.state == WORSE and together.state != WORSE:
+            key = key_of(alone)
+            again = ", ".join(in_unit(v[key], alone.unit) for v in values[1:] if key in v)
+            seen = in_unit(alone.observed, alone.unit)
+            told.append(f"{title(alone)} was {seen}, then {again}: noise")
+    return told
+
+
+def doubts(comparisons: Sequence[Comparison]) -> list[str]:
+    """How far the baseline is from being known, and what it cannot show."""
+    overall = [c for c in comparisons if c.endpoint is None]
+    learning = [c for c in overall if c.state == "learning"]
+    if learning:
+        n, needed = min((c.runs, c.needed) for c in learning)
+        return [f"learning, {n} of {needed} comparable runs"]
+    p95 = next((c for c in overall if c.metric == "response_time_p95"), None)
+    if p95 and p95.visible_percent and p95.visible_percent > COARSE_PERCENT:
+        return [
+            f"p95 must move ≥ {number(p95.visible_percent)} % to be seen; "
+            f"a longer run would see less"
+        ]
+    return []

@@ -1,0 +1,111 @@
+"""What of a run is compared with earlier runs: one number a series, by a key that is stored.
+
+A key is a metric, and the endpoint behind a space where there is one: "response_time_p95",
+"error_rate GET /cart", "custom:checkout_time:p(95):<". The key alone says all about the series.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k6d.model import RequestStats, Result, Threshold
+
+# Beyond the busiest endpoints, more series only make every one of them harder to judge.
+MAX_ENDPOINTS = 50
+_THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
+CUSTOM = "custom:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """How to read one series: `floor` is the least change of interest, in `unit`."""
+
+    metric: str
+    title: str
+    unit: str
+    worse: Literal[-1, 1]
+    floor: float
+    endpoint: str | None = None
+
+
+METRICS = {
+    series.metric: series
+    for series in (
+        Series(metric="error_rate", title="error rate", unit="%", worse=1, floor=1.0),
+        Series(metric="failed_checks", title="failed checks", unit="%", worse=1, floor=1.0),
+        Series(metric="response_time_p95", title="p95", unit="ms", worse=1, floor=1.0),
+        Series(metric="response_time_p99", title="p99", unit="ms", worse=1, floor=2.0),
+        Series(metric="response_time_avg", title="average", unit="ms", worse=1, floor=1.0),
+        Series(metric="requests_per_second", title="throughput", unit="/s", worse=-1, floor=0.0),
+    )
+}
+
+
+def of(result: Result, *, min_requests: int) -> dict[str, float]:
+    """The numbers of one run by key; what was not measured, or on too few requests, is left out."""
+    metrics = result.summary.metrics
+    values = {
+        "response_time_p95": metrics.response_time_p95,
+        "response_time_p99": metrics.response_time_p99,
+        "response_time_avg": metrics.response_time_avg,
+        "requests_per_second": metrics.requests_per_second,
+        "error_rate": metrics.error_rate,
+        "failed_checks": _failed_checks(result),
+        **_endpoints(result.breakdown.endpoints[:MAX_ENDPOINTS], min_requests),
+        **_custom(result.summary.thresholds, set(result.summary.custom_metrics)),
+    }
+    return {key: round(value, 6) for key, value in values.items() if value is not None}
+
+
+def describe(key: str) -> Series:
+    """The series that a key stands for; ValueError for a key that is none."""
+    if key.startswith(CUSTOM):
+        _, metric, stat, operator = key.split(":", 3)
+        worse: Literal[-1, 1] = 1 if operator == "<" else -1
+        return Series(metric=metric, title=f"{metric} {stat}", unit="", worse=worse, floor=0.0)
+    metric, _, endpoint = key.partition(" ")
+    if metric not in METRICS:
+        raise ValueError(f"no series is called {metric!r}; there are: {', '.join(METRICS)}")
+    series = METRICS[metric]
+    if not endpoint:
+        return series
+    return Series(
+        metric=metric,
+        title=f"{series.title} of {endpoint}",
+        unit=series.unit,
+        worse=series.worse,
+        floor=series.floor,
+        endpoint=endpoint,
+    )
+
+
+def _failed_checks(result: Result) -> float | None:
+    passed, failed = result.summary.metrics.checks_passed, result.summary.metrics.checks_failed
+    if passed is None or failed is None or passed + failed == 0:
+        return None
+    return 100 * failed / (passed + failed)
+
+
+def _endpoints(endpoints: Iterable[RequestStats], min_requests: int) -> dict[str, float | None]:
+    values = {}
+    for endpoint in endpoints:
+        if endpoint.count >= min_requests:
+            values[f"response_time_p95 {endpoint.title}"] = endpoint.p95_ms
+            values[f"error_rate {endpoint.title}"] = endpoint.error_rate
+    return values
+
+
+def _custom(thresholds: Iterable[Threshold], names: set[str]) -> dict[str, float | None]:
+    """Custom metrics that carry a threshold: its direction tells which change is bad."""
+    values = {}
+    for threshold in thresholds:
+        match = _THRESHOLD.match(threshold.expression)
+        if match and threshold.metric in names:
+            stat, operator = match.groups()
+            values[f"{CUSTOM}{threshold.metric}:{stat}:{operator}"] = threshold.observed
+    return values

@@ -1,0 +1,195 @@
+"""Where inside one run something went wrong: spikes, steps and collapses, by the second.
+
+Each second is judged against what the seconds before it lead one to expect: a robust straight line
+through the last 20 normal seconds, so a ramp of virtual users, over which load and response times
+grow steadily, is what is expected and no spike. Seconds that stand out are left out of the line;
+when they last 10 seconds the new level is accepted as a step, and judging goes on from there.
+
+Errors are counts: their expectation is the share of requests that failed so far, times the requests
+of this second, so more load alone is no burst of errors either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Literal
+
+from k6d.analysis.noise import difference_sigma, is_measured, mad_sigma
+
+Kind = Literal["slow", "errors", "collapse"]
+Shape = Literal["spike", "step"]
+
+# Connections open and caches fill: the first seconds of any run are their own.
+WARM_UP_S: Final = 5
+# The line needs this many normal seconds for a verdict, and looks back no farther than the other.
+LEARNED_S: Final = 8
+WINDOW_S: Final = 20
+# What has lasted this long is no spike; the server stays like this.
+STEP_S: Final = 10
+# A run has some thousand seconds, three columns: 6 sigma, for the tails of a p95 of few requests
+# are far heavier than normal.
+EVIDENCE: Final = 6.0
+# Half as slow again is the least that a person would see in the chart.
+SLOW_BY: Final = 0.5
+# Timers and schedulers move a second's p95 by this much on their own.
+SLOW_BY_MS: Final = 20.0
+# Throughput at half of what was expected or less is a collapse, not a dip.
+COLLAPSE_TO: Final = 0.5
+# Fewer requests a second than this, and chance alone halves them.
+COLLAPSE_RPS: Final = 5.0
+# One or two failed requests in a second may be anything.
+ERRORS_LEAST: Final = 3.0
+# Seconds whose virtual users differ by more than this had another load on purpose.
+PLANNED: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second of the time line; `p95_ms` is None when no request ended in it.
+
+    `vus` (active virtual users), where known, tells a planned change of load from a collapse.
+    """
+
+    t_s: int
+    rps: float
+    errors: float
+    p95_ms: float | None
+    vus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A stretch of seconds that stands out: p95 in ms, failed requests a second, or requests/s.
+
+    `observed` is the median of the stretch (its peak for errors), `expected` what the seconds
+    before it led one to expect. A step still stood at its last judged second.
+    """
+
+    kind: Kind
+    shape: Shape
+    start_s: int
+    length_s: int
+    observed: float
+    expected: float
+
+
+Limit = Callable[[Sequence[Second], Second], tuple[float, float, float] | None]
+
+
+def find_spikes(seconds: Sequence[Second]) -> list[Finding]:
+    """All findings of one run, by start. The first 5 s and the last, partial one are not judged."""
+    judged = list(seconds[WARM_UP_S:-1])
+    findings = [
+        *_scan(judged, kind="slow", limit=_slow),
+        *_scan(judged, kind="errors", limit=_errors),
+        *_scan(judged, kind="collapse", limit=_collapse),
+    ]
+    return sorted(findings, key=lambda finding: (finding.start_s, finding.kind))
+
+
+def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Finding]:
+    """Walk through the seconds; `limit` gives (observed, expected, excess), or None: no verdict."""
+    findings: list[Finding] = []
+    normal: list[Second] = []
+    open_: list[tuple[Second, float, float]] = []
+    for second in seconds:
+        verdict = limit(normal[-WINDOW_S:], second)
+        if verdict is not None and verdict[2] > 0:
+            open_.append((second, verdict[0], verdict[1]))
+            if len(open_) == STEP_S:
+                findings.append(_finding(kind, "step", open_))
+                normal, open_ = [item[0] for item in open_], []
+            continue
+        if open_:
+            findings.append(_finding(kind, "spike", open_))
+            open_ = []
+        normal.append(second)
+    if open_:
+        findings.append(_finding(kind, "spike", open_))
+    return findings
+
+
+def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, float]]) -> Finding:
+    observed = [item[1] for item in stretch]
+    return Finding(
+        kind=kind,
+        shape=shape,
+        start_s=stretch[0][0].t_s,
+        length_s=stretch[-1][0].t_s - stretch[0][0].t_s + 1,
+        observed=max(observed) if kind == "errors" else median(observed),
+        expected=stretch[0][2],
+    )
+
+
+def _slow(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
+    if second.p95_ms is None or not is_measured(second.p95_ms):
+        return None
+    alike = _same_load(normal, second)
+    points = [(s.t_s, s.p95_ms) for s in alike if s.p95_ms is not None and is_measured(s.p95_ms)]
+    line = _line(points, second.t_s)
+    if line is None:
+        return None
+    expected, sigma = line
+    allowed = max(EVIDENCE * sigma, SLOW_BY * expected, SLOW_BY_MS)
+    return second.p95_ms, expected, second.p95_ms - expected - allowed
+
+
+def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
+    if not is_measured(second.rps):
+        return None
+    alike = _same_load(normal, second)
+    line = _line([(s.t_s, s.rps) for s in alike if is_measured(s.rps)], second.t_s)
+    if line is None or line[0] < COLLAPSE_RPS:
+        return None
+    expected, sigma = line
+    sigma = max(sigma, math.sqrt(expected))  # arrivals vary by their square root at least: Poisson
+    allowed = max((1 - COLLAPSE_TO) * expected, min(EVIDENCE * sigma, 0.9 * expected))
+    return second.rps, expected, expected - second.rps - allowed
+
+
+def _errors(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
+    usable = [s for s in normal if is_measured(s.errors) and is_measured(s.rps)]
+    if len(usable) < LEARNED_S or not is_measured(second.errors) or not is_measured(second.rps):
+        return None
+    share = sum(s.errors for s in usable) / max(1.0, sum(s.rps for s in usable))
+    expected = share * second.rps
+    # Counts vary by their square root, and the share itself is known from few seconds only.
+    sigma = max(math.sqrt(max(expected, 0.0)), mad_sigma([s.errors for s in usable]))
+    allowed = max(EVIDENCE * sigma, ERRORS_LEAST)
+    return second.errors, expected, second.errors - expected - allowed
+
+
+def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
+    """The seconds whose virtual users are like this one's; all where they are not known."""
+    vus = second.vus
+    if vus is None:
+        return list(normal)
+    return [s for s in normal if s.vus is None or abs(s.vus - vus) <= PLANNED * vus]
+
+
+def _line(points: Sequence[tuple[float, float]], t_s: float) -> tuple[float, float] | None:
+    """Expected value at `t_s` and sigma of one second around a robust line; None: too few points.
+
+    Slope: the median of all slopes, Theil (1950), "A Rank-Invariant Method of Linear and Polynomial
+    Regression Analysis"; Sen (1968), JASA 63. Where it is smaller than chance would make it, 0.
+    """
+    if len(points) < LEARNED_S:
+        return None
+    slope = median(
+        (b - a) / (t_b - t_a)
+        for i, (t_a, a) in enumerate(points)
+        for t_b, b in points[i + 1 :]
+        if t_b > t_a
+    )
+    values = [value for _, value in points]
+    rest = [value - slope * (t - points[0][0]) for t, value in points]
+    sigma = max(mad_sigma(rest), difference_sigma(values), 0.0)
+    span = points[-1][0] - points[0][0]
+    if abs(slope) * span < 2 * sigma:  # within its error: following it would follow the noise
+        return max(median(values), 0.0), sigma
+    reached = median(rest) + slope * (points[-1][0] - points[0][0])
+    ahead = min(t_s - points[-1][0], STEP_S)  # a line is no prophecy
+    return max(reached + slope * ahead, 0.0), sigma

@@ -1,0 +1,190 @@
+"""A saved run against the stored history of its script, and the re-runs that confirm a finding.
+
+Gathers the records and leaves judging to `analysis`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.analysis import comparison, regression
+from k6d.analysis.comparison import Past
+from k6d.analysis.judge import judge
+from k6d.model import Comparison, K6dError, Outcome, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from k6d.model import Result, Run, Verdict
+    from k6d.scripts import Script
+    from k6d.settings import ScriptSettings, Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+# Twice what the fast rule compares with, so that the run since which a change holds is among them.
+HISTORY_RUNS = 120
+ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A job that ran and whose record is saved; `own` are the script's settings."""
+
+    run: Run
+    result: Result
+    own: ScriptSettings
+    script: Script | None
+
+
+def is_comparable(run: Run) -> bool:
+    """Whether later runs may be compared with this one: ended, believed, and not all failures."""
+    metrics = run.metrics
+    failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
+    return (
+        run.execution.outcome is Outcome.COMPLETED
+        and run.trigger is not Trigger.CONFIRMATION
+        and run.snapshot is not None
+        and not run.generator.reasons
+        and not failed_all
+    )
+
+
+async def compared(
+    done: Done,
+    *,
+    settings: Settings,
+    store: Store,
+    confirm: Callable[[], Awaitable[Done]],
+    stop: asyncio.Event,
+) -> Done:
+    """The same, judged against its history and saved; what got worse is confirmed by re-runs."""
+    run, needed = done.run, settings.compare.min_runs
+    if not settings.compare.enabled or not run.comparable:
+        return done
+    past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
+    alone = await asyncio.to_thread(comparison.compare_all, [run.series], past, needed=needed)
+    group, settled = [done], alone
+    worse = [c for c in alone if c.state == comparison.WORSE]
+    if worse and not comparison.confirmed_before(alone):
+        logger.info("run %s of %s: %s", run.test_id, run.script, regression.change(worse[0]))
+        group += await _confirmations(done, confirm, settings=settings, stop=stop)
+    values = [one.run.series for one in group]
+    if len(group) > 1:
+        settled = await asyncio.to_thread(comparison.compare_all, values, past, needed=needed)
+    run = replace(
+        run,
+        anomaly_analysis=_verdict(done, alone, settled, values, past, settings=settings),
+        series=comparison.settled(values),
+        comparisons=comparison.worth_keeping(settled),
+        confirmations=[one.run.test_id for one in group[1:]],
+    )
+    store.save(run)
+    return replace(done, run=run)
+
+
+async def _confirmations(
+    first: Done,
+    confirm: Callable[[], Awaitable[Done]],
+    *,
+    settings: Settings,
+    stop: asyncio.Event,
+) -> list[Done]:
+    """As many re-runs as are wanted, as time allows, and as can be believed."""
+    began, confirmed = time.monotonic(), []
+    for _ in range(settings.compare.confirm):
+        left_s = settings.compare.confirm_time - (time.monotonic() - began)
+        if stop.is_set() or first.run.execution_time > left_s:
+            break
+        try:
+            done = await confirm()
+        except K6dError as error:
+            logger.error("run %s is not confirmed: %s", first.run.test_id, error)
+            break
+        if is_comparable(replace(done.run, trigger=first.run.trigger)):
+            confirmed.append(done)
+    return confirmed
+
+
+def _verdict(
+    done: Done,
+    alone: Sequence[Comparison],
+    settled: Sequence[Comparison],
+    values: Sequence[dict[str, float]],
+    past: Sequence[Past],
+    *,
+    settings: Settings,
+) -> Verdict:
+    snapshot = done.run.snapshot
+    files = files_of(snapshot.dependencies if snapshot else {}, settings.scripts)
+    sizes = regression.Sizes(percent=settings.compare.percent, points=settings.compare.points)
+    verdict = judge(
+        done.result,
+        limits=settings.limits.merged(done.own.limits),
+        regressions=regression.findings(settled, past, files, sizes=sizes),
+        doubts=regression.doubts(settled),
+    )
+    return replace(
+        verdict,
+        improvements=regression.improvements(settled),
+        noise=regression.noise(alone, settled, values),
+    )
+
+
+def history_of(run: Run, store: Store, *, root: Path) -> list[Past]:
+    """The runs that `run` compares with, oldest first: same script, same workload, since the
+    level was accepted last, if it was.
+    """
+    workload = run.snapshot.workload if run.snapshot else None
+    found = store.history(run.script, HISTORY_RUNS, workload=workload, comparable=True)
+    accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
+    since, until = accepted.get("since", ""), accepted.get("until", "")
+    return [
+        _past(orjson.loads(store.load_raw(test_id)), root, accepted=test_id <= until)
+        for test_id in (document["test_id"] for document in reversed(found))
+        if since <= test_id < run.test_id
+    ]
+
+
+def accept(run: Run, store: Store, *, reason: str) -> str:
+    """Make the present level, that of `run`, what later runs are compared with.
+
+    Gives the run with which that level began: the one since which it is regressed, else `run`.
+    """
+    state = store.state(ACCEPTED)
+    workload = run.snapshot.workload if run.snapshot else None
+    known = state.get(run.script) or {}
+    worse = [c.since or run.test_id for c in run.comparisons if c.state == comparison.WORSE]
+    since = min(worse, default=run.test_id)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"since": since, "until": run.test_id, "reason": reason, "at": at}
+    state.put(run.script, known | {str(workload): entry})
+    return since
+
+
+def files_of(dependencies: Mapping[str, str], root: Path) -> dict[str, str]:
+    """The files of a snapshot by their paths from the scripts folder, so that folders may move."""
+    return {os.path.relpath(path, root): known for path, known in dependencies.items()}
+
+
+def _past(record: dict[str, Any], root: Path, *, accepted: bool) -> Past:
+    """The run in short; what was worse in an accepted one is the normal now."""
+    snapshot = record.get("snapshot") or {}
+    compared = [] if accepted else record.get("comparisons") or []
+    worse = (Comparison(**c) for c in compared if c["state"] == comparison.WORSE)
+    return Past(
+        test_id=record["test_id"],
+        timestamp=datetime.fromisoformat(record["timestamp"]),
+        series=record.get("series") or {},
+        files=files_of(snapshot.get("dependencies") or {}, root),
+        worse=frozenset(comparison.key_of(c) for c in worse),
+    )
