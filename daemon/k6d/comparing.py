@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -68,11 +69,16 @@ async def compared(
     stop: asyncio.Event,
 ) -> Done:
     """The same, judged against its history and saved; what got worse is confirmed by re-runs."""
-    run, needed = done.run, settings.compare.min_runs
+    run = done.run
+    compare_all = partial(
+        comparison.compare_all,
+        needed=settings.compare.min_runs,
+        least_percent=settings.compare.least_percent,
+    )
     if not settings.compare.enabled or not run.comparable:
         return done
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
-    alone = await asyncio.to_thread(comparison.compare_all, [run.series], past, needed=needed)
+    alone = await asyncio.to_thread(compare_all, [run.series], past)
     group, settled = [done], alone
     worse = [c for c in alone if c.state == comparison.WORSE]
     if worse and not comparison.confirmed_before(alone):
@@ -80,7 +86,7 @@ async def compared(
         group += await _confirmations(done, confirm, settings=settings, stop=stop)
     values = [one.run.series for one in group]
     if len(group) > 1:
-        settled = await asyncio.to_thread(comparison.compare_all, values, past, needed=needed)
+        settled = await asyncio.to_thread(compare_all, values, past)
     run = replace(
         run,
         anomaly_analysis=_verdict(done, alone, settled, values, past, settings=settings),

@@ -58,15 +58,17 @@ def _scripts(folder: Path) -> Check:
 
 
 def _data(folder: Path) -> Check:
+    place = folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place) as file:  # not made here: root's would be root's
             file.write(b"k6d")
     except OSError as error:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
-        seen = f"{folder} is not writable: {error.strerror}"
+        seen = f"{place} is not writable: {error.strerror}"
         return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
-    return Check(name="data folder", ok=True, seen=str(folder))
+    seen = str(folder) if place == folder else f"{folder}, not made yet"
+    return Check(name="data folder", ok=True, seen=seen)
 
 
 async def _receivers(settings: Settings) -> list[Check]:

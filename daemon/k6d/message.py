@@ -45,10 +45,11 @@ def compose(run: Run, *, data: Path) -> Message:
     command = f"k6d show {run.test_id} --data {shlex.quote(str(data))}"
     title = f"[{(verdict.severity or '').upper()}] {run.script}: {lead}"
     advice = [_one_line(text, MAX_LINE) for text in verdict.recommendations[:2]]
+    lines = [*([numbers] if metrics.total_requests else []), *advice, when]
     return Message(
         title=harmless(_one_line(title, MAX_TITLE)),
-        text=_text(findings, [numbers, *advice, when], command),
-        html=_html(findings, [numbers, *advice, when], command),
+        text=_text(findings, lines, command),
+        html=_html(findings, lines, command),
         level="failure",
     )
 

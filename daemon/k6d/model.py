@@ -308,7 +308,8 @@ class Finding:
 class Verdict:
     """What the findings amount to, worst first; `doubts` say what could not be judged, and why.
 
-    `improvements` are told and never alarm; `noise` is what a re-run did not repeat.
+    `improvements` and `remarks` (a moment that stood out) are told and never alarm; `noise` is what
+    a re-run did not repeat.
     """
 
     anomalies_detected: bool
@@ -320,6 +321,7 @@ class Verdict:
     doubts: list[str] = field(default_factory=list)
     improvements: list[str] = field(default_factory=list)
     noise: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     source: str = "rules"
 
 

@@ -217,7 +217,7 @@ def _timeline(timeline: Timeline) -> Group:
 
 def spark(values: list[float | None], width: int = 60) -> str:
     """Values as a row of bars from zero to their maximum; a gap where nothing was measured."""
-    per_bar = -(-len(values) // width)
+    per_bar = max(1, -(-len(values) // width))
     bars = [
         max((v for v in values[i : i + per_bar] if v is not None), default=None)
         for i in range(0, len(values), per_bar)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+
+logger = logging.getLogger(__name__)
 
 
 def notify(**state: str) -> None:
@@ -15,7 +18,10 @@ def notify(**state: str) -> None:
         address = "\0" + address[1:]
     text = "\n".join(f"{name}={' '.join(value.split())}" for name, value in state.items())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.sendto(text.encode(), address)
+        try:
+            channel.sendto(text.encode(), address)
+        except OSError as error:  # no reason to end a daemon that works
+            logger.warning("systemd does not listen at NOTIFY_SOCKET: %s", error.strerror)
 
 
 def watchdog_interval_s() -> float | None:

@@ -58,10 +58,13 @@ def leftovers(folder: Path) -> Iterator[list[UnderWay]]:
     """
     found = sorted(folder.glob("*/"))
     dead = [(path, lock) for path in found if (lock := try_lock(path / "lock"))]
-    yield [job for path, _ in dead if (job := _read(path))]
-    for path, lock in dead:
-        shutil.rmtree(path, ignore_errors=True)
-        lock.close()
+    try:
+        yield [job for path, _ in dead if (job := _read(path))]
+        for path, _ in dead:
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        for _, lock in dead:
+            lock.close()
 
 
 def _read(path: Path) -> UnderWay | None:

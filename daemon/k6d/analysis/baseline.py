@@ -73,6 +73,7 @@ def compare(
     series: int = 1,
     floor: float = 0.0,
     needed: int = NEEDED,
+    least_change: float = LEAST_CHANGE,
 ) -> Comparison:
     """Judge the newest value against `history`, its comparable runs, oldest first.
 
@@ -93,7 +94,7 @@ def compare(
     error = noise.standard_error(len(fresh))
     margin = max(
         student_quantile(alpha, noise.n - 1) * error,
-        LEAST_CHANGE * abs(noise.centre),
+        least_change * abs(noise.centre),
         floor,
     )
     change = observed - noise.centre

@@ -11,14 +11,16 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from k6d.analysis.baseline import NEEDED, compare
+from k6d.analysis.baseline import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import CUSTOM, describe
 from k6d.analysis.standing import Standing, standing
 from k6d.model import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from k6d.analysis import baseline
 
 WORSE = "worse"
 MAX_KEPT = 46  # six overall, two for each of twenty endpoints: a run stays small on disk
@@ -39,14 +41,19 @@ class Past:
 
 
 def compare_all(
-    group: Sequence[Mapping[str, float]], history: Sequence[Past], *, needed: int = NEEDED
+    group: Sequence[Mapping[str, float]],
+    history: Sequence[Past],
+    *,
+    needed: int = NEEDED,
+    least_percent: float = 100 * LEAST_CHANGE,
 ) -> list[Comparison]:
     """Every series of a run, the first of `group`, judged by the median of the group.
 
     `history` is oldest first. Worst first is not promised; the order is that of the keys.
     """
     keys = list(group[0])
-    return [_compare(key, group, history, needed=needed, series=len(keys)) for key in keys]
+    against = partial(compare, series=len(keys), needed=needed, least_change=least_percent / 100)
+    return [_compare(key, group, history, against=against) for key in keys]
 
 
 def _compare(
@@ -54,23 +61,15 @@ def _compare(
     group: Sequence[Mapping[str, float]],
     history: Sequence[Past],
     *,
-    needed: int,
-    series: int,
+    against: Callable[..., baseline.Comparison],
 ) -> Comparison:
     about = describe(key)
     past = [run.series.get(key) for run in history]
     flagged = {i for i, run in enumerate(history) if key in run.worse}
     stands = standing(past, worse=about.worse, floor=about.floor, flagged=flagged)
     fresh = [values[key] for values in group if key in values]
-    against = partial(
-        compare,
-        history=stands.baseline,
-        worse=about.worse,
-        series=series,
-        floor=about.floor,
-        needed=needed,
-    )
-    found, alone = against(median(fresh)), [against(value) for value in fresh]
+    judged = partial(against, history=stands.baseline, worse=about.worse, floor=about.floor)
+    found, alone = judged(median(fresh)), [judged(value) for value in fresh]
     state: str = found.state
     drifted = stands.regressed is not None and _nearer_after(median(fresh), stands)
     if drifted and state == "steady":
@@ -88,7 +87,7 @@ def _compare(
         change_percent=_rounded(found.change_pct),
         visible_percent=_rounded(found.visible_pct),
         runs=found.n,
-        needed=needed,
+        needed=found.needed,
         since=history[began].test_id if state == WORSE and began is not None else None,
         seen=len(fresh) if drifted else sum(one.state == state for one in alone),
         of=len(fresh),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis import limits as limit_rules
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from k6d.settings import Limits
 
 COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
+LASTING_S = 5
 TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
 SPIKES = {
     "slow": ("response_time_p95", "p95", "ms"),
@@ -32,10 +34,14 @@ def judge(
     doubts: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
-    findings = [*limit_rules.find(result, limits), *_spikes(result), *regressions]
+    spikes = _spikes(result)
+    lasting = [_spike(found) for found in spikes if _lasts(found)]
+    findings = [*limit_rules.find(result, limits), *lasting, *regressions]
     if result.generator.reasons:
         findings = [_saturated(result), *(f for f in findings if _family(f) in (ERRORS, None))]
-    return conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
+    verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
+    brief = [_spike(found).message for found in spikes if not _lasts(found)]
+    return replace(verdict, remarks=brief)
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:
@@ -82,8 +88,13 @@ def _saturated(result: Result) -> Finding:
     )
 
 
-def _spikes(result: Result) -> list[Finding]:
-    """What stands out inside the run, one finding each for times, errors and throughput."""
+def _lasts(spikes: Sequence[Spike]) -> bool:
+    """Whether it is worth an alarm: heavy-tailed response times alone make a slow second or two."""
+    return any(spike.shape == "step" or spike.length_s >= LASTING_S for spike in spikes)
+
+
+def _spikes(result: Result) -> list[list[Spike]]:
+    """What stands out inside the run: slow seconds, bursts of errors, collapses of throughput."""
     line = result.breakdown.timeline
     if line.resolution_s != 1 or result.execution.outcome is not Outcome.COMPLETED:
         return []
@@ -97,7 +108,7 @@ def _spikes(result: Result) -> list[Finding]:
     found: dict[str, list[Spike]] = {}
     for spike in find_spikes(seconds):
         found.setdefault(spike.kind, []).append(spike)
-    return [_spike(spikes) for spikes in found.values()]
+    return list(found.values())
 
 
 def _spike(spikes: Sequence[Spike]) -> Finding:

@@ -36,8 +36,14 @@ EVIDENCE: Final = 6.0
 SLOW_BY: Final = 0.5
 # Timers and schedulers move a second's p95 by this much on their own.
 SLOW_BY_MS: Final = 20.0
+# Fewer than five requests decide the p95 of less than a hundred, and a few slow ones are chance: a
+# stretch needs that many requests, or three seconds in a row.
+SLOW_REQUESTS: Final = 100.0
+SLOW_SECONDS: Final = 3
 # Throughput at half of what was expected or less is a collapse, not a dip.
 COLLAPSE_TO: Final = 0.5
+# Counts have light tails, and half is far; 4 sigma are enough.
+COLLAPSE_EVIDENCE: Final = 4.0
 # Fewer requests a second than this, and chance alone halves them.
 COLLAPSE_RPS: Final = 5.0
 # One or two failed requests in a second may be anything.
@@ -103,13 +109,21 @@ def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Findin
                 findings.append(_finding(kind, "step", open_))
                 normal, open_ = [item[0] for item in open_], []
             continue
-        if open_:
+        if _is_enough(kind, open_):
             findings.append(_finding(kind, "spike", open_))
-            open_ = []
+        open_ = []
         normal.append(second)
-    if open_:
+    if _is_enough(kind, open_):
         findings.append(_finding(kind, "spike", open_))
     return findings
+
+
+def _is_enough(kind: Kind, stretch: Sequence[tuple[Second, float, float]]) -> bool:
+    """Whether a stretch is more than the chance of a few slow requests."""
+    if kind != "slow" or not stretch:
+        return bool(stretch)
+    requests = sum(second.rps for second, _, _ in stretch if is_measured(second.rps))
+    return requests >= SLOW_REQUESTS or len(stretch) >= SLOW_SECONDS
 
 
 def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, float]]) -> Finding:
@@ -141,12 +155,15 @@ def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, f
     if not is_measured(second.rps):
         return None
     alike = _same_load(normal, second)
-    line = _line([(s.t_s, s.rps) for s in alike if is_measured(s.rps)], second.t_s)
-    if line is None or line[0] < COLLAPSE_RPS:
+    points = [(s.t_s, s.rps) for s in alike if is_measured(s.rps)]
+    line = _line(points, second.t_s)
+    if line is None:
         return None
-    expected, sigma = line
-    sigma = max(sigma, math.sqrt(expected))  # arrivals vary by their square root at least: Poisson
-    allowed = max((1 - COLLAPSE_TO) * expected, min(EVIDENCE * sigma, 0.9 * expected))
+    expected = min(line[0], median(rps for _, rps in points[-3:]))  # a ramp may end: no prophecy
+    if expected < COLLAPSE_RPS:
+        return None
+    sigma = max(line[1], math.sqrt(expected))  # arrivals vary by their square root at least
+    allowed = max((1 - COLLAPSE_TO) * expected, min(COLLAPSE_EVIDENCE * sigma, 0.9 * expected))
     return second.rps, expected, expected - second.rps - allowed
 
 

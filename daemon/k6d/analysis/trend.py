@@ -5,7 +5,7 @@ Runs are followed one by one. After each, the newest 3, 4, ... 12 runs are set a
 
 1. its size: the mean of the newest runs, each clipped so that one odd run cannot carry it, lies
    at least 5 standard errors off the level (a likelihood ratio test for a shift of the mean);
-2. their order: a rank test, which knows nothing of distances, gives p <= 0.002;
+2. their order: a rank test, which knows nothing of distances, gives p <= 0.0025;
 3. it matters: the medians differ by 3 % or more.
 
 The split with the largest ratio gives the run since which it holds. From there a new level begins,
@@ -37,8 +37,9 @@ MINIMUM: Final = 5
 EVIDENCE: Final = 5.0
 # One run counts for at most 4 sigma, so a single outlier is never a shift. Huber (1981), ch. 1.7.
 CLIP: Final = 4.0
-# One in 500 for either direction.
-RANK_ALPHA: Final = 0.002
+# One in 400: the clearest order of six runs against six is 2 in C(12, 6), p = 0.0022, so that a
+# script with six runs of history can be helped at all.
+RANK_ALPHA: Final = 0.0025
 # Changes below this are not worth a message even when they are real.
 LEAST_CHANGE: Final = 0.03
 

@@ -243,6 +243,9 @@ class Compare(Section):
     min_runs: int = Field(
         default=5, ge=3, le=100, description="comparable runs before anything is judged, 3 to 100"
     )
+    least_percent: float = Field(
+        default=10.0, ge=0, le=1000, description="smaller changes of one run are never told"
+    )
     confirm: int = Field(
         default=2, ge=0, le=10, description="immediate re-runs that confirm a regression, 0 to 10"
     )
