@@ -146,18 +146,18 @@ def _verdict(
     )
 
 
-def history_of(run: Run, store: Store, *, root: Path) -> list[Past]:
+def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> list[Past]:
     """The runs that `run` compares with, oldest first: same script, same workload, since the
-    level was accepted last, if it was.
+    level was accepted last, if it was. `whole`: from the beginning, and `run` too.
     """
     workload = run.snapshot.workload if run.snapshot else None
     found = store.history(run.script, HISTORY_RUNS, workload=workload, comparable=True)
     accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
-    since, until = accepted.get("since", ""), accepted.get("until", "")
+    since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
     return [
         _past(orjson.loads(store.load_raw(test_id)), root, accepted=test_id <= until)
         for test_id in (document["test_id"] for document in reversed(found))
-        if since <= test_id < run.test_id
+        if since <= test_id < run.test_id or (whole and test_id == run.test_id)
     ]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from k6d.work import UnderWay
 
 REFRESH_S = 0.2
+MAX_NAME = 20  # leaves room for the numbers on a line of 80
 
 
 class LiveLine:
@@ -29,8 +30,8 @@ class LiveLine:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[numbers]}"),
             console=console,
             transient=True,
@@ -58,7 +59,7 @@ class LiveLine:
 
     def _started(self, under_way: UnderWay, capture: Capture) -> None:
         self._capture, self._began = capture, time.monotonic()
-        self._progress.update(self._bar, description=under_way.script)
+        self._progress.update(self._bar, description=_short(under_way.script))
 
     def _planned(self, total_s: float) -> None:
         self._progress.update(self._bar, total=total_s)
@@ -69,9 +70,16 @@ class LiveLine:
             if self._capture is None:
                 continue
             live, elapsed_s = self._capture.live(), time.monotonic() - self._began
-            numbers = (
-                f"{seconds(elapsed_s)}  {count(live.requests)} requests  "
-                f"{rate(live.requests_per_second)}  p95 {ms(live.p95_ms)}  "
-                f"{count(live.failed)} failed  {count(live.vus)} VUs"
-            )
+            numbers = seconds(int(elapsed_s))
+            if live.requests:
+                numbers += (
+                    f"  {count(live.requests)} requests  {rate(live.requests_per_second)}  "
+                    f"p95 {ms(live.p95_ms)}  {count(live.failed)} failed  {count(live.vus)} VUs"
+                )
             self._progress.update(self._bar, completed=elapsed_s, numbers=numbers)
+
+
+def _short(name: str) -> str:
+    """The end of a long name, which tells more than its folder; nothing that moves the cursor."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in name)
+    return shown if len(shown) <= MAX_NAME else "…" + shown[1 - MAX_NAME :]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from k6d.analysis import baseline
+    from k6d.model import Run
 
 WORSE = "worse"
 MAX_KEPT = 46  # six overall, two for each of twenty endpoints: a run stays small on disk
@@ -116,6 +117,43 @@ def _nearer_after(value: float, stands: Standing) -> bool:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
+
+
+def between(after: Run, before: Run) -> list[Comparison]:
+    """One run against another one; what counts as noise is what `after`'s own baseline said."""
+    bands = {key_of(c): c for c in after.comparisons}
+    found = []
+    for key, value in after.series.items():
+        if key in before.series:
+            found.append(_change(key, value, before.series[key], bands.get(key)))
+    return found
+
+
+def _change(key: str, value: float, was: float, band: Comparison | None) -> Comparison:
+    about = describe(key)
+    visible = band.visible_percent if band else None
+    percent = 100 * (value - was) / abs(was) if was else None
+    change = abs(value - was)
+    noise = None if visible is None or band is None else visible / 100 * abs(band.expected or was)
+    if noise is None:
+        state = "learning"
+    elif change <= max(noise, about.floor):
+        state = "steady"
+    else:
+        state = WORSE if (value - was) * about.worse > 0 else "better"
+    return Comparison(
+        metric=about.metric if not key.startswith(CUSTOM) else key,
+        endpoint=about.endpoint,
+        unit=about.unit,
+        state=state,
+        observed=value,
+        expected=was,
+        low=None if noise is None else was - noise,
+        high=None if noise is None else was + noise,
+        change_percent=_rounded(percent),
+        visible_percent=visible,
+        runs=1,
+    )
 
 
 def confirmed_before(comparisons: Iterable[Comparison]) -> bool:

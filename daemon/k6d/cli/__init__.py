@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
+from typing import Annotated, NoReturn
 
-import orjson
 import typer
 
-from k6d import __version__, logs, settings
-from k6d.model import K6dError, Outcome
+from k6d import __version__, logs
+from k6d.cli import baseline
+from k6d.cli.common import (
+    ANOMALOUS,
+    HEALTHY,
+    NOT_RUN,
+    AsJson,
+    Config,
+    Data,
+    Scripts,
+    load_settings,
+    open_store,
+    print_json,
+    print_raw,
+    print_run,
+    script_name,
+    terminal,
+    variables,
+)
+from k6d.cli.running import finish, under_way
+from k6d.model import K6dError
 from k6d.units import parse_duration
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from k6d.model import Run
-    from k6d.settings import Settings
-    from k6d.store import Store
-
-HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
 
 app = typer.Typer(
     name="k6d",
@@ -31,11 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Data = Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)]
-Scripts = Annotated[Path | None, typer.Option(help="Folder of the scripts.", show_default=False)]
-Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
 def main() -> NoReturn:
@@ -71,9 +74,9 @@ def serve(scripts: Scripts = None, data: Data = None, config: Config = None) -> 
     """Watch the scripts folder; run what is new or changed, judge it, keep it, tell."""
     from k6d.service import Service
 
-    loaded = _settings(config, scripts=scripts, data=data)
+    loaded = load_settings(config, scripts=scripts, data=data)
     logs.set_up(loaded.log_level)
-    asyncio.run(Service(loaded, _store(loaded)).run())
+    asyncio.run(Service(loaded, open_store(loaded)).run())
 
 
 @app.command()
@@ -93,7 +96,7 @@ def run(
     from k6d.queue import Job
     from k6d.scripts import name_of
 
-    loaded = _settings(config, scripts=scripts, data=data)
+    loaded = load_settings(config, scripts=scripts, data=data)
     logs.set_up("debug" if loaded.debug else "warning")
     path = script.absolute()
     if not path.is_file():
@@ -106,46 +109,12 @@ def run(
         path=path,
         trigger=Trigger.MANUAL,
         options={name: str(value) for name, value in given.items() if value is not None},
-        env=_variables(env or []),
+        env=variables(env or []),
     )
-    result = asyncio.run(_run(loaded, job))
-    if as_json:
-        _print_raw(_store(loaded).load_raw(result.test_id))
-    else:
-        _show(result, _console())
-    sys.exit(_exit_code(result))
-
-
-async def _run(loaded: Settings, job: Any) -> Run:
-    from k6d.live import LiveLine
-    from k6d.pipeline import Pipeline
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked_to_stop() -> None:
-        if stop.is_set():
-            sys.exit(NOT_RUN)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked_to_stop)
-    line = LiveLine(_console(stderr=True))
-    async with line.shown():
-        result = await Pipeline(loaded, _store(loaded), stop=stop).run(job, watching=line.watching)
+    result = under_way(loaded, lambda pipeline, watching: pipeline.run(job, watching=watching))
     if result is None:
-        raise K6dError(f"{job.path} was not run")
-    return result
-
-
-def _exit_code(result: Run) -> int:
-    if result.execution.outcome in (
-        Outcome.SCRIPT_ERROR,
-        Outcome.K6_UNAVAILABLE,
-        Outcome.ABORTED,
-    ):
-        return NOT_RUN
-    return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY
+        raise K6dError(f"{path} was not run")
+    sys.exit(finish(result, loaded, as_json=as_json))
 
 
 def _check_duration(given: str) -> None:
@@ -153,16 +122,6 @@ def _check_duration(given: str) -> None:
         parse_duration(given)
     except ValueError as error:
         raise K6dError(f"--duration {given}: should be a duration such as 30s or 5m") from error
-
-
-def _variables(given: list[str]) -> dict[str, str]:
-    variables = {}
-    for entry in given:
-        name, equals, value = entry.partition("=")
-        if not equals or not name.isidentifier():
-            raise K6dError(f"--env {name}: should be NAME=VALUE, such as --env BASE_URL=http://…")
-        variables[name] = value
-    return variables
 
 
 @app.command()
@@ -176,13 +135,13 @@ def history(
     """List the runs, newest first."""
     from k6d.report import history_table
 
-    loaded = _settings(config, data=data)
-    name = None if script is None else _script_name(script, loaded)
-    rows = _store(loaded).history(name, limit)
+    loaded = load_settings(config, data=data)
+    name = None if script is None else script_name(script, loaded)
+    rows = open_store(loaded).history(name, limit)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
-        _console().print(history_table(rows))
+        terminal().print(history_table(rows))
     else:
         typer.echo(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
 
@@ -198,12 +157,12 @@ def show(
     config: Config = None,
 ) -> None:
     """Show everything about one run."""
-    store = _store(_settings(config, data=data))
+    store = open_store(load_settings(config, data=data))
     test_id = store.find(run_id)
     if as_json:
-        _print_raw(store.load_raw(test_id))
+        print_raw(store.load_raw(test_id))
     else:
-        _show(store.load(test_id), _console(), log=log)
+        print_run(store.load(test_id), terminal(), log=log)
 
 
 @app.command(name="scripts")
@@ -214,8 +173,8 @@ def list_scripts(
     from k6d.report import scripts_table
     from k6d.watch import is_candidate
 
-    loaded = _settings(config, scripts=scripts, data=data)
-    store = _store(loaded)
+    loaded = load_settings(config, scripts=scripts, data=data)
+    store = open_store(loaded)
     known = store.state("scripts").all()
     names = (path.relative_to(loaded.scripts) for path in loaded.scripts.rglob("*.[jt]s"))
     present = {n.as_posix() for n in names if is_candidate(n, loaded.watch.ignore)}
@@ -230,9 +189,9 @@ def list_scripts(
         for name in sorted(present | set(last))
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
-        _console().print(scripts_table(rows))
+        terminal().print(scripts_table(rows))
     else:
         typer.echo(f"no scripts in {loaded.scripts} yet")
 
@@ -246,12 +205,12 @@ def doctor(
 
     from k6d.doctor import examine
 
-    loaded = _settings(config, scripts=scripts, data=data)
+    loaded = load_settings(config, scripts=scripts, data=data)
     checks = asyncio.run(examine(loaded))
     if as_json:
-        _print_json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
-        console = _console()
+        console = terminal()
         for check in checks:
             mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
             console.print(f"{mark} {check.name}:", check.seen, markup=True, soft_wrap=True)
@@ -265,8 +224,8 @@ def reindex(data: Data = None, config: Config = None) -> None:
     """Rebuild the index from the run files."""
     from rich.progress import Progress
 
-    store = _store(_settings(config, data=data))
-    console = _console(stderr=True)
+    store = open_store(load_settings(config, data=data))
+    console = terminal(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading run files")
         total = store.reindex(lambda done, of: progress.update(bar, completed=done, total=of))
@@ -280,43 +239,7 @@ def demo(
     """See all of it at work on a built-in target, in under a minute."""
     from k6d.demo import play
 
-    asyncio.run(play(_console(), keep=keep))
+    asyncio.run(play(terminal(), keep=keep))
 
 
-def _settings(config: Path | None, **given: Path | None) -> Settings:
-    return settings.load(config, **{name: path for name, path in given.items() if path})
-
-
-def _store(loaded: Settings) -> Store:
-    from k6d.store import Store
-
-    return Store(loaded.data)
-
-
-def _script_name(given: str, loaded: Settings) -> str:
-    """A script by its name in the folder, or by a path as a shell completes it."""
-    from k6d.scripts import name_of
-
-    path = Path(given).absolute()
-    return name_of(path, loaded.scripts) if path.is_file() else given
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-def _show(result: Run, console: Console, *, log: bool = False) -> None:
-    from k6d.report import run_report
-
-    console.print(run_report(result, log=log))
-
-
-def _print_json(value: object) -> None:
-    _print_raw(orjson.dumps(value, option=orjson.OPT_INDENT_2))
-
-
-def _print_raw(data: bytes) -> None:
-    sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
-    sys.stdout.buffer.flush()
+app.add_typer(baseline.commands)

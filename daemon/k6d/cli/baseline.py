@@ -1,0 +1,212 @@
+"""Commands around the baseline: compare, trend, accept, backtest, replay."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from k6d.cli.common import (
+    AsJson,
+    Config,
+    Data,
+    load_settings,
+    open_store,
+    print_json,
+    script_name,
+    terminal,
+    variables,
+)
+from k6d.cli.running import finish, under_way
+from k6d.model import K6dError
+
+if TYPE_CHECKING:
+    from k6d.analysis.comparison import Past
+    from k6d.model import Run
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+commands = typer.Typer()
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")]
+
+
+@commands.command()
+def compare(
+    after: RunId = "latest",
+    before: Annotated[
+        str | None,
+        typer.Argument(metavar="BEFORE", help="The run to compare it with; none: its baseline."),
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Compare a run with its baseline, or with another run, series by series."""
+    from k6d.analysis.comparison import between
+    from k6d.report_baseline import comparison_table
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    run = store.load(store.find(after))
+    other = store.load(store.find(before)) if before else None
+    found = between(run, other) if other else run.comparisons
+    if as_json:
+        print_json([asdict(comparison) for comparison in found])
+        return
+    if not found:
+        raise K6dError(f"run {run.test_id} was not compared: {_why_not(run)}")
+    console = terminal()
+    console.print(comparison_table(run, other, found))
+    for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
+        console.print(line, style="dim", markup=False)
+
+
+def _why_not(run: Run) -> str:
+    if run.generator.reasons:
+        return f"the load generator was saturated ({run.generator.reasons[0]})"
+    if run.confirms:
+        return f"it confirms run {run.confirms}; compare that one"
+    return f"its outcome is “{run.execution.outcome}”"
+
+
+@commands.command()
+def trend(
+    script: Annotated[str, typer.Argument(help="The script.")],
+    metric: Annotated[
+        str, typer.Option(help="A series, such as response_time_p95 or “error_rate GET /cart”.")
+    ] = "response_time_p95",
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Draw one series of a script over its runs, with baseline, band and changes."""
+    from k6d.report_baseline import trend_chart
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    run, past = _history(script, loaded, store)
+    points = [(p.test_id, p.series[metric]) for p in past if metric in p.series]
+    if not points:
+        names = ", ".join(sorted(run.series))
+        raise K6dError(f"{run.script} has no series {metric!r}; it has: {names}")
+    band = next(
+        (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric), None
+    )
+    if as_json:
+        runs = [{"test_id": test_id, "value": value} for test_id, value in points]
+        print_json({"script": run.script, "metric": metric, "runs": runs, "latest": band})
+        return
+    console = terminal()
+    console.print(trend_chart(run.script, metric, points, band, width=console.width))
+
+
+@commands.command()
+def accept(
+    script: Annotated[str, typer.Argument(help="The script.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who ask later.")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Make the present level of a script what its runs are compared with from now on."""
+    from k6d import comparing
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    run = _newest(script, loaded, store)
+    since = comparing.accept(run, store, reason=reason)
+    typer.echo(f"accepted: {run.script} is compared with its runs since {since}")
+
+
+@commands.command()
+def backtest(
+    script: Annotated[str | None, typer.Argument(help="Only this script.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting to try, such as compare.least_percent=15."),
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Judge the stored history again under other settings: alarms, and steps put into it."""
+    from k6d.analysis.backtest import alarms, power
+    from k6d.report_baseline import backtest_report
+
+    loaded = load_settings(config, data=data, **_tried(changes or []))
+    store, compare = open_store(loaded), loaded.compare
+    names = [script] if script else sorted({d["script"] for d in store.scripts()})
+    results = []
+    for name in names:
+        try:
+            run, past = _history(name, loaded, store)
+        except K6dError:
+            if script:
+                raise
+            continue
+        needed, least = compare.min_runs, compare.least_percent
+        told = alarms(past, needed=needed, least_percent=least)
+        seen = power(past, "response_time_p95", needed=needed, least_percent=least)
+        results.append({"script": run.script, "runs": len(past), "alarms": told, "steps": seen})
+    if as_json:
+        print_json(results)
+    elif not results:
+        typer.echo(f"no comparable runs in {loaded.data} yet")
+    else:
+        terminal().print(backtest_report(results))
+
+
+@commands.command()
+def replay(
+    run_id: RunId,
+    env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Run the stored snapshot of an old run again, exactly as it was."""
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    old = store.load(store.find(run_id))
+    given = variables(env or [])
+    missing = [name for name in old.overrides if name.startswith("env ")]
+    if missing and not given:
+        names = ", ".join(name.removeprefix("env ") for name in missing)
+        raise K6dError(f"run {old.test_id} had --env {names}, whose values are not kept: give them")
+    result = under_way(
+        loaded, lambda pipeline, watching: pipeline.replay(old, env=given, watching=watching)
+    )
+    sys.exit(finish(result, loaded, as_json=as_json))
+
+
+def _newest(script: str, loaded: Settings, store: Store) -> Run:
+    """The newest comparable run of a script."""
+    name = script_name(script, loaded)
+    found = store.history(name, 1, comparable=True)
+    if not found:
+        raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")
+    return store.load(found[0]["test_id"])
+
+
+def _history(script: str, loaded: Settings, store: Store) -> tuple[Run, list[Past]]:
+    """The newest comparable run and all runs comparable with it, itself the last."""
+    from k6d import comparing
+
+    run = _newest(script, loaded, store)
+    return run, comparing.history_of(run, store, root=loaded.scripts, whole=True)
+
+
+def _tried(changes: list[str]) -> dict[str, object]:
+    """ "compare.least_percent=15" as `settings.load` takes it."""
+    given: dict[str, object] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise K6dError(f"--set {change}: should be KEY=VALUE, such as compare.min_runs=10")
+        try:
+            given[key.strip().replace(".", "__")] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            given[key.strip().replace(".", "__")] = value
+    return given

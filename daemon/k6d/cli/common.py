@@ -1,0 +1,83 @@
+"""What all commands share: their options, and how they read and print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from k6d import settings as sources
+from k6d.model import K6dError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from k6d.model import Run
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
+
+Data = Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)]
+Scripts = Annotated[Path | None, typer.Option(help="Folder of the scripts.", show_default=False)]
+Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def load_settings(config: Path | None, **given: object) -> Settings:
+    """The settings with what the command line gives; K6dError names every mistake."""
+    return sources.load(config, **given)
+
+
+def open_store(loaded: Settings) -> Store:
+    """The runs in the data folder."""
+    from k6d.store import Store
+
+    return Store(loaded.data)
+
+
+def script_name(given: str, loaded: Settings) -> str:
+    """A script by its name in the folder, or by a path as a shell completes it."""
+    from k6d.scripts import name_of
+
+    path = Path(given).absolute()
+    return name_of(path, loaded.scripts) if path.is_file() else given
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """Where people read; plain text when it is piped."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def print_run(result: Run, console: Console, *, log: bool = False) -> None:
+    """A run as a person reads it."""
+    from k6d.report import run_report
+
+    console.print(run_report(result, log=log))
+
+
+def print_json(value: object) -> None:
+    """JSON for other programs, indented."""
+    print_raw(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def print_raw(data: bytes) -> None:
+    """Bytes as they are, and a line end."""
+    sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def variables(given: list[str]) -> dict[str, str]:
+    """NAME=VALUE pairs as a command line gives them."""
+    named = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not equals or not name.isidentifier():
+            raise K6dError(f"--env {name}: should be NAME=VALUE, such as --env BASE_URL=http://…")
+        named[name] = value
+    return named

@@ -1,0 +1,68 @@
+"""A load test from the command line: the progress line, Ctrl-C, the report, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from k6d.cli.common import (
+    ANOMALOUS,
+    HEALTHY,
+    NOT_RUN,
+    open_store,
+    print_raw,
+    print_run,
+    terminal,
+)
+from k6d.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from k6d.model import Run
+    from k6d.pipeline import Pipeline, Watching
+    from k6d.settings import Settings
+
+T = TypeVar("T")
+
+
+def under_way(
+    loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
+) -> T:
+    """What `work` gives; Ctrl-C ends k6 gracefully, a second one at once."""
+    return asyncio.run(_under_way(loaded, work))
+
+
+async def _under_way(
+    loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
+) -> T:
+    from k6d.live import LiveLine
+    from k6d.pipeline import Pipeline
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            sys.exit(NOT_RUN)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop)
+    line = LiveLine(terminal(stderr=True))
+    async with line.shown():
+        return await work(Pipeline(loaded, open_store(loaded), stop=stop), line.watching)
+
+
+def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
+    """Print the run; the exit code that it deserves."""
+    if as_json:
+        print_raw(open_store(loaded).load_raw(result.test_id))
+    else:
+        print_run(result, terminal())
+    failed = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED)
+    if result.execution.outcome in failed:
+        return NOT_RUN
+    return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY
