@@ -103,7 +103,8 @@ def test_first_alert(tmp_path: Path) -> None:
         )
         for command in looking:
             done = _shell(command, tmp_path)
-            assert done.returncode == 0, command + done.stdout + done.stderr
+            replays = "k6d replay" in command  # the last command of its block, and still anomalous
+            assert done.returncode == (1 if replays else 0), command + done.stdout + done.stderr
 
 
 def test_script_settings_are_accepted(tmp_path: Path) -> None:

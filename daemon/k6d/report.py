@@ -39,7 +39,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     parts: list[RenderableType] = [_headline(run)]
     if run.metrics != Metrics():
         parts += ["", _numbers(run)]
-    if run.anomaly_analysis.findings or run.anomaly_analysis.doubts:
+    if _has_words(run.anomaly_analysis):
         parts += ["", _findings(run.anomaly_analysis)]
     if run.breakdown.endpoints:
         parts += ["", _Endpoints(run.breakdown.endpoints)]
@@ -119,9 +119,24 @@ def _findings(verdict: Verdict) -> Table:
     for finding in verdict.findings:
         table.add_row(_styled(finding.severity), _text(finding.message))
         table.add_row("", _text(f"→ {finding.recommendation}", "dim"))
-    for doubt in verdict.doubts:
-        table.add_row(Text("doubt", "dim"), _text(doubt, "dim"))
+    for label, lines in _asides(verdict).items():
+        for line in lines:
+            table.add_row(Text(label, "green" if label == "better" else "dim"), _text(line, "dim"))
     return table
+
+
+def _asides(verdict: Verdict) -> dict[str, list[str]]:
+    """What is told beside the findings, and never alarms."""
+    return {
+        "better": verdict.improvements,
+        "noise": verdict.noise,
+        "moment": verdict.remarks,
+        "doubt": verdict.doubts,
+    }
+
+
+def _has_words(verdict: Verdict) -> bool:
+    return bool(verdict.findings) or any(_asides(verdict).values())
 
 
 def common_origin(endpoints: Iterable[RequestStats]) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from k6d import k6
 from k6d.dependents import Dependents
 from k6d.model import K6dError, Outcome, Trigger
-from k6d.pipeline import ON_CHANGE, Pipeline
+from k6d.pipeline import ON_CHANGE, Pipeline, Watching
 from k6d.queue import Job, JobQueue
 from k6d.scripts import Kind, name_of, unchanged
 from k6d.slots import StoppedError, try_lock
@@ -200,8 +200,12 @@ class Service:
 
     async def _run(self, job: Job) -> Run | None:
         """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
+
+        def waiting() -> None:
+            logger.info("%s waits for a load test outside this daemon to end", job.name)
+
         try:
-            return await self._pipeline.run(job)
+            return await self._pipeline.run(job, watching=Watching(waiting=waiting))
         except StoppedError:
             logger.info("%s is left for the next start", job.name)
         except (K6dError, OSError) as error:
