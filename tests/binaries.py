@@ -1,0 +1,78 @@
+"""The real k6 binaries that tests run with, and one run under k6 without the rest of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k6d import k6, scripts, summary
+from k6d.model import Metrics, Summary
+from k6d.runlog import KeptLog
+
+if TYPE_CHECKING:
+    from k6d.k6 import Ended
+    from k6d.model import Log
+
+NEW = Path(sys.prefix) / "bin" / "k6"
+OLD = Path(__file__).parents[1] / ".cache" / "k6-0.57.0" / "bin" / "k6"
+BINARIES = {"1.1.0": NEW, "0.57.0": OLD}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """What k6 alone made of a script."""
+
+    ended: Ended
+    summary: Summary
+    log: Log
+    output: Log
+
+
+async def bare_run(
+    script: Path,
+    *,
+    binary: Path = NEW,
+    deadline_s: float = 60.0,
+    stop_after_s: float | None = None,
+    stop_grace_s: float = 5.0,
+    log_bytes: int = 16384,
+) -> Bare:
+    """Archive and run a script in its own folder; nobody takes the remote-write pushes."""
+    found = await k6.find(binary)
+    work = script.parent / "work"
+    files = work / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    summary_file = work / "summary.json"
+    log, output = KeptLog(log_bytes), KeptLog(log_bytes)
+    stop = asyncio.Event()
+    if stop_after_s is not None:
+        asyncio.get_running_loop().call_later(stop_after_s, stop.set)
+    env = k6.environment({})
+    async with k6.Guard() as guard:
+        looked = await scripts.look(
+            script, name=script.name, k6=found, guard=guard, workdir=work, env=env
+        )
+        assert looked.archive is not None, looked.error
+        ended = await found.run(
+            found.run_command(looked.archive, summary=summary_file, trend_stats=[]),
+            guard=guard,
+            env=env | k6.remote_write("http://127.0.0.1:1/"),
+            cwd=files,
+            log=log,
+            output=output,
+            deadline=_at_once(deadline_s),
+            stop=stop,
+            stop_grace_s=stop_grace_s,
+        )
+    there = summary_file.exists()
+    totals = summary.parse(summary_file.read_bytes()) if there else Summary(metrics=Metrics())
+    return Bare(ended=ended, summary=totals, log=log.log(), output=output.log())
+
+
+def _at_once(value: float) -> asyncio.Future[float]:
+    future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future

@@ -1,0 +1,31 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import Daemon
+from target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    """A real HTTP target."""
+    with Target() as running:
+        yield running
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon, not started yet, over folders of its own; ended and looked over afterwards."""
+    made = Daemon(tmp_path / "home")
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,75 @@
+"""What doctor sees in real folders, with a real k6 and real receivers' URLs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from binaries import NEW
+from k6d.doctor import Check, examine
+from k6d.settings import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a scripts folder and no settings of anybody's."""
+    for name in [name for name in os.environ if name.startswith("K6D_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scripts").mkdir()
+    return tmp_path
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def _examined(**settings: object) -> dict[str, Check]:
+    checks = await examine(load(None, **settings))
+    return {
+        f"{check.name} {number}" if number > 2 else check.name: check
+        for number, check in enumerate(checks)
+    }
+
+
+async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -> None:
+    """Nobody to tell is no fault, but says how to name one; nothing is made."""
+    found = await _examined(k6__path=NEW)
+    assert all(check.ok for check in found.values())
+    assert found["k6"].seen == f"1.1.0 at {NEW}"
+    assert "K6D_NOTIFY__URLS" in (found["notifications 3"].remedy or "")
+    assert found["data folder"].seen == f"{home / 'k6d-data'}, not made yet"
+    assert _names(home) == ["scripts"]
+
+
+async def test_each_url_is_judged_by_itself_and_not_shown() -> None:
+    """The wrong one is counted, the right one named without its secrets."""
+    urls = [f"json://user:{SECRET}@127.0.0.1:1/{SECRET}", f"jsn://{SECRET}"]
+    found = await _examined(k6__path=NEW, notify__urls=urls)
+    receivers = [check for check in found.values() if check.name == "notification"]
+    assert sorted(check.ok for check in receivers) == [False, True]
+    (bad,) = [check for check in receivers if not check.ok]
+    assert bad.seen == "URL 2: Apprise does not understand it (schema jsn://)"
+    assert bad.remedy
+    assert SECRET not in str(receivers)
+
+
+async def test_folders_that_cannot_be_used_say_how_to_mend_it(home: Path) -> None:
+    """A missing scripts folder, a data folder below a file, a k6 that is none."""
+    (home / "file").write_text("in the way")
+    found = await _examined(
+        k6__path=home / "file", scripts=home / "none", data=home / "file" / "data"
+    )
+    assert [check.ok for check in found.values()] == [False, False, False, True]
+    assert found["scripts folder"].seen == f"{home / 'none'} does not exist"
+    assert f"mkdir -p {home / 'none'}" in (found["scripts folder"].remedy or "")
+    assert "is not writable" in found["data folder"].seen
+    assert "K6D_K6__PATH" in (found["k6"].remedy or "")

@@ -1,0 +1,216 @@
+"""`k6d serve`: deadlines, signals, kill -9, restarts; the real daemon and k6."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import K6, PATIENCE_S, Gate, Mailbox, hitting, lasting, until
+from k6d.model import FindingKind, Outcome, Trigger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon import Daemon
+    from target import Target
+
+# As k6, but what it runs is a child of its own, and itself it ignores every polite signal.
+STUBBORN = f"""#!/bin/sh
+[ "$1" = run ] || exec {K6} "$@"
+trap "" INT TERM HUP
+{K6} "$@"
+while :; do sleep 60; done
+"""
+
+
+def stubborn(folder: Path) -> str:
+    """A k6 that has to be killed; its path."""
+    path = folder / "stubborn-k6"
+    path.write_text(STUBBORN)
+    path.chmod(0o755)
+    return str(path)
+
+
+def under_way(daemon: Daemon, target: Target, path: str) -> None:
+    """Wait until the target has been asked for the path."""
+    daemon.until(lambda: target.requests[f"GET {path}"], f"a request for {path}")
+
+
+def test_run_that_takes_too_long_is_stopped_and_kept(daemon: Daemon, target: Target) -> None:
+    """Past its plan and grace, or the script's own time-out: SIGINT, what was measured is kept."""
+    hanging = "export function setup() { while (true) sleep(1); }"
+    daemon.write("hanging.js", lasting(f"{target.url}/hanging", seconds=1, more=hanging))
+    own = "ext: { k6d: { timeout: '1500ms' } }"
+    daemon.write("own.js", lasting(f"{target.url}/own", options=own))
+    daemon.write("quick.js", lasting(f"{target.url}/quick", seconds=1))
+    daemon.start(K6D_K6__GRACE="1s")
+
+    run = daemon.run("own.js")
+    assert run.execution.outcome is Outcome.TIMED_OUT
+    assert (run.execution.planned_s, run.execution.deadline_s) == (30, 1.5)
+    assert run.execution.signals == ["SIGINT"]
+    assert run.metrics.total_requests == target.requests["GET /own"] > 0
+    assert [e.count for e in run.breakdown.endpoints] == [run.metrics.total_requests]
+    assert run.anomaly_analysis.findings[0].kind is FindingKind.TIMED_OUT
+    assert run.status == "failed"
+
+    run = daemon.run("hanging.js")
+    assert run.execution.outcome is Outcome.TIMED_OUT
+    assert (run.execution.planned_s, run.execution.deadline_s) == (1, 2)
+    assert run.execution.signals[0] == "SIGINT"
+    assert daemon.run("quick.js").execution.outcome is Outcome.COMPLETED
+
+
+def test_k6_that_ignores_signals_is_killed(daemon: Daemon, target: Target, tmp_path: Path) -> None:
+    """With the global time-out: SIGINT, SIGTERM, SIGKILL to the whole group; the numbers stay."""
+    daemon.write("a.js", lasting(f"{target.url}/a"))
+    daemon.start(K6D_K6__PATH=stubborn(tmp_path), K6D_K6__TIMEOUT="1", K6D_K6__STOP_GRACE="500ms")
+    run = daemon.run("a.js")
+    assert run.execution.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
+    assert run.execution.outcome is Outcome.TIMED_OUT
+    assert run.execution.deadline_s == 1
+    counts = [endpoint.count for endpoint in run.breakdown.endpoints]
+    assert counts == [target.requests["GET /a"]]
+    until(lambda: not daemon.processes(), "the whole group to be gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_run_gracefully_and_saves_it(
+    daemon: Daemon, target: Target, number: signal.Signals
+) -> None:
+    """SIGTERM or Ctrl-C: teardown runs, the run is saved as aborted, no other begins, exit 0.
+
+    Started again, the daemon runs both the one that was aborted and the one that waited.
+    """
+    teardown = f"export function teardown() {{ http.get('{target.url}/teardown'); }}"
+    daemon.write("a.js", lasting(f"{target.url}/a", seconds=2, more=teardown))
+    daemon.write("b.js", hitting(f"{target.url}/b"))
+    daemon.start()
+    under_way(daemon, target, "/a")
+    assert daemon.end(number) == 0
+    assert daemon.processes() == []
+    assert daemon.log.rstrip().endswith("stopped")
+    run = daemon.run("a.js")
+    assert run.execution.outcome is Outcome.ABORTED
+    assert run.status == "failed"
+    assert run.execution.signals == ["SIGINT"]
+    assert not run.anomaly_analysis.anomalies_detected
+    assert run.metrics.total_requests == sum(target.requests.values()) > 0
+    assert target.requests["GET /teardown"] == 1
+    assert daemon.counts() == {"a.js": 1}
+
+    daemon.start()
+    assert daemon.run("a.js", 2).execution.outcome is Outcome.COMPLETED
+    assert daemon.run("b.js").execution.outcome is Outcome.COMPLETED
+    daemon.barrier()
+    assert daemon.counts() == {"a.js": 2, "b.js": 1}
+
+
+def test_second_signal_forces(daemon: Daemon, target: Target, tmp_path: Path) -> None:
+    """While a k6 that ignores signals is being ended, a second signal ends all at once."""
+    daemon.write("a.js", lasting(f"{target.url}/a"))
+    daemon.start(K6D_K6__PATH=stubborn(tmp_path), K6D_K6__STOP_GRACE="1h")
+    under_way(daemon, target, "/a")
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.until_logged("SIGTERM: stopping; ending a.js")
+    assert daemon.end(signal.SIGINT) == 1
+    until(lambda: not daemon.processes(), "every process to be gone")
+    daemon.start()
+    assert daemon.runs("a.js")[0].execution.outcome is Outcome.ABORTED
+
+
+def test_stopping_waits_neither_for_others_nor_for_init_code(
+    daemon: Daemon, target: Target
+) -> None:
+    """A job that has not begun is left for the next start: in line behind k6d run, or in init.
+
+    1. `k6d run` holds the slot, the daemon's job waits for it. Result: SIGTERM ends the daemon.
+    2. A script's init code never ends. Result: the same, and no k6 is left.
+    """
+    gate = Gate()
+    target.latency["/cli"] = gate
+    daemon.write("daemon.js", hitting(f"{target.url}/daemon"))
+    beside = daemon.write(str(daemon.home / "cli.js"), hitting(f"{target.url}/cli", iterations=1))
+    cli = subprocess.Popen(
+        daemon.command("run", str(beside)),
+        cwd=daemon.home,
+        env=daemon.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(gate.reached.is_set, "k6d run to be under way")
+    daemon.start()
+    daemon.until_logged("daemon.js waits for a load test outside this daemon")
+    assert daemon.end() == 0
+    gate.opened.set()
+    assert cli.wait(PATIENCE_S) in (0, 1)
+    assert target.requests["GET /daemon"] == 0
+
+    daemon.write("daemon.js", "while (true) {}\nexport default function () {}\n")
+    daemon.start()
+    daemon.until(lambda: any(" archive " in p for p in daemon.processes()), "init code to run")
+    assert daemon.end() == 0
+    assert daemon.processes() == []
+    daemon.write("daemon.js", hitting(f"{target.url}/daemon"))
+    daemon.start()
+    daemon.run("daemon.js")
+    daemon.barrier()
+    assert set(daemon.counts().values()) == {1}
+
+
+def test_stopping_gives_up_a_message_that_hangs(daemon: Daemon, target: Target) -> None:
+    """A receiver that never answers holds up no run, and the end for ten seconds at most."""
+    target.failing = True
+    daemon.write("a.js", hitting(f"{target.url}/a"))
+    with Mailbox() as mailbox:
+        mailbox.hanging.add("/hangs")
+        urls = f"json://{mailbox.address}/hangs?rto=60"  # Apprise itself gives up after 4 s
+        daemon.start(K6D_NOTIFY__URLS=urls, K6D_NOTIFY__TIMEOUT="1h")
+        assert daemon.run("a.js").anomaly_analysis.anomalies_detected
+        until(lambda: mailbox.letters, "the receiver to hang")
+        target.failing = False
+        daemon.write("b.js", hitting(f"{target.url}/b"))
+        daemon.run("b.js")
+        assert daemon.end() == 0
+    assert "1 delivery given up at the end" in daemon.log
+    assert daemon.processes() == []
+
+
+def test_kill_9_leaves_no_k6_and_the_run_is_recorded(daemon: Daemon, target: Target) -> None:
+    """After kill -9 no process survives; the next start records the interruption and runs anew."""
+    daemon.write("a.js", lasting(f"{target.url}/a", seconds=2))
+    daemon.start()
+    under_way(daemon, target, "/a")
+    assert any(" run " in process for process in daemon.processes())
+    assert daemon.end(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not daemon.processes(), "k6 to be gone")
+    assert daemon.counts() == {}
+
+    daemon.start()
+    interrupted, again = daemon.run("a.js"), daemon.run("a.js", 2)
+    assert interrupted.execution.outcome is Outcome.ABORTED
+    assert interrupted.status == "failed"
+    assert "interrupted" in interrupted.anomaly_analysis.doubts[0]
+    assert not interrupted.anomaly_analysis.anomalies_detected
+    assert again.execution.outcome is Outcome.COMPLETED
+    assert again.trigger is Trigger.ADDED
+    daemon.barrier()
+    assert daemon.counts() == {"a.js": 2}
+    assert list((daemon.data / "work").iterdir()) == []
+
+
+def test_second_daemon_on_the_same_data_is_refused(daemon: Daemon) -> None:
+    """It says who has the data folder, exits with 2, and disturbs nothing."""
+    daemon.start()
+    assert daemon.process is not None
+    second = daemon.call("serve")
+    assert second.returncode == 2
+    assert f"another k6d (pid {daemon.process.pid}) serves {daemon.data}" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    daemon.barrier()
+    daemon.end(signal.SIGKILL)
+    daemon.start()

@@ -1,0 +1,78 @@
+"""What systemd hears, over a real datagram socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from k6d.systemd_notify import notify, watchdog_interval_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def systemd() -> Iterator[socket.socket]:
+    """The end of the socket that systemd would have."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.settimeout(10)
+        yield end
+
+
+def test_fields_come_as_lines_of_one_datagram(
+    systemd: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status with an end of line in it stays one field."""
+    systemd.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    notify(READY="1", STATUS="running a\nMAINPID=1.js")
+    assert systemd.recv(1000) == b"READY=1\nSTATUS=running a MAINPID=1.js"
+
+
+def test_an_abstract_socket_works_too(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd writes its leading zero byte as @."""
+    name = f"k6d-test-{os.getpid()}"
+    systemd.bind(f"\0{name}")
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+    notify(WATCHDOG="1")
+    assert systemd.recv(1000) == b"WATCHDOG=1"
+
+
+def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by hand there is nobody to tell."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify(READY="1")
+
+
+def test_a_socket_that_is_gone_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What systemd doesn't take must not end a daemon."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notify(READY="1")
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "expected"),
+    [
+        (None, None, None),
+        ("30000000", None, 15.0),
+        ("30000000", "own", 15.0),
+        ("30000000", "1", None),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_it_must(
+    usec: str | None, pid: str | None, expected: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only by the process that it watches."""
+    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, str(os.getpid()) if value == "own" else value)
+    assert watchdog_interval_s() == expected
