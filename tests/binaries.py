@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d import k6, scripts, summary
+from k6d.guard import Guard
 from k6d.model import Metrics, Summary
 from k6d.runlog import KeptLog
 
@@ -51,7 +52,7 @@ async def bare_run(
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stop.set)
     env = k6.environment({})
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         looked = await scripts.look(
             script, name=script.name, k6=found, guard=guard, workdir=work, env=env
         )

@@ -17,6 +17,7 @@ import pytest
 
 from binaries import BINARIES, NEW, bare_run
 from k6d import k6
+from k6d.guard import Guard
 from k6d.runlog import KeptLog
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ async def test_an_archive_holds_the_options_and_no_environment(
     target = tmp_path / "x.tar"
     found = await k6.find(binary)
     env = k6.environment({"TOKEN": "hunter2"})
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         options = {"vus": "3", "duration": "1m30s"}
         ended = await found.archive(script, target, guard=guard, env=env, options=options)
         plan = await found.inspect(target, guard=guard, env=env)
@@ -157,7 +158,7 @@ async def test_init_code_that_never_ends_is_ended(tmp_path: Path, binary: Path) 
     found = await k6.find(binary)
     for loop in ("while (true) {}", "while (true) { console.log('x'.repeat(1000)) }"):
         script = _script(tmp_path, "", top=loop)
-        async with k6.Guard() as guard:
+        async with Guard() as guard:
             ended = await found.archive(
                 script,
                 tmp_path / "x.tar",
@@ -229,7 +230,7 @@ async def _run_command(
     log, output = KeptLog(4096), KeptLog(4096)
     deadline: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     deadline.set_result(deadline_s)
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         ended = await k6.K6(NEW, "1.1.0").run(
             ["/bin/sh", "-c", shell],
             guard=guard,
@@ -281,7 +282,7 @@ import asyncio, pathlib, sys
 from k6d import k6
 
 async def main():
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         process = await guard.spawn(["sleep", "1000"], env={}, cwd=pathlib.Path("/"))
         print(process.pid, flush=True)
         await process.wait()
@@ -303,7 +304,7 @@ def test_no_process_survives_its_daemon() -> None:
 
 async def test_leaving_the_guard_kills_what_is_left() -> None:
     """A process that nobody waited for is gone when the job is over."""
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         process = await guard.spawn(["sleep", "1000"], env={"PATH": os.defpath}, cwd=Path("/"))
     async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == -signal.SIGKILL

@@ -12,6 +12,7 @@ import pytest
 
 from binaries import BINARIES, NEW, bare_run
 from k6d import k6, scripts
+from k6d.guard import Guard
 from k6d.model import K6dError
 from k6d.scripts import Kind, Script, file_digest, name_of, unchanged
 
@@ -33,7 +34,7 @@ async def _look(
     work = path.parent / f"work of {path.name}"
     work.mkdir(exist_ok=True)
     found = await k6.find(binary)
-    async with k6.Guard() as guard:
+    async with Guard() as guard:
         return await scripts.look(
             path,
             name=path.name,

@@ -1,9 +1,4 @@
-"""The k6 binary: where it is, and how its processes are started, watched and ended.
-
-Every process of a job joins the group of a guard (a tiny shell that waits on a pipe from us). When
-the job is over, or we are gone for whatever reason, `kill -9` included, the pipe closes and the
-guard kills the whole group: no k6, and nothing that k6 started, outlives its daemon.
-"""
+"""The k6 binary: where it is, and how its processes are started, watched and ended."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -29,6 +24,8 @@ from k6d.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from k6d.guard import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +43,6 @@ PASSED_ON = re.compile(
 )
 # Merged with the script's own list, so that its handleSummary finds what it asked for.
 TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
-_GUARD = 'trap "" INT TERM HUP; read _; kill -KILL 0'
 
 
 class K6UnavailableError(K6dError):
@@ -92,55 +88,6 @@ def remote_write(url: str) -> dict[str, str]:
         "K6_PROMETHEUS_RW_PUSH_INTERVAL": "1s",
         "K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM": "true",
     }
-
-
-class Guard:
-    """The process group of one job; leaving the context kills whatever is left in it."""
-
-    def __init__(self) -> None:
-        self._shell: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> Self:
-        self._shell = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            _GUARD,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        shell = self._alive()
-        if shell.stdin is not None:
-            shell.stdin.close()
-        await shell.wait()
-
-    def _alive(self) -> asyncio.subprocess.Process:
-        if self._shell is None:
-            raise RuntimeError("the guard was not entered")
-        return self._shell
-
-    async def spawn(
-        self, command: list[str], *, env: Mapping[str, str], cwd: Path
-    ) -> asyncio.subprocess.Process:
-        """Start a process in the group, without standard input."""
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(env),
-            cwd=cwd,
-            process_group=self._alive().pid,
-        )
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send to the whole group; a group that is gone is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._alive().pid, number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from k6d.guard import Guard
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ async def measure(
     order: Order,
     *,
     binary: k6.K6,
-    guard: k6.Guard,
+    guard: Guard,
     settings: Settings,
     stop: asyncio.Event,
     on_start: Callable[[Capture], None],

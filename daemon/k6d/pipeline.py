@@ -18,6 +18,7 @@ from k6d import delivery, k6, scripts
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable
+from k6d.guard import Guard
 from k6d.measure import NOTHING, Measured, Order, measure, unmeasured
 from k6d.message import compose
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger, Verdict
@@ -58,7 +59,7 @@ class _Task:
     job: Job
     under_way: UnderWay
     folder: Path
-    guard: k6.Guard
+    guard: Guard
     watching: Watching
 
 
@@ -147,7 +148,7 @@ class Pipeline:
             test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
         )
         with workdir(self._settings.data / "work", under_way) as folder:
-            async with k6.Guard() as guard:
+            async with Guard() as guard:
                 yield _Task(
                     job=job, under_way=under_way, folder=folder, guard=guard, watching=watching
                 )

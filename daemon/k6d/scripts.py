@@ -24,7 +24,8 @@ from k6d.model import K6dError, Snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from k6d.k6 import K6, Guard
+    from k6d.guard import Guard
+    from k6d.k6 import K6
 
 # k6's words for a module without a test in it: no default function and no scenario that needs
 # another one; or nothing exported at all.

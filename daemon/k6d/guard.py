@@ -1,0 +1,70 @@
+"""The process group of a job, which ends with us.
+
+Every process of a job joins the group of a guard (a tiny shell that waits on a pipe from us). When
+the job is over, or we are gone for whatever reason, `kill -9` included, the pipe closes and the
+guard kills the whole group: no k6, and nothing that k6 started, outlives its daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_GUARD = 'trap "" INT TERM HUP; read _; kill -KILL 0'
+
+
+class Guard:
+    """The process group of one job; leaving the context kills whatever is left in it."""
+
+    def __init__(self) -> None:
+        self._shell: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._shell = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            _GUARD,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        shell = self._alive()
+        if shell.stdin is not None:
+            shell.stdin.close()
+        await shell.wait()
+
+    def _alive(self) -> asyncio.subprocess.Process:
+        if self._shell is None:
+            raise RuntimeError("the guard was not entered")
+        return self._shell
+
+    async def spawn(
+        self, command: list[str], *, env: Mapping[str, str], cwd: Path
+    ) -> asyncio.subprocess.Process:
+        """Start a process in the group, without standard input."""
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            process_group=self._alive().pid,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send to the whole group; a group that is gone is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._alive().pid, number)
