@@ -279,7 +279,7 @@ async def test_garbage_is_read_away(tmp_path: Path) -> None:
 
 ORPHAN_MAKER = """
 import asyncio, pathlib, sys
-from k6d import k6
+from k6d.guard import Guard
 
 async def main():
     async with Guard() as guard:

@@ -380,23 +380,24 @@ def test_broken_scripts_are_runs_with_k6s_message(
 def test_mending_an_imported_module_runs_its_users_again(
     daemon: Daemon, target: Target, tmp_path: Path
 ) -> None:
-    """A module with a syntax error makes script errors of its users; mended, they run, once each.
+    """A broken module makes script errors of its users; mended, they run, once each.
 
-    The modules are one inside the folder that was never good, and one outside that was; and a
-    data file outside that comes later than the script.
+    One with a syntax error inside the folder; one outside that was good, and which k6 doesn't name
+    in its message; and a data file outside that comes later than the script.
     """
     outer = tmp_path / "outer.js"
     outer.write_text("export const number = 1;\n")
     inner = daemon.write("inner.js", "export const number = ;\n")
     daemon.write("in.js", hitting(f"{target.url}/in", top="import { number } from './inner.js';"))
-    daemon.write("out.js", hitting(f"{target.url}/out", top=f"import {{ number }} from '{outer}';"))
+    top = f"import {{ number }} from '{outer}';\nconst digits = number.toFixed();\n"
+    daemon.write("out.js", hitting(f"{target.url}/out", top=top))
     daemon.start()
     broken = daemon.run("in.js")
     assert broken.execution.outcome is Outcome.SCRIPT_ERROR
     assert "inner.js: Line 1:" in (broken.execution.error or "")
     assert daemon.run("out.js").execution.outcome is Outcome.COMPLETED
 
-    outer.write_text("export const number = ;\n")
+    outer.write_text("export const number = undefined;\n")
     assert daemon.run("out.js", 2).execution.outcome is Outcome.SCRIPT_ERROR
     missing = tmp_path / "later.json"
     daemon.write("later.js", hitting(f"{target.url}/l", top=f"const data = open('{missing}');"))
