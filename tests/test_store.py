@@ -141,6 +141,7 @@ def test_the_index_holds_what_a_list_of_runs_shows(tmp_path: Path) -> None:
             "fingerprint": "9f86d081884c7d65",
             "workload": "2c26b46b68ffc68f",
             "overrides": False,
+            "comparable": False,
             "execution_time": 61.2,
             "response_time_avg": 41.5,
             "response_time_p95": 88.25,
