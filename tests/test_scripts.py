@@ -289,3 +289,33 @@ def test_a_script_is_named_by_its_path_in_the_folder() -> None:
     root = Path("/srv/scripts")
     assert name_of(root / "shop" / "cart.js", root) == "shop/cart.js"
     assert name_of(Path("/srv/scripts2/cart.js"), root) == "/srv/scripts2/cart.js"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"duration": "4s", "vus": 2}, 4),
+        ({"stages": [{"duration": "5s", "target": 2}, {"duration": "1m0s", "target": 0}]}, 65),
+        ({"duration": "10m", "iterations": 5}, None),
+        ({}, None),
+        (
+            {
+                "scenarios": {
+                    "a": {
+                        "executor": "ramping-vus",
+                        "startTime": "3s",
+                        "stages": [{"duration": "5s"}],
+                    },
+                    "b": {"executor": "constant-arrival-rate", "duration": "7s"},
+                }
+            },
+            8,
+        ),
+        ({"scenarios": {"a": {"executor": "per-vu-iterations", "iterations": 3}}}, None),
+    ],
+)
+def test_how_long_a_script_usually_takes(
+    options: dict[str, object], expected: float | None
+) -> None:
+    """Until its last scenario stops gracefully; unknown where iterations decide."""
+    assert scripts._expected_s(options) == expected

@@ -60,7 +60,6 @@ async def measure(
     settings: Settings,
     stop: asyncio.Event,
     on_start: Callable[[Capture], None],
-    on_plan: Callable[[float], None],
 ) -> Measured:
     """Run the archive and gather what k6 says, to its last push."""
     log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
@@ -68,7 +67,7 @@ async def measure(
     files.mkdir()
     command = binary.run_command(order.archive, summary=summary_file, trend_stats=order.trend_stats)
     plan = asyncio.create_task(binary.inspect(order.archive, guard=guard, env=order.env))
-    deadline = asyncio.create_task(_deadline(plan, order, settings, on_plan))
+    deadline = asyncio.create_task(_deadline(plan, order, settings))
     capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
     watchers: list[asyncio.Task[None]] = []
     try:
@@ -117,16 +116,9 @@ async def measure(
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
 
 
-async def _deadline(
-    plan: asyncio.Task[k6.Plan | None],
-    order: Order,
-    settings: Settings,
-    on_plan: Callable[[float], None],
-) -> float:
+async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: Settings) -> float:
     """Seconds the run may take."""
     planned = await asyncio.shield(plan)
-    if planned:
-        on_plan(planned.total_s)
     if order.timeout_s:
         return order.timeout_s
     return planned.total_s + settings.k6.grace if planned else PLANLESS_DEADLINE_S

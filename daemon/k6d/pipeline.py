@@ -202,6 +202,8 @@ class Pipeline:
         self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
     ) -> Measured:
         logger.info("run %s of %s starts", task.under_way.test_id, script.name)
+        if script.expected_s is not None:
+            task.watching.planned(script.expected_s)
         order = Order(
             archive=script.archive or task.folder / scripts.ARCHIVE,
             folder=task.folder,
@@ -216,7 +218,6 @@ class Pipeline:
             settings=self._settings,
             stop=self._stop,
             on_start=lambda capture: task.watching.started(task.under_way, capture),
-            on_plan=task.watching.planned,
         )
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
@@ -281,7 +282,8 @@ class Pipeline:
         """Only now, with the verdict saved, have these contents run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
-        interrupted = run.execution.outcome is Outcome.ABORTED and not run.execution.error
+        aborted = run.execution.outcome is Outcome.ABORTED and not run.execution.error
+        interrupted = aborted or not done.settled
         if script and not run.overrides:
             self._remember(script, ran=None if interrupted else script.fingerprint)
 

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import orjson
 
 from k6d.model import K6dError, Snapshot
+from k6d.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,6 +64,7 @@ class Script:
 
     A test has a snapshot with its archive at `archive`, and its own settings as the script wrote
     them; a broken script has k6's words in `error`. `fingerprint` stands for the contents.
+    `expected_s` is how long it usually takes, None when its iterations decide.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Script:
     archive: Path | None = None
     trend_stats: list[str] = field(default_factory=list)
     raw_settings: object = None
+    expected_s: float | None = None
     error: str | None = None
 
 
@@ -177,7 +180,23 @@ def _script(
         archive=archive,
         trend_stats=list(options.get("summaryTrendStats") or []),
         raw_settings=(options.get("ext") or {}).get("k6d"),
+        expected_s=_expected_s(options),
     )
+
+
+def _expected_s(options: Mapping[str, Any]) -> float | None:
+    """When the last scenario begins its graceful stop; k6's own plan ends when it must have ended.
+
+    The deadline goes by k6's plan; this is for people who wait.
+    """
+    ends = []
+    for scenario in (options.get("scenarios") or {"default": options}).values():
+        parts = [stage["duration"] for stage in scenario.get("stages") or []]
+        parts = parts or [scenario.get("duration")]
+        if scenario.get("iterations") or None in parts:
+            return None
+        ends.append(sum(map(parse_duration, [*parts, scenario.get("startTime") or "0s"])))
+    return max(ends, default=None)
 
 
 def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
