@@ -79,9 +79,11 @@ def _family(finding: Finding) -> str | None:
 
 
 def _saturated(result: Result) -> Finding:
+    # Iterations that were never begun are lost coverage; a busy machine only costs precision.
+    lost = bool(result.summary.metrics.dropped_iterations)
     return Finding(
         kind=FindingKind.GENERATOR,
-        severity=Severity.MEDIUM,
+        severity=Severity.MEDIUM if lost else Severity.LOW,
         message=f"the load generator was saturated: {'; '.join(result.generator.reasons)}; "
         f"its response times and throughput are not the target's",
         recommendation="Give k6 a machine with more room, more preAllocatedVUs, or less load.",
