@@ -41,7 +41,7 @@ format: .venv/.ready  ## format the code and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 bench: .venv/.ready  ## measure what the README claims, as ratios in one run
-	@$(BIN)/python -m pytest tests/benchmarks -o testpaths= -s
+	@$(BIN)/python tests/benchmarks $(ONLY)
 
 lock: .venv/.ready  ## renew requirements.lock from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock pyproject.toml

@@ -66,7 +66,7 @@ class Daemon:
 
     def __init__(self, home: Path) -> None:
         self.home, self.scripts, self.data = home, home / "scripts", home / "data"
-        self.scripts.mkdir(parents=True)
+        self.scripts.mkdir(parents=True, exist_ok=True)
         (home / "k6d.toml").touch()  # so that none of the machine's own is read
         self.store = Store(self.data)
         self.process: subprocess.Popen[bytes] | None = None

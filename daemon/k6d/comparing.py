@@ -39,12 +39,16 @@ ACCEPTED = "accepted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A job that ran and whose record is saved; `own` are the script's settings."""
+    """A job that ran and whose record is saved; `own` are the script's settings.
+
+    Not `settled`: stopped before its re-runs were done, so that it has to run again.
+    """
 
     run: Run
     result: Result
     own: ScriptSettings
     script: Script | None
+    settled: bool = True
 
 
 def is_comparable(run: Run) -> bool:
@@ -83,7 +87,11 @@ async def compared(
     worse = [c for c in alone if c.state == comparison.WORSE]
     if worse and not comparison.confirmed_before(alone):
         logger.info("run %s of %s: %s", run.test_id, run.script, regression.change(worse[0]))
+        unsettled = _unsettled(run, alone, worse)
+        store.save(unsettled)
         group += await _confirmations(done, confirm, settings=settings, stop=stop)
+        if stop.is_set() and len(group) <= settings.compare.confirm:
+            return replace(done, run=unsettled, settled=False)
     values = [one.run.series for one in group]
     if len(group) > 1:
         settled = await asyncio.to_thread(compare_all, values, past)
@@ -96,6 +104,21 @@ async def compared(
     )
     store.save(run)
     return replace(done, run=run)
+
+
+def _unsettled(run: Run, alone: Sequence[Comparison], worse: Sequence[Comparison]) -> Run:
+    """What is kept should we die before its re-runs are done: nothing compares with it.
+
+    It is neither normal, which would excuse the next runs, nor confirmed.
+    """
+    verdict = run.anomaly_analysis
+    doubt = f"{regression.change(worse[0])}: its re-runs are not done, so nothing is said of it"
+    return replace(
+        run,
+        anomaly_analysis=replace(verdict, doubts=[*verdict.doubts, doubt]),
+        comparisons=comparison.worth_keeping(alone),
+        comparable=False,
+    )
 
 
 async def _confirmations(
@@ -165,12 +188,13 @@ def accept(run: Run, store: Store, *, reason: str) -> str:
     """Make the present level, that of `run`, what later runs are compared with.
 
     Gives the run with which that level began: the one since which it is regressed, else `run`.
+    Of several regressions the latest: before it, some series was not at its present level.
     """
     state = store.state(ACCEPTED)
     workload = run.snapshot.workload if run.snapshot else None
     known = state.get(run.script) or {}
     worse = [c.since or run.test_id for c in run.comparisons if c.state == comparison.WORSE]
-    since = min(worse, default=run.test_id)
+    since = max(worse, default=run.test_id)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"since": since, "until": run.test_id, "reason": reason, "at": at}
     state.put(run.script, known | {str(workload): entry})

@@ -109,8 +109,8 @@ def _short_of_cpu(health: Generator, samples: int) -> list[str]:
     if samples < MIN_SAMPLES or (health.busy_seconds_percent or 0) <= BUSY_SECONDS_PERCENT:
         return []
     return [
-        f"this machine's CPUs were busy in {percent(health.busy_seconds_percent)} of the seconds "
-        f"(k6 itself took {percent(health.k6_cpu_percent)} of them)"
+        f"this machine's CPUs were full in {percent(health.busy_seconds_percent)} of the seconds "
+        f"(k6 itself took {percent(health.k6_cpu_percent)} of their time)"
     ]
 
 
@@ -122,6 +122,6 @@ def _short_of_vus(metrics: Metrics, vus_exhausted: bool) -> list[str]:
             f"{plural(dropped, 'iteration')} of {dropped + done:,} were dropped for want of "
             f"virtual users"
         )
-    elif vus_exhausted:
+    elif vus_exhausted and not dropped:  # a hiccup that cost one of thousands spoils nothing
         reasons.append("all virtual users were in use and no more were allowed")
     return reasons

@@ -44,6 +44,8 @@ PASSED_ON = re.compile(
 # Merged with the script's own list, so that its handleSummary finds what it asked for.
 TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
 
+_answers: dict[tuple[object, ...], K6] = {}  # the version of the binary that was asked last
+
 
 class K6UnavailableError(K6dError):
     """No k6 that we can use; the text says how to get one."""
@@ -276,9 +278,32 @@ async def find(configured: Path | None) -> K6:
     """The k6 to use; K6UnavailableError says what was tried and how to get one."""
     for path in candidates(configured):
         if os.access(path, os.X_OK) and path.is_file():
-            return await _ask_version(path)
+            return await _known(path)
     where = f"{configured} (k6.path)" if configured else "the environment's bin folder or on PATH"
     raise K6UnavailableError(f"k6 is not at {where}: {INSTALL_HINT}")
+
+
+async def _known(path: Path) -> K6:
+    """Ask for the version, as slow as a snapshot, only of a binary that was not asked before."""
+    identity = _identity(path)
+    if identity is None:
+        return await _ask_version(path)
+    if identity not in _answers:
+        _answers.clear()
+        _answers[identity] = await _ask_version(path)
+    return _answers[identity]
+
+
+def _identity(path: Path) -> tuple[object, ...] | None:
+    """What differs between two binaries; None of a wrapper, behind which k6 may be replaced."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == b"#!" or path.resolve().name != path.name:
+                return None
+            found = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 async def _ask_version(path: Path) -> K6:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from k6d.analysis.judge import conclude, judge
-from k6d.model import Breakdown, Execution, Finding, FindingKind, Outcome, Severity, Threshold
+from k6d.analysis.judge import conclude, judge, one_cause
+from k6d.model import (
+    Breakdown,
+    Execution,
+    Finding,
+    FindingKind,
+    Generator,
+    Outcome,
+    Severity,
+    Threshold,
+    Timeline,
+)
 from k6d.settings import Limits
 from results import endpoint, result
 
@@ -97,3 +109,97 @@ def test_an_unreachable_target_leads_and_its_thresholds_follow() -> None:
         *(FindingKind.UNREACHABLE, FindingKind.THRESHOLD)
     ]
     assert verdict.severity is Severity.CRITICAL
+
+
+def _comparative(
+    kind: FindingKind, metric: str, severity: Severity = Severity.MEDIUM, **fields: Any
+) -> Finding:
+    return replace(_finding(kind, severity), metric=metric, message=f"{kind} {metric}", **fields)
+
+
+LATE = _comparative(FindingKind.REGRESSION, "response_time_p95")
+FAILING = _comparative(FindingKind.REGRESSION, "error_rate")
+FEWER = _comparative(FindingKind.REGRESSION, "requests_per_second")
+
+
+@pytest.mark.parametrize(
+    ("findings", "kept"),
+    [
+        ([], []),
+        ([FEWER], [FEWER]),
+        ([FEWER, LATE], [LATE]),
+        ([FEWER, LATE, FAILING], [FAILING]),
+    ],
+)
+def test_one_cause(findings: list[Finding], kept: list[Finding]) -> None:
+    """Errors explain slowness, slowness explains fewer requests."""
+    for shuffled in itertools.permutations(findings):
+        assert one_cause(shuffled) == kept
+
+
+def test_what_rests_on_no_comparison_is_always_kept() -> None:
+    """k6's thresholds, exceptions, failed checks and custom metrics stand beside the cause."""
+    others = [_finding(kind, Severity.LOW) for kind in (FindingKind.THRESHOLD, FindingKind.CHECKS)]
+    custom = _comparative(FindingKind.REGRESSION, "custom:wait:avg:<")
+    assert one_cause([LATE, *others, custom, FAILING]) == [*others, custom, FAILING]
+
+
+def test_of_one_family_the_gravest_speaks_and_of_equals_the_regression() -> None:
+    """A regression knows a before; a graver limit outweighs it, and limits of places all stay."""
+    limit = _comparative(FindingKind.LIMIT, "response_time_p95")
+    assert one_cause([limit, LATE]) == [LATE]
+    grave = [
+        _comparative(FindingKind.LIMIT, "response_time_p95", Severity.HIGH, endpoint=place)
+        for place in ("GET /a", "GET /b")
+    ]
+    assert one_cause([*grave, LATE]) == grave
+
+
+def test_a_saturated_generator_is_said_first_and_hides_times_not_errors() -> None:
+    """Its response times and throughput are not the target's; its errors may be."""
+    short = Generator(reasons=["35 iterations of 59 were dropped for want of virtual users"])
+    slow = replace(
+        result(response_time_avg=9000.0, response_time_p95=20_000.0, error_rate=50.0),
+        generator=short,
+    )
+    verdict = judge(slow, limits=DEFAULT, regressions=[LATE, FEWER])
+    assert [f.kind for f in verdict.findings] == [FindingKind.GENERATOR, FindingKind.LIMIT]
+    assert verdict.findings[1].metric == "error_rate"
+    assert verdict.issues[0] == (
+        "the load generator was saturated: 35 iterations of 59 were dropped for want of virtual "
+        "users; its response times and throughput are not the target's"
+    )
+    calm = judge(replace(result(), generator=short), limits=DEFAULT)
+    assert [f.kind for f in calm.findings] == [FindingKind.GENERATOR]
+
+
+def _minute(slow: range) -> Breakdown:
+    """A minute of 100 requests a second and 20 ms, but for some seconds of 900 ms."""
+    line = Timeline(
+        t=list(range(1, 61)),
+        vus=[10] * 60,
+        requests_per_second=[100.0] * 60,
+        errors_per_second=[0.0] * 60,
+        p95_ms=[900.0 if t in slow else 20.0 + t % 3 for t in range(1, 61)],
+    )
+    return Breakdown(timeline=line)
+
+
+def test_a_slow_second_is_a_remark_and_many_are_a_finding() -> None:
+    """A brief one is told and alarms nobody."""
+    brief = judge(result(breakdown=_minute(range(30, 32))), limits=DEFAULT)
+    assert not brief.anomalies_detected
+    assert brief.remarks == ["p95 900 ms at second 30 for 2 seconds, was 21 ms before"]
+    lasting = judge(result(breakdown=_minute(range(30, 45))), limits=DEFAULT)
+    (found,) = lasting.findings
+    assert (found.kind, found.observed, lasting.remarks) == (FindingKind.SPIKE, 900.0, [])
+    assert found.message.startswith("p95 900 ms at second 30 ")
+
+
+def test_a_coarser_time_line_or_an_aborted_run_has_no_spikes() -> None:
+    """Seconds are what is judged, of runs that came to their end."""
+    minute = _minute(range(30, 45))
+    coarse = replace(minute, timeline=replace(minute.timeline, resolution_s=5))
+    assert not judge(result(breakdown=coarse), limits=DEFAULT).findings
+    aborted = Execution(outcome=Outcome.ABORTED)
+    assert not judge(result(execution=aborted, breakdown=minute), limits=DEFAULT).findings

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import WORSE, Past, compare_all, key_of
 from k6d.analysis.regression import change
 from k6d.analysis.series import describe
+from k6d.analysis.trend import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,12 +54,9 @@ def alarms(history: Sequence[Past], *, needed: int, least_percent: float) -> lis
     """What each run of the history, oldest first, would have been told of at its time."""
     found: list[Alarm] = []
     flagged: list[Past] = []
+    judge = _judge(needed, least_percent)
     for run in history:
-        worse = [
-            c
-            for c in compare_all([run.series], flagged, needed=needed, least_percent=least_percent)
-            if c.state == WORSE
-        ]
+        worse = [c for c in judge([run.series], flagged) if c.state == WORSE]
         before = bool(flagged) and bool(flagged[-1].worse)
         flagged.append(replace(run, worse=frozenset(key_of(c) for c in worse)))
         if worse:
@@ -71,7 +69,7 @@ def power(history: Sequence[Past], key: str, *, needed: int, least_percent: floa
     """How surely steps of the series `key` would have been seen in this history's own noise."""
     values = [run.series[key] for run in history if key in run.series]
     about = describe(key)
-    judge = partial(compare_all, needed=needed, least_percent=least_percent)
+    judge = _judge(needed, least_percent)
     rows = []
     for step in STEPS_PERCENT:
         delays = [
@@ -82,6 +80,12 @@ def power(history: Sequence[Past], key: str, *, needed: int, least_percent: floa
         mean = sum(seen) / len(seen) if seen else None
         rows.append(Power(step_percent=step, tried=len(delays), seen=len(seen), delay_runs=mean))
     return rows
+
+
+def _judge(needed: int, least_percent: float) -> Callable[..., list[Comparison]]:
+    """Every run is judged after the same beginning, which is followed once."""
+    step = lru_cache(maxsize=None)(follow)
+    return partial(compare_all, needed=needed, least_percent=least_percent, step=step)
 
 
 def _stepped(values: Sequence[float], key: str, start: int, factor: float) -> list[Past]:

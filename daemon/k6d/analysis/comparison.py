@@ -12,8 +12,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from k6d.analysis.baseline import LEAST_CHANGE, NEEDED, compare
-from k6d.analysis.series import CUSTOM, describe
+from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.analysis.standing import Standing, standing
+from k6d.analysis.trend import follow
 from k6d.model import Comparison
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from k6d.analysis import baseline
+    from k6d.analysis.trend import Level
     from k6d.model import Run
 
 WORSE = "worse"
@@ -47,6 +49,7 @@ def compare_all(
     *,
     needed: int = NEEDED,
     least_percent: float = 100 * LEAST_CHANGE,
+    step: Callable[..., Level] = follow,
 ) -> list[Comparison]:
     """Every series of a run, the first of `group`, judged by the median of the group.
 
@@ -54,7 +57,7 @@ def compare_all(
     """
     keys = list(group[0])
     against = partial(compare, series=len(keys), needed=needed, least_change=least_percent / 100)
-    return [_compare(key, group, history, against=against) for key in keys]
+    return [_compare(key, group, history, against=against, step=step) for key in keys]
 
 
 def _compare(
@@ -63,18 +66,18 @@ def _compare(
     history: Sequence[Past],
     *,
     against: Callable[..., baseline.Comparison],
+    step: Callable[..., Level],
 ) -> Comparison:
     about = describe(key)
-    past = [run.series.get(key) for run in history]
+    past = [None if _failing(run, about) else run.series.get(key) for run in history]
     flagged = {i for i, run in enumerate(history) if key in run.worse}
-    stands = standing(past, worse=about.worse, floor=about.floor, flagged=flagged)
+    stands = standing(past, worse=about.worse, floor=about.floor, flagged=flagged, step=step)
     fresh = [values[key] for values in group if key in values]
     judged = partial(against, history=stands.baseline, worse=about.worse, floor=about.floor)
-    found, alone = judged(median(fresh)), [judged(value) for value in fresh]
-    state: str = found.state
+    found = judged(median(fresh))
+    alone = [judged(value) for value in fresh] if len(fresh) > 1 else [found]
     drifted = stands.regressed is not None and _nearer_after(median(fresh), stands)
-    if drifted and state == "steady":
-        state = WORSE
+    state, seen = _state(found, alone, drifted=drifted)
     began = stands.regressed.index if drifted and stands.regressed else _flagged_since(key, history)
     return Comparison(
         metric=about.metric if not key.startswith(CUSTOM) else key,
@@ -90,18 +93,46 @@ def _compare(
         runs=found.n,
         needed=found.needed,
         since=history[began].test_id if state == WORSE and began is not None else None,
-        seen=len(fresh) if drifted else sum(one.state == state for one in alone),
+        seen=seen,
         of=len(fresh),
     )
 
 
+def _failing(run: Past, about: Series) -> bool:
+    """Whether the run's errors spoil its other numbers: what fails answers faster, or slower.
+
+    Else an outage would be the better level, and its end a regression.
+    """
+    if about.metric in ("error_rate", "failed_checks"):
+        return False
+    return ("error_rate" + (f" {about.endpoint}" if about.endpoint else "")) in run.worse
+
+
+def _state(
+    found: baseline.Comparison, alone: Sequence[baseline.Comparison], *, drifted: bool
+) -> tuple[str, int]:
+    """The state of a group, and how many of it say so; most of them must.
+
+    The median of two is their mean, which one odd run alone carries out of the band.
+    """
+    if drifted and found.state in ("steady", WORSE):
+        return WORSE, len(alone)
+    odd = found.state if found.state in (WORSE, "better") else WORSE
+    seen = sum(one.state == odd for one in alone)
+    return (found.state if found.state != odd or 2 * seen > len(alone) else "steady"), seen
+
+
 def _flagged_since(key: str, history: Sequence[Past]) -> int | None:
-    """Index of the first of the newest runs in a row that were judged worse already."""
+    """Index of the first of the newest runs in a row that were judged worse already.
+
+    A run without this series (too few requests of an endpoint) says nothing about it.
+    """
     began = None
     for index in range(len(history) - 1, -1, -1):
-        if key not in history[index].worse:
+        if key in history[index].worse:
+            began = index
+        elif key in history[index].series:
             break
-        began = index
     return began
 
 

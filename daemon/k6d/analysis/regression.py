@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,14 +61,12 @@ def _finding(
     sizes: Sizes,
 ) -> Finding:
     lead = _lead(group, comparisons)
-    others = [title(c) if c.endpoint else f"overall {title(c)}" for c in group if c is not lead]
+    others = [_told(c) for c in group if c is not lead]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     since, changed = _origin(lead, history, files)
-    confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 or lead.since else None
-    said = "" if confirmed is None else f"; confirmed {confirmed}"
-    if lead.since:
-        said = ""
+    confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 else None
+    said = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
     return Finding(
         kind=FindingKind.REGRESSION,
         severity=_severity(lead, sizes),
@@ -79,8 +78,8 @@ def _finding(
         confidence=_confidence(lead),
         since=lead.since,
         changed=changed,
-        confirmed=None if lead.since else confirmed,
-        message=f"{change(lead)}{also}{more}{since}{said}",
+        confirmed=confirmed,
+        message=f"{change(lead)}{_mostly(lead, comparisons)}{also}{more}{since}{said}",
         recommendation=_advice(lead, changed),
     )
 
@@ -93,7 +92,36 @@ def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Com
     if overall and (not places or (len(places) >= EVERYWHERE and 2 * len(places) > len(alike))):
         order = ("error_rate", "response_time_p95", "response_time_avg", "response_time_p99")
         return min(overall, key=lambda c: order.index(c.metric) if c.metric in order else 9)
-    return max(places or group, key=lambda c: abs(c.change_percent or c.observed))
+    return max(places or group, key=_size)
+
+
+def _size(comparison: Comparison) -> float:
+    """How large a change is among its like: in points of a percentage, else in percent."""
+    if comparison.unit == "%":
+        return abs(comparison.observed - (comparison.expected or 0.0))
+    return math.inf if comparison.change_percent is None else abs(comparison.change_percent)
+
+
+def _mostly(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
+    """The place of an overall change that no endpoint shows beyond its own, coarser noise.
+
+    It is named when it changed twice as much as any other.
+    """
+    metric = "response_time_p95" if lead.metric.startswith("response_time") else lead.metric
+    places = [c for c in comparisons if c.endpoint and c.metric == metric and c.expected]
+    if lead.endpoint or len(places) < 2 or any(c.state == WORSE for c in places):
+        return ""
+    second, first = sorted(places, key=lambda c: c.change_percent or 0.0)[-2:]
+    most, next_most = first.change_percent or 0.0, second.change_percent or 0.0
+    if most <= 0 or most < 2 * next_most:
+        return ""
+    return f", mostly at {first.endpoint} ({most:+.0f} %)"
+
+
+def _told(comparison: Comparison) -> str:
+    """The title beside others: "overall p95"."""
+    overall = comparison.endpoint is None and not comparison.metric.startswith(CUSTOM)
+    return f"overall {title(comparison)}" if overall else title(comparison)
 
 
 def title(comparison: Comparison) -> str:
@@ -128,8 +156,8 @@ def _origin(
     index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
     began = history[index].files if index < len(history) else files
     before = history[index - 1].files if index else {}
-    names = sorted(path for path in {*began, *before} if began.get(path) != before.get(path))
-    changed = ", ".join(_short(name) for name in names[:3]) if before and began else ""
+    names = _changed(before, began) if before and began else []
+    changed = ", ".join(_short(name) for name in names[:3])
     told = f" changed with {'that' if lead.since else 'this'} run"
     because = f"{changed}{told}" if changed else None
     if index == len(history):
@@ -139,14 +167,20 @@ def _origin(
     return since + (f", when {changed} changed" if changed else ""), because
 
 
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Files whose contents are new or gone; one that only moved, with its folder, is neither."""
+    new = [path for path, known in after.items() if known not in before.values()]
+    gone = [p for p, known in before.items() if p not in after and known not in after.values()]
+    return sorted([*new, *gone])
+
+
 def _short(path: str) -> str:
     return "/".join(path.rsplit("/", 2)[-2:])
 
 
 def _severity(lead: Comparison, sizes: Sizes) -> Severity:
     if lead.unit == "%":
-        points = abs(lead.observed - (lead.expected or 0.0))
-        broken = sizes.points.broken(points)
+        broken = sizes.points.broken(_size(lead))
     else:
         broken = sizes.percent.broken(abs(lead.change_percent or 0.0))
     return broken[0] if broken else Severity.LOW
@@ -167,7 +201,9 @@ def _advice(lead: Comparison, changed: str | None) -> str:
 
 
 def improvements(comparisons: Sequence[Comparison]) -> list[str]:
-    """What got better, in words; it never alarms."""
+    """What got better, in words; it never alarms. Not while errors explain that it is faster."""
+    if any(c.state == WORSE and c.metric == "error_rate" for c in comparisons):
+        return []
     return [change(c) for c in comparisons if c.state == "better"]
 
 
@@ -193,7 +229,8 @@ def doubts(comparisons: Sequence[Comparison]) -> list[str]:
     learning = [c for c in overall if c.state == "learning"]
     if learning:
         n, needed = min((c.runs, c.needed) for c in learning)
-        return [f"learning, {n} of {needed} comparable runs"]
+        some = ", ".join(map(title, learning[:3])) if len(learning) < len(overall) else ""
+        return [f"learning{f' {some}' if some else ''}, {n} of {needed} comparable runs"]
     p95 = next((c for c in overall if c.metric == "response_time_p95"), None)
     if p95 and p95.visible_percent and p95.visible_percent > COARSE_PERCENT:
         return [

@@ -14,7 +14,7 @@ from k6d.analysis.baseline import compare
 from k6d.analysis.trend import Level, Shift, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Literal
 
 
@@ -32,8 +32,11 @@ def standing(
     worse: Literal[-1, 1],
     floor: float = 0.0,
     flagged: Collection[int] = (),
+    step: Callable[..., Level] = follow,
 ) -> Standing:
     """Where a series stands after `values`, oldest first; None where a run has no value.
+
+    `step` is `follow`, or one that remembers: back-tests begin with the same values many times.
 
     The `flagged` ones were judged worse when they were new, and never enter the baseline: else
     the first runs after a change would be the habit that excuses the next ones.
@@ -44,7 +47,7 @@ def standing(
     start = 0  # of the runs that the baseline may still gain
     regressed: Shift | None = None
     for value in values:
-        level = follow(level, value, floor=floor)
+        level = step(level, value, floor=floor)
         shift = level.shift
         if shift is None:
             continue

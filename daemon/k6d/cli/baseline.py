@@ -21,7 +21,7 @@ from k6d.cli.common import (
     variables,
 )
 from k6d.cli.running import finish, under_way
-from k6d.model import K6dError
+from k6d.model import K6dError, Outcome
 
 if TYPE_CHECKING:
     from k6d.analysis.comparison import Past
@@ -52,12 +52,15 @@ def compare(
     store = open_store(loaded)
     run = store.load(store.find(after))
     other = store.load(store.find(before)) if before else None
+    if run.confirms and not other:
+        run = store.load(run.confirms)  # whose group was compared; it is often the latest itself
     found = between(run, other) if other else run.comparisons
     if as_json:
         print_json([asdict(comparison) for comparison in found])
         return
     if not found:
-        raise K6dError(f"run {run.test_id} was not compared: {_why_not(run)}")
+        why = _why_not(run) if other is None else f"it shares no series with run {other.test_id}"
+        raise K6dError(f"run {run.test_id} was not compared: {why}")
     console = terminal()
     console.print(comparison_table(run, other, found))
     for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
@@ -67,9 +70,9 @@ def compare(
 def _why_not(run: Run) -> str:
     if run.generator.reasons:
         return f"the load generator was saturated ({run.generator.reasons[0]})"
-    if run.confirms:
-        return f"it confirms run {run.confirms}; compare that one"
-    return f"its outcome is “{run.execution.outcome}”"
+    if run.execution.outcome is not Outcome.COMPLETED:
+        return f"its outcome is “{run.execution.outcome}”"
+    return "all of its requests failed" if not run.comparable else "compare.enabled was false"
 
 
 @commands.command()

@@ -1,0 +1,87 @@
+"""What a daemon costs that has nothing to do."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from stage import PATIENCE_S, Table, Target, one_request, verdict, wait
+
+from daemon import Daemon
+
+WATCHED_S = 30.0
+RUNS = 5
+LIBRARIES = 1_000
+GOAL_MIB = 50
+GOAL_PERCENT = 0.5
+
+
+def memory_mib(pid: int) -> dict[str, float]:
+    """VmRSS and its private part."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    found = dict(line.split(":", 1) for line in lines)
+    return {name: int(found[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM")}
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time so far, of the process and of the children it waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def watched(pid: int, what: str) -> list[str]:
+    """A row: half a minute of idling."""
+    wait(5.0)
+    before, began = cpu_s(pid), time.monotonic()
+    time.sleep(WATCHED_S)
+    percent = (cpu_s(pid) - before) / (time.monotonic() - began) * 100
+    memory = memory_mib(pid)
+    kept = memory["VmRSS"] <= GOAL_MIB and percent < GOAL_PERCENT
+    return [
+        what,
+        f"{memory['VmRSS']:.1f}",
+        f"{percent:.2f} %",
+        f"{memory['RssAnon']:.1f}",
+        f"{memory['VmHWM']:.1f}",
+        f"≤ {GOAL_MIB} MiB, < {GOAL_PERCENT} %: {verdict(kept)}",
+    ]
+
+
+def looked_at(served: Daemon) -> float:
+    """Put the libraries into the folder; seconds until k6 has been asked about each."""
+    for number in range(LIBRARIES):
+        served.write(f"lib/helper-{number}.js", f"export const number = {number};\n")
+    began, known = time.monotonic(), served.store.state("scripts")
+    while len(known.all()) < LIBRARIES:
+        assert time.monotonic() < began + LIBRARIES * PATIENCE_S / 60, "not looked at in time"
+        time.sleep(1.0)
+    return time.monotonic() - began
+
+
+def measure(work: Path) -> Table:
+    """After its start, after a few runs, and over a thousand files."""
+    with Target() as target:
+        served = Daemon(work / "k6d").start()
+        assert served.process is not None
+        pid = served.process.pid
+        try:
+            rows = [watched(pid, "started, nothing run")]
+            for number in range(1, RUNS + 1):
+                served.write("shop.js", one_request(target.url, number=number))
+                served.run("shop.js", number)
+            rows.append(watched(pid, f"after {RUNS} runs"))
+            took_s = looked_at(served)
+            rows.append(watched(pid, f"with {LIBRARIES:,} helper modules in the folder"))
+        finally:
+            served.end()
+    return Table(
+        title="An idle daemon",
+        columns=["", "RSS MiB", "CPU of one core", "private MiB", "peak MiB", "goal"],
+        rows=rows,
+        notes=[
+            f"Over {WATCHED_S:.0f} s each. The private part is what a second process would add.",
+            f"Asking k6 about {LIBRARIES:,} new files took {took_s:.0f} s, "
+            f"{took_s / LIBRARIES * 1000:.0f} ms each.",
+        ],
+    )

@@ -1,0 +1,135 @@
+"""False alarms in unchanged runs, and whether +20 % at one of five pages is seen, by trial.
+
+    .venv/bin/python tests/benchmarks/regression_trials.py --runs 100 --trials 10 --seconds 3
+
+Real k6 runs through the pipeline, as `k6d run` makes them. Results are kept in --home as they come:
+the same command again goes on where it was ended. With the defaults about 6 minutes for the runs
+and 4 for the trials, on a machine that does nothing else.
+"""
+# ruff: noqa: T201  (a table is what it is for)
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from k6d.model import FindingKind
+from k6d.report_baseline import comparison_table
+from k6d.store import Store
+from shop import PAGES, SCRIPT, Shop, run_shop, settings_for
+
+if TYPE_CHECKING:
+    from k6d.model import Run
+    from k6d.settings import Settings
+
+# The port is another one when the trials go on later; the script must not change with it.
+URL = "${__ENV.SHOP}"
+
+
+def main() -> None:
+    """Unchanged runs first; they are the history that each trial starts from."""
+    given = _arguments()
+    given.home.mkdir(parents=True, exist_ok=True)
+    with Shop(seed=given.seed) as shop:
+        shop.write(given.home / "unchanged" / "scripts", seconds=given.seconds, url=URL)
+        loaded = settings_for(given.home / "unchanged", **_given(given, shop))
+        _unchanged(loaded, given.runs)
+        for number in range(given.trials):
+            _trial(shop, given, number)
+    _table(given)
+
+
+def _arguments() -> argparse.Namespace:
+    words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    words.add_argument("--runs", type=int, default=100, help="unchanged runs")
+    words.add_argument("--trials", type=int, default=10, help="changes to be seen")
+    words.add_argument("--seconds", type=float, default=3.0, help="length of a run")
+    words.add_argument("--history", type=int, default=30, help="unchanged runs before each change")
+    words.add_argument("--step", type=float, default=20.0, help="the change, in percent")
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--max-cpu", type=float, default=100.0, help="compare.max_cpu")
+    words.add_argument("--home", type=Path, default=Path("/tmp/k6d-trials"), help="kept there")
+    return words.parse_args()
+
+
+def _given(given: argparse.Namespace, shop: Shop) -> dict[str, object]:
+    return {"compare__max_cpu": given.max_cpu, "k6__env": {"SHOP": shop.target.url}}
+
+
+def _own(loaded: Settings) -> list[Run]:
+    """The runs, oldest first, without their re-runs."""
+    store = Store(loaded.data)
+    documents = reversed(store.history(SCRIPT, limit=None))
+    runs = [store.load(document["test_id"]) for document in documents]
+    return [run for run in runs if run.confirms is None]
+
+
+def _unchanged(loaded: Settings, wanted: int) -> None:
+    """Runs that nothing distinguishes, until there are as many as wanted."""
+    for number in range(len(_own(loaded)), wanted):
+        run = run_shop(loaded)
+        verdict = run.anomaly_analysis
+        told = verdict.issues or verdict.noise or verdict.doubts[:1] or ["healthy"]
+        print(f"unchanged {number + 1}/{wanted}: {told[0]}", flush=True)
+
+
+def _trial(shop: Shop, given: argparse.Namespace, number: int) -> None:
+    """One run with one page slower, after the first unchanged ones; what came of it is kept."""
+    kept = given.home / f"trial-{number}.json"
+    if kept.exists():
+        return
+    home, page = given.home / f"trial-{number}", PAGES[number % len(PAGES)]
+    shutil.rmtree(home, ignore_errors=True)
+    shop.write(home / "scripts", seconds=given.seconds, url=URL)
+    loaded = settings_for(home, **_given(given, shop))
+    store = Store(loaded.data)
+    for known in _own(settings_for(given.home / "unchanged"))[: given.history]:
+        store.save(known)
+    shop.slow[page] = 1 + given.step / 100
+    run = run_shop(loaded)
+    shop.slow.clear()
+    found = [f for f in run.anomaly_analysis.findings if f.kind is FindingKind.REGRESSION]
+    row = {
+        "page": page,
+        "named": bool(found) and f"GET {page}" in (found[0].endpoint or found[0].message),
+        "confirmed": found[0].confirmed if found else None,
+        "told": found[0].message if found else "; ".join(run.anomaly_analysis.noise) or "nothing",
+    }
+    kept.write_bytes(orjson.dumps(row))
+    shutil.rmtree(home)
+    print(f"trial {number + 1}/{given.trials}: +{given.step:g} % at {page}: {row['told']}")
+    if not found:
+        from rich.console import Console
+
+        Console(width=160).print(comparison_table(run, None, run.comparisons))
+
+
+def _table(given: argparse.Namespace) -> None:
+    runs = _own(settings_for(given.home / "unchanged"))[: given.runs]
+    judged = [run for run in runs if any(c.state != "learning" for c in run.comparisons)]
+    alarms = [run for run in runs if run.anomaly_analysis.anomalies_detected]
+    noise = [run for run in runs if run.anomaly_analysis.noise]
+    rows = [orjson.loads(path.read_bytes()) for path in sorted(given.home.glob("trial-*.json"))]
+    right = [row for row in rows if row["named"] and row["confirmed"]]
+    print()
+    print("| figure | goal | measured |")
+    print("|---|---|---|")
+    print(f"| alarms in {len(runs)} unchanged runs ({len(judged)} judged) | 0 | {len(alarms)} |")
+    print(f"| re-runs that found noise | – | {len(noise)} |")
+    print(
+        f"| +{given.step:g} % at one of five, caught in the first run, confirmed, named "
+        f"| ≥ 9 of 10 | {len(right)} of {len(rows)} |"
+    )
+    for run in alarms:
+        print(f"\nalarm in {run.test_id}: {'; '.join(run.anomaly_analysis.issues)}")
+
+
+if __name__ == "__main__":
+    main()
