@@ -310,6 +310,7 @@ class Verdict:
 
     `improvements` and `remarks` (a moment that stood out) are told and never alarm; `noise` is what
     a re-run did not repeat.
+    `source` is "rules", "AI" or "both"; an issue or a recommendation of the AI says so itself.
     """
 
     anomalies_detected: bool
@@ -323,6 +324,33 @@ class Verdict:
     noise: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     source: str = "rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What the AI made of a run, checked and shortened; or why there is nothing of it.
+
+    `summary`, `issues` and `recommendations` are the AI's alone, for people: a sentence with a
+    number that was not in what it was given ends in "[unverified]" and is in `unverified` too.
+    `severity` and `confidence` are its opinion; what became of them is the verdict's business,
+    and `raised_from` and `raised_because` are set when it made the verdict's severity worse.
+    `source` says whose work the run's analysis is: "rules", "AI" or "both".
+    """
+
+    source: str = "rules"
+    unavailable: str | None = None
+    summary: str | None = None
+    issues: list[str] = field(default_factory=list)
+    recommendations: list[str] = field(default_factory=list)
+    severity: Severity | None = None
+    confidence: float | None = None
+    unverified: list[str] = field(default_factory=list)
+    raised_from: Severity | None = None
+    raised_because: str | None = None
+    model: str | None = None
+    sdk: str | None = None
+    attempts: int = 0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,3 +387,4 @@ class Run:
     comparable: bool = False
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)
+    explanation: Explanation | None = None

@@ -299,6 +299,26 @@ class Ai(Section):
         pattern=r"^https?://",
         description="another server that speaks Gemini's API, its URL",
     )
+    sdk: Literal["auto", "google-generativeai", "google-genai"] = Field(
+        default="auto",
+        description='"google-generativeai", "google-genai", or "auto" for the first of them there',
+    )
+    when: Literal["anomalous", "always", "never"] = Field(
+        default="anomalous", description='which runs are explained: "anomalous", "always", "never"'
+    )
+    send_source: bool = Field(
+        default=True, description="false: the script's source stays on this machine"
+    )
+    suspicions_alarm: bool = Field(
+        default=False, description="true: what only the AI saw is an anomaly of severity low"
+    )
+    timeout: Annotated[Deadline, Field(le=300)] = Field(
+        default=20.0, description="the longest an alert waits for it, all attempts, up to 5m"
+    )
+    attempts: int = Field(default=3, ge=1, le=10, description="requests for one run, 1 to 10")
+    per_day: int = Field(
+        default=200, ge=0, le=100_000, description="requests a day (UTC), 0 to 100000"
+    )
 
 
 class Api(Section):
