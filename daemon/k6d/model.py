@@ -332,9 +332,10 @@ class Explanation:
 
     `summary`, `issues` and `recommendations` are the AI's alone, for people: a sentence with a
     number that was not in what it was given ends in "[unverified]" and is in `unverified` too.
-    `severity` and `confidence` are its opinion; what became of them is the verdict's business,
-    and `raised_from` and `raised_because` are set when it made the verdict's severity worse.
-    `source` says whose work the run's analysis is: "rules", "AI" or "both".
+    `severity` and `confidence` are its opinion. `raised_from` and `raised_because` are set when it
+    made the verdict's severity worse; `alarmed_over` is the confidence with which the rules called
+    the run healthy, when its suspicion made an anomaly of it. `source` says whose work the run's
+    analysis is: "rules", "AI" or "both".
     """
 
     source: str = "rules"
@@ -347,6 +348,7 @@ class Explanation:
     unverified: list[str] = field(default_factory=list)
     raised_from: Severity | None = None
     raised_because: str | None = None
+    alarmed_over: float | None = None
     model: str | None = None
     sdk: str | None = None
     attempts: int = 0

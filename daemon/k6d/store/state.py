@@ -12,6 +12,7 @@ from k6d.store.documents import AtomicStorage, DamagedError, Documents, where
 from k6d.store.files import locked, set_aside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -37,13 +38,23 @@ class State:
 
     def put(self, key: str, document: dict[str, Any]) -> None:
         """Store `document` under `key`, replacing what was there; it is on the disk afterwards."""
-        try:
-            value = orjson.loads(orjson.dumps({key: document}))[key]
-        except orjson.JSONEncodeError as error:
-            raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
+        self.change(key, lambda _: document)
+
+    def change(
+        self, key: str, function: Callable[[dict[str, Any] | None], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Replace the document of `key` by what `function` makes of it; nobody comes in between.
+
+        `function` gets None when there is none, and must not use this store. Returns the new one.
+        """
         with locked(self._lock):
-            self._items()
+            document = function(copy.deepcopy(self._items().get(key)))
+            try:
+                value = orjson.loads(orjson.dumps({key: document}))[key]
+            except orjson.JSONEncodeError as error:
+                raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
             Documents(self._storage).upsert({"key": key, "value": value}, where("key") == key)
+        return document
 
     def delete(self, key: str) -> None:
         """Forget `key`; nothing happens when it is not there."""
