@@ -199,7 +199,10 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[k6]\ngrace = nan", "k6.grace: nan should be"),
         ("[k6]\nconcurrency = 65", "k6.concurrency: 65 should be less than or equal to 64"),
         ("[api]\nhots = 1", "api.hots: unknown key, did you mean api.host?"),
-        ("timeout = 1", "timeout: unknown key, did you mean k6.timeout or notify.timeout or ai.timeout?"),
+        (
+            "timeout = 1",
+            "timeout: unknown key, did you mean k6.timeout or notify.timeout or ai.timeout?",
+        ),
         ("[notfy]\nurls = []", "notfy: unknown key, did you mean notify?"),
         ("api = 5", "api: should be a table"),
         ("scripts = 5", "scripts: 5 is not a valid path"),

@@ -45,6 +45,8 @@ def compose(run: Run, *, data: Path) -> Message:
     command = f"k6d show {run.test_id} --data {shlex.quote(str(data))}"
     title = f"[{(verdict.severity or '').upper()}] {run.script}: {lead}"
     advice = [_one_line(text, MAX_LINE) for text in verdict.recommendations[:2]]
+    if run.explanation and run.explanation.summary:
+        advice.insert(0, _one_line(f"AI: {run.explanation.summary}", MAX_LINE + 100))
     lines = [*([numbers] if metrics.total_requests else []), *advice, when]
     return Message(
         title=harmless(_one_line(title, MAX_TITLE)),

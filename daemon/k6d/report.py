@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from k6d.model import Log, RequestStats, Run, Timeline, Verdict
+    from k6d.model import Explanation, Log, RequestStats, Run, Timeline, Verdict
 
 STYLES = {
     "healthy": "green",
@@ -41,6 +41,8 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _numbers(run)]
     if _has_words(run.anomaly_analysis):
         parts += ["", _findings(run.anomaly_analysis)]
+    if run.explanation:
+        parts += ["", _explanation(run.explanation)]
     if run.breakdown.endpoints:
         parts += ["", _Endpoints(run.breakdown.endpoints)]
     if run.thresholds:
@@ -137,6 +139,24 @@ def _asides(verdict: Verdict) -> dict[str, list[str]]:
 
 def _has_words(verdict: Verdict) -> bool:
     return bool(verdict.findings) or any(_asides(verdict).values())
+
+
+def _explanation(explanation: Explanation) -> Group:
+    """The AI's part, which says so; or in one line why there is none."""
+    if explanation.unavailable is not None:
+        return Group(Text(f"no AI part: {explanation.unavailable}", "dim"))
+    sure = "" if explanation.confidence is None else f", confidence {explanation.confidence:g}"
+    opinion = explanation.severity or "no anomaly"
+    lines = [
+        Text(f"{explanation.model} (AI): {opinion}{sure}", "dim"),
+        Text(f"         {explanation.summary}"),
+        *(Text.assemble((" suspects ", "magenta"), issue) for issue in explanation.issues),
+        *(Text(f"         → {advice}", "dim") for advice in explanation.recommendations),
+    ]
+    if explanation.raised_from:
+        because = f"raised from {explanation.raised_from}: {explanation.raised_because}"
+        lines.append(Text(f"         {because}", "magenta"))
+    return Group(*lines)
 
 
 def common_origin(endpoints: Iterable[RequestStats]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from k6d import __version__, logs
-from k6d.cli import baseline
+from k6d.cli import baseline, explaining
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -243,3 +243,4 @@ def demo(
 
 
 app.add_typer(baseline.commands)
+app.add_typer(explaining.commands)

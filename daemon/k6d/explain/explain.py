@@ -44,6 +44,7 @@ HISTORY_LOOKED_AT = 40  # of which some may be later than the run or not have co
 MAX_SOURCE_BYTES = 200_000
 FIRST_WAIT_S = 0.5
 LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start: with less left it is not worth trying
+AT_ONCE = 2  # helper processes; each weighs about 75 MiB
 AGAIN = {
     *(Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY, Failure.SERVER),
     *(Failure.EMPTY, Failure.MALFORMED, Failure.HELPER),
@@ -72,6 +73,7 @@ class Explainer:
         self._ai = settings.ai
         self._store = store
         self._stop = stop or asyncio.Event()
+        self._at_once = asyncio.Semaphore(AT_ONCE)
         self._allowance = Allowance(
             store.state("explanations"), per_day=self._ai.per_day, identity=self._identity()
         )
@@ -139,7 +141,7 @@ class Explainer:
         deadline = time.monotonic() + self._ai.timeout
         request = await asyncio.to_thread(self.request, run, env=env)
         request = replace(request, api_key=self._ai.api_key.get_secret_value())
-        asking = asyncio.create_task(self._ask(request, run, deadline))
+        asking = asyncio.create_task(self._in_turn(request, run, deadline))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -162,6 +164,19 @@ class Explainer:
             self._allowance.failed(
                 explanation.unavailable or "", datetime.now(UTC), retry_after_s=tried.retry_after_s
             )
+
+    async def _in_turn(self, request: Request, run: Run, deadline: float) -> _Tried:
+        """Ask when few enough others do; whoever waits for that until the deadline goes without."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic() - LEAST_ATTEMPT_S):
+                await self._at_once.acquire()
+        except TimeoutError:
+            why = "other runs were being explained all the time there was"
+            return _Tried(explanation=Explanation(unavailable=why))
+        try:
+            return await self._ask(request, run, deadline)
+        finally:
+            self._at_once.release()
 
     async def _ask(self, request: Request, run: Run, deadline: float) -> _Tried:
         """Attempt after attempt, with waits between that double, until one of the limits."""

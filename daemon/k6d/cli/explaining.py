@@ -1,0 +1,76 @@
+"""The command around explanations: explain."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from k6d import logs
+from k6d.cli.common import (
+    AsJson,
+    Config,
+    Data,
+    load_settings,
+    open_store,
+    print_json,
+    print_raw,
+    print_run,
+    terminal,
+)
+from k6d.model import K6dError
+
+if TYPE_CHECKING:
+    from k6d.explain.gemini import Request
+
+commands = typer.Typer()
+
+
+@commands.command()
+def explain(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")
+    ] = "latest",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Have Gemini explain a run, and keep the explanation with it."""
+    from k6d.explain.explain import Explainer
+
+    loaded = load_settings(config, data=data)
+    logs.set_up("debug" if loaded.debug else "error")
+    store = open_store(loaded)
+    found = store.load(store.find(run_id))
+    explainer = Explainer(loaded, store)
+    if dry_run:
+        _print_request(explainer.request(found), as_json=as_json)
+        return
+    explained = asyncio.run(explainer.explain(found, asked=True))
+    if explained.explanation is None or explained.explanation.unavailable:
+        why = explained.explanation and explained.explanation.unavailable
+        raise K6dError(f"run {found.test_id} is not explained: {why}")
+    store.save(explained)
+    if as_json:
+        print_raw(store.load_raw(explained.test_id))
+    else:
+        print_run(explained, terminal())
+
+
+def _print_request(request: Request, *, as_json: bool) -> None:
+    """All that would be sent, but for the key."""
+    if as_json:
+        fields = asdict(request)
+        del fields["api_key"]
+        print_json(fields)
+        return
+    where = request.endpoint or "Google"
+    typer.echo(f"To {where}, model {request.model}, temperature {request.temperature:g}.\n")
+    typer.echo(f"--- instructions ---\n{request.system}\n\n--- data ---\n{request.data}\n")
+    typer.echo(f"--- schema of the answer ---\n{orjson.dumps(request.schema).decode()}")
