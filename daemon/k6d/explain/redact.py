@@ -34,7 +34,7 @@ _SPACE = r"\s{0,20}"
 # From the name to its value, with quotes that JSON in a log has escaped: "a": , a = , ['a', ,
 # <a>, <input name="a" value= , {"name": "a", "value": .
 _BETWEEN = (
-    rf"(?:\\*[\"'`]?\]?{_SPACE}(?:=>|:=|[:=>]){_SPACE}|"
+    rf"(?:\\*[\"'`]?\]?{_SPACE}(?:=>|:=|[:=>]){_SPACE}\[?|"
     rf"\\*[\"'`]?[\s,]{{1,20}}\\*[\"'`]?(?:value|content)\\*[\"'`]?{_SPACE}[:=]{_SPACE}|"
     rf"\\*[\"'`]{_SPACE},{_SPACE})"
 )
@@ -81,7 +81,11 @@ _TELLING_CALL = re.compile(
 )
 _FLAG = re.compile(rf"(?i)(--?[\w-]{{0,40}}?(?:{_TELLING})[\w-]{{0,40}}\s+|\s-u\s+)(?!-){_BARE}")
 _STRING = re.compile(_QUOTED, re.DOTALL)
-_LONG = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{32,}(?![A-Za-z0-9+/_=-])")
+# Without slashes first: a part of a path may be as random as the whole of a base 64 text.
+_LONG = [
+    re.compile(rf"(?<![{chars}])[{chars}]{{{LONG_RANDOM},}}(?![{chars}])")
+    for chars in ("A-Za-z0-9+_=-", "A-Za-z0-9+/_=-")
+]
 
 
 def _named(names: str, *, code: bool) -> re.Pattern[str]:
@@ -110,10 +114,11 @@ def redact(text: str, *, known: Mapping[str, str] | None = None, code: bool = Fa
     text = _FLAG.sub(rf"\1{MARK}", text)
     text = _NAMED[code].sub(_value, text)
     text = _PERHAPS_NAMED[code].sub(_random_value, text)
-    if code:
-        text = _TELLING_CALL.sub(lambda m: m[1] + _STRING.sub(_emptied, m[2]), text)
+    text = _TELLING_CALL.sub(lambda m: m[1] + _STRING.sub(_emptied, m[2]), text)
     text = _SHAPES.sub(MARK, text)
-    return _LONG.sub(lambda m: MARK if _random_long(m[0]) else m[0], text)
+    for pattern in _LONG:
+        text = pattern.sub(lambda m: MARK if _random_long(m[0]) else m[0], text)
+    return text
 
 
 def hide_known(text: str, known: Mapping[str, str]) -> str:
@@ -189,7 +194,7 @@ def _random(value: str) -> bool:
 
 def _random_long(value: str) -> bool:
     """The same for a text that stands alone: long, without the look of a path or of a name."""
-    if re.fullmatch(r"[0-9a-fA-F]{32,}", value):
+    if re.fullmatch(rf"[0-9a-fA-F]{{{LONG_RANDOM},}}", value):
         return True
     kinds = (any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
     return all(kinds) and value.count("/") <= len(value) // 12 and _bits(value) >= RANDOM_BITS + 1
