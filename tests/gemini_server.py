@@ -28,12 +28,16 @@ ANSWER = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the server says: a status, a body, headers; `hang` says nothing until it is stopped."""
+    """What the server says: a status, a body, headers.
+
+    `hang` says nothing until the server is stopped; `trickle` a byte now and then, without end.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
+    trickle: bool = False
 
 
 def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -73,6 +77,7 @@ def quota(delay: str) -> Response:
 
 
 HANG = Response(b"", hang=True)
+TRICKLE = Response(b" " * 1_000_000, trickle=True)
 BAD_KEY = error(400, "INVALID_ARGUMENT", f"API key not valid: {KEY}. Please pass a valid API key.")
 
 
@@ -130,7 +135,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(response.body)
+        if response.trickle:
+            self._trickle(response.body)
+        else:
+            self.wfile.write(response.body)
+
+    def _trickle(self, body: bytes) -> None:
+        """So slowly that it doesn't end, and so steadily that no read times out."""
+        self.close_connection = True
+        try:
+            for place in range(len(body)):
+                self.wfile.write(body[place : place + 1])
+                if self.server.stopping.wait(0.05):
+                    return
+        except OSError:  # whoever asked has been killed
+            return
 
     def log_message(self, *_: object) -> None:
         """Nothing."""

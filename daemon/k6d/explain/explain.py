@@ -141,7 +141,7 @@ class Explainer:
         deadline = time.monotonic() + self._ai.timeout
         request = await asyncio.to_thread(self.request, run, env=env)
         request = replace(request, api_key=self._ai.api_key.get_secret_value())
-        asking = asyncio.create_task(self._in_turn(request, run, deadline))
+        asking = asyncio.create_task(self._in_turn(request, deadline))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,7 +165,7 @@ class Explainer:
                 explanation.unavailable or "", datetime.now(UTC), retry_after_s=tried.retry_after_s
             )
 
-    async def _in_turn(self, request: Request, run: Run, deadline: float) -> _Tried:
+    async def _in_turn(self, request: Request, deadline: float) -> _Tried:
         """Ask when few enough others do; whoever waits for that until the deadline goes without."""
         try:
             async with asyncio.timeout(deadline - time.monotonic() - LEAST_ATTEMPT_S):
@@ -174,13 +174,13 @@ class Explainer:
             why = "other runs were being explained all the time there was"
             return _Tried(explanation=Explanation(unavailable=why))
         try:
-            return await self._ask(request, run, deadline)
+            return await self._ask(request, deadline)
         finally:
             self._at_once.release()
 
-    async def _ask(self, request: Request, run: Run, deadline: float) -> _Tried:
+    async def _ask(self, request: Request, deadline: float) -> _Tried:
         """Attempt after attempt, with waits between that double, until one of the limits."""
-        endpoints = [endpoint.name for endpoint in run.breakdown.endpoints]
+        endpoints = _endpoints(request)
         most = 1 if self._allowance.on_trial else self._ai.attempts
         tried = _Tried(explanation=Explanation(model=self._ai.model))
         for attempt in range(1, most + 1):
@@ -243,7 +243,7 @@ class Explainer:
         settings = self._settings
         ours = [settings.ai.api_key, settings.api.token, *settings.notify.urls]
         known = {secret.get_secret_value(): "redacted" for secret in ours if secret}
-        known |= {value: f"env {name}" for name, value in (settings.k6.env | dict(env)).items()}
+        known |= {value: f"env:{name}" for name, value in (settings.k6.env | dict(env)).items()}
         encoded = {form: name for value, name in known.items() for form in _forms(value)}
         return encoded | known
 
@@ -264,6 +264,12 @@ async def _attempt(request: Request, endpoints: list[str]) -> _Tried:
         failure=failure,
         retry_after_s=reply.retry_after_s,
     )
+
+
+def _endpoints(request: Request) -> list[str]:
+    """The endpoints as they were sent, without their methods: the links that may come back."""
+    rows = orjson.loads(request.data).get("endpoints", [])
+    return [str(row["endpoint"]).split()[-1] for row in rows]
 
 
 def read_source(archive: Path) -> str | None:
