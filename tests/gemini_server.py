@@ -84,7 +84,8 @@ BAD_KEY = error(400, "INVALID_ARGUMENT", f"API key not valid: {KEY}. Please pass
 class Gemini(ThreadingHTTPServer):
     """Answers with `script`, one response a request, the last one again and again.
 
-    `requests` holds every body, `wrong` what was not as the API wants it.
+    `requests` holds every body, `wrong` what was not as the API wants it; `asked` is set by the
+    first request.
     """
 
     daemon_threads = True
@@ -94,6 +95,7 @@ class Gemini(ThreadingHTTPServer):
         self.script = list(script)
         self.requests: list[dict[str, Any]] = []
         self.wrong: list[str] = []
+        self.asked = threading.Event()
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -102,6 +104,7 @@ class Gemini(ThreadingHTTPServer):
         """Note a request and say what to answer."""
         with self.lock:
             self.requests.append(body)
+            self.asked.set()
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     @property
