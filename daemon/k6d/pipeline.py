@@ -1,4 +1,4 @@
-"""One job, start to finish: snapshot, k6, judge, save, compare, confirm, save, tell.
+"""One job, start to finish: snapshot, k6, judge, save, compare, confirm, save, explain, tell.
 
 The only module that knows all stages; each does its part and knows none of the others. Whatever is
 known is saved before more is done: the measurement as soon as k6 has ended, the comparison when it
@@ -18,6 +18,7 @@ from k6d import delivery, k6, scripts
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable
+from k6d.explain.explain import Explainer
 from k6d.guard import Guard
 from k6d.measure import NOTHING, Measured, Order, measure, unmeasured
 from k6d.message import compose
@@ -66,7 +67,8 @@ class _Task:
 class Pipeline:
     """Runs jobs with one set of settings over one store; setting `stop` ends what is under way.
 
-    In the `background`, messages don't hold up the next job; call `drain` at the end.
+    In the `background`, explanations and messages don't hold up the next job, and a run is given as
+    it was before them; call `drain` at the end.
     """
 
     def __init__(
@@ -76,9 +78,10 @@ class Pipeline:
         self._store = store
         self._stop = stop
         self._background = background
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[Run]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._known = store.state("scripts")
+        self._explainer = Explainer(settings, store, stop=stop)
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
         """Take the job through all stages and give its saved record.
@@ -95,8 +98,7 @@ class Pipeline:
                 return None
             done = await self._compared(done, job, watching)
             self._settle(done)
-        await self._tell_soon(done)
-        return done.run
+        return await self._tell_soon(done, job)
 
     async def replay(
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
@@ -113,8 +115,7 @@ class Pipeline:
             done = await self._again(old, job, watching)
             done = await self._compared(done, job, watching)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
-        await self._tell_soon(done)
-        return done.run
+        return await self._tell_soon(done, job)
 
     async def drain(self, limit_s: float) -> None:
         """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
@@ -301,12 +302,25 @@ class Pipeline:
             known["ran"] = ran
         self._known.put(script.name, known)
 
-    async def _tell_soon(self, done: Done) -> None:
-        telling = asyncio.create_task(self._tell(done.run, done.own))
+    async def _tell_soon(self, done: Done, job: Job) -> Run:
+        telling = asyncio.create_task(self._explain_and_tell(done.run, job, done.own))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
-        if not self._background:
-            await telling
+        return done.run if self._background else await telling
+
+    async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings) -> Run:
+        """The saved run, explained and saved again, then told; whatever fails, it is told."""
+        explained = run
+        try:
+            explained = await self._explainer.explain(run, env=job.env)
+            if explained is not run:
+                self._store.save(explained)
+        except K6dError as error:
+            logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
+        except Exception:
+            logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
+        await self._tell(explained, own)
+        return explained
 
     async def _tell(self, run: Run, own: ScriptSettings) -> None:
         notify, severity = self._settings.notify, run.anomaly_analysis.severity

@@ -324,7 +324,7 @@ async def test_what_is_sent(home: Path) -> None:
         loaded = _settings(server.url)
         store = Store(loaded.data)
         _keep_source(store, home, run, SOURCE)
-        store.save(make_run(test_id="20261121-120000-aaaaaa"))
+        store.save(make_run(test_id="20261121-120000-aaaaaa", comparable=True))
         await Explainer(loaded, store).explain(run, env={"ANIMAL": "blue-horse"})
         said = json.loads(server.said)
     assert said["source"][0] == "// The shop's checkout."

@@ -1,6 +1,6 @@
 """What is sent about a run: golden texts, bounds, redaction, data that cannot become instruction.
 
-After a change that is meant, write the golden texts anew: K6D_GOLDEN=write pytest tests/explain.
+After a change that is meant, write the golden texts anew: GOLDEN=write pytest tests/explain.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_golden_prompts(name: str) -> None:
     made = build(run, **given)
     file = GOLDEN / f"{name}.txt"
     text = f"{made.system}\n\n--- data ---\n{made.data}\n"
-    if os.environ.get("K6D_GOLDEN") == "write":
+    if os.environ.get("GOLDEN") == "write":
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
     assert text == file.read_text()

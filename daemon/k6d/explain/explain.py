@@ -27,7 +27,7 @@ from k6d.explain import answer, prompt
 from k6d.explain.allowance import Allowance
 from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
-from k6d.model import Explanation, K6dError, Outcome
+from k6d.model import Explanation, K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HISTORY_RUNS = 10
-HISTORY_LOOKED_AT = 40  # of which some may be later than the run or not have completed
+HISTORY_LOOKED_AT = 40  # of which some may be later than the run
 MAX_SOURCE_BYTES = 200_000
 FIRST_WAIT_S = 0.5
 LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start: with less left it is not worth trying
@@ -227,14 +227,14 @@ class Explainer:
         return read_source(self._store.snapshot_path(run.snapshot.id))
 
     def _history(self, run: Run) -> list[dict[str, object]]:
-        """Earlier completed runs of this script under this workload, newest first."""
+        """Earlier runs of this script that compare, under this workload, newest first."""
         if run.snapshot is None:
             return []
         rows = self._store.history(
             run.script,
             limit=HISTORY_LOOKED_AT,
             workload=run.snapshot.workload,
-            outcome=Outcome.COMPLETED.value,
+            comparable=True,
         )
         return [row for row in rows if row["test_id"] < run.test_id][:HISTORY_RUNS]
 

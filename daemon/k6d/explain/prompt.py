@@ -31,7 +31,10 @@ TIMELINE_POINTS = 12
 DIGITS = 4
 MAX_REDACTED = 40_000  # what is looked at of one text: redacting takes time that alerts wait for
 # What goes first when it is too much; the metrics and the findings always stay.
-EXPENDABLE = ("source", "log", "timeline", "history", "checks", "custom_metrics", "endpoints")
+EXPENDABLE = (
+    *("source", "log", "timeline", "history", "checks", "custom_metrics", "comparisons"),
+    "endpoints",
+)
 
 SYSTEM = """\
 You explain the result of a k6 load test to the engineers who own the system under test.
@@ -56,8 +59,8 @@ Answer with one JSON object:
 
 Use only numbers that stand in the data, as they are or rounded; do not compute differences, ratios
 or percentages. Times whose name ends in _ms are milliseconds, in _s seconds; error rates are
-percentages; "history" holds earlier runs under the same workload, the newest first. What
-was a secret reads [redacted] or [env:NAME]; do not guess it. Plain text only: no Markdown, no
+percentages; "comparisons" set a value against its baseline and the noise band "low" to "high";
+"history" holds earlier runs under the same workload, the newest first. What was a secret reads [redacted] or [env:NAME]; do not guess it. Plain text only: no Markdown, no
 HTML, no links, no commands."""
 
 
@@ -135,6 +138,11 @@ class _Writer:
                 :MAX_ROWS
             ],
             "doubts": run.anomaly_analysis.doubts[:MAX_ROWS],
+            "improvements": run.anomaly_analysis.improvements[:MAX_ROWS],
+            "not_confirmed": run.anomaly_analysis.noise[:MAX_ROWS],
+            "remarks": run.anomaly_analysis.remarks[:MAX_ROWS],
+            "comparisons": [asdict(c) for c in run.comparisons if c.state != "learning"][:MAX_ROWS],
+            "load_generator": asdict(run.generator),
             "metrics": metrics,
             "thresholds": [asdict(threshold) for threshold in run.thresholds][:MAX_ROWS],
             "status_codes": _most(breakdown.status_codes),
