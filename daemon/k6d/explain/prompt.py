@@ -60,8 +60,9 @@ Answer with one JSON object:
 Use only numbers that stand in the data, as they are or rounded; do not compute differences, ratios
 or percentages. Times whose name ends in _ms are milliseconds, in _s seconds; error rates are
 percentages; "comparisons" set a value against its baseline and the noise band "low" to "high";
-"history" holds earlier runs under the same workload, the newest first. What was a secret reads [redacted] or [env:NAME]; do not guess it. Plain text only: no Markdown, no
-HTML, no links, no commands."""
+"history" holds earlier runs under the same workload, the newest first. What was a secret reads
+[redacted] or [env:NAME]; do not guess it. Plain text only: no Markdown, no HTML, no links, no
+commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,276 @@
+"""`k6d explain`, the pipeline and the daemon's memory: real processes, the real k6."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from gemini_server import KEY, MODEL, TRICKLE, answer, gemini
+from k6d.demo import Shop
+from k6d.explain.merge import merge
+from k6d.message import compose
+from k6d.model import Explanation, Run, Severity
+from k6d.report import run_report
+from k6d.store import Store
+from records import make_anomaly, make_run
+from target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATIENCE_S = 90.0
+SCRIPT = """\
+import http from 'k6/http';
+// The shop's front page.
+const password = 'hunter2';
+export const options = { vus: 1, iterations: 5, thresholds: { http_req_failed: ['rate<0.01'] } };
+export default function () { http.get('%s/'); }
+"""
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    """A target that fails, so that every run is anomalous."""
+    with Target() as target:
+        target.failing = True
+        yield target
+
+
+@contextlib.contextmanager
+def _receiver() -> Iterator[Shop]:
+    """The demo's shop, which takes alerts."""
+    shop = Shop()
+    threading.Thread(target=shop.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield shop
+    finally:
+        shop.shutdown()
+        shop.server_close()
+
+
+def _env(endpoint: str | None, **more: str) -> dict[str, str]:
+    clean = {n: v for n, v in os.environ.items() if not n.startswith(("K6D_", "AI_", "GEMINI"))}
+    if endpoint is not None:
+        more |= {"GEMINI_API_KEY": KEY, "K6D_AI__ENDPOINT": endpoint}
+    return clean | {"AI_MODEL": MODEL, "AI_TEMPERATURE": "0.25", "K6D_AI__ATTEMPTS": "1"} | more
+
+
+def _k6d(home: Path, env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "k6d", *arguments],
+        cwd=home,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def _explained_run() -> Run:
+    opinion = Explanation(
+        source="AI",
+        summary="The checkout fails. <b>Look</b> @channel at the database.",
+        issues=["GET /cart is slow."],
+        recommendations=["Look at the pool."],
+        severity=Severity.CRITICAL,
+        confidence=0.7,
+        raised_because="It gets worse.",
+        model=MODEL,
+    )
+    verdict, explanation = merge(make_anomaly(), opinion)
+    return make_run(anomaly_analysis=verdict, explanation=explanation)
+
+
+def test_the_message_has_the_summary(tmp_path: Path) -> None:
+    """Two sentences of the AI, named as such; no HTML and no mention gets through."""
+    message = compose(_explained_run(), data=tmp_path)
+    assert "AI: The checkout fails." in message.text
+    assert "AI suspects: GET /cart is slow." in message.text
+    assert "@channel" not in message.text
+    assert "<b>" not in message.html
+    assert "&lt;b&gt;Look" in message.html
+    assert f"k6d show {make_run().test_id}" in message.text
+
+
+def _shown(run: Run) -> str:
+    console = Console(width=120, no_color=True)
+    with console.capture() as capture:
+        console.print(run_report(run))
+    return capture.get()
+
+
+def test_the_report_says_what_is_from_where() -> None:
+    """The AI's part under its model's name; without one, in a line, why."""
+    shown = _shown(_explained_run())
+    assert f"{MODEL} (AI): critical, confidence 0.7" in shown
+    assert "suspects GET /cart is slow." in shown
+    assert "raised from high: It gets worse." in shown
+    missing = make_run(
+        anomaly_analysis=make_anomaly(), explanation=Explanation(unavailable="no key: set it")
+    )
+    assert "no AI part: no key: set it" in _shown(missing)
+
+
+def test_explain_an_old_run(tmp_path: Path) -> None:
+    """By its id, kept with it, as text and as JSON; when it fails, what was there stays."""
+    store = Store(tmp_path / "k6d-data")
+    store.save(make_run(anomaly_analysis=make_anomaly()))
+    with gemini() as server:
+        done = _k6d(tmp_path, _env(server.url), "explain", "latest")
+        assert done.returncode == 0, done.stderr
+        assert "The checkout fails under load." in done.stdout
+        assert len(server.requests) == 1
+    kept = store.load(make_run().test_id)
+    assert kept.anomaly_analysis.source == "both"
+    failed = _k6d(tmp_path, _env("http://127.0.0.1:9"), "explain", "--json")
+    assert failed.returncode == 2
+    assert "is not explained: Gemini could not be reached" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert store.load(make_run().test_id) == kept
+
+
+def test_dry_run(tmp_path: Path) -> None:
+    """Without a key: exactly what would be sent, as text and as JSON, and nothing is sent."""
+    store = Store(tmp_path / "k6d-data")
+    store.save(make_run(anomaly_analysis=make_anomaly()))
+    with gemini() as server:
+        env = _env(None, K6D_AI__ENDPOINT=server.url)
+        printed = _k6d(tmp_path, env, "explain", "latest", "--dry-run").stdout
+        fields = json.loads(_k6d(tmp_path, env, "explain", "--dry-run", "--json").stdout)
+        assert server.requests == []
+        _k6d(tmp_path, _env(server.url), "explain")
+        assert fields["data"] == server.said
+        assert fields["system"] == server.instructions
+        assert server.said in printed
+        assert server.instructions in printed
+    assert "api_key" not in fields
+
+
+def _run_one(
+    home: Path, target: Target, env: dict[str, str], *more: str
+) -> subprocess.CompletedProcess[str]:
+    script = home / "shop.js"
+    script.write_text(SCRIPT % target.url)
+    return _k6d(home, env, "run", str(script), "--json", *more)
+
+
+def test_a_run_is_explained_and_told(tmp_path: Path, target: Target) -> None:
+    """The real k6, its snapshot's source sent without its secret, the alert with the summary."""
+    with gemini() as server, _receiver() as shop:
+        notify = f"json://{shop.address}/alerts"
+        env = _env(server.url, K6D_NOTIFY__URLS=notify)
+        done = _run_one(tmp_path, target, env, "--env", "ANIMAL=blue-horse")
+        assert done.returncode == 1, done.stderr
+        said = json.loads(server.said)
+        assert "// The shop's front page." in said["source"]
+        assert "hunter2" not in server.said
+        assert "blue-horse" not in server.said
+        assert "The checkout fails under load." in shop.alerts[0]["message"]
+    run = json.loads(done.stdout)
+    assert run["explanation"]["source"] == run["anomaly_analysis"]["source"] == "both"
+    assert run["explanation"]["unavailable"] is None
+
+
+def test_the_alert_waits_no_longer_than_the_limit(tmp_path: Path, target: Target) -> None:
+    """An AI that never ends its answer: the alert comes all the same, and the run says why."""
+    with gemini(TRICKLE) as server, _receiver() as shop:
+        env = _env(
+            server.url, K6D_NOTIFY__URLS=f"json://{shop.address}/alerts", K6D_AI__TIMEOUT="3"
+        )
+        done = _run_one(tmp_path, target, env)
+        assert len(shop.alerts) == 1
+        assert "AI" not in shop.alerts[0]["message"]
+    explanation = json.loads(done.stdout)["explanation"]
+    assert "did not answer in time" in explanation["unavailable"]
+    assert explanation["elapsed_s"] < 3 + 3
+
+
+def test_the_record_is_safe_before_the_explanation(tmp_path: Path, target: Target) -> None:
+    """Killed while it is explained, a run is on the disk with the rules' verdict."""
+    script = tmp_path / "shop.js"
+    script.write_text(SCRIPT % target.url)
+    with gemini(TRICKLE) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "k6d", "run", str(script)],
+            cwd=tmp_path,
+            env=_env(server.url),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert server.asked.wait(PATIENCE_S)
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_S)
+    store = Store(tmp_path / "k6d-data")
+    run = store.load(store.find("latest"))
+    assert run.anomaly_analysis.anomalies_detected
+    assert run.anomaly_analysis.source == "rules"
+    assert run.explanation is None
+
+
+# The daemon's own objects, in a process that tells about itself at the end.
+DAEMON = """
+import asyncio, json, os, sys
+from pathlib import Path
+from k6d import settings
+from k6d.model import Trigger
+from k6d.pipeline import Pipeline
+from k6d.queue import Job
+from k6d.service import Service
+from k6d.store import Store
+
+async def main():
+    loaded = settings.load()
+    store = Store(loaded.data)
+    Service(loaded, store)
+    path = Path("shop.js").absolute()
+    job = Job(name="shop.js", path=path, trigger=Trigger.MANUAL)
+    run = await Pipeline(loaded, store, stop=asyncio.Event()).run(job)
+    status = Path("/proc/self/status").read_text()
+    rss_kb = int(status.split("VmRSS:")[1].split()[0])
+    print(json.dumps({
+        "rss_kb": rss_kb,
+        "explained": run.explanation.unavailable is None,
+        "modules": [name for name in sys.modules if name.startswith(("google.", "grpc"))],
+    }))
+
+asyncio.run(main())
+"""
+
+
+def _daemon(home: Path, env: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", DAEMON],
+        cwd=home,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def test_the_daemon_stays_small(tmp_path: Path, target: Target) -> None:
+    """A run with a key, explained, and one without: no SDK is imported, the memory is the same."""
+    (tmp_path / "shop.js").write_text(SCRIPT % target.url)
+    with gemini(answer()) as server:
+        with_key = _daemon(tmp_path, _env(server.url))
+    without = _daemon(tmp_path, _env(None))
+    assert with_key["explained"]
+    assert not without["explained"]
+    for told in (with_key, without):
+        foreign = [m for m in told["modules"] if not m.startswith("google.protobuf")]
+        assert [m for m in foreign if m not in {"google._upb", "google._upb._message"}] == []
+    assert with_key["rss_kb"] < without["rss_kb"] + 15 * 1024
