@@ -47,6 +47,9 @@ def compose(run: Run, *, data: Path) -> Message:
     advice = [_one_line(text, MAX_LINE) for text in verdict.recommendations[:2]]
     if run.explanation and run.explanation.summary:
         advice.insert(0, _one_line(f"AI: {run.explanation.summary}", MAX_LINE + 100))
+    if run.explanation and run.explanation.raised_from:
+        raised = f"Severity raised from {run.explanation.raised_from} by the AI: "
+        advice.insert(1, _one_line(raised + (run.explanation.raised_because or ""), MAX_LINE))
     lines = [*([numbers] if metrics.total_requests else []), *advice, when]
     return Message(
         title=harmless(_one_line(title, MAX_TITLE)),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 90.0
+SLACK_S = 10.0  # to kill a helper and to return, on a busy machine
 SCRIPT = """\
 import http from 'k6/http';
 // The shop's front page.
@@ -97,6 +98,7 @@ def test_the_message_has_the_summary(tmp_path: Path) -> None:
     message = compose(_explained_run(), data=tmp_path)
     assert "AI: The checkout fails." in message.text
     assert "AI suspects: GET /cart is slow." in message.text
+    assert "Severity raised from high by the AI: It gets worse." in message.text
     assert "@channel" not in message.text
     assert "<b>" not in message.html
     assert "&lt;b&gt;Look" in message.html
@@ -193,7 +195,7 @@ def test_the_alert_waits_no_longer_than_the_limit(tmp_path: Path, target: Target
         assert "AI" not in shop.alerts[0]["message"]
     explanation = json.loads(done.stdout)["explanation"]
     assert "did not answer in time" in explanation["unavailable"]
-    assert explanation["elapsed_s"] < 3 + 3
+    assert explanation["elapsed_s"] < 3 + SLACK_S
 
 
 def test_the_record_is_safe_before_the_explanation(tmp_path: Path, target: Target) -> None:

@@ -52,6 +52,7 @@ AGAIN = {
 # These come from what one run has to say and are no reason to pause for the others.
 OF_THE_RUN = {Failure.BLOCKED, Failure.CUT_OFF}
 NO_KEY = "no key: set GEMINI_API_KEY, or ai.api_key by a credential"
+STOPPING = "k6d was stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,8 @@ class Explainer:
     ) -> Explanation:
         if self._ai.api_key is None:
             return Explanation(unavailable=NO_KEY)
+        if self._stop.is_set():
+            return Explanation(unavailable=STOPPING)
         paused = None if asked else self._allowance.open_until(datetime.now(UTC))
         if paused:
             why = f"paused until {paused[0]:%Y-%m-%d %H:%M:%S} UTC after a failure: {paused[1]}"
@@ -146,7 +149,7 @@ class Explainer:
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                return Explanation(unavailable="k6d was stopping")
+                return Explanation(unavailable=STOPPING)
             tried = asking.result()
         finally:
             for task in (asking, stopping):
