@@ -111,14 +111,11 @@ async def test_explained(sdk: str) -> None:
 # The response, the reason, and how many requests of the two allowed are made; None: one is allowed
 # (each helper takes a second, and that these are tried again is shown by those like them).
 FAILURES: dict[str, tuple[Response, str, int | None]] = {
-    "busy": (error(429, "RESOURCE_EXHAUSTED", "slow down"), "refused for now: HTTP 429", None),
     "500": (error(500, "INTERNAL", "oops"), "Gemini failed: HTTP 500: oops", 2),
-    "503": (error(503, "UNAVAILABLE", "overloaded"), "Gemini failed: HTTP 503", None),
     "bad key": (BAD_KEY, "refused the request: HTTP 400: API key not valid", 1),
     "empty": (answer(""), "answer was empty", None),
     "cut off": (answer('{"summary": "It', finish="MAX_TOKENS"), "cut off", 1),
     "blocked": (answer("", finish="SAFETY"), "blocked the answer: SAFETY", 1),
-    "blocked prompt": (blocked_prompt(), "blocked the answer: SAFETY", 1),
     "no JSON": (answer("It is the database."), "malformed: it is not JSON", 2),
     "another schema": (answer('{"cause": "database"}'), "malformed: summary: Field required", None),
 }
@@ -383,14 +380,3 @@ async def test_prompt_injection(place: str, home: Path) -> None:
     assert explained.explanation
     assert explained.explanation.summary
     assert "evil" not in explained.explanation.summary
-
-
-async def test_an_injected_alarm_is_one_step_at_most() -> None:
-    """A text that shouts "critical" makes of low no more than medium, with its reason on record."""
-    low = replace(make_anomaly(), severity=Severity.LOW)
-    shouting = answer(severity="critical", severity_reason="The data says so.")
-    with gemini(shouting) as server:
-        run = await _explainer(server).explain(make_run(anomaly_analysis=low))
-    assert run.anomaly_analysis.severity is Severity.MEDIUM
-    assert run.explanation
-    assert run.explanation.raised_because == "The data says so."
