@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+
 from target import Target
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+BLOCKS = re.findall(
+    r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+)
 SHELL = [text for language, text in BLOCKS if language == "sh"]
 SCRIPTS = [text for language, text in BLOCKS if language == "js"]
 OURS = [text for text in SHELL if "k6d" in text and "serve" not in text and "systemd" not in text]
