@@ -144,7 +144,9 @@ def test_scripts_of_one_cause_are_one_message_with_a_line_each() -> None:
 def test_a_notice_has_no_severity() -> None:
     """A test of the receivers is neither good nor bad."""
     rendered = shown(notice(key="n", at=NOON, script="k6d", subject="a test"))
-    assert (rendered.title, rendered.level, rendered.text) == ("[k6d] k6d: a test", "info",) + (
+    assert (rendered.title, rendered.level, rendered.text) == (
+        "[k6d] k6d: a test",
+        "info",
         "[k6d] k6d: a test",
     )
 

@@ -32,12 +32,13 @@ class Check:
 
 async def examine(settings: Settings) -> list[Check]:
     """All checks; nothing is changed, nothing is sent."""
+    data = _data(settings.data)
     return [
         await _k6(settings.k6.path),
         _scripts(settings.scripts),
-        _data(settings.data),
+        data,
         *await _receivers(settings),
-        *_undelivered(Outbox(settings.data)),
+        *(_undelivered(Outbox(settings.data)) if data.ok else ()),
     ]
 
 

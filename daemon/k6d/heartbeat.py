@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import urllib.error
-import urllib.request
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +41,9 @@ class Heartbeat:
 
 def _call(url: str) -> str | None:
     """What went wrong, in words that don't name the URL."""
+    import urllib.error
+    import urllib.request
+
     request = urllib.request.Request(url, headers={"User-Agent": "k6d"})  # noqa: S310  (settings allow http(s) only)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310

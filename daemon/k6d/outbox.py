@@ -204,7 +204,9 @@ class Outbox:
             return path.read_text()
 
     def _all(self, folder: Path, kind: type[_T]) -> Iterator[_T]:
-        for name in names(folder):
+        with disk_errors("read", folder):
+            found = names(folder)
+        for name in found:
             if name.endswith(".json"):
                 yield from self._one(folder, name.removesuffix(".json"), kind)
 
