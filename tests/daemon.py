@@ -76,7 +76,8 @@ class Daemon:
     def environment(self, **variables: str) -> dict[str, str]:
         """The environment for a command of k6d; HOME tells whose process it is."""
         base = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"}
-        return base | {"K6D_API__ENABLED": "false"} | variables
+        quick = {"K6D_API__ENABLED": "false", "K6D_NOTIFY__GROUP_WAIT": "0"}
+        return base | quick | variables
 
     def start(self, **variables: str) -> Self:
         """Start with settings from `variables` (K6D_…); waits until it watches."""

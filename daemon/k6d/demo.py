@@ -191,7 +191,11 @@ async def _daemon(home: Path, shop: Shop) -> AsyncIterator[asyncio.subprocess.Pr
         stdout=log,
         stderr=log,
         cwd=home,
-        env=os.environ | {"K6D_NOTIFY__URLS": f"json://{shop.address}/alerts"},
+        env=os.environ
+        | {
+            "K6D_NOTIFY__URLS": f"json://{shop.address}/alerts",
+            "K6D_NOTIFY__GROUP_WAIT": "0",  # nobody else fails here
+        },
         process_group=0,
     )
     try:

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d import delivery, k6
+from k6d.alert import State
+from k6d.outbox import Outbox
+from k6d.sender import addresses
+from k6d.units import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from k6d.alert import Receiver
     from k6d.settings import Settings
 
 
@@ -27,11 +32,13 @@ class Check:
 
 async def examine(settings: Settings) -> list[Check]:
     """All checks; nothing is changed, nothing is sent."""
+    data = _data(settings.data)
     return [
         await _k6(settings.k6.path),
         _scripts(settings.scripts),
-        _data(settings.data),
+        data,
         *await _receivers(settings),
+        *(_undelivered(Outbox(settings.data)) if data.ok else ()),
     ]
 
 
@@ -76,15 +83,44 @@ async def _receivers(settings: Settings) -> list[Check]:
     if not notify.urls and not notify.config:
         remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
         return [Check(name="notifications", ok=True, seen="none configured", remedy=remedy)]
-    urls = [url.get_secret_value() for url in notify.urls]
-    found = await delivery.check(urls=urls, config=notify.config, timeout_s=notify.timeout)
+    directory = await delivery.directory(addresses(notify, key="doctor"))
     remedy = "compare it with https://appriseit.com/services/"
-    return [
-        Check(
-            name="notification",
-            ok=one.delivered,
-            seen=one.receiver if one.delivered else f"{one.receiver}: {one.error}",
-            remedy=None if one.delivered else remedy,
-        )
-        for one in found
+    found = [
+        Check(name="notification", ok=True, seen=_receiver(receiver))
+        for receiver in directory.receivers
     ]
+    return found + [
+        Check(name="notification", ok=False, seen=f"{label}: {problem}", remedy=remedy)
+        for label, problem in directory.problems
+    ]
+
+
+def _receiver(receiver: Receiver) -> str:
+    tags = f" (tags {', '.join(receiver.tags)})" if receiver.tags else ""
+    return receiver.label + tags
+
+
+def _undelivered(outbox: Outbox) -> list[Check]:
+    """What was given up, and what waits because of a receiver that fails or that is none."""
+    checks = []
+    if lost := outbox.undeliverable():
+        seen = f"{plural(len(lost), 'message')} could not be delivered"
+        remedy = "k6d outbox says why; k6d outbox --retry tries again, --forget removes them"
+        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+    reasons: dict[str, str] = {}
+    for kept in outbox.waiting():
+        if kept.problem:
+            reasons["nobody"] = kept.problem
+        for found in (kept.deliveries or {}).values():
+            if found.state is State.WAITING and found.error:
+                reasons[found.label] = found.error
+    for label, reason in reasons.items():
+        checks.append(
+            Check(
+                name="outbox",
+                ok=False,
+                seen=f"{label}: {reason}",
+                remedy="k6d tries again by itself; k6d notify-test tells whether it would work now",
+            )
+        )
+    return checks

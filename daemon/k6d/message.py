@@ -1,80 +1,227 @@
-"""A run in the words of a chat message or a mail, as plain text and as HTML."""
+"""A change of an incident becomes a message: what, where, since when, how sure, what to do next."""
 
 from __future__ import annotations
 
-import html
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from k6d.alert import Announcement, Change, Chart, Incident, Message, Point
 from k6d.units import count, ms, percent, plural, rate, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from k6d.model import Run
+    from k6d.model import Finding, Run, Severity
 
-MAX_TITLE = 160
-MAX_LINE = 400
+MAX_LINE = 240
 MAX_FINDINGS = 5
+MAX_POINTS = 40
+CHARTED = {
+    "response_time_avg": ("average response time", "ms"),
+    "response_time_p95": ("p95 response time", "ms"),
+    "error_rate": ("failed requests", "%"),
+    "requests_per_second": ("requests per second", "/s"),
+}
+# What a metric of k6 is called in the index of runs.
+ALIASES = {"http_req_duration": "response_time_p95", "http_req_failed": "error_rate"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What is sent: `title` on one line, the body in two forms, `level` as Apprise names it."""
+class Context:
+    """What the words need beyond the run.
 
-    title: str
-    text: str
-    html: str
-    level: str
+    `history` are index documents of the script, newest first; `previous` is the run that it is
+    compared with for what changed since, `dashboard` its address as readers reach it.
+    """
+
+    data: Path
+    scripts: Path
+    history: Sequence[dict[str, Any]] = ()
+    previous: Run | None = None
+    tags: list[str] = field(default_factory=list)
+    dashboard: str | None = None
 
 
-def compose(run: Run, *, data: Path) -> Message:
-    """The message about an anomalous run: worst finding first, numbers, how to look closer."""
-    verdict, metrics = run.anomaly_analysis, run.metrics
-    lead = verdict.issues[0] if verdict.issues else "no finding"
-    findings = [_one_line(finding, MAX_LINE) for finding in verdict.issues[:MAX_FINDINGS]]
-    if len(verdict.issues) > MAX_FINDINGS:
-        findings.append(f"and {plural(len(verdict.issues) - MAX_FINDINGS, 'more finding')}")
+def compose(announcement: Announcement, run: Run, context: Context) -> Message:
+    """The message about a change of an incident, whose newest run is `run`."""
+    change, incident = announcement.change, announcement.incident
+    verdict = run.anomaly_analysis
+    over = change is Change.RESOLVED
+    findings = [] if over else [f for f in verdict.findings if f.message]
+    issues = [f.message for f in findings] or ([] if over else verdict.issues)
+    shown = [one_line(issue, MAX_LINE) for issue in issues[:MAX_FINDINGS]]
+    return Message(
+        id=announcement.key,
+        at=announcement.at,
+        change=change,
+        script=one_line(run.script, 120),
+        severity=incident.peak if over else incident.severity,
+        subject=_subject(announcement, issues),
+        incident=incident.id,
+        since=incident.since,
+        cause=incident.cause,
+        findings=shown,
+        hidden=max(0, len(issues) - MAX_FINDINGS),
+        facts=[
+            (label, one_line(text, MAX_LINE))
+            for label, text in _facts(announcement, run, context, findings)
+            if text
+        ],
+        advice=[] if over else [one_line(text, MAX_LINE) for text in verdict.recommendations[:2]],
+        commands=_commands(run, context),
+        link=f"{context.dashboard.rstrip('/')}/runs/{run.test_id}" if context.dashboard else None,
+        chart=_chart(findings, context.history),
+        tags=context.tags,
+    )
+
+
+def notice(
+    *,
+    key: str,
+    at: datetime,
+    script: str,
+    subject: str,
+    facts: Iterable[tuple[str, str]] = (),
+    severity: Severity | None = None,
+    tags: Iterable[str] = (),
+) -> Message:
+    """A message that is about no run: a test of the receivers, a scheduled run that did not come.
+
+    `key` is told once, ever; a–z, 0–9 and -.
+    """
+    return Message(
+        id=key,
+        at=at,
+        change=Change.NOTICE,
+        script=one_line(script, 120),
+        subject=one_line(subject, MAX_LINE),
+        severity=severity,
+        facts=[(label, one_line(text, MAX_LINE)) for label, text in facts],
+        tags=list(tags),
+    )
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text from scripts and responses on one line, without control characters, cut at `limit`."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def moment(at: datetime) -> str:
+    """A time as all messages give it: "2026-11-22 14:05 UTC"."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _subject(announcement: Announcement, issues: list[str]) -> str:
+    change, incident = announcement.change, announcement.incident
+    lead = issues[0] if issues else "no finding"
+    lasted = seconds(round((announcement.at - incident.since).total_seconds()))
+    words = {
+        Change.WORSENED: f"worse, was {announcement.before}: {lead}",
+        Change.IMPROVED: f"better, was {announcement.before}: {lead}",
+        Change.RESOLVED: f"healthy again after {lasted}",
+        Change.REMINDER: f"still failing after {lasted}: {lead}",
+    }
+    return one_line(words.get(change, lead), MAX_LINE)
+
+
+def _facts(
+    announcement: Announcement, run: Run, context: Context, findings: list[Finding]
+) -> list[tuple[str, str]]:
+    incident, metrics = announcement.incident, run.metrics
     numbers = (
         f"{count(metrics.total_requests)} requests, {rate(metrics.requests_per_second)}, "
         f"average {ms(metrics.response_time_avg)}, p95 {ms(metrics.response_time_p95)}, "
         f"errors {percent(metrics.error_rate)}, {seconds(run.execution_time)}"
     )
-    when = f"run {run.test_id}, {run.trigger}, {run.timestamp:%Y-%m-%d %H:%M:%S} UTC"
-    command = f"k6d show {run.test_id} --data {shlex.quote(str(data))}"
-    title = f"[{(verdict.severity or '').upper()}] {run.script}: {lead}"
-    advice = [_one_line(text, MAX_LINE) for text in verdict.recommendations[:2]]
-    if run.explanation and run.explanation.summary:
-        advice.insert(0, _one_line(f"AI: {run.explanation.summary}", MAX_LINE + 100))
-    if run.explanation and run.explanation.raised_from:
-        raised = f"Severity raised from {run.explanation.raised_from} by the AI: "
-        advice.insert(1, _one_line(raised + (run.explanation.raised_because or ""), MAX_LINE))
-    lines = [*([numbers] if metrics.total_requests else []), *advice, when]
-    return Message(
-        title=harmless(_one_line(title, MAX_TITLE)),
-        text=_text(findings, lines, command),
-        html=_html(findings, lines, command),
-        level="failure",
-    )
+    worst = findings[0] if findings else None
+    places = list(dict.fromkeys(f.endpoint for f in findings if f.endpoint))
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return [
+        ("Where", ", ".join(places[:3]) + more if places else ""),
+        ("Since", _since(announcement, incident)),
+        ("Expected", (worst.expected or "") if worst else ""),
+        ("How sure", _certainty(run, worst)),
+        ("Changed", (worst and worst.changed) or "; ".join(_changes(run, context.previous))),
+        ("AI says", (run.explanation.summary or "") if run.explanation else ""),
+        ("Severity", _raised(run)),
+        ("Numbers", numbers if metrics.total_requests else ""),
+        ("Run", f"{run.test_id}, {run.trigger}, {moment(run.timestamp)}"),
+    ]
 
 
-def _text(findings: list[str], lines: list[str], command: str) -> str:
-    bullets = "\n".join(f"• {finding}" for finding in findings)
-    return harmless("\n\n".join([bullets, *lines])) + f"\n\n{command}"
+def _since(announcement: Announcement, incident: Incident) -> str:
+    if announcement.change is Change.RESOLVED:
+        return f"{moment(incident.since)}, {plural(incident.runs, 'failing run')}"
+    if incident.runs == 1:
+        return f"{moment(incident.since)}, this run"
+    return f"{moment(incident.since)}, {plural(incident.runs, 'run')}"
 
 
-def _html(findings: list[str], lines: list[str], command: str) -> str:
-    bullets = "".join(f"<li>{html.escape(finding)}</li>" for finding in findings)
-    paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return f"<ul>{bullets}</ul>{paragraphs}<p><code>{html.escape(command)}</code></p>"
+def _certainty(run: Run, worst: Finding | None) -> str:
+    if worst is None:
+        return ""
+    confirmed = f", seen in {worst.confirmed} runs" if worst.confirmed else ""
+    doubts = "; ".join(run.anomaly_analysis.doubts[:2])
+    return f"{worst.confidence:.0%}{confirmed}" + (f", but {doubts}" if doubts else "")
 
 
-def harmless(text: str) -> str:
-    """Text from scripts and responses that calls nobody: chat services act on @name and <!name>."""
-    return text.replace("@", "@\u200b").replace("<!", "<\u200b!")
+def _changes(run: Run, previous: Run | None) -> list[str]:
+    """What is not as it was when the script was last healthy."""
+    if previous is None:
+        return []
+    now, then = run.snapshot, previous.snapshot
+    changes = []
+    if now and then and now.fingerprint != then.fingerprint:
+        edited = {p for p, h in now.dependencies.items() if then.dependencies.get(p) != h}
+        names = ", ".join(sorted(p.rpartition("/")[2] for p in edited)[:3])
+        changes.append(f"the script ({names})" if names else "the script")
+    if now and then and now.workload != then.workload:
+        changes.append("the workload")
+    for what, new, old in (
+        ("k6", run.execution.k6_version, previous.execution.k6_version),
+        ("the machine", run.execution.machine, previous.execution.machine),
+    ):
+        if new and old and new != old:
+            changes.append(f"{what}, from {old} to {new}")
+    return [*changes, f"since {previous.test_id}"] if changes else ["nothing of the script or k6"]
 
 
-def _one_line(text: str, limit: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def _raised(run: Run) -> str:
+    found = run.explanation
+    if found is None or not found.raised_from:
+        return ""
+    return f"raised from {found.raised_from} by the AI: {found.raised_because or ''}"
+
+
+def _commands(run: Run, context: Context) -> list[tuple[str, str]]:
+    data = shlex.quote(str(context.data))
+    path = shlex.quote(one_line(str(context.scripts / run.script), MAX_LINE))
+    name = shlex.quote(one_line(run.script, MAX_LINE))
+    return [
+        ("Look closer", f"k6d show {run.test_id} --log --data {data}"),
+        ("Run it again", f"k6d run {path} --data {data}"),
+        ("Quiet it", f"k6d mute {name} --for 2h --data {data}"),
+    ]
+
+
+def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:
+    """The metric of the worst finding that the index knows, else the p95, over the last runs."""
+    metrics = (ALIASES.get(f.metric or "", f.metric or "") for f in findings)
+    metric = next((name for name in metrics if name in CHARTED), "response_time_p95")
+    title, unit = CHARTED[metric]
+    points = [
+        Point(
+            at=datetime.fromisoformat(document["timestamp"]),
+            value=float(document[metric]),
+            bad=bool(document["anomalies"]),
+        )
+        for document in reversed(history[:MAX_POINTS])
+        if document.get(metric) is not None and not document.get("overrides")
+    ]
+    if len(points) < 2:
+        return None
+    return Chart(title=f"{title}, last {plural(len(points), 'run')}", unit=unit, points=points)

@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k6d import delivery, k6, scripts
+from k6d import k6, scripts
+from k6d.alerts import Alerts
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable
 from k6d.explain.explain import Explainer
 from k6d.guard import Guard
 from k6d.measure import NOTHING, Measured, Order, measure, unmeasured
-from k6d.message import compose
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger, Verdict
+from k6d.outbox import Outbox
 from k6d.queue import Job
 from k6d.scripts import Kind, Script
 from k6d.settings import ScriptSettings, parse_script_settings
@@ -79,7 +80,7 @@ class Pipeline:
         self._stop = stop
         self._background = background
         self._telling: set[asyncio.Task[Run]] = set()
-        self._one_at_a_time = asyncio.Lock()
+        self.alerts = Alerts(settings, store, Outbox(settings.data))
         self._known = store.state("scripts")
         self._explainer = Explainer(settings, store, stop=stop)
 
@@ -115,7 +116,7 @@ class Pipeline:
             done = await self._again(old, job, watching)
             done = await self._compared(done, job, watching)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
-        return await self._tell_soon(done, job)
+        return await self._tell_soon(done, job, tell=False)
 
     async def drain(self, limit_s: float) -> None:
         """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
@@ -135,6 +136,7 @@ class Pipeline:
             runs = [_interrupted(under_way) for under_way in unsaved]
             for run in runs:
                 self._store.save(run)
+        self.alerts.recover()
         return runs
 
     def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
@@ -162,6 +164,7 @@ class Pipeline:
             except k6.K6UnavailableError as error:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
+                self.alerts.expect(job.name, task.under_way.test_id)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop, self._look(task, binary))
             if not self._wanted(job, script):
@@ -179,6 +182,7 @@ class Pipeline:
                 measured = unmeasured(_refused(script.error, binary))
             else:
                 measured = await self._measure(task, binary, script, own)
+            self.alerts.expect(job.name, task.under_way.test_id)
             return self._saved(task, measured, script, own)
 
     async def _again(
@@ -302,13 +306,15 @@ class Pipeline:
             known["ran"] = ran
         self._known.put(script.name, known)
 
-    async def _tell_soon(self, done: Done, job: Job) -> Run:
-        telling = asyncio.create_task(self._explain_and_tell(done.run, job, done.own))
+    async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
+        telling = asyncio.create_task(
+            self._explain_and_tell(done.run, job, done.own if tell else None)
+        )
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
         return done.run if self._background else await telling
 
-    async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings) -> Run:
+    async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings | None) -> Run:
         """The saved run, explained and saved again, then told; whatever fails, it is told."""
         explained = run
         try:
@@ -319,29 +325,16 @@ class Pipeline:
             logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
         except Exception:
             logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
-        await self._tell(explained, own)
+        if own:  # of a replay nobody is told: it is not the script as it is now
+            self._tell(explained, own)
         return explained
 
-    async def _tell(self, run: Run, own: ScriptSettings) -> None:
-        notify, severity = self._settings.notify, run.anomaly_analysis.severity
-        if severity is None or not own.notify or severity.rank < notify.min_severity.rank:
-            return
-        if not notify.urls and not notify.config:
-            return
-        async with self._one_at_a_time:
-            deliveries = await delivery.send(
-                compose(run, data=self._settings.data),
-                urls=[url.get_secret_value() for url in notify.urls],
-                config=notify.config,
-                timeout_s=notify.timeout,
-            )
-        for sent in deliveries:
-            if sent.delivered:
-                logger.info("run %s: told %s", run.test_id, sent.receiver)
-            else:
-                logger.error(
-                    "run %s: could not tell %s: %s", run.test_id, sent.receiver, sent.error
-                )
+    def _tell(self, run: Run, own: ScriptSettings) -> None:
+        """What the run means for its script's incident; a message about it into the outbox."""
+        try:
+            self.alerts.record(run, own.notify)
+        except K6dError as error:
+            logger.error("run %s is not told: %s", run.test_id, error)
 
 
 def outline(run: Run) -> str:

@@ -18,17 +18,20 @@ from typing import TYPE_CHECKING
 
 from k6d import k6
 from k6d.dependents import Dependents
+from k6d.heartbeat import Heartbeat
 from k6d.model import K6dError, Outcome, Trigger
+from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline, Watching
 from k6d.queue import Job, JobQueue
 from k6d.scripts import Kind, name_of, unchanged
+from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
 from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from k6d.model import Run
     from k6d.settings import Settings
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DRAIN_S = 10.0  # for explanations under way when the daemon stops
 K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
-DRAIN_S = 10.0  # for messages under way when the daemon stops; systemd allows 90 s in all
 
 
 class Service:
@@ -51,6 +54,9 @@ class Service:
         self._dependents = Dependents()
         self._known = store.state("scripts")
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
+        self._sender = Sender(settings.notify, Outbox(settings.data))
+        url = settings.notify.heartbeat
+        self._heartbeat = Heartbeat(url.get_secret_value() if url else None)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
@@ -60,6 +66,7 @@ class Service:
             async with self._watcher() as watcher, asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]
                 background.append(tasks.create_task(self._feed_watchdog()))
+                background += [tasks.create_task(talk) for talk in self._talks()]
                 workers = [
                     tasks.create_task(self._work(watcher))
                     for _ in range(self._settings.k6.concurrency)
@@ -73,6 +80,16 @@ class Service:
                 for task in background:
                     task.cancel()
         logger.info("stopped")
+
+    def _talks(self) -> list[Coroutine[None, None, None]]:
+        """What is told to the outside, beside the runs."""
+        every_s = self._settings.notify.heartbeat_every
+        alerts = self._pipeline.alerts
+        return [
+            self._sender.run(),
+            alerts.keep_reminding(),
+            self._heartbeat.keep_beating(every_s),
+        ]
 
     def _places(self) -> tuple[Path, Path]:
         return self._settings.scripts, self._settings.data
@@ -181,6 +198,7 @@ class Service:
                 break
             job, since = waiting.result(), time.time()
             run = await self._run(job)
+            await self._heartbeat.beat()
             self._queue.done(job)
             self._follow(job, watcher, since=since)
             notify(STATUS=self._status())

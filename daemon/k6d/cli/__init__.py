@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from k6d import __version__, logs
-from k6d.cli import baseline, explaining
+from k6d.cli import alerts, baseline, explaining
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -243,4 +243,5 @@ def demo(
 
 
 app.add_typer(baseline.commands)
+app.add_typer(alerts.commands)
 app.add_typer(explaining.commands)

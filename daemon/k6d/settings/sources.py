@@ -21,7 +21,8 @@ from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from k6d.model import K6dError
 from k6d.settings.mistakes import Key, explained
-from k6d.settings.model import ScriptSettings, Settings, expanded, fields, section_of
+from k6d.settings.model import ScriptSettings, Settings, fields, section_of
+from k6d.settings.values import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

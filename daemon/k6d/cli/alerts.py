@@ -1,0 +1,191 @@
+"""Commands about incidents and messages: incidents, mute, notify-test, outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k6d.cli.common import (
+    ANOMALOUS,
+    HEALTHY,
+    AsJson,
+    Config,
+    Data,
+    load_settings,
+    open_store,
+    print_json,
+    script_name,
+    terminal,
+)
+from k6d.model import K6dError
+from k6d.units import parse_duration, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k6d.alert import Incident, Kept
+    from k6d.alerts import Alerts
+    from k6d.settings import Settings
+
+commands = typer.Typer()
+
+
+@commands.command(name="incidents")
+def incidents(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the last one that was resolved of each script.")
+    ] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
+    from k6d.alert_report import incidents_table
+
+    alerts = _alerts(load_settings(config, data=data))
+    now = datetime.now(UTC)
+    standings = alerts.standings().values()
+    open_ = [s.incident for s in standings if s.incident]
+    resolved = [s.last for s in standings if s.last] if everything else []
+    shown = sorted(open_, key=_badness) + sorted(resolved, key=_badness)
+    mutes = alerts.mutes(now)
+    if as_json:
+        print_json({"incidents": shown, "mutes": mutes})
+    elif shown:
+        terminal().print(incidents_table(shown, mutes, now=now))
+    else:
+        typer.echo("no open incident")
+    if not as_json:
+        for pattern, until in mutes.items():
+            typer.echo(f"muted: {pattern} until {until:%Y-%m-%d %H:%M} UTC")
+    if open_:
+        sys.exit(ANOMALOUS)
+
+
+@commands.command(name="mute")
+def mute(
+    script: Annotated[str, typer.Argument(help="A script, or a pattern such as “shop/*”.")],
+    for_: Annotated[
+        str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 2h, 7d.")
+    ] = "2h",
+    off: Annotated[bool, typer.Option("--off", help="End the mute.")] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Tell nobody of a script for a while; its runs and incidents are kept all the same.
+
+    What is still wrong when the mute ends is told then.
+    """
+    loaded = load_settings(config, data=data)
+    pattern = script_name(script, loaded)
+    alerts = _alerts(loaded)
+    if off:
+        alerts.mute(pattern, None)
+        typer.echo(f"{pattern} is not muted")
+        return
+    until = datetime.now(UTC) + timedelta(seconds=_seconds(for_))
+    alerts.mute(pattern, until)
+    typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
+
+
+@commands.command(name="notify-test")
+def notify_test(
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="Only receivers with this tag.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Send a test message to every receiver; say which took it, and why one did not."""
+    from k6d.trial import try_all
+
+    results = asyncio.run(try_all(load_settings(config, data=data), tags=tag or []))
+    if as_json:
+        print_json(results)
+    for result in results if not as_json else ():
+        mark, why = ("✓", "") if result["delivered"] else ("✗", f": {result['error']}")
+        typer.echo(f"{mark} {result['receiver']}{why}")
+    sys.exit(HEALTHY if all(result["delivered"] for result in results) else ANOMALOUS)
+
+
+@commands.command(name="outbox")
+def outbox(
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove what was given up.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was delivered.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the messages that somebody has not got yet, or never got."""
+    from k6d.alert_report import outbox_table
+    from k6d.outbox import Outbox
+
+    kept = Outbox(load_settings(config, data=data).data)
+    if retry or forget:
+        count = kept.retry() if retry else kept.forget()
+        done = "wait for the next attempt" if retry else "removed"
+        typer.echo(f"{plural(count, 'message')} {done}")
+        return
+    found = kept.waiting() + (kept.done() if everything else kept.undeliverable())
+    rows = [row for item in found for row in _rows(item)]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        terminal().print(outbox_table(rows))
+    else:
+        typer.echo("nothing waits, nothing was given up")
+
+
+def _rows(item: Kept) -> Iterable[dict[str, Any]]:
+    message = item.message
+    base = {
+        "id": message.id,
+        "at": message.at,
+        "script": message.script,
+        "change": message.change,
+        "severity": message.severity,
+        "subject": message.subject,
+    }
+    for found in (item.deliveries or {}).values():
+        yield base | {
+            "receiver": found.label,
+            "state": found.state,
+            "attempts": found.attempts,
+            "next_at": found.next_at if found.state == "waiting" else None,
+            "error": found.error,
+        }
+    if item.deliveries is None:
+        yield base | {
+            "receiver": None,
+            "state": "waiting",
+            "attempts": 0,
+            "next_at": None,
+            "error": item.problem,
+        }
+
+
+def _badness(incident: Incident) -> tuple[bool, int, str]:
+    return incident.resolved_at is not None, -incident.severity.rank, incident.script
+
+
+def _seconds(given: str) -> float:
+    try:
+        seconds = parse_duration(given)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise K6dError(f"--for {given}: should be a duration such as 30m, 2h or 7d")
+    return seconds
+
+
+def _alerts(loaded: Settings) -> Alerts:
+    from k6d.alerts import Alerts
+    from k6d.outbox import Outbox
+
+    return Alerts(loaded, open_store(loaded), Outbox(loaded.data))

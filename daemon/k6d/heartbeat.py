@@ -1,0 +1,58 @@
+"""A sign of life for a dead man's switch: a URL that is called while all is well.
+
+Healthchecks and its like raise the alarm when the calls stay away, which nothing on a machine
+that is down could do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+
+
+class Heartbeat:
+    """Calls `url`, which is a secret; without one it does nothing."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._failing = False
+
+    async def beat(self) -> None:
+        """Call once; failing, or being well again, is logged once."""
+        if self._url is None:
+            return
+        error = await asyncio.to_thread(_call, self._url)
+        if error and not self._failing:
+            logger.warning("the heartbeat URL does not take calls: %s", error)
+        elif self._failing and not error:
+            logger.info("the heartbeat URL takes calls again")
+        self._failing = error is not None
+
+    async def keep_beating(self, every_s: float) -> None:
+        """Call again and again until cancelled: a loop that hangs makes no call."""
+        while self._url is not None:
+            await self.beat()
+            await asyncio.sleep(every_s)
+
+
+def _call(url: str) -> str | None:
+    """What went wrong, in words that don't name the URL."""
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, headers={"User-Agent": "k6d"})  # noqa: S310  (settings allow http(s) only)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"HTTP {error.code}"
+    except urllib.error.URLError as error:
+        reason = error.reason
+        return reason.strerror or "unreachable" if isinstance(reason, OSError) else "unreachable"
+    except (OSError, ValueError) as error:
+        return type(error).__name__

@@ -1,0 +1,65 @@
+"""The sorts of values that settings have, and how each may be written."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
+_DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
+_UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
+
+
+def seconds(value: object) -> object:
+    """Seconds of a text such as "1m30s"; anything else as it is."""
+    if isinstance(value, bool):
+        raise ValueError(_DURATION_ALLOWED)  # noqa: TRY004  (pydantic wants a ValueError)
+    if not isinstance(value, str) or re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+        return value
+    text = value.strip().lower()
+    if not _DURATION.fullmatch(text):
+        raise ValueError(_DURATION_ALLOWED)
+    parts = re.findall(r"([\d.]+)(ms|[dhms])", text)
+    return math.fsum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def expanded(path: Path) -> Path:
+    """`path` with the home folder for ~."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user, or no home: the path is then taken as it is written
+        return path
+
+
+def lines(value: object) -> object:
+    """A text is one entry a line, so that an environment variable or a credential needs no JSON."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [line.strip() for line in value.splitlines() if line.strip()]
+    return value
+
+
+def lower(value: object) -> object:
+    """A text without surrounding blanks and in lower case; anything else as it is."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+Duration = Annotated[
+    float, BeforeValidator(seconds), Field(ge=0, le=_LONGEST_S, allow_inf_nan=False)
+]
+Deadline = Annotated[Duration, Field(gt=0)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: expanded(path).absolute())]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Tags = Annotated[str, Field(pattern=r"^[\w.-]+(?:[ ,]+[\w.-]+)*$")]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A table of settings; unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

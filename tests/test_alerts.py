@@ -1,0 +1,253 @@
+"""From a failing script to its receiver: the real daemon, the real k6, the real commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from k6d import settings
+from k6d.alerts import Alerts
+from k6d.heartbeat import Heartbeat
+from k6d.model import Severity
+from k6d.outbox import Outbox
+from k6d.store import Store
+from receivers import HttpReceiver
+from records import make_anomaly, make_run
+from target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PATIENCE_S = 90.0
+SCRIPT = """
+import http from 'k6/http';
+export const options = { vus: 1, iterations: 25, ext: { k6d: { notify: ['shop'] } } };
+export default function () { http.get('%s/cart'); }
+// %d
+"""
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    """Takes messages, and heartbeats at /beat."""
+    with HttpReceiver() as made:
+        yield made
+
+
+def messages(receiver: HttpReceiver) -> list[dict[str, Any]]:
+    """The messages that came, without heartbeats."""
+    return [got.json for got in receiver.taken if got.path != "/beat"]
+
+
+def environment(folder: Path, receiver: HttpReceiver, **more: str) -> dict[str, str]:
+    """An environment with settings for a daemon in the folder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("K6", "GEMINI", "AI_"))}
+    config = folder / "apprise.yml"
+    url = f"json://user:{SECRET}@127.0.0.1:{receiver.port}/{SECRET}"
+    config.write_text(f'version: 1\nurls:\n  - "{url}":\n      - tag: shop\n')
+    return kept | {
+        "K6D_SCRIPTS": str(folder / "scripts"),
+        "K6D_DATA": str(folder / "data"),
+        "K6D_NOTIFY__CONFIG": str(config),
+        "K6D_NOTIFY__GROUP_WAIT": "0.1",
+        "K6D_NOTIFY__RETRY": "0.5",
+        "K6D_NOTIFY__HEARTBEAT": f"http://127.0.0.1:{receiver.port}/beat",
+        "K6D_NOTIFY__HEARTBEAT_EVERY": "1s",
+        "K6D_LOG_LEVEL": "debug",
+        "K6D_API__ENABLED": "false",
+        **more,
+    }
+
+
+def k6d(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command."""
+    command = [sys.executable, "-m", "k6d", *arguments]
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+
+
+def until(happened: Callable[[], object], what: str) -> None:
+    """Wait for it, with a deadline."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def daemon(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`k6d serve`, ended at the end."""
+    with log.open("ab") as file:
+        process = subprocess.Popen([sys.executable, "-m", "k6d", "serve"], env=env, stderr=file)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE_S)
+
+
+def test_the_daemon_tells_of_an_incident_from_beginning_to_end(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """Opened once, killed with its message undelivered, told after all, resolved once."""
+    scripts, log = tmp_path / "scripts", tmp_path / "log"
+    scripts.mkdir()
+    env = environment(tmp_path, receiver)
+    with Target() as target:
+        target.failing = True
+        receiver.plan = [404] * 50
+        (scripts / "shop.js").write_text(SCRIPT % (target.url, 1))
+        with daemon(env, log) as process:
+            refused = "could not tell"
+            until(lambda: refused in log.read_text(), "a refused delivery")
+            process.kill()
+        listed = orjson.loads(k6d(env, "outbox", "--json").stdout)
+        assert [(row["state"], row["change"]) for row in listed] == [("waiting", "opened")]
+        doctor = k6d(env, "doctor").stdout
+        assert "HTTP 404: no_service" in doctor
+        receiver.plan = []
+        with daemon(env, log):
+            until(lambda: messages(receiver), "the message after the restart")
+            target.failing = False
+            (scripts / "shop.js").write_text(SCRIPT % (target.url, 2))
+            until(lambda: len(messages(receiver)) == 2, "the end of it")
+            until(lambda: not Outbox(tmp_path / "data").waiting(), "the outbox to be empty")
+    first, last = messages(receiver)
+    assert first["title"].startswith("[CRITICAL] shop.js: ")
+    assert f"k6d mute shop.js --for 2h --data {tmp_path}/data" in first["message"]
+    assert last["title"].startswith("[RESOLVED] shop.js: healthy again after")
+    assert any(got.path == "/beat" for got in receiver.got)
+    everything = log.read_text() + doctor + orjson.dumps(listed).decode()
+    everything += "".join(p.read_text() for p in (tmp_path / "data/outbox").rglob("*.json"))
+    everything += "".join(p.read_text() for p in (tmp_path / "data/state").rglob("*.json"))
+    assert SECRET not in everything
+    assert "/beat" not in everything
+    assert k6d(env, "incidents").stdout == "no open incident\n"
+
+
+def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: HttpReceiver) -> None:
+    """`k6d run` tells before it exits; the commands show, mute and test."""
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts/shop.js"
+    env = environment(tmp_path, receiver)
+    with Target() as target:
+        target.failing = True
+        script.write_text(SCRIPT % (target.url, 1))
+        assert k6d(env, "run", str(script)).returncode == 1
+        assert len(messages(receiver)) == 1
+        assert [got.path for got in receiver.got][-1] == "/beat"
+        assert k6d(env, "run", str(script)).returncode == 1
+        assert len(messages(receiver)) == 1, "it is known"
+        shown = k6d(env, "incidents", "--json")
+        (incident,) = orjson.loads(shown.stdout)["incidents"]
+        assert (shown.returncode, incident["runs"], incident["told"]) == (1, 2, "critical")
+        assert "critical" in k6d(env, "incidents").stdout
+        assert "is muted until" in k6d(env, "mute", "*.js", "--for", "1h").stdout
+        assert "muted: *.js until" in k6d(env, "incidents").stdout
+        assert "*.js is not muted" in k6d(env, "mute", "*.js", "--off").stdout
+        assert "should be a duration" in k6d(env, "mute", "a.js", "--for", "soon").stderr
+        receiver.plan = [500]
+        tried = k6d(env, "notify-test", "--tag", "shop")
+        assert tried.stdout == f"✗ json://127.0.0.1:{receiver.port}/…: HTTP 500: no_service\n"
+        assert tried.returncode == 1
+        assert "✓" in k6d(env, "notify-test").stdout
+        nobody = k6d(env, "notify-test", "--tag", "nobody").stderr
+        assert "there is no receiver with the tag nobody" in nobody
+        assert "a.js" not in k6d(env, "outbox").stdout
+        assert "delivered" in k6d(env, "outbox", "--all").stdout
+
+
+def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:
+    more = {f"notify__{name}": value for name, value in notify.items()}
+    loaded = settings.load(data=tmp_path, notify__urls=["json://127.0.0.1:1/"], **more)
+    store, outbox = Store(tmp_path), Outbox(tmp_path)
+    return Alerts(loaded, store, outbox), store, outbox
+
+
+def _record(alerts: Alerts, store: Store, test_id: str, **changes: Any) -> None:
+    run = make_run(test_id=test_id, script="shop/a.js", **changes)
+    store.save(run)
+    alerts.record(run, True)
+
+
+def test_what_a_message_says(tmp_path: Path) -> None:
+    """Since when, what changed since it was healthy, the metric's history, whom it is for."""
+    routes = [{"tags": ["oncall"], "scripts": ["shop/*"], "min_severity": "high"}]
+    alerts, store, outbox = _alerts(tmp_path, routes=routes, dashboard="https://k6d.example/")
+    for number in range(3):
+        _record(alerts, store, f"20261122-12000{number}-aaaaaa")
+    _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
+    (kept,) = outbox.waiting()
+    message = kept.message
+    assert message.tags == ["oncall"]
+    assert message.severity is Severity.HIGH
+    assert message.link == "https://k6d.example/runs/20261122-120009-aaaaaa"
+    assert message.chart is not None
+    assert [point.bad for point in message.chart.points] == [False, False, False, True]
+    facts = dict(message.facts)
+    assert facts["Where"] == "GET /cart"
+    assert facts["Changed"] == "nothing of the script or k6"
+    assert facts["Since"].endswith("this run")
+
+
+def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
+    """A mute tells nothing; when it ends, what is still wrong is told."""
+    alerts, store, outbox = _alerts(tmp_path)
+    alerts.mute("shop/*", datetime.now(UTC) + timedelta(hours=1))
+    _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
+    assert outbox.waiting() == []
+    alerts.mute("shop/*", None)
+    _record(alerts, store, "20261122-120002-aaaaaa", anomaly_analysis=make_anomaly())
+    assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
+
+
+def test_reminders_and_other_announcements(tmp_path: Path) -> None:
+    """A reminder is due a day later; what no run says, as a missed schedule, is told once."""
+    alerts, store, outbox = _alerts(tmp_path)
+    _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
+    told = alerts.standings()["shop/a.js"].incident
+    assert told is not None
+    assert told.told_at is not None
+    alerts.remind(told.told_at + timedelta(hours=23))
+    assert len(outbox.waiting()) == 1
+    for hours in (24, 25):
+        alerts.remind(told.told_at + timedelta(hours=hours))
+        assert len(outbox.waiting()) == 2
+    missed = {"key": "missed-1", "script": "shop/a.js", "subject": "did not run at 12:00"}
+    assert alerts.announce(**missed, severity=Severity.HIGH)
+    assert not alerts.announce(**missed, severity=Severity.HIGH)
+    assert len(outbox.waiting()) == 3
+
+
+def test_heartbeats_log_changes_only(
+    receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A URL that fails is a line, once, without the URL; so is its recovery."""
+    caplog.set_level("INFO")
+    receiver.plan = [503, "close", 200, 200]
+    beating = Heartbeat(f"http://127.0.0.1:{receiver.port}/{SECRET}")
+
+    async def beat() -> None:
+        for _ in range(4):
+            await beating.beat()
+        await Heartbeat(None).beat()
+
+    asyncio.run(beat())
+    said = [record.getMessage() for record in caplog.records if record.name == "k6d.heartbeat"]
+    assert said == [
+        "the heartbeat URL does not take calls: HTTP 503",
+        "the heartbeat URL takes calls again",
+    ]
