@@ -28,7 +28,7 @@ demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
 	@$(BIN)/k6d demo
 
 test: .venv/.ready $(K6_OLD)  ## run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 check: .venv/.ready  ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .
