@@ -13,8 +13,9 @@ import pytest
 
 from k6d.alert import Announcement, Change, Chart, Incident, Message, Point
 from k6d.chart import HEIGHT, SCALE, WIDTH, png
+from k6d.explain.merge import merge
 from k6d.message import Context, compose, notice
-from k6d.model import Metrics, Severity, Verdict
+from k6d.model import Explanation, Metrics, Severity, Verdict
 from k6d.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
 from records import NOON, make_anomaly, make_run
 
@@ -68,6 +69,25 @@ def test_the_title_says_it_all_on_one_line(change: Change, title: str, level: st
     rendered = shown(told(make_anomaly("p95 of GET /cart is\n912 ms"), change))
     assert rendered.title.startswith(title)
     assert rendered.level == level
+
+
+def test_the_body_has_what_the_ai_says() -> None:
+    """Two sentences of the AI, named as such; no HTML and no mention gets through."""
+    opinion = Explanation(
+        source="AI",
+        summary="The checkout fails. <b>Look</b> @channel at the database.",
+        severity=Severity.CRITICAL,
+        raised_because="It gets worse.",
+        model="gemini",
+    )
+    verdict, explanation = merge(make_anomaly(), opinion)
+    rendered = shown(told(verdict, explanation=explanation))
+    for body in (rendered.text, rendered.html, rendered.markdown):
+        assert "AI says" in body
+        assert "The checkout fails." in body
+        assert "raised from high by the AI: It gets worse." in body
+    assert "@channel" not in rendered.text + rendered.markdown  # where it would call everybody
+    assert "&lt;b&gt;Look" in rendered.html
 
 
 def test_the_body_has_findings_numbers_advice_and_commands() -> None:

@@ -86,7 +86,7 @@ def test_signal_ends_the_run_gracefully_and_saves_it(
     Started again, the daemon runs both the one that was aborted and the one that waited.
     """
     teardown = f"export function teardown() {{ http.get('{target.url}/teardown'); }}"
-    daemon.write("a.js", lasting(f"{target.url}/a", seconds=2, more=teardown))
+    daemon.write("a.js", lasting(f"{target.url}/a", seconds=6, more=teardown))
     daemon.write("b.js", hitting(f"{target.url}/b"))
     daemon.start()
     under_way(daemon, target, "/a")

@@ -60,8 +60,8 @@ class Service:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
+        self._on_signals()  # before the lock, by which others tell that we are there to be stopped
         with _only_daemon(self._settings.data):
-            self._on_signals()
             await self._recover()
             async with self._watcher() as watcher, asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]

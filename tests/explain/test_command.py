@@ -17,7 +17,6 @@ from rich.console import Console
 from gemini_server import KEY, MODEL, TRICKLE, answer, gemini
 from k6d.demo import Shop
 from k6d.explain.merge import merge
-from k6d.message import compose
 from k6d.model import Explanation, Run, Severity
 from k6d.report import run_report
 from k6d.store import Store
@@ -91,18 +90,6 @@ def _explained_run() -> Run:
     )
     verdict, explanation = merge(make_anomaly(), opinion)
     return make_run(anomaly_analysis=verdict, explanation=explanation)
-
-
-def test_the_message_has_the_summary(tmp_path: Path) -> None:
-    """Two sentences of the AI, named as such; no HTML and no mention gets through."""
-    message = compose(_explained_run(), data=tmp_path)
-    assert "AI: The checkout fails." in message.text
-    assert "AI suspects: GET /cart is slow." in message.text
-    assert "Severity raised from high by the AI: It gets worse." in message.text
-    assert "@channel" not in message.text
-    assert "<b>" not in message.html
-    assert "&lt;b&gt;Look" in message.html
-    assert f"k6d show {make_run().test_id}" in message.text
 
 
 def _shown(run: Run) -> str:
