@@ -17,6 +17,7 @@ from k6d.settings.model import (
 )
 from k6d.settings.notify import Notify, QuietHours, Route
 from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings
+from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import Deadline, Duration, Section
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "Notify",
     "QuietHours",
     "Route",
+    "Retention",
+    "Schedule",
+    "ScriptSchedule",
     "ScriptSettings",
     "Section",
     "Settings",

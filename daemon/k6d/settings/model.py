@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from k6d.model import Severity
 from k6d.settings.notify import Notify
+from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
     AbsolutePath,
@@ -185,6 +186,9 @@ class K6(Section):
         le=1_048_576,
         description="bytes kept of k6's log, half head, half tail, 1024 to 1048576",
     )
+    repeat: bool = Field(
+        default=True, description="run again, once, what the end of k6d itself interrupted"
+    )
 
 
 class Capture(Section):
@@ -296,6 +300,12 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = (
         Field(default="info", validate_default=True, description="debug, info, warning or error")
     )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower)] = Field(
+        default="text", description="text, or json: one object a line"
+    )
+    log_file: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
+        default=None, description="log into this file as well, ten of 10 MiB at most (empty: none)"
+    )
     watch: Watch = Field(default_factory=Watch, description="how changes of scripts are noticed")
     k6: K6 = Field(default_factory=K6, description="how k6 is run")
     capture: Capture = Field(
@@ -306,6 +316,12 @@ class Settings(BaseSettings):
     )
     compare: Compare = Field(
         default_factory=Compare, description="how a run is compared with earlier ones"
+    )
+    schedule: Schedule = Field(
+        default_factory=Schedule, description="when scripts run by the clock"
+    )
+    retention: Retention = Field(
+        default_factory=Retention, description="what is kept, and how long"
     )
     notify: Notify = Field(default_factory=Notify, description="who is told, through Apprise")
     ai: Ai = Field(
@@ -339,6 +355,12 @@ class ScriptSettings(Section):
     limits: Limits = Field(default_factory=Limits, description="limits that replace k6d's own")
     notify: bool | list[Tags] = Field(
         default=True, description="false: tell nobody about this script; a list: tags to tell too"
+    )
+    schedule: ScriptSchedule | None = Field(
+        default=None, description="when it runs by the clock: cron expression, or false for never"
+    )
+    group: str | None = Field(
+        default=None, min_length=1, description="scripts of one group never run at the same time"
     )
 
 

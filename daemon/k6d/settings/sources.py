@@ -40,7 +40,7 @@ ORIGINAL_NAMES = {
     "LOG_LEVEL": "log_level",
     "DEBUG": "debug",
 }
-PATHS = ("scripts", "data", "k6.path", "notify.config")
+PATHS = ("scripts", "data", "log_file", "k6.path", "notify.config")
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:

@@ -1,0 +1,140 @@
+"""Cron expressions: when they are due in a time zone, and windows of time that they begin.
+
+The only importer of cronsim, whose rules are those of Debian's cron: when clocks go forward, a job
+for a time that is skipped is due right after the gap; when they go back, one for a time that comes
+twice is due the first time. Jobs for every hour or every so many minutes go by the clock.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from k6d.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+ALLOWED = 'should be five cron fields such as "30 2 * * 1-5", or a name such as @hourly'
+WINDOW_ALLOWED = 'should be a cron expression and a duration, such as "0 22 * * 6 for 4h"'
+LOCALTIME = Path("/etc/localtime")
+# How far back `before` looks, in steps, so that each has a bounded number of times due in it.
+_LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cron:
+    """A valid expression in a time zone; all moments are aware, those it gives are UTC."""
+
+    text: str
+    fields: str
+    zone: tzinfo = field(repr=False)
+
+    def after(self, moment: datetime) -> datetime:
+        """The first time due later than `moment`."""
+        return next(self.times(moment))
+
+    def before(self, moment: datetime) -> datetime | None:
+        """The last time due at `moment` or earlier; None when there was none for decades."""
+        for back in _LOOK_BACK:
+            due = list(takewhile(lambda at: at <= moment, self.times(moment - back)))
+            if due:
+                return due[-1]
+        return None
+
+    def count(self, first: datetime, last: datetime, *, limit: int) -> int:
+        """How many times are due from `first` to `last`, both included; counts up to `limit`."""
+        times = self.times(first - timedelta(microseconds=1))
+        return sum(1 for _ in islice(takewhile(lambda at: at <= last, times), limit))
+
+    def times(self, moment: datetime) -> Iterator[datetime]:
+        """Every time due later than `moment`, in order."""
+        latest = moment.astimezone(UTC)
+        # Where clocks change, cronsim may give a time twice, or one of the hour before.
+        for due in CronSim(self.fields, latest.astimezone(self.zone)):
+            at = due.astimezone(UTC)
+            if at > latest:
+                latest = at
+                yield at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of time that begins whenever `cron` is due."""
+
+    cron: Cron
+    length: timedelta
+
+    def until(self, moment: datetime) -> datetime | None:
+        """When the window that `moment` lies in ends; None outside of it."""
+        began = self.cron.before(moment)
+        return began + self.length if began and moment < began + self.length else None
+
+
+def parse(text: str, zone: str = "") -> Cron:
+    """The expression `text` in the time zone named, the machine's by default; else ValueError."""
+    where = zone_of(zone)
+    fields = NAMES.get(text.strip().lower(), text).strip()
+    if len(fields.split()) != 5:
+        raise ValueError(f"{text!r} is no cron expression: {ALLOWED}")
+    cron = Cron(text=" ".join(text.split()), fields=fields, zone=where)
+    try:
+        cron.after(datetime.now(UTC))
+    except CronSimError as error:
+        raise ValueError(f"{text!r}: {str(error).lower()}: {ALLOWED}") from None
+    except (StopIteration, RuntimeError, OverflowError):
+        raise ValueError(f"{text!r} is never due: {ALLOWED}") from None
+    return cron
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name; "" is the machine's. ValueError when there is none."""
+    if name.upper() == "UTC":
+        return UTC
+    if not name:
+        return _machine_zone()
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"no time zone {name!r}; should be a name such as Europe/Berlin or UTC"
+        ) from None
+
+
+def parse_window(text: str, zone: str = "") -> Window:
+    """A window such as "0 22 * * 6 for 4h"; ValueError says what is allowed."""
+    expression, word, length = text.rpartition(" for ")
+    try:
+        length_s = parse_duration(length.strip())
+    except ValueError:
+        length_s = 0.0
+    if not word or length_s <= 0:
+        raise ValueError(f"{text!r} {WINDOW_ALLOWED}")
+    return Window(cron=parse(expression, zone), length=timedelta(seconds=length_s))
+
+
+def _machine_zone() -> tzinfo:
+    name = os.environ.get("TZ", "").removeprefix(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with LOCALTIME.open("rb") as file:
+            return ZoneInfo.from_file(file, key="local time")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC

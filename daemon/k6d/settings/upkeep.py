@@ -1,0 +1,89 @@
+"""Settings of what happens by the clock: schedules, and what is kept how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from k6d import cron
+from k6d.settings.values import Duration, Section, lines
+
+
+def _parses(parse: Callable[[str], object]) -> AfterValidator:
+    """Takes a text that `parse` takes; its ValueError says what is allowed."""
+
+    def check(text: str) -> str:
+        if text:
+            parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+CronText = Annotated[str, _parses(cron.parse)]
+WindowText = Annotated[str, _parses(cron.parse_window)]
+ZoneName = Annotated[str, _parses(cron.zone_of)]
+CatchUp = Literal["once", "skip"]
+
+
+class Schedule(Section):
+    """When scripts run by the clock, beside those that say so in ext.k6d.schedule."""
+
+    enabled: bool = Field(default=True, description="false: nothing runs by the clock")
+    scripts: dict[str, CronText] = Field(
+        default={},
+        description="a table of glob pattern of scripts = cron expression; the first match holds",
+    )
+    timezone: ZoneName = Field(
+        default="", description="whose clock, such as Europe/Berlin (empty: this machine's)"
+    )
+    jitter: Duration = Field(
+        default=0.0, description="spread the starts over that long; each script has its own place"
+    )
+    catch_up: CatchUp = Field(
+        default="once", description="what was missed while nothing could start: run once, or skip"
+    )
+    maintenance: Annotated[list[WindowText], BeforeValidator(lines)] = Field(
+        default=[],
+        description='when only people start runs, a list of texts such as "0 22 * * 6 for 4h"',
+    )
+
+
+class ScriptSchedule(Section):
+    """A script's own schedule; its cron expression alone will do, false means never."""
+
+    cron: CronText = Field(default="", description="cron expression, or a name such as @hourly")
+    timezone: ZoneName | None = Field(default=None, description="whose clock")
+    jitter: Duration | None = Field(default=None, description="spread the starts over that long")
+    catch_up: CatchUp | None = Field(default=None, description="what was missed: once, or skip")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, raw: object) -> object:
+        if raw is False:
+            return {}
+        return {"cron": raw} if isinstance(raw, str) else raw
+
+
+class Retention(Section):
+    """What is kept, and how long; baselines and the newest run of each script always are."""
+
+    full_days: int = Field(
+        default=30, ge=0, description="logs and raw metrics are kept that long (0: for ever)"
+    )
+    detail_days: int = Field(
+        default=180, ge=0, description="endpoints and time line are kept that long (0: for ever)"
+    )
+    days: int = Field(default=0, ge=0, description="runs are removed after that long (0: never)")
+    runs: int = Field(default=0, ge=0, description="runs kept of each script (0: all)")
+    disk_mib: int = Field(
+        default=0, ge=0, description="MiB that runs and snapshots may take (0: any)"
+    )
+    warn_free_mib: int = Field(
+        default=1024, ge=0, description="less free space than that, in MiB, is warned of"
+    )
+    least_free_mib: int = Field(
+        default=200, ge=0, description="with less free space than that, in MiB, nothing starts"
+    )

@@ -1,0 +1,120 @@
+"""Cron expressions in time zones, where clocks change, and windows of time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k6d import cron
+
+BERLIN = "Europe/Berlin"
+# Days around which the clocks of some of ZONES change.
+DAYS = ["2026-03-07", "2026-03-28", "2026-04-04", "2026-10-03", "2026-10-24", "2026-10-31"]
+ZONES = [BERLIN, "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"]
+
+
+def _local(text: str, zone: str = BERLIN) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+
+
+def _starts(text: str, since: str, count: int) -> list[str]:
+    times = cron.parse(text, BERLIN).times(_local(since))
+    return [f"{at.astimezone(ZoneInfo(BERLIN)):%d %H:%M%z}" for at in islice(times, count)]
+
+
+def test_a_time_that_is_skipped_is_due_after_the_gap() -> None:
+    """Clocks go from 2 to 3 on 2026-03-29: nothing due at half past two is lost."""
+    found = _starts("30 2 * * *", "2026-03-28", 3)
+    assert found == ["28 02:30+0100", "29 03:00+0200", "30 02:30+0200"]
+
+
+def test_a_time_that_comes_twice_is_due_once() -> None:
+    """Clocks go from 3 back to 2 on 2026-10-25; also when one asks during the second pass."""
+    found = _starts("30 2 * * *", "2026-10-24", 3)
+    assert found == ["24 02:30+0200", "25 02:30+0200", "26 02:30+0100"]
+    second_pass = _local("2026-10-25T02:15").replace(fold=1)
+    assert cron.parse("30 2 * * *", BERLIN).after(second_pass) == _local("2026-10-26T02:30")
+
+
+def test_every_hour_goes_by_the_clock_where_clocks_change() -> None:
+    """No hour is left out and none comes twice, and 25 or 23 hours make the day."""
+    assert _starts("@hourly", "2026-10-25T01:30", 3) == [
+        "25 02:00+0200",
+        "25 02:00+0100",
+        "25 03:00+0100",
+    ]
+    assert _starts("0 * * * *", "2026-03-29T00:30", 3) == [
+        "29 01:00+0100",
+        "29 03:00+0200",
+        "29 04:00+0200",
+    ]
+
+
+@given(
+    minute=st.sampled_from(["0", "30", "15,45", "*/20", "5-10/5", "*"]),
+    hour=st.sampled_from(["*", "0", "1", "2", "3", "*/6", "1-4", "23"]),
+    day=st.sampled_from(["* * *", "1 * *", "L * *", "* * 0", "* * 1-5"]),
+    zone=st.sampled_from(ZONES),
+    start=st.sampled_from(DAYS),
+    seconds=st.tuples(st.integers(0, 3 * 86_400), st.integers(0, 2 * 86_400)),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_due_does_not_depend_on_when_one_asks(
+    minute: str, hour: str, day: str, zone: str, start: str, seconds: tuple[int, int]
+) -> None:
+    """Counted from anywhere, the times are the same, in order, and `before` agrees with `after`."""
+    found = cron.parse(f"{minute} {hour} {day}", zone)
+    early = datetime.fromisoformat(start).replace(tzinfo=UTC) + timedelta(seconds=seconds[0])
+    late = early + timedelta(seconds=seconds[1])
+    following = found.after(late)
+    assert following > late
+    assert next(at for at in found.times(early) if at > late) == following
+    before = found.before(late)
+    assert before is None or (before <= late and found.after(before) == following)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "part"),
+    [
+        ("61 * * * *", "", "bad minute"),
+        ("* * * * * *", "", "no cron expression"),
+        ("@reboot", "", "no cron expression"),
+        ("0 0 30 2 *", "", "bad day-of-month"),
+        ("@daily", "Mars/Olympus", "no time zone 'Mars/Olympus'"),
+        ("@daily", "../../etc/passwd", "no time zone"),
+    ],
+)
+def test_a_mistake_says_what_is_allowed(text: str, zone: str, part: str) -> None:
+    """The message names the text and what it should be."""
+    with pytest.raises(ValueError, match="should be") as caught:
+        cron.parse(text, zone)
+    assert part in str(caught.value)
+
+
+def test_the_machines_own_time_zone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TZ decides, as for everything on the machine."""
+    monkeypatch.setenv("TZ", ":America/New_York")
+    noon = cron.parse("0 12 * * *").after(datetime(2026, 7, 1, tzinfo=UTC))
+    assert noon == datetime(2026, 7, 1, 16, tzinfo=UTC)
+
+
+def test_a_window_knows_its_end() -> None:
+    """Inside it gives when it ends; its start belongs to it, its end doesn't."""
+    window = cron.parse_window("0 22 * * 6 for 4h", BERLIN)
+    end = _local("2026-11-22T02:00")
+    assert window.until(_local("2026-11-21T21:59")) is None
+    assert window.until(_local("2026-11-21T22:00")) == end
+    assert window.until(_local("2026-11-22T01:59")) == end
+    assert window.until(end) is None
+
+
+@pytest.mark.parametrize("text", ["0 22 * * 6", "0 22 * * 6 for", "for 4h", "0 22 * * 6 for 0s"])
+def test_a_window_needs_both_halves(text: str) -> None:
+    """A start without a length, or the other way round, is a mistake."""
+    with pytest.raises(ValueError, match="should be"):
+        cron.parse_window(text)
