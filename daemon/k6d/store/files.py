@@ -117,6 +117,14 @@ def names(path: Path) -> list[str]:
         return []
 
 
+def size(path: Path) -> int:
+    """What the file takes, in bytes; 0 when it does not exist."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def set_aside(path: Path) -> Path:
     """Rename a file that does not parse, so that it is kept but not read again; its new path."""
     aside = path.with_name(f"{path.name}.unreadable")

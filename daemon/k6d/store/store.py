@@ -5,13 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import time
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from k6d.model import K6dError
 from k6d.store.documents import DamagedError
-from k6d.store.files import disk_errors, names, remove_leftovers, replacing
+from k6d.store.files import (
+    disk_errors,
+    names,
+    remove_leftovers,
+    replacing,
+    size,
+    write_atomic,
+)
 from k6d.store.index import Index
 from k6d.store.record import FIELDS, is_test_id, printable
 from k6d.store.repair import Repair, fill, reconcile
@@ -19,7 +29,7 @@ from k6d.store.runs import RunFiles
 from k6d.store.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from k6d.model import Run
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
 IndexDocument = dict[str, Any]
 SHORTEST_PART = 4
 LISTED_MATCHES = 5
+YOUNG_S = 3600.0  # no run takes that long from its snapshot's being kept to its own
 
 _PART = re.compile(r"[0-9a-f-]+")
 _SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -128,10 +139,67 @@ class Store:
 
         return self._read(collect)
 
+    def delete(self, test_ids: Sequence[str]) -> None:
+        """Forget runs: their entries first, then their files, so that no entry has no file.
+
+        Killed in between, the next `repair` enters those whose files are still there.
+        """
+        with self._index.locked():
+            generation = self._index.generation()
+            if generation:
+                generation.remove(set(test_ids))
+            for test_id in test_ids:
+                path = self.run_path(test_id)
+                with disk_errors("remove", path):
+                    path.unlink(missing_ok=True)
+        log.debug("removed %d runs", len(test_ids))
+
+    def shrink(self, test_id: str, data: bytes) -> None:
+        """Replace a run's file by `data`, the same run with less in it that the index has not."""
+        with self._index.locked():
+            path = self.run_path(test_id)
+            if path.exists():
+                write_atomic(path, data)
+
+    def run_bytes(self, test_id: str) -> int:
+        """What the run's file takes; 0 when it is gone."""
+        return size(self.run_path(test_id))
+
+    def snapshot_bytes(self) -> int:
+        """What all snapshots take."""
+        return sum(size(self._snapshots / name) for name in names(self._snapshots))
+
+    def snapshot_of(self, test_id: str) -> str | None:
+        """The id of the run's snapshot, None when it has none; ValueError for what is no run."""
+        try:
+            snapshot = orjson.loads(self._runs.read(test_id))["snapshot"]
+            return str(snapshot["id"]) if snapshot else None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("not a run") from error
+
+    def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
+        """Remove snapshots of no run, unless a run that isn't saved yet may need them; their bytes.
+
+        `put_snapshot` makes an archive young again, and holds the same lock.
+        """
+        sizes = []
+        for snapshot_id in snapshot_ids:
+            path = self.snapshot_path(snapshot_id)
+            with self._index.locked(), disk_errors("remove", path):
+                if path.exists() and time.time() - path.stat().st_mtime > YOUNG_S:
+                    sizes.append(size(path))
+                    if not dry_run:
+                        path.unlink()
+        return sizes
+
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
         """Keep a copy of the archive `source`, unless there is one by that id; return its path."""
         path = self.snapshot_path(snapshot_id)
-        if not path.exists():
+        with self._index.locked():
+            if path.exists():
+                with disk_errors("write", path):
+                    path.touch()  # for `drop_snapshots`, until the run that needs it is saved
+                return path
             # A copy, not a hard link: whoever made `source` may write into it again.
             with disk_errors("read", source):
                 archive = source.open("rb")

@@ -1,0 +1,150 @@
+"""Retention carried out: old runs removed or made smaller, and snapshots that nobody needs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k6d.comparing import ACCEPTED, HISTORY_RUNS
+from k6d.model import K6dError
+from k6d.retention import Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.units import plural
+
+if TYPE_CHECKING:
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+INCIDENTS = "incidents"
+STATE = "retention"
+BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
+_TEST_ID = re.compile(rb"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What went, or would go: runs, runs made smaller, snapshots, and the bytes freed."""
+
+    removed: list[Removal] = field(default_factory=list)
+    slimmed: int = 0
+    snapshots: int = 0
+    bytes: int = 0
+
+
+def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = False) -> Pruned:
+    """Remove what the settings don't keep. Killed at any instant, the rest goes the next time."""
+    runs, used = _stored(store), store.snapshot_bytes()
+    used += sum(run.bytes for run in runs)
+    kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
+    gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+    leaving = {removal.test_id for removal in gone}
+    staying = [run for run in runs if run.test_id not in leaving]
+    # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
+    orphans = _orphans(store, [run for run in runs if run.test_id in leaving], staying)
+    snapshots = store.drop_snapshots(orphans, dry_run=dry_run)
+    ids = [] if dry_run else [removal.test_id for removal in gone]
+    for start in range(0, len(ids), BATCH):
+        store.delete(ids[start : start + BATCH])
+    count, freed = _slim(settings, store, staying, now=now, dry_run=dry_run)
+    done = Pruned(
+        removed=gone,
+        slimmed=count,
+        snapshots=len(snapshots),
+        bytes=sum(removal.bytes for removal in gone) + freed + sum(snapshots),
+    )
+    if not dry_run and done != Pruned():
+        logger.info("%s", said(done))
+    return done
+
+
+def said(done: Pruned, *, dry_run: bool = False) -> str:
+    """What was done, in one line."""
+    verb = "would remove" if dry_run else "removed"
+    return (
+        f"{verb} {plural(len(done.removed), 'run')} and {plural(done.snapshots, 'snapshot')}, "
+        f"{'make' if dry_run else 'made'} {plural(done.slimmed, 'run')} smaller: "
+        f"{done.bytes / (1 << 20):,.1f} MiB"
+    )
+
+
+def _stored(store: Store) -> list[Stored]:
+    """Every run, newest first; one that is replaced or goes meanwhile counts no bytes."""
+    return [
+        Stored(
+            test_id=document["test_id"],
+            script=document["script"],
+            timestamp=datetime.fromisoformat(document["timestamp"]),
+            workload=document["workload"],
+            fingerprint=document["fingerprint"],
+            comparable=document["comparable"],
+            bytes=store.run_bytes(document["test_id"]),
+        )
+        for document in store.history(limit=None)
+    ]
+
+
+def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:
+    """Runs that accepted levels name, or that belong to an incident that is open."""
+    named = {i.decode() for i in _TEST_ID.findall(orjson.dumps(store.state(ACCEPTED).all()))}
+    open_since: dict[str, str] = {}
+    for script, standing in store.state(INCIDENTS).all().items():
+        if incident := standing.get("incident"):
+            open_since[script] = incident["first_run"]
+    return named | {run.test_id for run in runs if run.test_id >= open_since.get(run.script, "~")}
+
+
+def _orphans(store: Store, leaving: list[Stored], staying: list[Stored]) -> set[str]:
+    """Snapshots of runs that leave and of none that stays; runs that share one share contents."""
+    heirs: dict[str | None, list[Stored]] = {}
+    for run in staying:
+        heirs.setdefault(run.fingerprint, []).append(run)
+    orphans: set[str] = set()
+    for run in leaving:
+        try:
+            snapshot = store.snapshot_of(run.test_id)
+            others = heirs.get(run.fingerprint, [])
+            needed = any(store.snapshot_of(other.test_id) == snapshot for other in others)
+        except (K6dError, ValueError) as error:
+            logger.warning("the snapshot of run %s is kept: %s", run.test_id, error)
+            continue
+        if snapshot and not needed:
+            orphans.add(snapshot)
+    return orphans
+
+
+def _slim(
+    settings: Settings, store: Store, runs: list[Stored], *, now: datetime, dry_run: bool
+) -> tuple[int, int]:
+    """Make each run as small as its age wants; how many, and the bytes that frees.
+
+    A run is read once for each tier that it comes to: `done` is how far each has been worked off.
+    """
+    state, policy = store.state(STATE), settings.retention
+    done = state.get("slimmed") or {}
+    count, freed, reached = 0, 0, dict(done)
+    kept = _spoken_of(store, runs)
+    for run in reversed(runs):
+        wanted = tier(now - run.timestamp, policy)
+        if wanted is Tier.FULL:
+            break
+        if run.test_id <= done.get(wanted.value, "") or run.test_id in kept:
+            continue
+        try:
+            smaller = slimmed(orjson.loads(store.load_raw(run.test_id)), wanted)
+            if smaller is not None:
+                data = orjson.dumps(smaller, option=orjson.OPT_APPEND_NEWLINE)
+                count, freed = count + 1, freed + max(run.bytes - len(data), 0)
+                if not dry_run:
+                    store.shrink(run.test_id, data)
+        except (K6dError, ValueError) as error:
+            logger.warning("run %s stays as it is: %s", run.test_id, error)
+        reached[wanted.value] = max(reached.get(wanted.value, ""), run.test_id)
+    if not dry_run and reached != done:
+        state.put("slimmed", reached)
+    return count, freed

@@ -1,0 +1,122 @@
+"""Which runs to remove and which to make smaller: pure decisions over what is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from k6d.units import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from k6d.settings import Retention
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A run in the store, and the bytes that its file takes."""
+
+    test_id: str
+    script: str
+    timestamp: datetime
+    workload: str | None
+    fingerprint: str | None
+    comparable: bool
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """A run that goes, and why."""
+
+    test_id: str
+    script: str
+    reason: str
+    bytes: int
+
+
+class Tier(StrEnum):
+    """How much of a run is kept; each holds less than the one before it."""
+
+    FULL = "full"
+    DETAIL = "detail"
+    SUMMARY = "summary"
+
+
+# What a tier no longer holds; `series`, `comparisons` and the verdict stay for ever.
+DROPPED = {
+    Tier.FULL: (),
+    Tier.DETAIL: ("log", "output", "k6_metrics"),
+    Tier.SUMMARY: ("log", "output", "k6_metrics", "breakdown"),
+}
+
+
+def baselines(runs: Sequence[Stored], *, history: int) -> set[str]:
+    """What later runs compare with, and each script's newest run; `runs` are newest first."""
+    found: set[str] = set()
+    seen: Counter[tuple[str, str | None]] = Counter()
+    scripts: set[str] = set()
+    for run in runs:
+        if run.script not in scripts:
+            scripts.add(run.script)
+            found.add(run.test_id)
+        if run.comparable and seen[run.script, run.workload] < history:
+            seen[run.script, run.workload] += 1
+            found.add(run.test_id)
+    return found
+
+
+def removals(
+    runs: Sequence[Stored], policy: Retention, *, now: datetime, used: int, kept: Collection[str]
+) -> list[Removal]:
+    """What goes by age, by count and by size, oldest first; nothing of `kept`.
+
+    `runs` are newest first; `used` are the bytes that runs and snapshots take now.
+    """
+    reasons: dict[str, str] = {}
+    count: Counter[str] = Counter()
+    for run in runs:
+        count[run.script] += 1
+        if policy.days and now - run.timestamp > timedelta(days=policy.days):
+            reasons[run.test_id] = f"older than {plural(policy.days, 'day')}"
+        elif policy.runs and count[run.script] > policy.runs:
+            reasons[run.test_id] = f"more than {plural(policy.runs, 'run')} of its script"
+    gone = [run for run in reversed(runs) if run.test_id in reasons and run.test_id not in kept]
+    used -= sum(run.bytes for run in gone)
+    limit = policy.disk_mib * MIB
+    going = {run.test_id for run in gone}
+    for run in reversed(runs):
+        if not limit or used <= limit:
+            break
+        if run.test_id not in kept and run.test_id not in going:
+            reasons[run.test_id] = f"more than {policy.disk_mib:,} MiB in all"
+            gone.append(run)
+            used -= run.bytes
+    return [
+        Removal(test_id=r.test_id, script=r.script, reason=reasons[r.test_id], bytes=r.bytes)
+        for r in gone
+    ]
+
+
+def tier(age: timedelta, policy: Retention) -> Tier:
+    """How much is kept of a run of that age."""
+    if policy.detail_days and age > timedelta(days=policy.detail_days):
+        return Tier.SUMMARY
+    if policy.full_days and age > timedelta(days=policy.full_days):
+        return Tier.DETAIL
+    return Tier.FULL
+
+
+def slimmed(record: Mapping[str, Any], wanted: Tier) -> dict[str, Any] | None:
+    """The run's JSON without what `wanted` drops; None when there is nothing to drop."""
+    dropped = [name for name in DROPPED[wanted] if record.get(name)]
+    if not dropped:
+        return None
+    return {name: value for name, value in record.items() if name not in dropped}

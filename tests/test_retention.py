@@ -1,0 +1,270 @@
+"""What retention decides, and what it does to a store: never too much, and whole when cut off."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from daemon import until
+from k6d import pruning
+from k6d.comparing import accept
+from k6d.retention import MIB, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.settings import Retention, load
+from k6d.store import Store
+from records import make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k6d.model import Run
+    from k6d.settings import Settings
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def _stored(
+    number: int, *, age_days: float = 0, script: str = "a.js", comparable: bool = False
+) -> Stored:
+    return Stored(
+        test_id=f"run-{number:04}",
+        script=script,
+        timestamp=NOW - age_days * DAY,
+        workload="w",
+        fingerprint="f",
+        comparable=comparable,
+        bytes=MIB,
+    )
+
+
+def _gone(runs: list[Stored], policy: Retention, *, kept: set[str] | None = None) -> dict[str, str]:
+    used = sum(run.bytes for run in runs)
+    found = removals(runs, policy, now=NOW, used=used, kept=kept or set())
+    return {removal.test_id: removal.reason for removal in found}
+
+
+def test_nothing_goes_unless_it_is_asked_for() -> None:
+    """By default runs are kept for ever."""
+    assert _gone([_stored(n, age_days=n * 100) for n in range(50)], Retention()) == {}
+
+
+def test_age_count_and_size_each_have_their_say() -> None:
+    """The reason names the setting's value; by size the oldest go until it fits."""
+    runs = [_stored(n, age_days=n) for n in range(6)]
+    assert _gone(runs, Retention(days=4)) == {"run-0005": "older than 4 days"}
+    by_count = _gone(runs, Retention(runs=5))
+    assert by_count == {"run-0005": "more than 5 runs of its script"}
+    by_size = _gone(runs, Retention(disk_mib=4))
+    assert by_size == dict.fromkeys(("run-0005", "run-0004"), "more than 4 MiB in all")
+    assert list(_gone(runs, Retention(days=4, disk_mib=4))) == ["run-0005", "run-0004"]
+
+
+@given(
+    scripts=st.lists(st.sampled_from("abc"), min_size=1, max_size=40),
+    comparable=st.sets(st.integers(0, 40)),
+    policy=st.builds(
+        Retention, days=st.integers(0, 5), runs=st.integers(0, 5), disk_mib=st.integers(0, 10)
+    ),
+    history=st.integers(1, 5),
+)
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_baselines_and_newest_runs_never_go(
+    scripts: list[str], comparable: set[int], policy: Retention, history: int
+) -> None:
+    """Whatever the policy: each script keeps its newest run and what later runs compare with."""
+    runs = [
+        _stored(n, age_days=n, script=script, comparable=n in comparable)
+        for n, script in enumerate(scripts)
+    ]
+    kept = baselines(runs, history=history)
+    left = [run for run in runs if run.test_id not in _gone(runs, policy, kept=kept)]
+    for script in set(scripts):
+        own = [run for run in runs if run.script == script]
+        wanted = [own[0], *[run for run in own if run.comparable][:history]]
+        assert all(run in left for run in wanted)
+
+
+def test_tiers_by_age() -> None:
+    """Full for days, detail for months, the summary for ever; 0 means for ever."""
+    policy = Retention(full_days=30, detail_days=180)
+    ages = [29, 31, 179, 181, 5000]
+    assert [tier(DAY * age, policy) for age in ages] == [
+        *(Tier.FULL, Tier.DETAIL, Tier.DETAIL, Tier.SUMMARY, Tier.SUMMARY),
+    ]
+    assert tier(DAY * 9999, Retention(full_days=0, detail_days=0)) is Tier.FULL
+
+
+def test_a_smaller_run_is_still_a_run_and_compares_the_same() -> None:
+    """Log and time line go; metrics, series, verdict and fields we don't know stay."""
+    record = orjson.loads(orjson.dumps(make_run(series={"response_time_p95": 88.25})))
+    smaller = slimmed(record | {"unknown": 1}, Tier.SUMMARY)
+    assert smaller is not None
+    assert not smaller.keys() & {"log", "breakdown"}
+    assert smaller["unknown"] == 1
+    assert smaller["series"] == record["series"]
+    assert smaller["metrics"] == record["metrics"]
+    assert slimmed(smaller, Tier.SUMMARY) is None
+
+
+def _id(number: int, at: datetime) -> str:
+    return f"{at:%Y%m%d-%H%M%S}-{number:06x}"
+
+
+def _save(
+    store: Store, number: int, *, age_days: float, script: str = "a.js", **changes: object
+) -> Run:
+    at = NOW - age_days * DAY
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    snapshot = replace(snapshot, id=f"snap-{number}", fingerprint=f"print-{number}")
+    run = make_run(
+        **(
+            {"test_id": _id(number, at), "timestamp": at, "script": script, "snapshot": snapshot}
+            | changes
+        )
+    )
+    store.save(run)
+    assert run.snapshot is not None
+    archive = store.snapshot_path(run.snapshot.id)
+    archive.parent.mkdir(exist_ok=True)
+    archive.write_bytes(b"x" * 1000)
+    os.utime(archive, (time.time() - 9999, time.time() - 9999))
+    return run
+
+
+def _settings(home: Path, **given: object) -> Settings:
+    (home / "k6d.toml").touch()
+    return load(home / "k6d.toml", data=home / "data", scripts=home / "scripts", **given)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_prune_removes_runs_with_entries_and_snapshots(tmp_path: Path) -> None:
+    """What goes is gone from disk and index; a dry run says the same and touches nothing."""
+    store = Store(tmp_path / "data")
+    shared = _save(store, 1, age_days=100).snapshot
+    _save(store, 2, age_days=90)
+    newest = _save(store, 3, age_days=10, snapshot=shared)
+    outside = tmp_path / "outside.json"
+    outside.write_text("mine")
+    loaded = _settings(tmp_path, retention__days=50, retention__full_days=0)
+    before = _files(tmp_path / "data" / "runs")
+    planned = pruning.prune(loaded, store, now=NOW, dry_run=True)
+    assert _files(tmp_path / "data" / "runs") == before
+    assert [removal.reason for removal in planned.removed] == ["older than 50 days"] * 2
+    done = pruning.prune(loaded, store, now=NOW)
+    assert done == planned
+    assert done.snapshots == 1
+    assert [document["test_id"] for document in store.history()] == [newest.test_id]
+    assert store.load(newest.test_id) == newest
+    assert shared is not None
+    assert store.snapshot_path(shared.id).exists()
+    assert not store.snapshot_path("snap-2").exists()
+    assert outside.read_text() == "mine"
+    assert store.repair().messages == []
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
+
+
+def test_accepted_levels_and_open_incidents_are_kept(tmp_path: Path) -> None:
+    """Runs that they name stay, however old; a resolved incident holds nothing."""
+    store = Store(tmp_path / "data")
+    accepted = _save(store, 1, age_days=300)
+    _save(store, 2, age_days=299)
+    failing = _save(store, 3, age_days=298, script="b.js")
+    later = _save(store, 4, age_days=297, script="b.js")
+    _save(store, 5, age_days=296, script="c.js")
+    tops = [
+        _save(store, 6 + n, age_days=1, script=script)
+        for n, script in enumerate(("a.js", "b.js", "c.js"))
+    ]
+    accept(accepted, store, reason="new normal")
+    incidents = store.state("incidents")
+    incidents.put("b.js", {"incident": {"first_run": failing.test_id}})
+    incidents.put("c.js", {"incident": None})
+    pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    left = {document["test_id"] for document in store.history(limit=None)}
+    assert left == {run.test_id for run in (accepted, failing, later, *tops)}
+
+
+def test_old_runs_get_smaller_once(tmp_path: Path) -> None:
+    """The file shrinks, the run loads, its entry in the index is the same."""
+    store = Store(tmp_path / "data")
+    runs = [_save(store, number, age_days=age) for number, age in enumerate((200, 60, 1))]
+    entries = store.history()
+    loaded = _settings(tmp_path)
+    assert pruning.prune(loaded, store, now=NOW, dry_run=True).slimmed == 2
+    done = pruning.prune(loaded, store, now=NOW)
+    assert (done.slimmed, done.removed) == (2, [])
+    assert done.bytes > 0
+    oldest, old, new = (store.load(run.test_id) for run in runs)
+    assert (oldest.breakdown.endpoints, oldest.metrics) == ([], runs[0].metrics)
+    assert (old.breakdown, old.log.head) == (runs[1].breakdown, "")
+    assert new == runs[2]
+    assert store.history() == entries
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
+    assert pruning.prune(loaded, store, now=NOW + 150 * DAY).slimmed == 2
+
+
+def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Path) -> None:
+    """A run under way keeps its snapshot before it is saved; prune must not take it away."""
+    store = Store(tmp_path / "data")
+    _save(store, 1, age_days=100)
+    _save(store, 2, age_days=1)
+    source = tmp_path / "archive.tar"
+    source.write_bytes(b"new")
+    store.put_snapshot("snap-1", source)
+    done = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    assert len(done.removed) == 1
+    assert store.snapshot_path("snap-1").exists()
+
+
+PRUNE = """
+import sys
+from pathlib import Path
+from datetime import datetime, UTC
+from k6d import pruning
+from k6d.settings import load
+from k6d.store import Store
+home = Path(sys.argv[1])
+loaded = load(home / "k6d.toml", data=home / "data", scripts=home / "scripts", retention__days=50)
+print("begins", flush=True)
+pruning.prune(loaded, Store(home / "data"), now=datetime(2026, 11, 22, 12, tzinfo=UTC))
+"""
+
+
+@pytest.mark.parametrize("files_left", [195, 120, 30])
+def test_killed_while_pruning(tmp_path: Path, files_left: int) -> None:
+    """Cut off anywhere, what should stay is whole, and the next time does the rest."""
+    store = Store(tmp_path / "data")
+    staying = [_save(store, n, age_days=10 + n / 100) for n in range(5)]
+    for number in range(5, 205):
+        _save(store, number, age_days=100 + number / 100)
+    _settings(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", PRUNE, str(tmp_path)], stdout=subprocess.PIPE)
+    runs = tmp_path / "data" / "runs"
+    until(lambda: len(list(runs.rglob("*.json"))) < files_left, "runs to be removed")
+    process.kill()
+    process.communicate()
+    store.repair()
+    indexed = {document["test_id"] for document in store.history(limit=None)}
+    assert indexed == {path.stem for path in runs.rglob("*.json")}
+    assert indexed >= {run.test_id for run in staying}
+    pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    assert {document["test_id"] for document in store.history(limit=None)} == {
+        run.test_id for run in staying
+    }
+    assert len(list((tmp_path / "data" / "snapshots").iterdir())) == 5
