@@ -5,6 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k6d.model import K6dError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_BYTES = 10 << 20
+OLD_FILES = 9
 
 # syslog(3) priorities; the journal takes them from the start of a line (sd-daemon(3)).
 _PRIORITY = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
@@ -29,11 +42,47 @@ class _Formatter(logging.Formatter):
         return text
 
 
-def set_up(level: str) -> None:
-    """Log k6d's own lines from `level` on, other libraries' from warning on."""
+class _Json(logging.Formatter):
+    """One object a line, for programs; `time` in UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode(errors="replace")
+
+
+def set_up(level: str, *, form: str = "text", file: Path | None = None) -> None:
+    """Log k6d's own lines from `level` on, other libraries' from warning on; may be called again.
+
+    `form` is "text" or "json"; `file` gets the lines as well and is rotated.
+    """
     handler = logging.StreamHandler(sys.stderr)
     journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    handler.setFormatter(_Formatter(journal=journal, colour=colour))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    plain = _Json() if form == "json" else _Formatter(journal=False, colour=False)
+    shown = plain if form == "json" else _Formatter(journal=journal, colour=colour)
+    handler.setFormatter(shown)
+    handlers: list[logging.Handler] = [handler]
+    if file:
+        handlers.append(_rotating(file))
+        handlers[-1].setFormatter(plain)
+    logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
     logging.getLogger("k6d").setLevel(level.upper())
+
+
+def _rotating(file: Path) -> logging.Handler:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o640)
+        return RotatingFileHandler(
+            file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", errors="replace"
+        )
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise K6dError(f"cannot log into {file}: {reason}; choose another log_file") from error
