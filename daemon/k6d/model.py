@@ -356,6 +356,21 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """Runs of a schedule that did not start when they were due, from `first` to `last`, in UTC.
+
+    `caught_up`: one run stands in for all of them.
+    """
+
+    script: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+    caught_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One job, start to finish: the JSON file of a run is this record.
 

@@ -118,6 +118,10 @@ class Pipeline:
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
         return await self._tell_soon(done, job, tell=False)
 
+    def reread(self, settings: Settings) -> None:
+        """Jobs that start from now on have these settings."""
+        self._settings = settings
+
     async def drain(self, limit_s: float) -> None:
         """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
         if not self._telling:
@@ -142,6 +146,15 @@ class Pipeline:
     def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
         folder, count = self._settings.data / "slots", self._settings.k6.concurrency
         return slot(folder, count, stop=self._stop, on_wait=watching.waiting)
+
+    def _alone(
+        self, group: str | None, watching: Watching
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """No other member of the group runs meanwhile, in this process or another."""
+        if group is None:
+            return contextlib.nullcontext()
+        folder = self._settings.data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
+        return slot(folder, 1, stop=self._stop, on_wait=watching.waiting)
 
     @contextlib.asynccontextmanager
     async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
@@ -216,14 +229,15 @@ class Pipeline:
             trend_stats=script.trend_stats,
             timeout_s=own.timeout or self._settings.k6.timeout,
         )
-        return await measure(
-            order,
-            binary=binary,
-            guard=task.guard,
-            settings=self._settings,
-            stop=self._stop,
-            on_start=lambda capture: task.watching.started(task.under_way, capture),
-        )
+        async with self._alone(own.group, task.watching):
+            return await measure(
+                order,
+                binary=binary,
+                guard=task.guard,
+                settings=self._settings,
+                stop=self._stop,
+                on_start=lambda capture: task.watching.started(task.under_way, capture),
+            )
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
@@ -302,6 +316,8 @@ class Pipeline:
             "fingerprint": script.fingerprint,
             "dependencies": before | script.dependencies,
         }
+        if script.kind is not Kind.BROKEN:
+            known["settings"] = script.raw_settings
         if ran is not None:
             known["ran"] = ran
         self._known.put(script.name, known)

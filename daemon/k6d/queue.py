@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from k6d.model import Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
     from pathlib import Path
 
 # A person waits for a manual run; an edit is news; a schedule can wait a little.
@@ -24,13 +26,18 @@ PRIORITY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One wish to run a script; `options` and `env` stand in for the script's own."""
+    """One wish to run a script; `options` and `env` stand in for the script's own.
+
+    `due` is when its schedule wanted it; `repeats` counts how often it was interrupted before.
+    """
 
     name: str
     path: Path
     trigger: Trigger
     options: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    due: datetime | None = None
+    repeats: int = 0
 
     @property
     def overrides(self) -> dict[str, str]:
@@ -38,10 +45,22 @@ class Job:
         return dict(self.options) | {f"env {name}": "…" for name in self.env}
 
 
+class Journal(Protocol):
+    """Where jobs are noted that nothing else would bring back after a crash."""
+
+    def put(self, job: Job) -> None:
+        """The job is wanted."""
+
+    def done(self, job: Job) -> None:
+        """The job is over, or not wanted any more."""
+
+
 class JobQueue:
     """Jobs by priority, then first come first served; for one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
+        self._allowed: Collection[Trigger] = frozenset(Trigger)
         self._pending: dict[str, Job] = {}
         self._running: set[str] = set()
         self._changed = asyncio.Event()
@@ -67,18 +86,32 @@ class JobQueue:
         merged = self._pending.get(job.name)
         if merged and PRIORITY[merged.trigger] < PRIORITY[job.trigger]:
             job = replace(job, trigger=merged.trigger)
+        if self._journal:
+            self._journal.put(job)
         self._pending[job.name] = job
         self._changed.set()
         return merged is None
 
+    def waiting(self, name: str) -> Job | None:
+        """The pending job of a script."""
+        return self._pending.get(name)
+
+    def allow(self, triggers: Collection[Trigger]) -> None:
+        """From now on only jobs of these triggers start; the others wait."""
+        self._allowed = triggers
+        self._changed.set()
+
     def drop(self, name: str) -> bool:
         """Forget the pending job of a script that is gone; False when there was none."""
-        return self._pending.pop(name, None) is not None
+        job = self._pending.pop(name, None)
+        if job and self._journal:
+            self._journal.done(job)
+        return job is not None
 
     async def get(self) -> Job:
         """The next job, whose script counts as under way until `done`."""
         while True:
-            ready = [job for job in self._pending.values() if job.name not in self._running]
+            ready = [job for job in self._pending.values() if self._may_start(job)]
             if ready:
                 job = min(ready, key=lambda job: PRIORITY[job.trigger])
                 del self._pending[job.name]
@@ -87,7 +120,12 @@ class JobQueue:
             self._changed.clear()
             await self._changed.wait()
 
-    def done(self, job: Job) -> None:
-        """The job is over; a pending one of the same script may start."""
+    def done(self, job: Job, *, left: bool = False) -> None:
+        """The job is over; a pending one of the same script may start. `left`: for another day."""
         self._running.discard(job.name)
+        if self._journal and not left and job.name not in self._pending:
+            self._journal.done(job)
         self._changed.set()
+
+    def _may_start(self, job: Job) -> bool:
+        return job.trigger in self._allowed and job.name not in self._running

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from k6d import k6
 from k6d.dependents import Dependents
 from k6d.heartbeat import Heartbeat
+from k6d.journal import StoredJournal
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline, Watching
@@ -28,10 +29,11 @@ from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
+from k6d.upkeep import Upkeep
 from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from k6d.model import Run
     from k6d.settings import Settings
@@ -41,16 +43,22 @@ logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for explanations under way when the daemon stops
 K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
+AT_START = ("scripts", "data", "watch", "api", "notify")  # what holds for a whole life
 
 
 class Service:
-    """One daemon over one scripts folder and one data folder."""
+    """One daemon over one scripts folder and one data folder; `reread` gives the settings anew."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, *, reread: Callable[[], Settings] | None = None
+    ) -> None:
         self._settings = settings
+        self._reread = reread
         self._store = store
         self._stop = asyncio.Event()
-        self._queue = JobQueue()
+        self._journal = StoredJournal(store)
+        self._queue = JobQueue(self._journal)
+        self._upkeep = Upkeep(settings, store, self._queue)
         self._dependents = Dependents()
         self._known = store.state("scripts")
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
@@ -67,6 +75,7 @@ class Service:
                 background = [tasks.create_task(self._watch(watcher))]
                 background.append(tasks.create_task(self._feed_watchdog()))
                 background += [tasks.create_task(talk) for talk in self._talks()]
+                background.append(tasks.create_task(self._upkeep.run()))
                 workers = [
                     tasks.create_task(self._work(watcher))
                     for _ in range(self._settings.k6.concurrency)
@@ -117,6 +126,34 @@ class Service:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._read_settings)
+
+    def _read_settings(self) -> None:
+        """Take up the settings as they are now; a mistake in them leaves the old ones."""
+        notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+        try:
+            new = self._reread() if self._reread else self._settings
+        except K6dError as error:
+            logger.error("the settings stay as they were: %s", error)
+        else:
+            fixed = self._fixed(new)
+            self._settings = fixed
+            self._pipeline.reread(fixed)
+            self._upkeep.reread(fixed)
+            logger.info("settings read again from %s", new.config_file or "the environment")
+        notify(READY="1", STATUS=self._status())
+
+    def _fixed(self, new: Settings) -> Settings:
+        """The new settings but for those that cannot change while we run; says which."""
+        old = self._settings
+        kept = {name: getattr(old, name) for name in AT_START}
+        changed = [name for name, value in kept.items() if getattr(new, name) != value]
+        if new.k6.concurrency != old.k6.concurrency:
+            changed.append("k6.concurrency")
+            kept["k6"] = new.k6.model_copy(update={"concurrency": old.k6.concurrency})
+        for name in changed:
+            logger.warning("%s changes with the next start only", name)
+        return new.model_copy(update=kept)
 
     async def _recover(self) -> None:
         """Mend what the last process left behind, and remember what it knew."""
@@ -125,6 +162,9 @@ class Service:
             logger.warning("%s", line)
         for run in self._pipeline.recover():
             logger.warning("run %s of %s was interrupted; recorded so", run.test_id, run.script)
+        for job in self._journal.left(repeat=self._settings.k6.repeat):
+            logger.info("%s (%s) is taken up again", job.name, job.trigger)
+            self._queue.put(job)
         for name, known in self._known.all().items():
             self._depend(name, known)
         try:
@@ -199,7 +239,7 @@ class Service:
             job, since = waiting.result(), time.time()
             run = await self._run(job)
             await self._heartbeat.beat()
-            self._queue.done(job)
+            self._queue.done(job, left=run is None and self._stop.is_set())
             self._follow(job, watcher, since=since)
             notify(STATUS=self._status())
             if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
@@ -214,6 +254,7 @@ class Service:
             return
         if known:
             self._depend(job.name, known)
+            self._upkeep.changed()
             watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
     async def _run(self, job: Job) -> Run | None:
@@ -265,7 +306,7 @@ class Service:
 
     def _status(self) -> str:
         running = ", ".join(self._queue.running)
-        doing = f"running {running}" if running else "idle"
+        doing = f"running {running}" if running else self._upkeep.held or "idle"
         return f"{doing}, {plural(len(self._queue), 'job')} pending"
 
 

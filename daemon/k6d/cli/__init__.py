@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from k6d import __version__, logs
-from k6d.cli import alerts, baseline, explaining
+from k6d.cli import alerts, baseline, explaining, upkeep
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -31,6 +31,9 @@ from k6d.cli.common import (
 from k6d.cli.running import finish, under_way
 from k6d.model import K6dError
 from k6d.units import parse_duration
+
+if TYPE_CHECKING:
+    from k6d.settings import Settings
 
 app = typer.Typer(
     name="k6d",
@@ -70,13 +73,24 @@ def _common(
 
 
 @app.command()
-def serve(scripts: Scripts = None, data: Data = None, config: Config = None) -> None:
-    """Watch the scripts folder; run what is new or changed, judge it, keep it, tell."""
+def serve(
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
+    log_file: Annotated[Path | None, typer.Option(help="Log into this file as well.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, or json.")] = None,
+) -> None:
+    """Watch the scripts folder; run what is new, changed or due, judge it, keep it, tell."""
     from k6d.service import Service
 
-    loaded = load_settings(config, scripts=scripts, data=data)
-    logs.set_up(loaded.log_level)
-    asyncio.run(Service(loaded, open_store(loaded)).run())
+    def read() -> Settings:
+        given = {"log_file": log_file, "log_format": log_format}
+        loaded = load_settings(config, scripts=scripts, data=data, **given)
+        logs.set_up(loaded.log_level, form=loaded.log_format, file=loaded.log_file)
+        return loaded
+
+    loaded = read()
+    asyncio.run(Service(loaded, open_store(loaded), reread=read).run())
 
 
 @app.command()
@@ -245,3 +259,4 @@ def demo(
 app.add_typer(baseline.commands)
 app.add_typer(alerts.commands)
 app.add_typer(explaining.commands)
+app.add_typer(upkeep.commands)

@@ -1,0 +1,93 @@
+"""Commands that keep the watch going for months: schedule, prune."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k6d.cli.common import (
+    AsJson,
+    Config,
+    Data,
+    Scripts,
+    load_settings,
+    open_store,
+    print_json,
+    terminal,
+)
+
+if TYPE_CHECKING:
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+commands = typer.Typer()
+
+
+@commands.command()
+def schedule(
+    limit: Annotated[int, typer.Option("--next", min=1, help="How many starts of each.")] = 1,
+    as_json: AsJson = False,
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Show what runs by the clock: the next starts, the last ones, what was missed and why."""
+    from k6d.report_schedule import schedule_table
+    from k6d.scheduling import held, said
+
+    loaded = load_settings(config, scripts=scripts, data=data)
+    store, now = open_store(loaded), datetime.now(UTC)
+    rows = _rows(loaded, store, now, limit=limit)
+    if as_json:
+        print_json({"held": held(loaded, now), "schedules": rows})
+    elif not rows:
+        typer.echo("nothing runs by the clock: see [schedule] of k6d.toml, or ext.k6d.schedule")
+    else:
+        console = terminal()
+        console.print(schedule_table(rows))
+        for missed in (m for row in rows for m in row["missed"]):
+            console.print(said(missed), style="dim", markup=False, soft_wrap=True)
+        if why := held(loaded, now):
+            console.print(f"nothing starts now: {why}", markup=False, soft_wrap=True)
+
+
+def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[dict[str, Any]]:
+    from k6d.schedule import upcoming
+    from k6d.scheduling import entries, missed_by, plans
+
+    kept, missed = entries(store), missed_by(store)
+    rows = []
+    for script, plan in sorted(plans(loaded, store.state("scripts").all()).items()):
+        ran = store.history(script, 1, trigger="scheduled")
+        rows.append({
+            "script": script,
+            "rule": plan.rule,
+            "next": upcoming(plan, kept.get(script), now, limit=limit),
+            "last": ran[0] if ran else None,
+            "missed": missed.get(script, []),
+        })  # fmt: skip
+    return rows
+
+
+@commands.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Remove what the settings in [retention] do not keep; say how much that frees."""
+    from k6d import pruning
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    done = pruning.prune(loaded, store, now=datetime.now(UTC), dry_run=dry_run)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(pruning.said(done, dry_run=dry_run))
+        for run in done.removed if dry_run else ():
+            typer.echo(f"  {run.test_id}  {run.script}  {run.reason}")

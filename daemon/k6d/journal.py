@@ -1,0 +1,91 @@
+"""The jobs that people and schedules have asked for, kept until they are over.
+
+What a change asked for is not kept here: the next look at the folder finds it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k6d.model import K6dError, Outcome, Trigger
+from k6d.queue import Job
+
+if TYPE_CHECKING:
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+STATE = "queue"
+KEPT = (Trigger.MANUAL, Trigger.SCHEDULED)
+MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
+
+
+class StoredJournal:
+    """A journal in the store's state; values of --env may be secrets and are not written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._state = store.state(STATE)
+
+    def put(self, job: Job) -> None:
+        """Note the job, on the disk when this returns; a disk that refuses is logged."""
+        if job.trigger not in KEPT:
+            return
+        document = {
+            "path": str(job.path),
+            "trigger": job.trigger.value,
+            "options": job.options,
+            "env": sorted(job.env),
+            "due": job.due.isoformat() if job.due else None,
+            "repeats": job.repeats,
+            "at": datetime.now(UTC).isoformat(),
+        }
+        try:
+            self._state.put(job.name, document)
+        except K6dError as error:
+            logger.error("%s would be forgotten by a crash: %s", job.name, error)
+
+    def done(self, job: Job) -> None:
+        """Forget the job."""
+        if job.trigger in KEPT:
+            try:
+                self._state.delete(job.name)
+            except K6dError as error:
+                logger.error("%s may run again after a restart: %s", job.name, error)
+
+    def left(self, *, repeat: bool) -> list[Job]:
+        """The jobs that did not come to their end; those that had begun only to `repeat` them.
+
+        Call it when interrupted runs have been recorded.
+        """
+        jobs = []
+        for name, kept in self._state.all().items():
+            job = self._job(name, kept, repeat=repeat)
+            if job:
+                jobs.append(job)
+            else:
+                self._state.delete(name)
+        return jobs
+
+    def _job(self, name: str, kept: dict[str, Any], *, repeat: bool) -> Job | None:
+        last, at = self._store.last(name), datetime.fromisoformat(kept["at"])
+        begun = last is not None and datetime.fromisoformat(last["timestamp"]) >= at
+        interrupted = begun and last is not None and last["outcome"] == Outcome.ABORTED
+        if begun and not (interrupted and repeat and kept["repeats"] < MOST_REPEATS):
+            return None
+        if kept["env"]:
+            names = ", ".join(kept["env"])
+            logger.warning("%s does not come back: its values of %s are not kept", name, names)
+            return None
+        due = kept["due"]
+        return Job(
+            name=name,
+            path=Path(kept["path"]),
+            trigger=Trigger(kept["trigger"]),
+            options=kept["options"],
+            due=datetime.fromisoformat(due) if due else None,
+            repeats=kept["repeats"] + begun,
+        )

@@ -1,0 +1,181 @@
+"""The schedules of all scripts: what is due goes into the queue, what was missed is told.
+
+Next due times are kept in the state `schedule`. A job is in the queue, which keeps its jobs too,
+before the entry moves on: whenever k6d is killed, a run that was due is neither lost nor repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from k6d.cron import parse_window
+from k6d.model import K6dError, Missed, Trigger
+from k6d.queue import Job
+from k6d.schedule import CORRECTION, Entry, Step, plan_for, step
+from k6d.scripts import Kind
+from k6d.settings import parse_script_settings
+from k6d.units import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from k6d.queue import JobQueue
+    from k6d.schedule import Plan
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+STATE = "schedule"
+KEPT_MISSED = 10  # of each script, for `k6d schedule`
+STOPPED = "k6d was not running"
+ASLEEP = "the machine slept, or its clock was set forward"
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """One daemon's schedules; `tick` it whenever something is due, and now and then."""
+
+    settings: Settings
+    store: Store
+    queue: JobQueue
+    on_missed: Callable[[Missed], None] = lambda _missed: None
+    _plans: dict[str, Plan] | None = None
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _late: str = STOPPED
+    _ticked: datetime | None = None
+
+    def changed(self) -> None:
+        """The settings or what is known of scripts have changed: plan anew with the next tick."""
+        self._plans = None
+
+    def tick(self, now: datetime, *, held: str | None = None) -> datetime | None:
+        """Do what is due; gives the next start. While `held` (why), nothing is done, and after it
+        what was due meanwhile counts as late for that reason.
+        """
+        if self._plans is None:
+            self._plans = plans(self.settings, self.store.state("scripts").all())
+            self._entries = entries(self.store)
+        if self._ticked and now < self._ticked - CORRECTION:
+            logger.warning("the clock was set back to %s; schedules go by it", _clock(now))
+        self._ticked = now
+        if held:
+            self._late = held
+            return None
+        for plan in self._plans.values():
+            self._step(plan, now)
+        self._late = ASLEEP
+        return min((self._entries[script].next for script in self._plans), default=None)
+
+    def _step(self, plan: Plan, now: datetime) -> None:
+        entry = self._entries.get(plan.script)
+        job = self.queue.waiting(plan.script)
+        busy = None
+        if plan.script in self.queue.running:
+            busy = "its run before is still under way"
+        elif job:
+            busy = "its run before is still waiting for its turn"
+        done = step(plan, entry, now=now, busy=busy, late=self._late)
+        if done.entry == entry:
+            return
+        # Killed between queue and entry, k6d finds the job of this very time in the queue.
+        same = bool(job and entry and job.due and job.due >= entry.next)
+        if not same:
+            self._start(plan, done)
+        self._keep(plan.script, done, missed=None if same else done.missed)
+
+    def _start(self, plan: Plan, done: Step) -> None:
+        if done.due:
+            path = self.settings.scripts / plan.script
+            if not path.is_file():
+                return
+            job = Job(name=plan.script, path=path, trigger=Trigger.SCHEDULED, due=done.due)
+            self.queue.put(job)
+            logger.info("%s is due by its schedule %s", plan.script, plan.rule)
+        if done.missed:
+            logger.warning("%s", said(done.missed))
+            self.on_missed(done.missed)
+
+    def _keep(self, script: str, done: Step, *, missed: Missed | None) -> None:
+        state = self.store.state(STATE)
+        before = (state.get(script) or {}).get("missed", [])
+        kept = [*before, asdict(missed)][-KEPT_MISSED:] if missed else before
+        self._entries[script] = done.entry
+        state.put(script, asdict(done.entry) | {"missed": kept})
+
+
+def held(settings: Settings, now: datetime) -> str | None:
+    """Why nothing may start by itself at `now`: the maintenance window it is in, if any."""
+    for text in settings.schedule.maintenance:
+        until = parse_window(text, settings.schedule.timezone).until(now)
+        if until:
+            return f"maintenance ({text}) until {_clock(until)}"
+    return None
+
+
+def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, Plan]:
+    """The plans of all scripts that have one, by script."""
+    found: dict[str, Plan] = {}
+    for script, seen in known.items():
+        if seen.get("kind") == Kind.LIBRARY or not (settings.scripts / script).is_file():
+            continue
+        try:
+            own = parse_script_settings(seen.get("settings"), script=script)
+        except K6dError:
+            continue  # it was told when the script was looked at
+        plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None
+        if plan:
+            found[script] = plan
+    return found
+
+
+def entries(store: Store) -> dict[str, Entry]:
+    """What is kept of each schedule, by script."""
+    found = {}
+    for script, kept in store.state(STATE).all().items():
+        last = kept.get("last")
+        found[script] = Entry(
+            rule=kept["rule"],
+            next=datetime.fromisoformat(kept["next"]),
+            at=datetime.fromisoformat(kept["at"]),
+            last=datetime.fromisoformat(last) if last else None,
+        )
+    return found
+
+
+def missed_by(store: Store) -> dict[str, list[Missed]]:
+    """What each script has missed lately, oldest first."""
+    return {
+        script: [_missed(raw) for raw in kept.get("missed", [])]
+        for script, kept in store.state(STATE).all().items()
+    }
+
+
+def said(missed: Missed) -> str:
+    """In one line: what did not start, when, why, and what stands in for it."""
+    span = _clock(missed.first)
+    if missed.count > 1:
+        span = f"from {span} to {_clock(missed.last)}"
+    ending = "; one run now stands in" if missed.caught_up else ""
+    runs = plural(missed.count, "scheduled run")
+    return f"{missed.script}: {runs} did not start in time ({span}): {missed.reason}{ending}"
+
+
+def pause_s(now: datetime, following: datetime | None, *, longest_s: float) -> float:
+    """How long to sleep until `following`, `longest_s` at most, for clocks jump."""
+    if following is None:
+        return longest_s
+    return min(max((following - now) / timedelta(seconds=1), 0.05), longest_s)
+
+
+def _missed(raw: dict[str, Any]) -> Missed:
+    first, last = (datetime.fromisoformat(raw[key]) for key in ("first", "last"))
+    return Missed(**raw | {"first": first, "last": last})
+
+
+def _clock(moment: datetime) -> str:
+    """The machine's time, as people read it."""
+    return f"{moment.astimezone(UTC).astimezone():%Y-%m-%d %H:%M:%S}"

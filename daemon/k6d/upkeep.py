@@ -1,0 +1,114 @@
+"""What the daemon does by the clock: schedules, maintenance windows, room on the disk, pruning."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from k6d import pruning, scheduling
+from k6d.model import K6dError, Missed, Trigger
+from k6d.scheduling import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k6d.queue import JobQueue
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+# Clocks jump and machines sleep without a word, so the time is looked at that often.
+LONGEST_S = 15.0
+PRUNE_S = 3600.0
+MIB = 1 << 20
+
+
+class Upkeep:
+    """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start.
+
+    Call `changed` when a script was looked at, and set `settings` when they were reread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        queue: JobQueue,
+        *,
+        on_missed: Callable[[Missed], None] = lambda _missed: None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._queue = queue
+        self._scheduler = Scheduler(settings, store, queue, on_missed=on_missed)
+        self._wake = asyncio.Event()
+        self._held: str | None = None
+        self._warned = False
+        self._pruned_at = time.monotonic()
+
+    @property
+    def held(self) -> str | None:
+        """Why nothing starts by itself at present; None when it does."""
+        return self._held
+
+    def changed(self) -> None:
+        """What is known of scripts has changed."""
+        self._scheduler.changed()
+        self._wake.set()
+
+    def reread(self, settings: Settings) -> None:
+        """These settings hold from now on."""
+        self._settings = self._scheduler.settings = settings
+        self.changed()
+
+    async def run(self) -> None:
+        """Do what is due, whenever it is."""
+        while True:
+            now, following = datetime.now(UTC), None
+            try:
+                following = self._look(now)
+                await self._prune_now_and_then()
+            except (K6dError, OSError) as error:
+                logger.error("schedules and retention are looked at again: %s", error)
+            pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
+            with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _look(self, now: datetime) -> datetime | None:
+        full = self._disk_full()
+        held = full or scheduling.held(self._settings, now)
+        if held != self._held:
+            if held:
+                logger.warning("nothing starts now: %s", held)
+            else:
+                logger.info("runs start again")
+            self._held = held
+            people = () if full else (Trigger.MANUAL,)
+            self._queue.allow(people if held else tuple(Trigger))
+        return self._scheduler.tick(now, held=held)
+
+    def _disk_full(self) -> str | None:
+        limits, data = self._settings.retention, self._settings.data
+        free = shutil.disk_usage(data).free // MIB
+        if free < limits.least_free_mib:
+            return f"{data} has less than {limits.least_free_mib} MiB left; free some space"
+        low = free < limits.warn_free_mib
+        if low and not self._warned:
+            least = limits.least_free_mib
+            logger.warning("%s: %d MiB left; below %d MiB no run starts", data, free, least)
+        self._warned = low
+        return None
+
+    async def _prune_now_and_then(self) -> None:
+        if time.monotonic() - self._pruned_at < PRUNE_S:
+            return
+        self._pruned_at = time.monotonic()
+        await asyncio.to_thread(pruning.prune, self._settings, self._store, now=datetime.now(UTC))
