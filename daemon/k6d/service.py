@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for explanations under way when the daemon stops
 K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
-AT_START = ("scripts", "data", "watch", "api", "notify")  # what holds for a whole life
+AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # what holds for a whole life
 
 
 class Service:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from k6d import cron
 from k6d.settings.values import Duration, Section, lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _parses(parse: Callable[[str], object]) -> AfterValidator:

@@ -1,0 +1,109 @@
+"""The queue's journal: what a crash must not make forgotten, and what must not run twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from k6d.journal import StoredJournal
+from k6d.model import Execution, Outcome, Trigger
+from k6d.queue import Job, JobQueue
+from k6d.store import Store
+from records import make_run
+
+
+def _job(name: str = "cart.js", trigger: Trigger = Trigger.MANUAL, **changes: object) -> Job:
+    return Job(**{"name": name, "path": Path("/srv") / name, "trigger": trigger} | changes)
+
+
+def _left(data: Path, *, repeat: bool = True) -> list[Job]:
+    """What the next life of the daemon takes up."""
+    return StoredJournal(Store(data)).left(repeat=repeat)
+
+
+def _ran(data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1)) -> None:
+    run = make_run(
+        script="cart.js",
+        timestamp=datetime.now(UTC) + later,
+        execution=Execution(outcome=outcome),
+    )
+    Store(data).save(run)
+
+
+def test_pending_jobs_of_people_and_schedules_come_back(tmp_path: Path) -> None:
+    """With their options and when they were due; changes are found in the folder instead."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    due = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    jobs = [
+        _job("a.js", options={"vus": "3"}),
+        _job("b.js", Trigger.SCHEDULED, due=due),
+        _job("c.js", Trigger.CHANGED),
+    ]
+    for job in jobs:
+        queue.put(job)
+    assert sorted(_left(tmp_path), key=lambda job: job.name) == jobs[:2]
+
+
+async def test_a_job_that_is_over_does_not_come_back(tmp_path: Path) -> None:
+    """Nor one whose script is gone; one that was left for another day does."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    for name in ("over.js", "gone.js", "left.js"):
+        queue.put(_job(name))
+    queue.drop("gone.js")
+    queue.done(await queue.get())
+    queue.done(await queue.get(), left=True)
+    assert [job.name for job in _left(tmp_path)] == ["left.js"]
+
+
+async def test_the_next_job_of_a_script_outlives_the_one_under_way(tmp_path: Path) -> None:
+    """The end of the first does not make the second forgotten."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue.put(_job())
+    first = await queue.get()
+    queue.put(_job(options={"vus": "2"}))
+    queue.done(first)
+    assert [job.options for job in _left(tmp_path)] == [{"vus": "2"}]
+
+
+def test_a_job_whose_run_was_saved_is_over(tmp_path: Path) -> None:
+    """Killed between saving the run and forgetting the job: it does not run twice."""
+    JobQueue(StoredJournal(Store(tmp_path))).put(_job())
+    _ran(tmp_path, outcome=Outcome.COMPLETED, later=-timedelta(hours=1))
+    assert len(_left(tmp_path)) == 1
+    _ran(tmp_path, outcome=Outcome.COMPLETED)
+    assert _left(tmp_path) == []
+    assert Store(tmp_path).state("queue").all() == {}
+
+
+def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path) -> None:
+    """A run that takes k6d down with it must not do so for ever."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue.put(_job())
+    _ran(tmp_path, outcome=Outcome.ABORTED)
+    again = _left(tmp_path)
+    assert [job.repeats for job in again] == [1]
+    queue.put(again[0])
+    _ran(tmp_path, outcome=Outcome.ABORTED, later=timedelta(seconds=2))
+    assert _left(tmp_path) == []
+    queue.put(_job())
+    _ran(tmp_path, outcome=Outcome.ABORTED, later=timedelta(seconds=3))
+    assert _left(tmp_path, repeat=False) == []
+
+
+def test_values_of_variables_are_not_written(tmp_path: Path) -> None:
+    """They may be secrets; such a job does not come back."""
+    JobQueue(StoredJournal(Store(tmp_path))).put(_job(env={"TOKEN": "hunter2"}))
+    assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*.json"))
+    assert _left(tmp_path) == []
+
+
+async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> None:
+    """In maintenance a person's job starts and others wait; afterwards they come, in order."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue.allow((Trigger.MANUAL,))
+    for name, trigger in (("due.js", Trigger.SCHEDULED), ("new.js", Trigger.ADDED)):
+        queue.put(_job(name, trigger))
+    queue.put(_job("wanted.js"))
+    assert (await queue.get()).name == "wanted.js"
+    queue.allow(tuple(Trigger))
+    assert [(await queue.get()).name for _ in range(2)] == ["new.js", "due.js"]

@@ -1,0 +1,107 @@
+"""The daemon's upkeep end to end: settings reread, maintenance, room on the disk, groups, logs."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+
+from daemon import hitting, lasting
+from k6d.model import Trigger
+
+if TYPE_CHECKING:
+    from daemon import Daemon
+    from target import Target
+
+
+def _hang_up(daemon: Daemon) -> None:
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGHUP)
+
+
+def test_sighup_rereads_the_settings(daemon: Daemon, target: Target) -> None:
+    """A mistake leaves the old ones and is said; good ones hold for the next run."""
+    config = daemon.home / "k6d.toml"
+    daemon.start()
+    config.write_text("[limits]\nerror_rate = 5\n")
+    _hang_up(daemon)
+    daemon.until_logged("the settings stay as they were: ")
+    assert "limits.error_rate: 5 should be a table" in daemon.log
+    config.write_text('[k6]\nconcurrency = 2\nenv = { GREETING = "hello" }\n')
+    _hang_up(daemon)
+    daemon.until_logged(f"settings read again from {config}")
+    assert "k6.concurrency changes with the next start only" in daemon.log
+    text = hitting(f"{target.url}/${{__ENV.GREETING}}").replace("'" + target.url, "`" + target.url)
+    daemon.write("cart.js", text.replace("}')", "}`)"))
+    daemon.run("cart.js")
+    assert target.requests["GET /hello"] == 2
+
+
+def test_nothing_starts_in_maintenance(daemon: Daemon, target: Target) -> None:
+    """New scripts wait until the window is over, here by new settings."""
+    config = daemon.home / "k6d.toml"
+    config.write_text('[schedule]\nmaintenance = ["0 0 * * * for 24h"]\n')
+    daemon.start()
+    daemon.until_logged("nothing starts now: maintenance (0 0 * * * for 24h) until ")
+    daemon.write("cart.js", hitting(f"{target.url}/cart"))
+    shown = orjson.loads(daemon.call("schedule", "--json").stdout)
+    assert shown["held"].startswith("maintenance")
+    began = datetime.now(UTC)
+    config.write_text("")
+    _hang_up(daemon)
+    run = daemon.run("cart.js")
+    assert run.trigger is Trigger.ADDED
+    assert run.timestamp >= began
+
+
+def test_without_room_on_the_disk_nothing_starts(daemon: Daemon, target: Target) -> None:
+    """Less than the least: no run, said once; more: a warning at most."""
+    daemon.write("cart.js", hitting(f"{target.url}/cart"))
+    plenty = str(1 << 40)
+    daemon.start(K6D_RETENTION__LEAST_FREE_MIB=plenty)
+    daemon.until_logged(f"nothing starts now: {daemon.data} has less than {plenty} MiB left")
+    assert daemon.counts() == {}
+    daemon.end()
+    daemon.start(K6D_RETENTION__WARN_FREE_MIB=plenty)
+    daemon.run("cart.js")
+    daemon.until_logged("below 200 MiB no run starts")
+
+
+def test_scripts_of_a_group_take_turns(daemon: Daemon, target: Target) -> None:
+    """With two workers, members of a group never overlap; others run beside them."""
+    grouped = "ext: { k6d: { group: 'shop' } }"
+    for name, options in (("one.js", grouped), ("two.js", grouped), ("three.js", "")):
+        daemon.write(name, lasting(f"{target.url}/{name}", seconds=2, options=options))
+    daemon.start(K6D_K6__CONCURRENCY="3")
+    for name in ("one.js", "two.js", "three.js"):
+        daemon.run(name)
+    spans = {
+        name: sorted(served.at for served in target.served if served.path == f"/{name}")
+        for name in ("one.js", "two.js", "three.js")
+    }
+    one, two, three = (spans[name] for name in ("one.js", "two.js", "three.js"))
+    assert one[-1] < two[0] or two[-1] < one[0]
+    assert three[0] < max(one[-1], two[-1])
+
+
+def test_the_log_goes_to_a_file_as_json(daemon: Daemon) -> None:
+    """One object a line, with time, level and message; standard error has the same."""
+    file = daemon.home / "logs" / "k6d.log"
+    daemon.start(K6D_LOG_FORMAT="json", K6D_LOG_FILE=str(file))
+    daemon.end()
+    lines = [orjson.loads(line) for line in file.read_text().splitlines()]
+    assert [orjson.loads(line) for line in daemon.log.splitlines()] == lines
+    assert {"time", "level", "logger", "message"} <= lines[0].keys()
+    assert lines[-1]["message"] == "stopped"
+    assert datetime.fromisoformat(lines[0]["time"]).tzinfo is not None
+
+
+def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:
+    """One line with the path and what to do."""
+    (daemon.home / "taken").touch()
+    done = daemon.call("serve", "--log-file", str(daemon.home / "taken" / "k6d.log"))
+    assert done.returncode == 2
+    assert "cannot log into" in done.stderr
+    assert "choose another log_file" in done.stderr
