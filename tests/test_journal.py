@@ -107,3 +107,13 @@ async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> Non
     assert (await queue.get()).name == "wanted.js"
     queue.allow(tuple(Trigger))
     assert [(await queue.get()).name for _ in range(2)] == ["new.js", "due.js"]
+
+
+async def test_a_job_merged_into_another_is_over_with_it(tmp_path: Path) -> None:
+    """A script that is due and then changes runs once, for both."""
+    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue.put(_job(trigger=Trigger.SCHEDULED))
+    queue.put(_job(trigger=Trigger.CHANGED))
+    assert len(_left(tmp_path)) == 1
+    queue.done(await queue.get())
+    assert _left(tmp_path) == []

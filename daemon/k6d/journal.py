@@ -49,12 +49,11 @@ class StoredJournal:
             logger.error("%s would be forgotten by a crash: %s", job.name, error)
 
     def done(self, job: Job) -> None:
-        """Forget the job."""
-        if job.trigger in KEPT:
-            try:
-                self._state.delete(job.name)
-            except K6dError as error:
-                logger.error("%s may run again after a restart: %s", job.name, error)
+        """Forget the job, and one of another trigger that it was merged with."""
+        try:
+            self._state.delete(job.name)
+        except K6dError as error:
+            logger.error("%s may run again after a restart: %s", job.name, error)
 
     def left(self, *, repeat: bool) -> list[Job]:
         """The jobs that did not come to their end; those that had begun only to `repeat` them.
