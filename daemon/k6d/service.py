@@ -69,7 +69,7 @@ class Service:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
         self._on_signals()  # before the lock, by which others tell that we are there to be stopped
-        with _only_daemon(self._settings.data):
+        with only_daemon(self._settings.data):
             await self._recover()
             async with self._watcher() as watcher, asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]
@@ -311,7 +311,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def _only_daemon(data: Path) -> Iterator[None]:
+def only_daemon(data: Path) -> Iterator[None]:
     """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
     path = data / "daemon.lock"
     try:

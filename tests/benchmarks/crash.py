@@ -13,12 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from rich.console import Console
+
 from crashing import Crashes
 from daemon import Daemon
 from target import Target
 
 KILLS = 200
 LONGEST_S = 1.5
+CONSOLE = Console(highlight=False, soft_wrap=True)
 
 
 def main(kills: int = KILLS, seed: int = 1) -> None:
@@ -34,17 +37,17 @@ def main(kills: int = KILLS, seed: int = 1) -> None:
                     say(crashes, began)
             crashes.settle()
             say(crashes, began)
-            print(f"every invariant held; seed {seed}; {dict(crashes.outcomes())}")
+            CONSOLE.print(f"every invariant held; seed {seed}; {dict(crashes.outcomes())}")
         finally:
             daemon.close()
 
 
 def say(crashes: Crashes, began: float) -> None:
     """How far it is."""
-    print(
-        f"{crashes.kills} kills, {len(crashes.finished)} finished runs intact, "
-        f"{crashes.repeated()} repeated, {time.monotonic() - began:.0f} s",
-        flush=True,
+    intact, repeated = len(crashes.finished), crashes.repeated()
+    took_s = time.monotonic() - began
+    CONSOLE.print(
+        f"{crashes.kills} kills, {intact} finished runs intact, {repeated} repeated, {took_s:.0f} s"
     )
 
 

@@ -1,9 +1,10 @@
-"""Commands that keep the watch going for months: schedule, prune."""
+"""Commands that keep the watch going for months: schedule, prune, export, import."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from k6d.cli.common import (
     print_json,
     terminal,
 )
+from k6d.units import plural
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
@@ -91,3 +93,38 @@ def prune(
         typer.echo(pruning.said(done, dry_run=dry_run))
         for run in done.removed if dry_run else ():
             typer.echo(f"  {run.test_id}  {run.script}  {run.reason}")
+
+
+@commands.command(name="export")
+def export_data(
+    file: Annotated[Path, typer.Argument(help="The archive to make, such as k6d.tar.gz.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Back up runs, snapshots and state into one archive; the daemon may run meanwhile."""
+    from k6d import archive
+
+    loaded = load_settings(config, data=data)
+    count = archive.export(loaded.data, file)
+    typer.echo(f"{plural(count, 'run')} in {file}")
+
+
+@commands.command(name="import")
+def import_data(
+    file: Annotated[Path, typer.Argument(help="An archive of 'k6d export'.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Bring an archive's contents into the data folder; what is there is never replaced."""
+    from k6d import archive
+    from k6d.service import only_daemon
+
+    loaded = load_settings(config, data=data)
+    with only_daemon(loaded.data):
+        done = archive.restore(loaded.data, file, open_store(loaded))
+    typer.echo(
+        f"{plural(done.runs, 'run')}, {plural(done.snapshots, 'snapshot')} and "
+        f"{plural(done.states, 'state')} restored; {done.present:,} were there already"
+    )
+    for name in done.different:
+        typer.echo(f"  {name} differs and was left as it is")

@@ -1,0 +1,118 @@
+"""Backup and restore: complete, checked, harmless to what is there."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import lasting
+from k6d import archive
+from k6d.model import K6dError
+from k6d.store import Store
+from records import make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon import Daemon
+    from target import Target
+
+
+def _filled(data: Path, count: int = 3) -> Store:
+    store = Store(data)
+    for number in range(count):
+        run = make_run(test_id=f"2026112{number}-120000-00000{number}")
+        store.save(run)
+    source = data.parent / "source.tar"
+    source.write_bytes(b"archive")
+    store.put_snapshot("5d41402abc4b2a76", source)
+    store.state("scripts").put("a.js", {"kind": "test"})
+    return store
+
+
+def test_what_is_exported_comes_back(tmp_path: Path) -> None:
+    """Runs, snapshots and state, with the index; a second time there is nothing to do."""
+    old = _filled(tmp_path / "old")
+    file = tmp_path / "backup.tar.gz"
+    assert archive.export(tmp_path / "old", file) == 3
+    assert file.stat().st_mode & 0o077 == 0
+    new = Store(tmp_path / "new")
+    done = archive.restore(tmp_path / "new", file, new)
+    assert (done.runs, done.snapshots, done.states, done.present) == (3, 1, 1, 0)
+    assert new.history() == old.history()
+    assert new.load("20261120-120000-000000") == old.load("20261120-120000-000000")
+    assert new.snapshot_path("5d41402abc4b2a76").read_bytes() == b"archive"
+    assert new.state("scripts").all() == {"a.js": {"kind": "test"}}
+    assert archive.restore(tmp_path / "new", file, new).present == 5
+
+
+def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
+    """A run that differs stays and is named."""
+    _filled(tmp_path / "old")
+    file = tmp_path / "backup.tar.gz"
+    archive.export(tmp_path / "old", file)
+    new = Store(tmp_path / "new")
+    mine = make_run(test_id="20261120-120000-000000", script="mine.js")
+    new.save(mine)
+    done = archive.restore(tmp_path / "new", file, new)
+    assert done.different == ["runs/2026-11/20261120-120000-000000.json"]
+    assert new.load(mine.test_id) == mine
+    assert len(new.history()) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no archive"])
+def test_a_damaged_archive_changes_nothing(tmp_path: Path, damage: str) -> None:
+    """Not one file of it is restored, and the message names the archive."""
+    _filled(tmp_path / "old")
+    file = tmp_path / "backup.tar.gz"
+    archive.export(tmp_path / "old", file)
+    contents = bytearray(file.read_bytes())
+    if damage == "cut":
+        del contents[-200:]
+    elif damage == "flipped":
+        contents[len(contents) // 2] ^= 0xFF
+    else:
+        contents = bytearray(b"hello")
+    file.write_bytes(contents)
+    with pytest.raises(K6dError, match="not restored") as caught:
+        archive.restore(tmp_path / "new", file, Store(tmp_path / "new"))
+    assert str(file) in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.json", "/etc/evil", "runs/../../evil.json", "daemon.lock"]
+)
+def test_nothing_is_written_outside_the_data_folder(tmp_path: Path, name: str) -> None:
+    """A name that k6d did not make refuses the whole archive."""
+    file = tmp_path / "evil.tar.gz"
+    with tarfile.open(file, "w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = 2
+        tar.addfile(member, io.BytesIO(b"{}"))
+    with pytest.raises(K6dError, match="did not put there"):
+        archive.restore(tmp_path / "new", file, Store(tmp_path / "new"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar.gz"]
+
+
+def test_export_beside_a_running_daemon(daemon: Daemon, target: Target) -> None:
+    """It does not disturb a run under way; import is refused as long as the daemon runs."""
+    daemon.write("cart.js", lasting(f"{target.url}/cart", seconds=2))
+    daemon.start()
+    daemon.until(lambda: target.requests["GET /cart"], "the run to be under way")
+    file = daemon.home / "backup.tar.gz"
+    assert daemon.call("export", str(file)).returncode == 0
+    refused = daemon.call("import", str(file))
+    assert refused.returncode == 2
+    assert daemon.process is not None
+    assert f"another k6d (pid {daemon.process.pid}) serves" in refused.stderr
+    daemon.run("cart.js")
+    daemon.end()
+    again = daemon.call("export", str(file))
+    assert "exists: name another file" in again.stderr
+    restored = daemon.call("import", str(file))
+    assert restored.returncode == 0
+    assert "0 runs" in restored.stdout
