@@ -120,10 +120,13 @@ def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, 
     """The plans of all scripts that have one, by script."""
     found: dict[str, Plan] = {}
     for script, seen in known.items():
+        raw = seen.get("settings")
+        if not settings.schedule.scripts and not (isinstance(raw, dict) and "schedule" in raw):
+            continue  # the usual case; there may be thousands of scripts
         if seen.get("kind") == Kind.LIBRARY or not (settings.scripts / script).is_file():
             continue
         try:
-            own = parse_script_settings(seen.get("settings"), script=script)
+            own = parse_script_settings(raw, script=script)
         except K6dError:
             continue  # it was told when the script was looked at
         plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None

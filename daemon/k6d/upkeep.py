@@ -58,14 +58,14 @@ class Upkeep:
         return self._held
 
     def changed(self) -> None:
-        """What is known of scripts has changed."""
+        """What is known of scripts has changed; soon enough for a schedule it is looked at."""
         self._scheduler.changed()
-        self._wake.set()
 
     def reread(self, settings: Settings) -> None:
         """These settings hold from now on."""
         self._settings = self._scheduler.settings = settings
-        self.changed()
+        self._scheduler.changed()
+        self._wake.set()
 
     async def run(self) -> None:
         """Do what is due, whenever it is."""
