@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.model import Trigger
@@ -24,13 +25,24 @@ PRIORITY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One wish to run a script; `options` and `env` stand in for the script's own."""
+    """One wish to run a script; `options` and `env` stand in for the script's own.
+
+    A `one_off` is no file of the scripts folder: what it teaches of itself is not remembered.
+    """
 
     name: str
     path: Path
     trigger: Trigger
     options: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    one_off: bool = False
+    id: str = field(default_factory=lambda: token_hex(6), compare=False)
+
+    @property
+    def key(self) -> str:
+        """Jobs with the same key are one: what somebody asked for in detail stays by itself."""
+        special = self.one_off or self.options or self.env
+        return f"{self.name}\n{self.id}" if special else self.name
 
     @property
     def overrides(self) -> dict[str, str]:
@@ -62,18 +74,23 @@ class JobQueue:
     def put(self, job: Job) -> bool:
         """Add a job; False when it was merged into one of its script that was pending already.
 
-        The newest wins, at the place in line and with the more urgent trigger of the two.
+        The newest wins, with the place in line, the id and the more urgent trigger of the two.
         """
-        merged = self._pending.get(job.name)
-        if merged and PRIORITY[merged.trigger] < PRIORITY[job.trigger]:
-            job = replace(job, trigger=merged.trigger)
-        self._pending[job.name] = job
+        merged = self._pending.get(job.key)
+        if merged:
+            urgent = PRIORITY[merged.trigger] < PRIORITY[job.trigger]
+            job = replace(job, id=merged.id, trigger=merged.trigger if urgent else job.trigger)
+        self._pending[job.key] = job
         self._changed.set()
         return merged is None
 
-    def drop(self, name: str) -> bool:
-        """Forget the pending job of a script that is gone; False when there was none."""
-        return self._pending.pop(name, None) is not None
+    def pending(self) -> list[Job]:
+        """The jobs that wait, in the order in which they will run."""
+        return sorted(self._pending.values(), key=lambda job: PRIORITY[job.trigger])
+
+    def drop(self, key: str) -> bool:
+        """Forget the pending job of this key (its script is gone, say); False: there was none."""
+        return self._pending.pop(key, None) is not None
 
     async def get(self) -> Job:
         """The next job, whose script counts as under way until `done`."""
@@ -81,7 +98,7 @@ class JobQueue:
             ready = [job for job in self._pending.values() if job.name not in self._running]
             if ready:
                 job = min(ready, key=lambda job: PRIORITY[job.trigger])
-                del self._pending[job.name]
+                del self._pending[job.key]
                 self._running.add(job.name)
                 return job
             self._changed.clear()
