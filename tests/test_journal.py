@@ -25,6 +25,7 @@ def _ran(data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1
     run = make_run(
         script="cart.js",
         timestamp=datetime.now(UTC) + later,
+        trigger=Trigger.MANUAL,
         execution=Execution(outcome=outcome),
     )
     Store(data).save(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from k6d.model import Trigger
@@ -37,14 +38,28 @@ async def test_manual_before_changed_before_scheduled_then_first_come() -> None:
 
 
 async def test_one_pending_job_a_script_the_newest_wins_in_its_place() -> None:
-    """A second wish is merged: its options, the more urgent trigger, the first one's place."""
+    """A second wish is merged: its path, the more urgent trigger, the first one's place and id."""
     queue = JobQueue()
     assert queue.put(_job("a", Trigger.MANUAL))
     assert queue.put(_job("b", Trigger.MANUAL))
-    assert not queue.put(_job("a", Trigger.SCHEDULED, options={"vus": "9"}))
+    waiting = queue.pending()[0]
+    newest = replace(_job("a", Trigger.SCHEDULED), path=Path("/elsewhere/a"))
+    assert not queue.put(newest)
     assert len(queue) == 2
     first = await _next(queue)
-    assert (first.name, first.trigger, first.options) == ("a", Trigger.MANUAL, {"vus": "9"})
+    assert (first.path, first.trigger) == (newest.path, Trigger.MANUAL)
+    assert first.id == waiting.id
+
+
+async def test_what_was_asked_for_in_detail_stays_by_itself() -> None:
+    """A job with options, variables or its own text neither replaces nor is replaced."""
+    queue = JobQueue()
+    for more in ({}, {"options": {"vus": "9"}}, {"env": {"A": "b"}}, {"one_off": True}, {}):
+        queue.put(_job("a", **more))
+    assert len(queue) == 4
+    dropped = queue.pending()[1]
+    assert queue.drop(dropped.key)
+    assert dropped not in queue.pending()
 
 
 async def test_a_script_never_runs_twice_at_once() -> None:

@@ -90,6 +90,7 @@ def test_signal_ends_the_run_gracefully_and_saves_it(
     daemon.write("b.js", hitting(f"{target.url}/b"))
     daemon.start()
     under_way(daemon, target, "/a")
+    until(lambda: target.requests["GET /a"] >= 3, "some requests")
     assert daemon.end(number) == 0
     assert daemon.processes() == []
     assert daemon.log.rstrip().endswith("stopped")
@@ -98,7 +99,8 @@ def test_signal_ends_the_run_gracefully_and_saves_it(
     assert run.status == "failed"
     assert run.execution.signals == ["SIGINT"]
     assert not run.anomaly_analysis.anomalies_detected
-    assert run.metrics.total_requests == sum(target.requests.values()) > 0
+    # k6 counts a request that it had to cut off no more, though the target has seen it.
+    assert run.metrics.total_requests in (sum(target.requests.values()) - i for i in (0, 1))
     assert target.requests["GET /teardown"] == 1
     assert daemon.counts() == {"a.js": 1}
 

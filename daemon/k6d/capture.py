@@ -262,13 +262,16 @@ def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> Reques
 class Receiver:
     """An HTTP server on 127.0.0.1 that feeds a `Capture` while the context is open.
 
+    `also` is called with each push that was taken, as k6 sent it, and must not wait.
     `url` is for k6's K6_PROMETHEUS_RW_SERVER_URL; its path is secret, so that no other process on
     the machine can add to a run by guessing the port.
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(
+        self, capture: Capture, *, also: Callable[[bytes], None] = lambda _body: None
+    ) -> None:
         self._path = f"/{secrets.token_urlsafe(24)}/write"
-        self._server = _Server(capture, self._path)
+        self._server = _Server(capture, self._path, also)
         self._port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self._port}{self._path}"
         self._closing = threading.Event()
@@ -302,8 +305,9 @@ class Receiver:
 class _Server(ThreadingTCPServer):
     daemon_threads = True
 
-    def __init__(self, capture: Capture, path: str) -> None:
+    def __init__(self, capture: Capture, path: str, also: Callable[[bytes], None]) -> None:
         self.capture = capture
+        self.also = also
         self.path = path
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -331,7 +335,9 @@ class _Handler(BaseHTTPRequestHandler):
         if length > MAX_BODY_BYTES:
             return 413
         try:
-            self.server.capture.feed(self.rfile.read(max(length, 0)))
+            body = self.rfile.read(max(length, 0))
+            self.server.capture.feed(body)
+            self.server.also(body)
         except ValueError as error:
             log.debug("remote-write push refused: %s", error)
             return 400

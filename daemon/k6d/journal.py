@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 STATE = "queue"
 KEPT = (Trigger.MANUAL, Trigger.SCHEDULED)
+RECENT_RUNS = 20  # of a script, among which that of a job is looked for
 MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
 
 
@@ -32,9 +33,11 @@ class StoredJournal:
 
     def put(self, job: Job) -> None:
         """Note the job, on the disk when this returns; a disk that refuses is logged."""
-        if job.trigger not in KEPT:
+        if job.trigger not in KEPT or job.one_off:
             return
         document = {
+            "name": job.name,
+            "id": job.id,
             "path": str(job.path),
             "trigger": job.trigger.value,
             "options": job.options,
@@ -44,14 +47,14 @@ class StoredJournal:
             "at": datetime.now(UTC).isoformat(),
         }
         try:
-            self._state.put(job.name, document)
+            self._state.put(job.key, document)
         except K6dError as error:
             logger.error("%s would be forgotten by a crash: %s", job.name, error)
 
     def done(self, job: Job) -> None:
         """Forget the job, and one of another trigger that it was merged with."""
         try:
-            self._state.delete(job.name)
+            self._state.delete(job.key)
         except K6dError as error:
             logger.error("%s may run again after a restart: %s", job.name, error)
 
@@ -61,18 +64,19 @@ class StoredJournal:
         Call it when interrupted runs have been recorded.
         """
         jobs = []
-        for name, kept in self._state.all().items():
-            job = self._job(name, kept, repeat=repeat)
+        for key, kept in self._state.all().items():
+            job = self._job(kept, repeat=repeat)
             if job:
                 jobs.append(job)
             else:
-                self._state.delete(name)
+                self._state.delete(key)
         return jobs
 
-    def _job(self, name: str, kept: dict[str, Any], *, repeat: bool) -> Job | None:
-        last, at = self._store.last(name), datetime.fromisoformat(kept["at"])
-        begun = last is not None and datetime.fromisoformat(last["timestamp"]) >= at
-        interrupted = begun and last is not None and last["outcome"] == Outcome.ABORTED
+    def _job(self, kept: dict[str, Any], *, repeat: bool) -> Job | None:
+        name, at = kept["name"], datetime.fromisoformat(kept["at"])
+        runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, kept, at)]
+        begun = bool(runs)
+        interrupted = begun and runs[0]["outcome"] == Outcome.ABORTED
         if begun and not (interrupted and repeat and kept["repeats"] < MOST_REPEATS):
             return None
         if kept["env"]:
@@ -82,9 +86,22 @@ class StoredJournal:
         due = kept["due"]
         return Job(
             name=name,
+            id=kept["id"],
             path=Path(kept["path"]),
             trigger=Trigger(kept["trigger"]),
             options=kept["options"],
             due=datetime.fromisoformat(due) if due else None,
             repeats=kept["repeats"] + begun,
         )
+
+
+def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
+    """Whether a run is that of the job: since it was asked for, and with options if it has any.
+
+    An interrupted run does not know its options; there the trigger tells.
+    """
+    if datetime.fromisoformat(run["timestamp"]) < at:
+        return False
+    if run["outcome"] == Outcome.ABORTED:
+        return bool(run["trigger"] == kept["trigger"])
+    return bool(run["overrides"]) == bool(kept["options"] or kept["env"])

@@ -163,13 +163,24 @@ class K6:
                 process.kill()
                 await process.wait()
 
-    def run_command(self, archive: Path, *, summary: Path, trend_stats: list[str]) -> list[str]:
-        """The argument list of a run."""
+    def run_command(
+        self,
+        archive: Path,
+        *,
+        summary: Path,
+        trend_stats: list[str],
+        tags: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """The argument list of a run; `tags` go with every sample."""
+        tagged = [
+            part for name, value in (tags or {}).items() for part in ("--tag", f"{name}={value}")
+        ]
         stats = list(dict.fromkeys([*trend_stats, *TREND_STATS]))
         return [
             *(str(self.path), "run", "--quiet", "--no-color", "--no-usage-report"),
             *("--log-format", "json", "--address", ""),
             *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
+            *tagged,
             *("--out", "experimental-prometheus-rw", str(archive)),
         ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from k6d import k6, outcome, scripts, summary
 from k6d.capture import Capture, Receiver
+from k6d.forward import Forwarder
 from k6d.generator import Monitor
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
 from k6d.runlog import KeptLog
@@ -28,12 +29,16 @@ NOTHING = Summary(metrics=Metrics())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period."""
+    """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
+
+    `tags` tell the runs apart in a Prometheus to which the metrics are forwarded.
+    """
 
     archive: Path
     folder: Path
     env: dict[str, str]
     trend_stats: list[str]
+    tags: dict[str, str]
     timeout_s: float | None
 
 
@@ -65,13 +70,18 @@ async def measure(
     log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
     summary_file, files = order.folder / "summary.json", order.folder / "files"
     files.mkdir()
-    command = binary.run_command(order.archive, summary=summary_file, trend_stats=order.trend_stats)
+    command = binary.run_command(
+        order.archive,
+        summary=summary_file,
+        trend_stats=order.trend_stats,
+        tags=order.tags if settings.forward.url else {},
+    )
     plan = asyncio.create_task(binary.inspect(order.archive, guard=guard, env=order.env))
     deadline = asyncio.create_task(_deadline(plan, order, settings))
     capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
     watchers: list[asyncio.Task[None]] = []
     try:
-        with Receiver(capture) as receiver:
+        with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
             on_start(capture)
             ended = await binary.run(
                 command,

@@ -47,11 +47,15 @@ ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """What somebody who looks on is told; every call is cheap and doesn't raise."""
+    """What somebody who looks on is told; every call is cheap and doesn't raise.
+
+    Who gives a `stop` can end this job alone, and sets it as well when all jobs must end.
+    """
 
     waiting: Callable[[], None] = lambda: None
     started: Callable[[UnderWay, Capture], None] = lambda _under_way, _capture: None
     planned: Callable[[float], None] = lambda _total_s: None
+    stop: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,7 @@ class Pipeline:
             if done is None:
                 return None
             done = await self._compared(done, job, watching)
-            self._settle(done)
+            self._settle(done, remember=not (done.run.overrides or job.one_off))
         return await self._tell_soon(done, job)
 
     async def replay(
@@ -145,7 +149,10 @@ class Pipeline:
 
     def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
         folder, count = self._settings.data / "slots", self._settings.k6.concurrency
-        return slot(folder, count, stop=self._stop, on_wait=watching.waiting)
+        return slot(folder, count, stop=self._stop_of(watching), on_wait=watching.waiting)
+
+    def _stop_of(self, watching: Watching) -> asyncio.Event:
+        return watching.stop or self._stop
 
     def _alone(
         self, group: str | None, watching: Watching
@@ -154,7 +161,7 @@ class Pipeline:
         if group is None:
             return contextlib.nullcontext()
         folder = self._settings.data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
-        return slot(folder, 1, stop=self._stop, on_wait=watching.waiting)
+        return slot(folder, 1, stop=self._stop_of(watching), on_wait=watching.waiting)
 
     @contextlib.asynccontextmanager
     async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
@@ -179,7 +186,7 @@ class Pipeline:
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
                 self.alerts.expect(job.name, task.under_way.test_id)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
-            script = await unless(self._stop, self._look(task, binary))
+            script = await unless(self._stop_of(watching), self._look(task, binary))
             if not self._wanted(job, script):
                 self._remember(script)
                 return None
@@ -227,6 +234,7 @@ class Pipeline:
             folder=task.folder,
             env=self._environment(task.job),
             trend_stats=script.trend_stats,
+            tags={"testid": task.under_way.test_id, "script": script.name},
             timeout_s=own.timeout or self._settings.k6.timeout,
         )
         async with self._alone(own.group, task.watching):
@@ -235,7 +243,7 @@ class Pipeline:
                 binary=binary,
                 guard=task.guard,
                 settings=self._settings,
-                stop=self._stop,
+                stop=self._stop_of(task.watching),
                 on_start=lambda capture: task.watching.started(task.under_way, capture),
             )
 
@@ -294,16 +302,20 @@ class Pipeline:
             return await self._again(done.run, again, watching, confirms=done.run.test_id)
 
         return await compared(
-            done, settings=self._settings, store=self._store, confirm=confirm, stop=self._stop
+            done,
+            settings=self._settings,
+            store=self._store,
+            confirm=confirm,
+            stop=self._stop_of(watching),
         )
 
-    def _settle(self, done: Done) -> None:
+    def _settle(self, done: Done, *, remember: bool) -> None:
         """Only now, with the verdict saved, have these contents run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
         aborted = run.execution.outcome is Outcome.ABORTED and not run.execution.error
         interrupted = aborted or not done.settled
-        if script and not run.overrides:
+        if script and remember:
             self._remember(script, ran=None if interrupted else script.fingerprint)
 
     def _remember(self, script: Script, *, ran: str | None = None) -> None:

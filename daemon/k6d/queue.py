@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
 from k6d.model import Trigger
@@ -28,6 +29,7 @@ PRIORITY = {
 class Job:
     """One wish to run a script; `options` and `env` stand in for the script's own.
 
+    A `one_off` is no file of the scripts folder: what it teaches of itself is not remembered.
     `due` is when its schedule wanted it; `repeats` counts how often it was interrupted before.
     """
 
@@ -38,6 +40,14 @@ class Job:
     env: dict[str, str] = field(default_factory=dict)
     due: datetime | None = None
     repeats: int = 0
+    one_off: bool = False
+    id: str = field(default_factory=lambda: token_hex(6), compare=False)
+
+    @property
+    def key(self) -> str:
+        """Jobs with the same key are one: what somebody asked for in detail stays by itself."""
+        special = self.one_off or self.options or self.env
+        return f"{self.name}\n{self.id}" if special else self.name
 
     @property
     def overrides(self) -> dict[str, str]:
@@ -81,19 +91,24 @@ class JobQueue:
     def put(self, job: Job) -> bool:
         """Add a job; False when it was merged into one of its script that was pending already.
 
-        The newest wins, at the place in line and with the more urgent trigger of the two.
+        The newest wins, with the place in line, the id and the more urgent trigger of the two.
         """
-        merged = self._pending.get(job.name)
-        if merged and PRIORITY[merged.trigger] < PRIORITY[job.trigger]:
-            job = replace(job, trigger=merged.trigger)
+        merged = self._pending.get(job.key)
+        if merged:
+            urgent = PRIORITY[merged.trigger] < PRIORITY[job.trigger]
+            job = replace(job, id=merged.id, trigger=merged.trigger if urgent else job.trigger)
         if self._journal:
             self._journal.put(job)
-        self._pending[job.name] = job
+        self._pending[job.key] = job
         self._changed.set()
         return merged is None
 
+    def pending(self) -> list[Job]:
+        """The jobs that wait, in the order in which they will run."""
+        return sorted(self._pending.values(), key=lambda job: PRIORITY[job.trigger])
+
     def waiting(self, name: str) -> Job | None:
-        """The pending job of a script."""
+        """The pending job of a script as it is, without options of its own."""
         return self._pending.get(name)
 
     def allow(self, triggers: Collection[Trigger]) -> None:
@@ -101,9 +116,9 @@ class JobQueue:
         self._allowed = triggers
         self._changed.set()
 
-    def drop(self, name: str) -> bool:
-        """Forget the pending job of a script that is gone; False when there was none."""
-        job = self._pending.pop(name, None)
+    def drop(self, key: str) -> bool:
+        """Forget the pending job of this key (its script is gone, say); False: there was none."""
+        job = self._pending.pop(key, None)
         if job and self._journal:
             self._journal.done(job)
         return job is not None
@@ -114,7 +129,7 @@ class JobQueue:
             ready = [job for job in self._pending.values() if self._may_start(job)]
             if ready:
                 job = min(ready, key=lambda job: PRIORITY[job.trigger])
-                del self._pending[job.name]
+                del self._pending[job.key]
                 self._running.add(job.name)
                 return job
             self._changed.clear()
@@ -123,7 +138,7 @@ class JobQueue:
     def done(self, job: Job, *, left: bool = False) -> None:
         """The job is over; a pending one of the same script may start. `left`: for another day."""
         self._running.discard(job.name)
-        if self._journal and not left and job.name not in self._pending:
+        if self._journal and not left and job.key not in self._pending:
             self._journal.done(job)
         self._changed.set()
 

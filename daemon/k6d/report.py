@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from k6d.model import Explanation, Log, RequestStats, Run, Timeline, Verdict
+    from k6d.store import Statistics
 
 STYLES = {
     "healthy": "green",
@@ -31,6 +32,7 @@ MAX_ROWS = 20
 # A name or a log line from outside must not move the cursor, ring, or break a table's row.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
 _CONTROLS_OF_A_LINE = {c: s for c, s in _CONTROLS.items() if chr(c) not in "\n\t"}
+BAR_WIDTH = 40
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -311,3 +313,32 @@ def scripts_table(rows: Iterable[dict[str, Any]]) -> Table:
             percent(last["error_rate"]) if last else "–",
         )
     return table
+
+
+def statistics_report(found: Statistics) -> RenderableType:
+    """Counts of some days: totals, a line for each day, the scripts with most anomalies."""
+    share = percent(found.anomaly_rate * 100)
+    severities = ", ".join(f"{n} {word}" for word, n in found.severity_breakdown.items())
+    head = f"{plural(found.total_tests, 'run')} in {plural(found.period_days, 'day')}, "
+    head += f"{found.anomaly_tests:,} anomalous ({share})" + (
+        f": {severities}" if severities else ""
+    )
+    days = _grid()
+    days.add_column("day (UTC)", no_wrap=True)
+    for title in ("runs", "anomalous"):
+        days.add_column(title, justify="right")
+    days.add_column("")
+    most = max((day.total for day in found.days), default=0) or 1
+    for day in found.days[-MAX_ROWS:]:
+        bad = round(day.anomalies / most * BAR_WIDTH)
+        rest = round(day.total / most * BAR_WIDTH) - bad
+        bar = Text.assemble(("█" * bad, "red"), ("█" * max(rest, 0), "dim"))
+        days.add_row(day.day, count(day.total), count(day.anomalies), bar)
+    scripts = _grid()
+    scripts.add_column("script", overflow="fold")
+    for title in ("runs", "anomalous"):
+        scripts.add_column(title, justify="right")
+    worst = sorted(found.scripts, key=lambda row: (-row["anomalies"], row["script"]))
+    for row in worst[:MAX_ROWS]:
+        scripts.add_row(Text(row["script"]), count(row["total"]), count(row["anomalies"]))
+    return Group(Text(head, "bold"), "", days, "", scripts)

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d import k6
+from k6d.board import Board
 from k6d.dependents import Dependents
 from k6d.heartbeat import Heartbeat
 from k6d.journal import StoredJournal
+from k6d.memory import give_back, one_heap
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.outbox import Outbox
-from k6d.pipeline import ON_CHANGE, Pipeline, Watching
+from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scripts import Kind, name_of, unchanged
 from k6d.sender import Sender
@@ -34,6 +36,7 @@ from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from k6d.model import Run
     from k6d.settings import Settings
@@ -59,6 +62,7 @@ class Service:
         self._journal = StoredJournal(store)
         self._queue = JobQueue(self._journal)
         self._upkeep = Upkeep(settings, store, self._queue)
+        self._board = Board(self._queue)
         self._dependents = Dependents()
         self._known = store.state("scripts")
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
@@ -69,9 +73,10 @@ class Service:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
         self._on_signals()  # before the lock, by which others tell that we are there to be stopped
+        one_heap()
         with only_daemon(self._settings.data):
             await self._recover()
-            async with self._watcher() as watcher, asyncio.TaskGroup() as tasks:
+            async with self._watcher() as watcher, self._api(), asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]
                 background.append(tasks.create_task(self._feed_watchdog()))
                 background += [tasks.create_task(talk) for talk in self._talks()]
@@ -82,8 +87,10 @@ class Service:
                 ]
                 logger.info("watching %s, keeping results in %s", *self._places())
                 notify(READY="1", STATUS=self._status())
+                self._rest()
                 await self._stop.wait()
                 notify(STOPPING="1")
+                await self._board.stop()
                 await asyncio.gather(*workers)
                 await self._pipeline.drain(DRAIN_S)
                 for task in background:
@@ -102,6 +109,14 @@ class Service:
 
     def _places(self) -> tuple[Path, Path]:
         return self._settings.scripts, self._settings.data
+
+    def _api(self) -> AbstractAsyncContextManager[None]:
+        """The HTTP API; nothing of it is even imported when it is switched off."""
+        if not self._settings.api.enabled:
+            return contextlib.nullcontext()
+        from k6d.api import serving
+
+        return serving(self._settings, self._store, self._queue, self._board)
 
     def _watcher(self) -> Watcher:
         watch = self._settings.watch
@@ -194,6 +209,7 @@ class Service:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
             if jobs:
+                self._board.changed()
                 notify(STATUS=self._status())
 
     def _jobs(self, batch: Iterable[Path]) -> list[Job]:
@@ -242,6 +258,8 @@ class Service:
             self._queue.done(job, left=run is None and self._stop.is_set())
             self._follow(job, watcher, since=since)
             notify(STATUS=self._status())
+            if self._queue.idle:
+                self._rest()
             if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
                 await self._await_k6(job)
 
@@ -259,24 +277,25 @@ class Service:
 
     async def _run(self, job: Job) -> Run | None:
         """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
-
-        def waiting() -> None:
-            logger.info("%s waits for a load test outside this daemon to end", job.name)
-
+        run, why = None, "there was nothing to run"
         try:
-            return await self._pipeline.run(job, watching=Watching(waiting=waiting))
+            run = await self._pipeline.run(job, watching=self._board.watching(job))
         except StoppedError:
-            logger.info("%s is left for the next start", job.name)
+            why = "is left for the next start" if self._stop.is_set() else "was cancelled"
+            logger.info("%s %s", job.name, why)
         except (K6dError, OSError) as error:
+            why = str(error)
             if job.path.exists():
                 logger.error("%s has no result: %s", job.name, self._reason(error))
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
+            why = "a mistake of k6d's own; its log says more"
             logger.exception(
                 "%s did not run, for a mistake of k6d's own; please report it", job.name
             )
-        return None
+        await self._board.finished(job, run, error=None if run else why)
+        return run
 
     def _reason(self, error: K6dError | OSError) -> str:
         if not isinstance(error, OSError):
@@ -303,6 +322,11 @@ class Service:
         while interval_s:
             notify(WATCHDOG="1")
             await asyncio.sleep(interval_s)
+
+    def _rest(self) -> None:
+        """Nothing to do: hold no more memory than that takes."""
+        self._store.rest()
+        give_back()
 
     def _status(self) -> str:
         running = ", ".join(self._queue.running)

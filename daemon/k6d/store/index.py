@@ -53,11 +53,17 @@ class Generation:
         found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
         return [self.folder / name for name in sorted(found)]
 
-    def newest_first(self, paths: Sequence[Path]) -> Iterator[Document]:
-        """The documents of the partitions `paths`, which are read only as far as it is asked."""
+    def newest_first(
+        self, paths: Sequence[Path], newest: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The documents of the partitions `paths`, which are read only as far as it is asked.
+
+        Partitions that hold nothing but ids above `newest` are passed over.
+        """
         end: str | None = None
         for path in reversed(paths):
-            yield from sorted(self._load(path, paths, end), key=_age, reverse=True)
+            if newest is None or path.stem <= newest:
+                yield from sorted(self._load(path, paths, end), key=_age, reverse=True)
             end = path.stem
 
     def add(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -105,7 +111,8 @@ class Generation:
     def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
         """Put `new` into partition `at`, and what is too much for it into further partitions."""
         path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
-        held = {document.doc_id: document for document in self._load(path, paths, end)}
+        loaded = (Document(d, _number(d["test_id"])) for d in self._load(path, paths, end))
+        held = {document.doc_id: document for document in loaded}
         merged = held | {document.doc_id: document for document in new}
         rows = iter([merged[number] for number in sorted(merged)])
         appended = not held or new[0].doc_id > max(held)
@@ -119,9 +126,12 @@ class Generation:
         if first != list(held.values()):
             self._documents(path, paths).replace(first)
 
-    def _load(self, path: Path, paths: Sequence[Path], end: str | None) -> list[Document]:
-        """One partition up to the id `end`; DamagedError also when an older k6d wrote it."""
-        documents = list(self._documents(path, paths))
+    def _load(self, path: Path, paths: Sequence[Path], end: str | None) -> list[dict[str, Any]]:
+        """One partition up to the id `end`; its documents must not be changed.
+
+        DamagedError also when an older k6d wrote it.
+        """
+        documents = self._documents(path, paths).plain()
         if not all(document.keys() >= FIELDS for document in documents):
             raise DamagedError(path)
         if end is None or not documents or documents[-1]["test_id"] < end:
@@ -169,8 +179,10 @@ class Index:
             raise DamagedError(self._current)
         generation.add([document])
 
-    def read(self, collect: Callable[[Iterator[Document]], T]) -> T:
-        """What `collect` makes of all documents, newest first, without a lock.
+    def read(
+        self, collect: Callable[[Iterator[dict[str, Any]]], T], newest: str | None = None
+    ) -> T:
+        """What `collect` makes of all documents up to `newest`, newest first, without a lock.
 
         `collect` is called again when partitions came or went meanwhile, so that it sees every
         run once. Raises DamagedError when it comes to a partition that does not parse.
@@ -179,7 +191,7 @@ class Index:
             for _ in range(READ_ATTEMPTS):
                 generation = self.generation()
                 paths = generation.paths() if generation else []
-                found = collect(generation.newest_first(paths) if generation else iter(()))
+                found = collect(generation.newest_first(paths, newest) if generation else iter(()))
                 now = self.generation()
                 if now is generation and (now is None or now.paths() == paths):
                     break
@@ -205,6 +217,22 @@ class Index:
             if _GENERATION.fullmatch(folder.name) and (used is None or folder != used.folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def stamp(self) -> object:
+        """Equal as long as no document was added or changed, by whatever process."""
+        with disk_errors("read", self._folder):
+            generation = self.generation()
+            paths = generation.paths() if generation else []
+            try:
+                found = [(path.name, path.stat()) for path in paths]
+            except FileNotFoundError:  # a rebuilt index took its place just now
+                return object()
+        name = generation.folder.name if generation else ""
+        return name, [(n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in found]
+
+    def rest(self) -> None:
+        """Let go of the partitions that are held in memory."""
+        self._generation = None
+
     def folders(self) -> list[Path]:
         """Every folder in which the index writes."""
         return [self._folder, *folders(self._folder)]
@@ -215,7 +243,7 @@ def _number(test_id: str) -> int:
     return int(test_id.replace("-", ""), 16)
 
 
-def _age(document: Document) -> tuple[str, str, str]:
+def _age(document: dict[str, Any]) -> tuple[str, str, str]:
     """Sorts by time; ids of one second end in chance, so there the time stamp decides."""
     test_id: str = document["test_id"]
     # Without the Z, which would sort a full second behind its fractions.

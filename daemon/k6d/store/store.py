@@ -7,8 +7,9 @@ import re
 import shutil
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 
@@ -23,6 +24,7 @@ from k6d.store.files import (
     write_atomic,
 )
 from k6d.store.index import Index
+from k6d.store.query import Query, Standing, Statistics, standings, statistics
 from k6d.store.record import FIELDS, is_test_id, printable
 from k6d.store.repair import Repair, fill, reconcile
 from k6d.store.runs import RunFiles
@@ -35,9 +37,13 @@ if TYPE_CHECKING:
     from k6d.model import Run
 
 IndexDocument = dict[str, Any]
+T = TypeVar("T")
 SHORTEST_PART = 4
 LISTED_MATCHES = 5
 YOUNG_S = 3600.0  # no run takes that long from its snapshot's being kept to its own
+MOST_ANSWERS = 16  # that are kept until a run is saved; statistics of a year take a second
+MOST_KEPT = 100  # documents of one answer
+STATISTICS_KEPT_S = 10
 
 _PART = re.compile(r"[0-9a-f-]+")
 _SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -60,6 +66,7 @@ class Store:
         self._index = Index(data / "index")
         self._states: dict[str, State] = {}
         self._behind = False
+        self._answers: dict[object, tuple[object, object]] = {}
 
     def save(self, run: Run) -> None:
         """Keep `run`: its file first, then its index entry; saving an id again replaces it.
@@ -152,6 +159,7 @@ class Store:
                 path = self.run_path(test_id)
                 with disk_errors("remove", path):
                     path.unlink(missing_ok=True)
+        self._answers.clear()
         log.debug("removed %d runs", len(test_ids))
 
     def shrink(self, test_id: str, data: bytes) -> None:
@@ -191,6 +199,35 @@ class Store:
                     if not dry_run:
                         path.unlink()
         return sizes
+
+    def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
+        """Index documents that match, newest first; partitions outside its time are not read."""
+        if query.script is not None:
+            query = replace(query, script=printable(query.script))
+
+        def collect(found: Iterator[IndexDocument]) -> list[IndexDocument]:
+            return query.select(found, limit)
+
+        if limit is None or limit > MOST_KEPT:
+            return self._read(collect, newest=query.newest())
+        kept = self._kept(("search", query, limit), collect, newest=query.newest())
+        return [dict(document) for document in kept]
+
+    def statistics(
+        self, *, days: int, now: datetime | None = None, script: str | None = None
+    ) -> Statistics:
+        """Counts over the last `days`; only the partitions of these days are read."""
+        now = now or datetime.now(UTC)
+        name = None if script is None else printable(script)
+        lately = int(now.timestamp() / STATISTICS_KEPT_S)
+        return self._kept(
+            ("statistics", days, name, lately),
+            lambda found: statistics(found, days=days, now=now, script=name),
+        )
+
+    def standings(self, *, recent: int = 30) -> dict[str, Standing]:
+        """Where each script stands, the one that ran last first; reads the whole index."""
+        return dict(self._kept(("standings", recent), lambda f: standings(f, recent=recent)))
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
         """Keep a copy of the archive `source`, unless there is one by that id; return its path."""
@@ -273,16 +310,39 @@ class Store:
         self._behind = False
 
     def _read(
-        self, collect: Callable[[Iterator[IndexDocument]], list[IndexDocument]]
-    ) -> list[IndexDocument]:
+        self, collect: Callable[[Iterator[IndexDocument]], T], *, newest: str | None = None
+    ) -> T:
         try:
             if self._index.generation() or next(self._runs.ids(), None) is None:
-                return self._index.read(collect)
+                return self._index.read(collect, newest)
         except DamagedError as error:
             log.warning("mending the index from the run files: %s", error)
         with self._index.locked():
             reconcile(self._index, self._runs)
-        return self._index.read(collect)
+        return self._index.read(collect, newest)
+
+    def rest(self) -> None:
+        """Let go of what is held in memory to be fast; the next call reads it again."""
+        self._answers.clear()
+        self._index.rest()
+
+    def _kept(
+        self,
+        key: object,
+        collect: Callable[[Iterator[IndexDocument]], T],
+        *,
+        newest: str | None = None,
+    ) -> T:
+        """What `collect` made the last time, while no run was added or changed since."""
+        stamp = self._index.stamp()
+        kept = self._answers.get(key)
+        if kept and kept[0] == stamp:
+            return cast("T", kept[1])
+        answer = self._read(collect, newest=newest)
+        if len(self._answers) >= MOST_ANSWERS:
+            self._answers.clear()
+        self._answers[key] = (stamp, answer)
+        return answer
 
     def _set_state_aside(self, name: str) -> Path | None:
         stem = name.removesuffix(".json")

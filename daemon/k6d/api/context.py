@@ -1,0 +1,40 @@
+"""What the routes work with; they get it as a parameter of the type `K6d`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import orjson
+from fastapi import Depends, Request, Response
+
+from k6d.api.access import Access
+from k6d.board import Board
+from k6d.queue import JobQueue
+from k6d.settings import Settings
+from k6d.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The daemon's parts that the routes may use."""
+
+    settings: Settings
+    store: Store
+    queue: JobQueue
+    board: Board
+    access: Access
+    cache: dict[str, object] = field(default_factory=dict)
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+K6d = Annotated[Context, Depends(_context)]
+
+
+def as_json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`value` as a JSON response."""
+    return Response(
+        orjson.dumps(value), status_code=status, media_type="application/json", headers=headers
+    )

@@ -1,0 +1,333 @@
+"""The dashboard's pages; they are rendered here and need a script only for live progress."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from k6d.analysis import series
+from k6d.analysis.trend import shifts
+from k6d.api.context import Context, K6d
+from k6d.api.incidents import alerts_of, mute_for
+from k6d.api.jobs import run_known
+from k6d.api.problems import Problem
+from k6d.api.runs import read_run
+from k6d.api.scripts import accept_level
+from k6d.api.session import form
+from k6d.api.shaped import log_text
+from k6d.api.view import page
+from k6d.catalogue import Entry, entries, path_of
+from k6d.compare import METRICS, compare
+from k6d.comparing import ACCEPTED
+from k6d.model import K6dError
+from k6d.pages import charts, words
+from k6d.store import Query, is_test_id
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+T = TypeVar("T")
+
+RECENT = 120  # runs in a trend: drawing more takes longer than a page may
+PAGE = 50
+TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_second")
+
+
+@router.get("/")
+async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
+    """All scripts with their state."""
+
+    def make() -> HTMLResponse:
+        rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
+        standings = alerts_of(k6d).standings().values()
+        open_ = [orjson.loads(orjson.dumps(s.incident)) for s in standings if s.incident]
+        return page(
+            request,
+            k6d,
+            "scripts.html",
+            rows=rows,
+            incidents=sorted(open_, key=lambda incident: str(incident["since"]), reverse=True),
+            folder=k6d.settings.scripts,
+        )
+
+    return await asyncio.to_thread(make)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    standing = entry.standing
+    label = f"p95 of the last {len(standing.p95_ms)} runs" if standing else ""
+    return {
+        **entry.row(),
+        "last": standing.last if standing else None,
+        "spark": charts.spark(standing.p95_ms if standing else [], label=label),
+    }
+
+
+@router.get("/script")
+async def script(request: Request, k6d: K6d) -> Response:
+    """One script with its trend."""
+    name = request.query_params.get("name", "")
+    metric = request.query_params.get("metric", TREND[0])
+    if metric not in TREND:
+        metric = TREND[0]
+
+    def make() -> HTMLResponse:
+        rows = k6d.store.search(Query(script=name), limit=RECENT)
+        in_folder = _in_folder(name, k6d)
+        if not rows and not in_folder:
+            return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
+        title, unit = METRICS[metric]
+        points = [
+            {
+                "test_id": row["test_id"],
+                "timestamp": row["timestamp"],
+                "value": row[metric],
+                "verdict": words.verdict(row),
+            }
+            for row in reversed(rows)
+        ]
+        enough = sum(point["value"] is not None for point in points) > 1
+        band, changes = _levels(rows, points, metric, k6d)
+        drawn = charts.trend(points, title=title, unit=unit, band=band, changes=changes)
+        return page(
+            request,
+            k6d,
+            "script.html",
+            name=name,
+            rows=rows,
+            in_folder=in_folder,
+            chart=drawn if enough else None,
+            band=band,
+            incident=_incident(name, k6d),
+            muted=alerts_of(k6d).mutes(datetime.now(UTC)).get(name),
+            accepted=_accepted(name, k6d),
+            metric=metric,
+            metrics={key: METRICS[key][0] for key in TREND},
+            panels=[],
+        )
+
+    return await asyncio.to_thread(make)
+
+
+def _levels(
+    rows: list[dict[str, Any]], points: list[dict[str, Any]], metric: str, k6d: Context
+) -> tuple[dict[str, Any] | None, list[int]]:
+    """What the newest compared run was compared with, and the runs with which levels began."""
+    newest = next((row for row in rows if row["comparable"]), None)
+    if newest is None:
+        return None, []
+    try:
+        compared = orjson.loads(k6d.store.load_raw(newest["test_id"])).get("comparisons") or []
+    except (K6dError, ValueError):
+        compared = []
+    mine = (c for c in compared if c["metric"] == metric and c["endpoint"] is None)
+    same = {row["test_id"]: row["workload"] == newest["workload"] for row in rows}
+    comparable = {row["test_id"]: row["comparable"] for row in rows}
+    values = [
+        point["value"] if same[point["test_id"]] and comparable[point["test_id"]] else None
+        for point in points
+    ]
+    found = shifts(values, floor=series.METRICS[metric].floor)
+    return next(mine, None), [shift.index for shift in found]
+
+
+def _incident(name: str, k6d: Context) -> dict[str, Any] | None:
+    """What is wrong with the script now."""
+    standing = alerts_of(k6d).standings().get(name)
+    incident = standing.incident if standing else None
+    return orjson.loads(orjson.dumps(incident)) if incident else None
+
+
+def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
+    """The levels that somebody declared the new normal, newest first."""
+    entries_ = (k6d.store.state(ACCEPTED).get(name) or {}).values()
+    return sorted(entries_, key=lambda entry: str(entry.get("at", "")), reverse=True)
+
+
+@router.get("/runs")
+async def runs(request: Request, k6d: K6d) -> Response:
+    """Search through all runs."""
+    given = {key: request.query_params.get(key, "").strip() for key in _FILTERS}
+
+    def make() -> HTMLResponse:
+        problem, found = None, []
+        try:
+            found = k6d.store.search(_query(given), limit=PAGE + 1)
+        except ValueError as error:
+            problem = str(error)
+        more = {k: v for k, v in given.items() if v and k != "before"}
+        following = None
+        if len(found) > PAGE:
+            following = "/runs?" + urlencode({**more, "before": found[PAGE - 1]["test_id"]})
+        return page(
+            request,
+            k6d,
+            "runs.html",
+            rows=found[:PAGE],
+            given=given,
+            names=sorted(k6d.store.state("scripts").all()),
+            problem=problem,
+            following=following,
+        )
+
+    return await asyncio.to_thread(make)
+
+
+_FILTERS = (
+    *("text", "script", "severity", "min_error_rate", "max_response_time"),
+    *("since", "anomalies_only", "before"),
+)
+
+
+def _query(given: dict[str, str]) -> Query:
+    """What the form asks for; ValueError says which field is not what it should be."""
+
+    def field(name: str, parse: Callable[[str], T]) -> T | None:
+        try:
+            return parse(given[name]) if given[name] else None
+        except ValueError:
+            raise ValueError(f"{name.replace('_', ' ')}: {given[name]!r} is not allowed") from None
+
+    if given["before"] and not is_test_id(given["before"]):
+        raise ValueError("before: this is not the id of a run")
+    return Query(
+        text=given["text"] or None,
+        script=given["script"] or None,
+        severity=given["severity"] or None,
+        anomalies_only=bool(given["anomalies_only"]),
+        min_error_rate=field("min_error_rate", float),
+        max_response_time=field("max_response_time", float),
+        since=field("since", lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC)),
+        before=given["before"] or None,
+    )
+
+
+@router.get("/runs/{test_id}")
+async def run(test_id: str, request: Request, k6d: K6d) -> Response:
+    """All of one run."""
+
+    def make() -> HTMLResponse:
+        try:
+            record = orjson.loads(read_run(k6d, test_id))
+        except Problem as problem:
+            return _missing(request, k6d, problem.detail)
+        earlier = Query(script=record["script"], before=record["test_id"])
+        previous = k6d.store.search(earlier, limit=1)
+        snapshot = (record["snapshot"] or {}).get("id")
+        return page(
+            request,
+            k6d,
+            "run.html",
+            run=record,
+            previous=previous[0]["test_id"] if previous else None,
+            charts=charts.timeline(record),
+            origin=words.origin_of(record["breakdown"]["endpoints"]),
+            log=log_text(record["log"]),
+            snapshot=k6d.store.snapshot_path(snapshot) if snapshot else None,
+            panels=[],
+        )
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/compare")
+async def comparison(request: Request, k6d: K6d) -> Response:
+    """Two runs side by side."""
+    ids = [request.query_params.get(name, "") for name in ("to", "run")]
+
+    def make() -> HTMLResponse:
+        try:
+            before, after = (orjson.loads(read_run(k6d, one)) for one in ids)
+        except Problem as problem:
+            return _missing(request, k6d, problem.detail)
+        found = compare(before, after)
+        return page(request, k6d, "compare.html", before=before, after=after, found=found)
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/statistics")
+async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
+    """Anomalies over time."""
+    wanted = request.query_params.get("days", "7")
+    days = min(max(int(wanted), 1), 3650) if wanted.isascii() and wanted.isdigit() else 7
+
+    def make() -> HTMLResponse:
+        stats = asdict(k6d.store.statistics(days=days))
+        return page(
+            request, k6d, "statistics.html", stats=stats, chart=charts.anomalies(stats["days"])
+        )
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/queue")
+async def queue(request: Request, k6d: K6d) -> HTMLResponse:
+    """What is under way."""
+    return page(request, k6d, "queue.html", queue=k6d.board.queue())
+
+
+@router.get("/docs")
+async def docs(request: Request, k6d: K6d) -> HTMLResponse:
+    """The API in words, from its OpenAPI document."""
+    spec = await asyncio.to_thread(request.app.openapi)
+    return page(request, k6d, "docs.html", spec=spec)
+
+
+@router.post("/scripts/run")
+async def run_now(request: Request, k6d: K6d) -> Response:
+    """The button of a script."""
+    name = (await form(request)).get("script", "")
+    try:
+        run_known(k6d, name)
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    return RedirectResponse("/queue", status_code=303)
+
+
+@router.post("/scripts/accept")
+async def accept(request: Request, k6d: K6d) -> Response:
+    """The button that makes the present level the normal one."""
+    fields = await form(request)
+    name = fields.get("script", "")
+    try:
+        await asyncio.to_thread(accept_level, k6d, name, fields.get("reason", ""))
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    return RedirectResponse(f"/script?{urlencode({'name': name})}", status_code=303)
+
+
+@router.post("/scripts/mute")
+async def mute(request: Request, k6d: K6d) -> Response:
+    """The button that keeps a script quiet for a while, or ends that."""
+    fields = await form(request)
+    name = fields.get("script", "")
+    try:
+        await asyncio.to_thread(mute_for, k6d, name, fields.get("duration", ""))
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    return RedirectResponse(f"/script?{urlencode({'name': name})}", status_code=303)
+
+
+@router.post("/queue/{job}/cancel")
+async def cancel(job: str, k6d: K6d) -> Response:
+    """The button of a job; one that is over needs no telling."""
+    await k6d.board.cancel(job)
+    return RedirectResponse("/queue", status_code=303)
+
+
+def _in_folder(name: str, k6d: Context) -> bool:
+    try:
+        return bool(path_of(name, k6d.settings))
+    except (K6dError, OSError, ValueError):
+        return False
+
+
+def _missing(request: Request, k6d: Context, detail: str, *, status: int = 404) -> HTMLResponse:
+    title = "Not found" if status == 404 else "This did not work"
+    return page(request, k6d, "problem.html", status=status, title=title, detail=detail)

@@ -1,0 +1,177 @@
+"""Jobs: what is under way and pending, the run of a known script, the end of a job."""
+
+import asyncio
+import shutil
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field, field_validator
+
+from k6d.api import shapes
+from k6d.api.context import Context, K6d, as_json
+from k6d.api.problems import Problem
+from k6d.catalogue import path_of
+from k6d.model import K6dError, Trigger
+from k6d.queue import Job
+from k6d.units import parse_duration
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+
+MOST_PENDING = 200  # jobs that somebody asked for; a folder may have more scripts than that
+RETRY_AFTER_S = 30
+LONGEST_S = 7 * 86_400
+
+
+class Options(BaseModel):
+    """What takes the place of the script's own options."""
+
+    vus: int | None = Field(default=None, ge=1, le=1_000_000, description="virtual users")
+    duration: str | None = Field(default=None, max_length=40, description="as k6 has it: 30s, 5m")
+    iterations: int | None = Field(default=None, ge=1, le=10**12, description="in all")
+
+    @field_validator("duration")
+    @classmethod
+    def _is_duration(cls, text: str | None) -> str | None:
+        if text is not None and not 0 < parse_duration(text) <= LONGEST_S:
+            raise ValueError("should be more than 0 and at most 7d")
+        return text
+
+    def texts(self) -> dict[str, str]:
+        """Those that were given, as k6 takes them."""
+        return {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+
+
+class Wanted(BaseModel):
+    """A known script to run now."""
+
+    script: str = Field(min_length=1, max_length=500, description="its name in the folder")
+    options: Options | None = None
+
+
+@router.get("/queue", responses=shapes.response(shapes.QUEUE))
+async def queue(k6d: K6d) -> Response:
+    """Jobs under way, with what they measured so far, and pending ones in their order."""
+    return as_json(k6d.board.queue())
+
+
+@router.get("/queue/{job}", responses=shapes.response(shapes.JOB, _404="There is no such job"))
+async def show(job: str, k6d: K6d) -> Response:
+    """A job; `test_id` names its run as soon as there is one."""
+    entry = k6d.board.entry(job)
+    if entry is None:
+        raise _unknown(job)
+    headers = {}
+    if entry["state"] == "finished":
+        headers["Link"] = f'</api/v1/test/results/{entry["test_id"]}>; rel="related"'
+    return as_json(entry, headers=headers)
+
+
+@router.delete(
+    "/queue/{job}", status_code=202, responses=shapes.response(shapes.JOB, status=202, _404="Over")
+)
+async def cancel(job: str, k6d: K6d) -> Response:
+    """End a job: a pending one at once, one under way gracefully, and what it measured is kept."""
+    if not await k6d.board.cancel(job):
+        raise _unknown(job)
+    return as_json(k6d.board.entry(job), 202)
+
+
+@router.post(
+    "/scripts/run",
+    status_code=202,
+    responses=shapes.response(shapes.JOB, status=202, _404="There is no such script"),
+)
+async def run_script(
+    body: Wanted,
+    k6d: K6d,
+    wait: Annotated[bool, Query(description="true: 200 with the run when it is over")] = False,
+) -> Response:
+    """Run a script of the folder now."""
+    job = run_known(k6d, body.script, body.options)
+    if not wait:
+        return accepted(job)
+    from k6d.api.original import respond
+
+    return await respond(k6d, job)
+
+
+def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
+    """Queue a script of the folder by its name."""
+    try:
+        path = path_of(name, k6d.settings)
+    except (K6dError, OSError, ValueError) as error:
+        raise Problem(404, f"no script {name[:100]!r} in the scripts folder") from error
+    job = Job(
+        name=name,
+        path=path,
+        trigger=Trigger.MANUAL,
+        options=options.texts() if options else {},
+    )
+    return enqueue(k6d, job)
+
+
+def enqueue(k6d: Context, job: Job) -> Job:
+    """Queue the job; what comes back has the id of a pending one that it was merged with."""
+    asked_for = [one for one in k6d.queue.pending() if one.trigger is Trigger.MANUAL]
+    if len(asked_for) >= MOST_PENDING:
+        _tidy(job)
+        raise Problem(
+            429,
+            f"{len(asked_for)} jobs are pending; try again when some are over",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        )
+    k6d.queue.put(job)
+    queued = next(one for one in k6d.queue.pending() if one.key == job.key)
+    if queued.one_off:
+        _tidy_at_end(k6d, queued)
+    k6d.board.changed()
+    return queued
+
+
+async def finished_run(k6d: Context, job: Job) -> dict[str, Any]:
+    """The record of the job's run when it is over; a problem when it made none."""
+    finished = await k6d.board.end_of(job.id)
+    if finished.test_id is None:
+        raise Problem(409, f"{job.name}: {finished.error}", job=job.id)
+    raw = await asyncio.to_thread(k6d.store.load_raw, finished.test_id)
+    record: dict[str, Any] = orjson.loads(raw)
+    return record
+
+
+def accepted(job: Job) -> Response:
+    """202: where to look for the job."""
+    location = f"/api/v1/queue/{quote(job.id)}"
+    entry = {
+        "job": job.id,
+        "script": job.name,
+        "trigger": job.trigger.value,
+        "state": "pending",
+        "location": location,
+    }
+    return as_json(entry, 202, {"Location": location})
+
+
+_tidying: set[asyncio.Task[None]] = set()
+
+
+def _tidy_at_end(k6d: Context, job: Job) -> None:
+    """Remove the file of a one-off when its job is over, whether somebody waits for it or not."""
+
+    async def tidy() -> None:
+        await k6d.board.end_of(job.id)
+        _tidy(job)
+
+    task = asyncio.create_task(tidy())
+    _tidying.add(task)
+    task.add_done_callback(_tidying.discard)
+
+
+def _tidy(job: Job) -> None:
+    if job.one_off:
+        shutil.rmtree(job.path.parent, ignore_errors=True)
+
+
+def _unknown(job: str) -> Problem:
+    return Problem(404, f"no job {job[:40]!r} is pending or under way")

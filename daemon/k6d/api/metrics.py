@@ -1,0 +1,65 @@
+"""GET /metrics: where everything stands, for Prometheus."""
+
+import asyncio
+from collections import Counter
+
+import orjson
+from fastapi import APIRouter, Response
+
+from k6d.api import shapes
+from k6d.api.context import Context, K6d
+from k6d.api.incidents import alerts_of
+from k6d.exposition import CONTENT_TYPE, MOST_SCRIPTS, Facts, endpoints_of, exposition
+from k6d.model import K6dError
+from k6d.outbox import Outbox
+
+router = APIRouter(tags=["metrics"])
+
+Endpoints = list[dict[str, object]]
+
+
+@router.get("/metrics", responses=shapes.text(CONTENT_TYPE, "Prometheus text format"))
+async def metrics(k6d: K6d) -> Response:
+    """Last results by script and endpoint, verdicts, queue and runs; of bounded cardinality."""
+    queue = k6d.board.queue()
+    text = await asyncio.to_thread(_scrape, k6d, len(queue["pending"]), len(queue["running"]))
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+def _scrape(k6d: Context, pending: int, running: int) -> str:
+    standings = list(k6d.store.standings(recent=1).values())
+    last = [standing.last for standing in standings[:MOST_SCRIPTS]]
+    standings_ = alerts_of(k6d).standings().values()
+    outbox = Outbox(k6d.settings.data)
+    return exposition(
+        Facts(
+            last=last,
+            dropped=max(0, len(standings) - MOST_SCRIPTS),
+            endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
+            pending=pending,
+            running=running,
+            runs=dict(k6d.board.runs),
+            run_seconds=k6d.board.run_seconds,
+            incidents=Counter(s.incident.severity for s in standings_ if s.incident),
+            messages={
+                "waiting": len(outbox.waiting()),
+                "undeliverable": len(outbox.undeliverable()),
+            },
+        )
+    )
+
+
+def _endpoints(k6d: Context, test_ids: list[str]) -> dict[str, Endpoints]:
+    """Endpoint rows by run; those of runs that are still the last ones are remembered."""
+    known = k6d.cache.get("endpoints")
+    before: dict[str, Endpoints] = known if isinstance(known, dict) else {}
+    now = {test_id: before.get(test_id) or _read(k6d, test_id) for test_id in test_ids}
+    k6d.cache["endpoints"] = now
+    return now
+
+
+def _read(k6d: Context, test_id: str) -> Endpoints:
+    try:
+        return endpoints_of(orjson.loads(k6d.store.load_raw(test_id)))
+    except (K6dError, ValueError, KeyError, TypeError):
+        return []

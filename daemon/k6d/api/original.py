@@ -1,0 +1,228 @@
+"""The original service's routes, /api/v1/test/…: its parameters, its shapes, and what we added."""
+
+import asyncio
+import hashlib
+import re
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field, field_validator
+
+from k6d import k6
+from k6d.api import shapes
+from k6d.api.context import Context, K6d, as_json
+from k6d.api.jobs import Options, accepted, enqueue, finished_run
+from k6d.api.problems import Problem
+from k6d.api.runs import read_run
+from k6d.api.shaped import result, source_of, test, tests
+from k6d.model import K6dError, Outcome, Trigger
+from k6d.queue import Job
+from k6d.store import Query as Search
+from k6d.store import is_test_id
+from k6d.units import plural
+
+router = APIRouter(prefix="/api/v1/test", tags=["tests"])
+
+MOST_ROWS = 1000
+MAX_SCRIPT = 1_000_000
+HEALTH_KEPT_S = 10.0  # asking k6 for its version starts a process
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="how many runs")]
+Before = Annotated[
+    str | None,
+    Query(description="a run's id: what is older; `next` of the page before", max_length=40),
+]
+Verdict = Literal["healthy", "low", "medium", "high", "critical"]
+When = Annotated[datetime | None, Query(description="ISO 8601; UTC when it names no zone")]
+Text = Annotated[str | None, Query(max_length=500)]
+
+
+class OneOff(BaseModel):
+    """A script to run as it is given here."""
+
+    script: str = Field(min_length=10, max_length=MAX_SCRIPT, description="the k6 script's text")
+    options: Options | None = None
+    name: str | None = Field(
+        default=None,
+        pattern=rf"^{NAME.pattern}$",
+        description="runs of the same name make one history; without it, those of the same text do",
+    )
+
+    @field_validator("script")
+    @classmethod
+    def _is_text(cls, script: str) -> str:
+        try:
+            script.encode()
+        except UnicodeEncodeError:
+            raise ValueError("should be text that UTF-8 can hold") from None
+        return script
+
+
+@router.post("/run", responses=shapes.response(shapes.TEST, _409="Cancelled", _503="k6 is missing"))
+async def run_text(
+    body: OneOff,
+    k6d: K6d,
+    wait: Annotated[bool, Query(description="false: 202 at once, with a location")] = True,
+) -> Response:
+    """Run the given text as a one-off, under the same limits as any script."""
+    try:
+        await k6.find(k6d.settings.k6.path)
+    except k6.K6UnavailableError as error:
+        raise Problem(503, str(error)) from error
+    job = enqueue(k6d, _one_off(body, k6d))
+    if not wait:
+        return accepted(job)
+    return await respond(k6d, job)
+
+
+def _one_off(body: OneOff, k6d: Context) -> Job:
+    """A job for the text, which is a file of its own until the job is over."""
+    name = body.name or hashlib.sha256(body.script.encode()).hexdigest()[:12]
+    stem = name if name.endswith((".js", ".ts")) else f"{name}.js"
+    job = Job(
+        name=f"one-off/{stem}",
+        path=k6d.settings.data / "one-off" / f"{time.time_ns():x}" / stem,
+        trigger=Trigger.MANUAL,
+        options=body.options.texts() if body.options else {},
+        one_off=True,
+    )
+    job.path.parent.mkdir(parents=True, mode=0o700)
+    job.path.write_text(body.script, encoding="utf-8")
+    return job
+
+
+async def respond(k6d: Context, job: Job) -> Response:
+    """The job's run as soon as it is there; a script error is 422 as it always was."""
+    record = await finished_run(k6d, job)
+    outcome, error = record["execution"]["outcome"], record["execution"]["error"]
+    if outcome == Outcome.SCRIPT_ERROR:
+        raise Problem(422, error or "the script has an error", test_id=record["test_id"])
+    if outcome == Outcome.K6_UNAVAILABLE:
+        raise Problem(503, error or "k6 is missing", test_id=record["test_id"])
+    return as_json(test(record))
+
+
+@router.get("/history", responses=shapes.response(shapes.TESTS))
+async def history(
+    k6d: K6d, limit: Limit = 20, before: Before = None, script: Text = None
+) -> Response:
+    """The newest runs."""
+    return await _page(k6d, "history", Search(script=script, before=_id(before)), limit)
+
+
+@router.get("/search", responses=shapes.response(shapes.TESTS))
+async def search(
+    k6d: K6d,
+    anomalies_only: bool = False,
+    min_error_rate: Annotated[float | None, Query(description="in percent")] = None,
+    max_response_time: Annotated[float | None, Query(description="of the average, ms")] = None,
+    script: Text = None,
+    status: Literal["completed", "failed"] | None = None,
+    severity: Verdict | None = None,
+    outcome: Text = None,
+    trigger: Text = None,
+    since: When = None,
+    until: When = None,
+    text: Text = None,
+    limit: Limit = 50,
+    before: Before = None,
+) -> Response:
+    """The newest runs that meet every condition given; those that measured none are left out."""
+    query = Search(
+        anomalies_only=anomalies_only,
+        min_error_rate=min_error_rate,
+        max_response_time=max_response_time,
+        script=script,
+        status=status,
+        severity=severity,
+        outcome=outcome,
+        trigger=trigger,
+        since=aware(since),
+        until=aware(until),
+        text=text,
+        before=_id(before),
+    )
+    return await _page(k6d, "search", query, limit)
+
+
+async def _page(k6d: Context, route: str, query: Search, limit: int) -> Response:
+    def read() -> tuple[list[dict[str, Any]], str | None]:
+        found = k6d.store.search(query, limit=limit + 1)
+        page = found[:limit]
+        return tests(page, k6d.store), page[-1]["test_id"] if len(found) > limit else None
+
+    rows, following = await asyncio.to_thread(read)
+    return as_json({"tests": rows, "total_count": len(rows), "next": following})
+
+
+def _id(before: str | None) -> str | None:
+    if before is not None and not is_test_id(before):
+        raise Problem(422, "before: should be the id of a run, such as 20261122-121314-3f9a2c")
+    return before
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """UTC for a time that names no zone; a problem for one that no run can have."""
+    try:
+        if moment is None or moment.tzinfo is None:
+            return moment and moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise Problem(422, "since, until: out of range") from error
+
+
+@router.get(
+    "/results/{test_id}", responses=shapes.response(shapes.TEST, _404="There is no such run")
+)
+async def results(test_id: str, k6d: K6d) -> Response:
+    """All of a run; “latest” names the newest."""
+
+    def read() -> bytes:
+        record = orjson.loads(read_run(k6d, test_id))
+        snapshot = (record.get("snapshot") or {}).get("id")
+        source = source_of(k6d.store.snapshot_path(snapshot)) if snapshot else None
+        return orjson.dumps(result(record, source=source))
+
+    return Response(await asyncio.to_thread(read), media_type="application/json")
+
+
+@router.get("/statistics", responses=shapes.response(shapes.STATISTICS))
+async def statistics(
+    k6d: K6d, days: Annotated[int, Query(ge=1, le=3650)] = 7, script: Text = None
+) -> Response:
+    """Anomalies and severities of the last days, by day and by script."""
+    found = await asyncio.to_thread(k6d.store.statistics, days=days, script=script)
+    return as_json(asdict(found))
+
+
+@router.get("/health", responses=shapes.response(shapes.HEALTH, _503="k6 is missing"))
+async def health(k6d: K6d) -> Response:
+    """Whether k6 can be run."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    try:
+        version = await _k6_version(k6d)
+    except K6dError as error:
+        raise Problem(503, str(error), error="K6 runner not available", timestamp=now) from error
+    pending = plural(len(k6d.queue), "job")
+    return as_json(
+        {
+            "status": "healthy",
+            "message": f"K6 runner is ready, {pending} pending",
+            "timestamp": now,
+            "k6_version": version,
+        }
+    )
+
+
+async def _k6_version(k6d: Context) -> str:
+    known = k6d.cache.get("k6")
+    if isinstance(known, tuple) and time.monotonic() - known[1] < HEALTH_KEPT_S:
+        return str(known[0])
+    version = (await k6.find(k6d.settings.k6.path)).version
+    k6d.cache["k6"] = (version, time.monotonic())
+    return version

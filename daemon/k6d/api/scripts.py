@@ -1,0 +1,79 @@
+"""The scripts there are, and the series of their metrics."""
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from k6d import comparing
+from k6d.api import shapes
+from k6d.api.context import Context, K6d, as_json
+from k6d.api.problems import Problem
+from k6d.catalogue import entries
+from k6d.store import Query as Search
+from k6d.store import printable
+
+router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
+
+Metric = Literal[
+    "response_time_avg",
+    "response_time_p95",
+    "error_rate",
+    "requests_per_second",
+    "virtual_users",
+    "total_requests",
+]
+
+
+@router.get("", responses=shapes.response(shapes.SCRIPTS))
+async def scripts(k6d: K6d) -> Response:
+    """The scripts in the folder and those that ran, each with its last run."""
+    found = await asyncio.to_thread(entries, k6d.settings, k6d.store)
+    return as_json({"scripts": [entry.row() for entry in found]})
+
+
+class Acceptance(BaseModel):
+    """The present level of a script is what its runs are compared with from now on."""
+
+    script: str = Field(min_length=1, max_length=500)
+    reason: str = Field(default="", max_length=1000, description="for those who ask later")
+
+
+@router.post("/accept", responses=shapes.response(shapes.ACCEPTED, _404="No comparable run"))
+async def accept(body: Acceptance, k6d: K6d) -> Response:
+    """Make the present level of a script the normal one."""
+    since = await asyncio.to_thread(accept_level, k6d, body.script, body.reason)
+    return as_json({"script": body.script, "since": since})
+
+
+def accept_level(k6d: Context, script: str, reason: str) -> str:
+    """As `k6d accept` does; the run with which the accepted level began."""
+    found = k6d.store.history(script, 1, comparable=True)
+    if not found:
+        raise Problem(404, f"{script[:100]} has no comparable run yet")
+    run = k6d.store.load(found[0]["test_id"])
+    return comparing.accept(run, k6d.store, reason=printable(reason.strip()))
+
+
+@router.get("/series", responses=shapes.response(shapes.SERIES))
+async def series(
+    k6d: K6d,
+    script: Annotated[str, Query(max_length=500)],
+    metric: Metric = "response_time_p95",
+    limit: Annotated[int, Query(ge=1, le=2000)] = 200,
+) -> Response:
+    """A metric of a script's last runs, oldest first; null where a run did not measure it."""
+    found = await asyncio.to_thread(k6d.store.search, Search(script=script), limit=limit)
+    points = [
+        {
+            "test_id": document["test_id"],
+            "timestamp": document["timestamp"],
+            "value": document[metric],
+            "severity": document["severity"],
+            "outcome": document["outcome"],
+            "workload": document["workload"],
+        }
+        for document in reversed(found)
+    ]
+    return as_json({"script": script, "metric": metric, "points": points})

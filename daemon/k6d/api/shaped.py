@@ -1,0 +1,119 @@
+"""Runs in the shape that clients of the original service know; pure functions.
+
+There, severity was always a text ("low" for a healthy run) and every run had all of its issues;
+ours has null, and the index only the worst. The list therefore reads the run files of its page.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.model import K6dError, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from k6d.store import Store
+
+MAX_SOURCE_BYTES = 256 * 1024
+METRICS = (
+    "response_time_avg",
+    "response_time_p95",
+    "error_rate",
+    "requests_per_second",
+    "virtual_users",
+    "total_requests",
+    "duration_ms",
+)
+VERDICT = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
+
+
+def test(record: dict[str, Any]) -> dict[str, Any]:
+    """A run for a list: the original's fields, then script, trigger and outcome."""
+    verdict = record["anomaly_analysis"]
+    return {
+        "test_id": record["test_id"],
+        "timestamp": record["timestamp"],
+        "execution_time": record["execution_time"],
+        "metrics": {name: record["metrics"].get(name) for name in METRICS},
+        "anomaly_analysis": with_severity({name: verdict[name] for name in VERDICT}),
+        "status": record["status"],
+        "script": record["script"],
+        "trigger": record["trigger"],
+        "outcome": record["execution"]["outcome"],
+    }
+
+
+def from_index(document: dict[str, Any]) -> dict[str, Any]:
+    """The same from an index document, when the run's file cannot be read."""
+    issue = document["issue"]
+    return {
+        "test_id": document["test_id"],
+        "timestamp": document["timestamp"],
+        "execution_time": document["execution_time"],
+        "metrics": {name: document.get(name) for name in METRICS},
+        "anomaly_analysis": with_severity(
+            {
+                "anomalies_detected": document["anomalies"],
+                "severity": document["severity"],
+                "issues": [issue] if issue else [],
+                "recommendations": [],
+                "confidence": 1.0,
+            }
+        ),
+        "status": document["status"],
+        "script": document["script"],
+        "trigger": document["trigger"],
+        "outcome": document["outcome"],
+    }
+
+
+def tests(documents: Iterable[dict[str, Any]], store: Store) -> list[dict[str, Any]]:
+    """A page of runs."""
+    return [_one(document, store) for document in documents]
+
+
+def _one(document: dict[str, Any], store: Store) -> dict[str, Any]:
+    try:
+        return test(orjson.loads(store.load_raw(document["test_id"])))
+    except (K6dError, ValueError, KeyError, TypeError):
+        return from_index(document)
+
+
+def result(record: dict[str, Any], *, source: str | None) -> dict[str, Any]:
+    """All of a run, with what the original service had beside it."""
+    return {
+        **record,
+        "anomaly_analysis": with_severity(record["anomaly_analysis"]),
+        "options": record.get("overrides", {}),
+        "raw_output": {"metrics": record.get("k6_metrics", {})},
+        "console_output": log_text(record.get("log", {})),
+        "script_content": source,
+    }
+
+
+def with_severity(verdict: dict[str, Any]) -> dict[str, Any]:
+    """The verdict with a severity in any case."""
+    return verdict if verdict["severity"] else {**verdict, "severity": Severity.LOW.value}
+
+
+def log_text(log: dict[str, Any]) -> str:
+    """A kept log as one text that says what is left out."""
+    head, tail, cut = log.get("head", ""), log.get("tail", ""), log.get("cut_lines", 0)
+    if not cut:
+        return str(head)
+    return f"{head}\n… {cut} lines ({log.get('cut_bytes', 0)} bytes) not kept …\n{tail}"
+
+
+def source_of(archive: Path) -> str | None:
+    """The script in a snapshot, as far as it is text of a reasonable size; None without one."""
+    try:
+        with tarfile.open(archive) as tar:
+            file = tar.extractfile("data")
+            return file.read(MAX_SOURCE_BYTES).decode(errors="replace") if file else None
+    except (OSError, KeyError, tarfile.TarError):
+        return None

@@ -1,0 +1,133 @@
+"""What responses look like, as JSON Schema: for the OpenAPI document only.
+
+Written down instead of derived from models: the responses come from the store as they are, and
+models for them would cost the idle daemon megabytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(required: Schema, optional: Schema | None = None) -> Schema:
+    return {
+        "type": "object",
+        "properties": required | (optional or {}),
+        "required": list(required),
+    }
+
+
+def _nullable(kind: str) -> Schema:
+    return {"anyOf": [{"type": kind}, {"type": "null"}]}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER = _nullable("number")
+NAME = _nullable("string")
+PROBLEM = _object(
+    {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT},
+)
+METRICS = _object(
+    {
+        "response_time_avg": NUMBER,
+        "response_time_p95": NUMBER,
+        "error_rate": NUMBER,
+        "requests_per_second": NUMBER,
+        "virtual_users": _nullable("integer"),
+        "total_requests": _nullable("integer"),
+        "duration_ms": NUMBER,
+    }
+)
+VERDICT = _object(
+    {
+        "anomalies_detected": {"type": "boolean"},
+        "severity": {"type": "string", "enum": ["low", "medium", "high", "critical"]},
+        "issues": _list(TEXT),
+        "recommendations": _list(TEXT),
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+    }
+)
+TEST = _object(
+    {
+        "test_id": TEXT,
+        "timestamp": {"type": "string", "format": "date-time"},
+        "execution_time": {"type": "number"},
+        "metrics": METRICS,
+        "anomaly_analysis": VERDICT,
+        "status": {"type": "string", "enum": ["completed", "failed"]},
+    }
+)
+TESTS = _object({"tests": _list(TEST), "total_count": COUNT}, {"next": NAME})
+STATISTICS = _object(
+    {
+        "period_days": COUNT,
+        "total_tests": COUNT,
+        "anomaly_tests": COUNT,
+        "anomaly_rate": {"type": "number", "minimum": 0, "maximum": 1},
+        "severity_breakdown": {"type": "object", "additionalProperties": COUNT},
+    },
+    {
+        "outcomes": {"type": "object", "additionalProperties": COUNT},
+        "days": _list(_object({"day": TEXT, "total": COUNT, "anomalies": COUNT})),
+        "scripts": _list(_object({"script": TEXT, "total": COUNT, "anomalies": COUNT})),
+    },
+)
+HEALTH = _object({"status": TEXT, "message": TEXT, "timestamp": TEXT}, {"k6_version": TEXT})
+JOB = _object(
+    {"job": TEXT, "script": TEXT, "trigger": TEXT, "state": TEXT},
+    {"test_id": NAME, "error": NAME, "planned_s": NUMBER, "elapsed_s": NUMBER},
+)
+QUEUE = _object({"running": _list(JOB), "pending": _list(JOB)})
+SCRIPTS = _object(
+    {"scripts": _list(_object({"script": TEXT, "kind": NAME, "in_folder": {"type": "boolean"}}))}
+)
+INCIDENTS = _object(
+    {
+        "incidents": _list(_object({"id": TEXT, "script": TEXT, "severity": TEXT, "since": TEXT})),
+        "resolved": _list({"type": "object"}),
+        "mutes": {"type": "object", "additionalProperties": TEXT},
+    }
+)
+MUTE = _object({"script": TEXT, "until": NAME})
+ACCEPTED = _object({"script": TEXT, "since": TEXT})
+SERIES = _object(
+    {
+        "script": TEXT,
+        "metric": TEXT,
+        "points": _list(_object({"test_id": TEXT, "timestamp": TEXT, "value": NUMBER})),
+    }
+)
+COMPARISON = _object({"before": TEXT, "after": TEXT, "metrics": _list({"type": "object"})})
+
+
+def response(
+    schema: Schema, *, status: int = 200, description: str = "What was asked for", **more: str
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route; `more` are other statuses, `_404="…"`, which are problems."""
+    problems: dict[int | str, dict[str, Any]] = {
+        int(code.removeprefix("_")): {
+            "description": text,
+            "content": {"application/problem+json": {"schema": PROBLEM}},
+        }
+        for code, text in more.items()
+    }
+    content = {"application/json": {"schema": schema}}
+    return {status: {"description": description, "content": content}, **problems}
+
+
+def text(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that gives a file, or 404."""
+    return {
+        200: {"description": description, "content": {media_type: {"schema": TEXT}}},
+        404: {
+            "description": "There is no such run",
+            "content": {"application/problem+json": {"schema": PROBLEM}},
+        },
+    }

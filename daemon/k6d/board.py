@@ -1,0 +1,255 @@
+"""What the daemon is doing, for those who look on: jobs pending, under way and just finished.
+
+Lives in the daemon's event loop; nothing here waits for a reader, and what a slow one missed is
+gone for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter, OrderedDict, deque
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from k6d.pipeline import Watching
+from k6d.store import verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from k6d.capture import Capture
+    from k6d.model import Run
+    from k6d.queue import Job, JobQueue
+    from k6d.work import UnderWay
+
+logger = logging.getLogger(__name__)
+
+KEPT_FINISHED = 500  # jobs whose end can still be asked for by their id
+MOST_READERS = 32
+KEPT_EVENTS = 100
+
+
+@dataclass(slots=True)
+class Running:
+    """A job under way; `under_way` and `capture` are set as soon as k6 starts."""
+
+    job: Job
+    stop: asyncio.Event
+    began: float = field(default_factory=time.monotonic)
+    waiting: bool = False
+    under_way: UnderWay | None = None
+    capture: Capture | None = None
+    planned_s: float | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The job with what k6 has measured so far."""
+        phase = (
+            "running" if self.capture else "waiting for its turn" if self.waiting else "starting"
+        )
+        return {
+            **_entry(self.job, phase),
+            "test_id": self.under_way.test_id if self.under_way else None,
+            "planned_s": self.planned_s,
+            "elapsed_s": round(time.monotonic() - self.began, 1),
+            "live": asdict(self.capture.live()) if self.capture else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a job ended: with a run, or without one for the reason in `error`."""
+
+    job: Job
+    test_id: str | None = None
+    error: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The job with the id of its run."""
+        state = "finished" if self.test_id else "not run"
+        return {**_entry(self.job, state), "test_id": self.test_id, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `kind` is "queue" or "run"."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Board:
+    """Keeps account of the jobs of one queue."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+        self._running: dict[str, Running] = {}
+        self._finished: OrderedDict[str, Finished] = OrderedDict()
+        self._readers: set[Reader] = set()
+        self._ended = asyncio.Condition()
+        self._stopping = False
+        self.runs: Counter[str] = Counter()
+        self.run_seconds = 0.0
+
+    def watching(self, job: Job) -> Watching:
+        """For the pipeline: the job is taken up."""
+        running = self._running[job.id] = Running(job, asyncio.Event())
+        if self._stopping:
+            running.stop.set()
+
+        def waiting() -> None:
+            running.waiting = True
+            logger.info("%s waits for a load test outside this daemon to end", job.name)
+            self.changed()
+
+        def started(under_way: UnderWay, capture: Capture) -> None:
+            running.under_way, running.capture = under_way, capture
+            running.began = time.monotonic()
+            self.changed()
+
+        def planned(total_s: float) -> None:
+            running.planned_s = total_s
+            self.changed()
+
+        self.changed()
+        return Watching(waiting=waiting, started=started, planned=planned, stop=running.stop)
+
+    async def finished(self, job: Job, run: Run | None, *, error: str | None = None) -> None:
+        """The job is over."""
+        self._running.pop(job.id, None)
+        test_id = run.test_id if run else None
+        self._finished[job.id] = Finished(job=job, test_id=test_id, error=error)
+        while len(self._finished) > KEPT_FINISHED:
+            self._finished.popitem(last=False)
+        if run:
+            word = verdict_of(
+                {
+                    "severity": run.anomaly_analysis.severity,
+                    "outcome": run.execution.outcome,
+                }
+            )
+            self.runs[word] += 1
+            self.run_seconds += run.execution_time
+            self._tell(Event("run", {"test_id": test_id, "script": run.script, "verdict": word}))
+        self.changed()
+        async with self._ended:
+            self._ended.notify_all()
+
+    async def stop(self) -> None:
+        """The daemon stops: so does every job, and nobody waits for those that did not begin."""
+        self._stopping = True
+        for running in self._running.values():
+            running.stop.set()
+        for job in self._queue.pending():
+            self._finished[job.id] = Finished(job=job, error="k6d was stopped before it ran")
+        for reader in self._readers:
+            reader.close()
+        async with self._ended:
+            self._ended.notify_all()
+
+    async def cancel(self, job_id: str) -> bool:
+        """End the job, wherever it is; False when it is over or unknown."""
+        running = self._running.get(job_id)
+        if running:
+            running.stop.set()
+            return True
+        for job in self._queue.pending():
+            if job.id == job_id:
+                self._queue.drop(job.key)
+                self._finished[job.id] = Finished(job=job, error="was cancelled before it ran")
+                self.changed()
+                async with self._ended:
+                    self._ended.notify_all()
+                return True
+        return False
+
+    def entry(self, job_id: str) -> dict[str, Any] | None:
+        """What is known of the job."""
+        if running := self._running.get(job_id):
+            return running.entry()
+        if finished := self._finished.get(job_id):
+            return finished.entry()
+        waiting = (job for job in self._queue.pending() if job.id == job_id)
+        return next((_entry(job, "pending") for job in waiting), None)
+
+    async def end_of(self, job_id: str) -> Finished:
+        """How the job ended, as soon as it has."""
+        async with self._ended:
+            await self._ended.wait_for(lambda: job_id in self._finished)
+        return self._finished[job_id]
+
+    def queue(self) -> dict[str, Any]:
+        """All that is under way and pending, in the order in which it will run."""
+        return {
+            "running": [running.entry() for running in self._running.values()],
+            "pending": [_entry(job, "pending") for job in self._queue.pending()],
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return bool(self._running)
+
+    def changed(self) -> None:
+        """The queue is not what it was."""
+        if self._readers:
+            self._tell(Event("queue", self.queue()))
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Reader | None]:
+        """Events from now on; None when there are readers enough."""
+        if len(self._readers) >= MOST_READERS or self._stopping:
+            yield None
+            return
+        reader = Reader()
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+
+    def _tell(self, event: Event) -> None:
+        for reader in self._readers:
+            reader.put(event)
+
+
+class Reader:
+    """One who listens; events it doesn't take are dropped, the oldest first."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._some = asyncio.Event()
+        self.closed = False
+
+    def put(self, event: Event) -> None:
+        """Have something to read."""
+        self._events.append(event)
+        self._some.set()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self.closed = True
+        self._some.set()
+
+    async def take(self, timeout_s: float) -> list[Event]:
+        """What happened since; nothing after `timeout_s` seconds in which nothing did."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._some.wait()
+        events = list(self._events)
+        self._events.clear()
+        if not self.closed:
+            self._some.clear()
+        return events
+
+
+def _entry(job: Job, state: str) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "script": job.name,
+        "trigger": job.trigger.value,
+        "state": state,
+        "overrides": job.overrides,
+    }

@@ -1,0 +1,62 @@
+"""The scripts there are, with what they are and their last results: for terminal, API and page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from k6d.model import K6dError
+from k6d.watch import is_candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from k6d.settings import Settings
+    from k6d.store import Standing, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A script in the folder or with runs; `kind` is None until k6d has looked at it."""
+
+    script: str
+    kind: str | None
+    in_folder: bool
+    standing: Standing | None
+
+    def row(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "script": self.script,
+            "kind": self.kind,
+            "in_folder": self.in_folder,
+            "last_run": self.standing.last if self.standing else None,
+        }
+
+
+def entries(settings: Settings, store: Store) -> list[Entry]:
+    """All scripts by name; helper modules too, which never run."""
+    known = store.state("scripts").all()
+    names = (path.relative_to(settings.scripts) for path in settings.scripts.rglob("*.[jt]s"))
+    present = {n.as_posix() for n in names if is_candidate(n, settings.watch.ignore)}
+    standings = store.standings()
+    return [
+        Entry(
+            script=name,
+            kind=known.get(name, {}).get("kind"),
+            in_folder=name in present,
+            standing=standings.get(name),
+        )
+        for name in sorted(present | set(standings))
+    ]
+
+
+def path_of(name: str, settings: Settings) -> Path:
+    """The file of the script `name` in the folder; K6dError for anything that is not one there."""
+    relative = PurePath(name)
+    inside = not relative.is_absolute() and ".." not in relative.parts and "\0" not in name
+    path = settings.scripts / relative
+    if not inside or not is_candidate(relative, settings.watch.ignore) or not path.is_file():
+        raise K6dError(f"no script {name!r} in the scripts folder; see 'k6d scripts'")
+    return path

@@ -1,0 +1,82 @@
+"""Two runs side by side: totals and endpoints, before, after, and the change in percent.
+
+Numbers only; whether a change is more than noise is the judge's business, and told beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+METRICS = {
+    "response_time_avg": ("average", "ms"),
+    "response_time_med": ("median", "ms"),
+    "response_time_p95": ("p95", "ms"),
+    "response_time_p99": ("p99", "ms"),
+    "error_rate": ("errors", "%"),
+    "requests_per_second": ("requests/s", "/s"),
+    "total_requests": ("requests", ""),
+    "virtual_users": ("virtual users", ""),
+}
+ENDPOINT = {"p50_ms": "ms", "p95_ms": "ms", "error_rate": "%", "count": ""}
+
+
+def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What changed from the run `before` to the run `after`, both as in their JSON files.
+
+    `noise_percent` is the least change that the baseline of `after` lets one see, None without.
+    """
+    noise = {
+        (c["metric"], c["endpoint"]): c["visible_percent"] for c in after.get("comparisons", [])
+    }
+    return {
+        "before": before["test_id"],
+        "after": after["test_id"],
+        "same_script": before["script"] == after["script"],
+        "same_contents": _snapshot(before, "fingerprint") == _snapshot(after, "fingerprint"),
+        "same_workload": _snapshot(before, "workload") == _snapshot(after, "workload"),
+        "metrics": [
+            {
+                "metric": name,
+                "title": title,
+                **_change(before["metrics"].get(name), after["metrics"].get(name), unit),
+                "noise_percent": noise.get((name, None)),
+            }
+            for name, (title, unit) in METRICS.items()
+        ],
+        "endpoints": _endpoints(before, after, noise),
+    }
+
+
+def _endpoints(
+    before: dict[str, Any], after: dict[str, Any], noise: dict[tuple[str, str | None], float | None]
+) -> list[dict[str, Any]]:
+    earlier, later = (_by_title(run) for run in (before, after))
+    return [
+        {
+            "endpoint": title,
+            "noise_percent": noise.get(("response_time_p95", title)),
+            **{
+                name: _change(
+                    earlier.get(title, {}).get(name), later.get(title, {}).get(name), unit
+                )
+                for name, unit in ENDPOINT.items()
+            },
+        }
+        for title in dict.fromkeys([*later, *earlier])
+    ]
+
+
+def _by_title(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    rows = run["breakdown"]["endpoints"]
+    return {" ".join(filter(None, (row["method"], row["name"]))): row for row in rows}
+
+
+def _snapshot(run: dict[str, Any], name: str) -> str | None:
+    value: str | None = (run.get("snapshot") or {}).get(name)
+    return value
+
+
+def _change(before: float | None, after: float | None, unit: str) -> dict[str, Any]:
+    """`change_percent` is None where there is nothing to divide by."""
+    percent = round((after - before) / before * 100, 2) if before and after is not None else None
+    return {"before": before, "after": after, "change_percent": percent, "unit": unit}

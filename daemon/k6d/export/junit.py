@@ -1,0 +1,111 @@
+"""A run as JUnit XML, which CI systems show: a test case for each threshold, check and limit."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+from k6d.model import FindingKind, Outcome
+
+if TYPE_CHECKING:
+    from k6d.model import Finding, Run
+
+# XML 1.0 has no escape for these; scripts may write them into names.
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Reported by a case of their own; the other findings become one each.
+TOLD_BY_CASES = (FindingKind.THRESHOLD, FindingKind.CHECKS)
+NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED, Outcome.NO_DATA)
+
+
+def write_junit(run: Run) -> str:
+    """The document; a run that could not be judged is an error, anything found a failure."""
+    suite = ET.Element("testsuite")
+    _execution(suite, run)
+    for threshold in run.thresholds:
+        case = _case(suite, "threshold", f"{threshold.metric}: {threshold.expression}")
+        if threshold.crossed:
+            seen = "" if threshold.observed is None else f", observed {threshold.observed:g}"
+            _add(case, "failure", f"crossed{seen}", kind="threshold")
+    for check in run.checks:
+        where = check.group.removeprefix("::").replace("::", " > ")
+        case = _case(suite, "check", f"{where} > {check.name}" if where else check.name)
+        if check.fails:
+            total = check.passes + check.fails
+            _add(case, "failure", f"{check.fails} of {total} failed", kind="check")
+    for finding in run.anomaly_analysis.findings:
+        if finding.kind not in TOLD_BY_CASES:
+            _finding(suite, finding)
+    cases = suite.findall("testcase")
+    suite.attrib.update(
+        {
+            "name": _clean(run.script),
+            "timestamp": f"{run.timestamp:%Y-%m-%dT%H:%M:%S}",
+            "hostname": _clean(run.execution.machine.partition(",")[0] or "localhost"),
+            "tests": str(len(cases)),
+            "failures": str(sum(case.find("failure") is not None for case in cases)),
+            "errors": str(sum(case.find("error") is not None for case in cases)),
+            "skipped": "0",
+            "time": f"{run.execution_time:.3f}",
+            "id": "0",
+            "package": "k6d",
+        }
+    )
+    _properties(suite, run)
+    ET.SubElement(suite, "system-out").text = _clean(run.output.head)
+    ET.SubElement(suite, "system-err").text = _clean(run.log.head)
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _execution(suite: ET.Element, run: Run) -> None:
+    case = _case(suite, "run", "k6 runs the script")
+    case.set("time", f"{run.execution_time:.3f}")
+    if run.execution.outcome in NOT_RUN:
+        why = run.execution.error or run.execution.outcome.value
+        _add(case, "error", why, kind=run.execution.outcome.value)
+
+
+def _finding(suite: ET.Element, finding: Finding) -> None:
+    name = " of ".join(filter(None, (finding.metric, finding.endpoint)))
+    case = _case(suite, "finding", f"{finding.kind.value}: {name}" if name else finding.kind.value)
+    text = f"{finding.message}\n{finding.recommendation}"
+    _add(case, "failure", text, kind=finding.severity.value)
+
+
+def _case(suite: ET.Element, kind: str, name: str) -> ET.Element:
+    return ET.SubElement(
+        suite,
+        "testcase",
+        {"classname": f"k6.{kind}", "name": _clean(name).strip() or "(no name)", "time": "0"},
+    )
+
+
+def _add(case: ET.Element, tag: str, text: str, *, kind: str) -> None:
+    clean = _clean(text)
+    node = ET.SubElement(case, tag, {"message": clean.partition("\n")[0], "type": kind})
+    node.text = clean
+
+
+def _properties(suite: ET.Element, run: Run) -> None:
+    values = {
+        "test_id": run.test_id,
+        "trigger": run.trigger.value,
+        "outcome": run.execution.outcome.value,
+        "severity": run.anomaly_analysis.severity or "",
+        "requests": run.metrics.total_requests,
+        "response_time_avg_ms": run.metrics.response_time_avg,
+        "response_time_p95_ms": run.metrics.response_time_p95,
+        "error_rate_percent": run.metrics.error_rate,
+    }
+    node = ET.Element("properties")
+    for name, value in values.items():
+        if value is not None:
+            ET.SubElement(node, "property", {"name": name, "value": _clean(str(value))})
+    suite.insert(0, node)
+
+
+def _clean(text: str) -> str:
+    return _NOT_IN_XML.sub("\ufffd", text)

@@ -1,0 +1,82 @@
+// The run under way, from the server's events. Without this script, pages show the state as of
+// their loading. Texts go in as text, never as HTML.
+"use strict";
+
+const live = document.getElementById("live");
+const pending = document.getElementById("pending");
+const ended = document.getElementById("ended");
+const compact = live.dataset.compact === "1";
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function seconds(value) {
+  const s = Math.round(value);
+  return s < 60 ? `${s} s` : `${Math.floor(s / 60)} m ${s % 60} s`;
+}
+
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  return Number(value).toLocaleString("en", { maximumSignificantDigits: 4 });
+}
+
+function cancel(job) {
+  const form = element("form", { method: "post", action: `/queue/${encodeURIComponent(job.job)}/cancel` });
+  form.append(element("button", { textContent: "Cancel" }));
+  return form;
+}
+
+function card(job) {
+  const box = element("article", { className: "job" });
+  const of = job.planned_s ? ` of ${seconds(job.planned_s)}` : "";
+  box.append(element("h2", { textContent: job.script }));
+  box.append(element("p", { className: "dim", textContent: `${job.state} · ${job.trigger} · ${seconds(job.elapsed_s)}${of}` }));
+  if (job.planned_s) {
+    const bar = element("progress", { max: job.planned_s, value: Math.min(job.elapsed_s, job.planned_s) });
+    bar.setAttribute("aria-label", `progress of ${job.script}`);
+    box.append(bar);
+  }
+  if (job.live) {
+    const list = element("dl", { className: "numbers" });
+    const p95 = job.live.p95_ms === null ? "–" : `${number(job.live.p95_ms)} ms`;
+    for (const [name, value] of [
+      ["Requests", number(job.live.requests)], ["Requests/s", number(job.live.requests_per_second)],
+      ["Failed", number(job.live.failed)], ["p95 now", p95], ["Virtual users", number(job.live.vus)],
+    ]) list.append(element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value })));
+    box.append(list);
+  }
+  if (!compact) box.append(cancel(job));
+  return box;
+}
+
+function keepFocus(change) {
+  // A list that is drawn anew each second must not take the keyboard's place away.
+  const action = document.activeElement?.closest("form")?.getAttribute("action");
+  change();
+  if (action) document.querySelector(`form[action="${CSS.escape(action)}"] button`)?.focus();
+}
+
+const source = new EventSource("/api/v1/live");
+source.addEventListener("queue", (event) => keepFocus(() => {
+  const queue = JSON.parse(event.data);
+  live.replaceChildren(...queue.running.map(card));
+  if (compact) {
+    live.hidden = queue.running.length === 0;
+    if (queue.pending.length) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
+    return;
+  }
+  if (!queue.running.length) live.append(element("p", { textContent: "Nothing is under way." }));
+  const rows = queue.pending.map((job) =>
+    element("li", {}, `${job.script} `, element("span", { className: "dim", textContent: job.trigger }), cancel(job)));
+  pending.replaceChildren(rows.length ? element("ol", {}, ...rows) : element("p", { textContent: "Nothing waits." }));
+}));
+source.addEventListener("run", (event) => {
+  const run = JSON.parse(event.data);
+  if (compact) { location.reload(); return; }
+  const link = element("a", { href: `/runs/${encodeURIComponent(run.test_id)}`, textContent: run.script });
+  const badge = element("span", { className: `badge v-${run.verdict.replaceAll(" ", "-")}`, textContent: run.verdict });
+  ended.prepend(element("li", {}, link, " ", badge));
+});

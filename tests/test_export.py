@@ -1,0 +1,143 @@
+"""Reports of a run for others: JUnit XML against its schema, Markdown, and one HTML page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from k6d.export import write_html, write_junit, write_markdown
+from k6d.model import (
+    Check,
+    Execution,
+    Explanation,
+    Finding,
+    FindingKind,
+    Log,
+    Outcome,
+    Run,
+    Severity,
+    Threshold,
+    Verdict,
+)
+from records import make_run
+
+SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parent / "data" / "junit.xsd"))
+HOSTILE = '<script>alert(1)</script>&"\x00\x1b[31m]]> |*_`[x](javascript:y)'
+
+
+def anomalous(words: str) -> Run:
+    """A run with a crossed threshold, a failed check and a broken limit, named by `words`."""
+    finding = Finding(
+        kind=FindingKind.LIMIT,
+        severity=Severity.HIGH,
+        message=f"p95 was high {words}",
+        recommendation="look",
+        metric="response_time_p95",
+        endpoint=words,
+    )
+    crossed = Finding(
+        kind=FindingKind.THRESHOLD, severity=Severity.HIGH, message="x", recommendation="y"
+    )
+    verdict = Verdict(
+        anomalies_detected=True,
+        severity=Severity.HIGH,
+        issues=[finding.message],
+        recommendations=["look"],
+        findings=[finding, crossed],
+    )
+    return replace(
+        make_run(anomaly_analysis=verdict),
+        script=f"{words}.js",
+        thresholds=[
+            Threshold(metric="a", expression="p(95)<1", crossed=True, observed=2.0),
+            Threshold(metric="b", expression=words, crossed=False),
+        ],
+        checks=[
+            Check(name=words, group="::cart", passes=1, fails=2),
+            Check(name="", group="", passes=1, fails=0),
+        ],
+        log=Log(head=words, tail=words, cut_lines=3, cut_bytes=9),
+    )
+
+
+def parsed(run: Run) -> etree._Element:
+    """The JUnit document, valid by its schema."""
+    root = etree.fromstring(write_junit(run).encode())
+    SCHEMA.assertValid(root)
+    return root
+
+
+def test_junit_counts_and_cases() -> None:
+    """A case for the run, each threshold, check and other finding; failures are counted."""
+    suite = parsed(anomalous("GET /cart"))[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "3", "0")
+    failed = [case.get("name") for case in suite.iter("testcase") if len(case)]
+    assert failed == [
+        "a: p(95)<1",
+        "cart > GET /cart",
+        "limit broken: response_time_p95 of GET /cart",
+    ]
+    healthy = make_run(thresholds=[], checks=[])
+    assert parsed(healthy)[0].get("failures") == "0"
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED, Outcome.NO_DATA]
+)
+def test_junit_of_what_could_not_run_is_an_error(outcome: Outcome) -> None:
+    """No data is not a pass."""
+    run = make_run(execution=Execution(outcome=outcome, error="why\nand where"))
+    suite = parsed(run)[0]
+    assert suite.get("errors") == "1"
+    assert next(suite.iter("error")).get("message") == "why"
+
+
+def test_hostile_words_stay_words() -> None:
+    """Names and logs with markup, control characters and lone surrogates harm no form."""
+    run = anomalous(HOSTILE)
+    assert parsed(run)[0].get("failures") == "3"
+    page = write_html(run)
+    assert "<script" not in page
+    page.encode()
+    markdown = write_markdown(run)
+    markdown.encode()
+    assert "<script>" not in markdown
+    assert "[x](" not in markdown
+    table = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table[:3]}) == 1
+
+
+def test_markdown_is_short() -> None:
+    """Verdict, findings, totals, crossed thresholds and failed checks, whatever their number."""
+    text = write_markdown(anomalous("GET /cart"))
+    assert "### k6: GET /cart.js: HIGH" in text
+    assert "Thresholds crossed:" in text
+    assert "Checks failed:" in text
+    many = replace(
+        make_run(),
+        checks=[Check(name=f"c{i}", group="", passes=0, fails=1) for i in range(500)],
+    )
+    assert len(write_markdown(many)) < 2000
+    assert "and 490 more" in write_markdown(many)
+
+
+def test_an_explanation_is_shown_as_text() -> None:
+    """What the AI said, or why it said nothing, and no markup of it."""
+    said = Explanation(summary="The cart <b>waits</b>.", issues=["i"], model="m", confidence=0.9)
+    page = write_html(make_run(explanation=said))
+    assert "The cart &lt;b&gt;waits&lt;/b&gt;." in page
+    assert "confidence 90 %" in page
+    silent = Explanation(unavailable="no answer within 30 s")
+    assert "None: no answer within 30 s" in write_html(make_run(explanation=silent))
+
+
+def test_html_needs_nothing_else() -> None:
+    """No address is loaded, and its own policy allows nothing but the one style sheet."""
+    page = write_html(make_run())
+    assert not re.search(r"""(src|href)=["'](?!#|/runs/)""", page)
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert "<style>" in page
