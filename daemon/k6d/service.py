@@ -22,11 +22,11 @@ from k6d.dependents import Dependents
 from k6d.heartbeat import Heartbeat
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap
-from k6d.model import K6dError, Outcome, Trigger
+from k6d.model import K6dError, Outcome, Severity, Trigger
 from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
-from k6d.scripts import Kind, name_of, unchanged
+from k6d.scripts import Kind, digest, name_of, unchanged
 from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from k6d.model import Run
+    from k6d.model import Missed, Run
     from k6d.settings import Settings
     from k6d.store import Store
 
@@ -61,7 +61,7 @@ class Service:
         self._stop = asyncio.Event()
         self._journal = StoredJournal(store)
         self._queue = JobQueue(self._journal)
-        self._upkeep = Upkeep(settings, store, self._queue)
+        self._upkeep = Upkeep(settings, store, self._queue, on_missed=self._missed)
         self._board = Board(self._queue)
         self._dependents = Dependents()
         self._known = store.state("scripts")
@@ -96,6 +96,20 @@ class Service:
                 for task in background:
                     task.cancel()
         logger.info("stopped")
+
+    def _missed(self, missed: Missed) -> None:
+        """People hear of a scheduled run that did not start, unless another stands in for it."""
+        if missed.caught_up:
+            return
+        due = f"{missed.first:%Y-%m-%d %H:%M} UTC"
+        last = f" to {missed.last:%Y-%m-%d %H:%M} UTC" if missed.count > 1 else ""
+        self._pipeline.alerts.announce(
+            key=f"missed-{digest(missed.script.encode())[:12]}-{missed.first:%Y%m%d%H%M%S}",
+            script=missed.script,
+            subject=f"{plural(missed.count, 'scheduled run')} did not start: {missed.reason}",
+            severity=Severity.MEDIUM,
+            facts=[("Due", due + last)],
+        )
 
     def _talks(self) -> list[Coroutine[None, None, None]]:
         """What is told to the outside, beside the runs."""
