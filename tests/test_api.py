@@ -194,7 +194,7 @@ def test_cancel(shared: Served, target: Target) -> None:
             (
                 j
                 for j in shared.get("/api/v1/queue").json["running"]
-                if j["live"] and j["live"]["requests"]
+                if j["script"] == "long.js" and j["live"] and j["live"]["requests"]
             ),
             None,
         ),

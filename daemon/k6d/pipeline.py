@@ -103,7 +103,7 @@ class Pipeline:
                 return None
             done = await self._compared(done, job, watching)
             self._settle(done, remember=not (done.run.overrides or job.one_off))
-        return await self._tell_soon(done, job)
+        return await self._tell_soon(done, job, tell=not job.one_off)
 
     async def replay(
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
@@ -184,7 +184,7 @@ class Pipeline:
             except k6.K6UnavailableError as error:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
-                self.alerts.expect(job.name, task.under_way.test_id)
+                self._expect(job, task)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop_of(watching), self._look(task, binary))
             if not self._wanted(job, script):
@@ -202,8 +202,16 @@ class Pipeline:
                 measured = unmeasured(_refused(script.error, binary))
             else:
                 measured = await self._measure(task, binary, script, own)
-            self.alerts.expect(job.name, task.under_way.test_id)
+            self._expect(job, task)
             return self._saved(task, measured, script, own)
+
+    def _expect(self, job: Job, task: _Task) -> None:
+        """Before the run is saved, so that no crash can lose what it will mean for people.
+
+        A text of its own is answered to who sent it; it is no script that could be mended.
+        """
+        if not job.one_off:
+            self.alerts.expect(job.name, task.under_way.test_id)
 
     async def _again(
         self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
@@ -353,7 +361,7 @@ class Pipeline:
             logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
         except Exception:
             logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
-        if own:  # of a replay nobody is told: it is not the script as it is now
+        if own:  # of a replay or a text of its own nobody is told: it is not the script as it is
             self._tell(explained, own)
         return explained
 

@@ -148,11 +148,18 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
         due = [
             (_due_at(item.message, delivery, moment), item, delivery) for item, delivery in waiting
         ]
-        ready = [(item, delivery) for at, item, delivery in due if at <= moment.now]
+        later = [(at, item, delivery) for at, item, delivery in due if at > moment.now]
+        # What may have arrived goes again alone; nothing newer of its incident overtakes it.
+        held = {item.message.incident for _, item, delivery in later if delivery.bound} - {None}
+        ready = [
+            (item, delivery)
+            for at, item, delivery in due
+            if at <= moment.now and (delivery.bound or item.message.incident not in held)
+        ]
         if ready:
             sendings.append(_sending(receiver, _together(ready, waiting)))
         else:
-            wakes += [at for at, _, _ in due]
+            wakes += [at for at, _, _ in later]
     return Plan(sendings=sendings, expired=expired, wake_at=min(wakes, default=None))
 
 
