@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k6d import k6, outcome, scripts, summary
-from k6d.capture import Capture, Receiver
-from k6d.forward import Forwarder
 from k6d.generator import Monitor
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
 from k6d.runlog import KeptLog
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from k6d.capture import Capture
     from k6d.guard import Guard
     from k6d.settings import Settings
 
@@ -67,6 +66,9 @@ async def measure(
     on_start: Callable[[Capture], None],
 ) -> Measured:
     """Run the archive and gather what k6 says, to its last push."""
+    from k6d.capture import Capture, Receiver  # with HTTP and protobuf: not before the first run
+    from k6d.forward import Forwarder
+
     log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
     summary_file, files = order.folder / "summary.json", order.folder / "files"
     files.mkdir()

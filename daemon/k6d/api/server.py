@@ -1,6 +1,8 @@
 """The HTTP server in the daemon's event loop: bound at the start, gone before the daemon is.
 
 A port that is taken is an error in the log and no reason not to run load tests: it is tried again.
+The libraries that answer are a quarter of the daemon's memory: they are imported when the first
+connection waits in the backlog, so that who never looks doesn't pay for it.
 """
 
 from __future__ import annotations
@@ -12,16 +14,15 @@ import shutil
 import socket
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from k6d.api.access import Access
-from k6d.api.app import create
-from k6d.api.context import Context
 from k6d.memory import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable
 
+    import uvicorn
+
+    from k6d.api.context import Context
     from k6d.board import Board
     from k6d.queue import JobQueue
     from k6d.settings import Api, Settings
@@ -36,26 +37,35 @@ RETRY_S = 15.0
 TIDY_S = 20.0
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the daemon's."""
-        yield
-
-
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings, store: Store, queue: JobQueue, board: Board
 ) -> AsyncIterator[None]:
     """Answer requests while the context is open."""
     shutil.rmtree(settings.data / "one-off", ignore_errors=True)
-    context = Context(
-        settings=settings,
-        store=store,
-        queue=queue,
-        board=board,
-        access=Access.of(settings.api, settings.data),
-    )
+    access = Access.of(settings.api, settings.data)
+
+    def make() -> uvicorn.Server:
+        from k6d.api.context import Context
+
+        return _server(
+            Context(settings=settings, store=store, queue=queue, board=board, access=access)
+        )
+
+    task = asyncio.create_task(_serve(make, settings.api, store, _bind(settings.api)))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _server(context: Context) -> uvicorn.Server:
+    import uvicorn
+
+    from k6d.api.app import create
+
     config = uvicorn.Config(
         create(context),
         loop="none",
@@ -70,33 +80,51 @@ async def serving(
         limit_concurrency=MOST_REQUESTS,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config)
-    bound = _bind(settings.api)
-    task = asyncio.create_task(_serve(server, settings.api, bound))
-    tidying = asyncio.create_task(_tidy(server, store))
-    try:
-        yield
-    finally:
-        tidying.cancel()
-        server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
-            if not server.started:
-                task.cancel()
-            await task
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # the daemon's
+    return server
 
 
-async def _serve(server: _Server, api: Api, bound: list[socket.socket]) -> None:
+async def _serve(
+    make: Callable[[], uvicorn.Server], api: Api, store: Store, bound: list[socket.socket]
+) -> None:
     while not bound:
         await asyncio.sleep(RETRY_S)
         bound = _bind(api)
     try:
-        await server.serve(sockets=bound)
+        await _first_connection(bound)
+        server = await asyncio.to_thread(make)
+        await _answer(server, bound, store)
     finally:
         for one in bound:
             one.close()
 
 
-async def _tidy(server: _Server, store: Store) -> None:
+async def _answer(server: uvicorn.Server, bound: list[socket.socket], store: Store) -> None:
+    """Until cancelled; what is under way then gets its grace period."""
+    answering = asyncio.create_task(server.serve(sockets=bound))
+    tidying = asyncio.create_task(_tidy(server, store))
+    try:
+        await asyncio.shield(answering)
+    finally:
+        tidying.cancel()
+        server.should_exit = True
+        await answering
+
+
+async def _first_connection(bound: list[socket.socket]) -> None:
+    """Until somebody has connected; the connection stays in the backlog for the server."""
+    loop, knocked = asyncio.get_running_loop(), asyncio.Event()
+    for one in bound:
+        loop.add_reader(one.fileno(), knocked.set)
+    try:
+        await knocked.wait()
+    finally:
+        for one in bound:
+            loop.remove_reader(one.fileno())
+
+
+async def _tidy(server: uvicorn.Server, store: Store) -> None:
     """Give memory back when there were requests and now are none."""
     seen = 0
     while True:
