@@ -33,6 +33,8 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
 
 
 def _start(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
+    # A shell that runs us in the background has SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {"PATH": os.environ["PATH"], "HOME": str(temporary), "LANG": "C.UTF-8"}
     return subprocess.Popen(
         [sys.executable, "-m", "k6d", "demo", *arguments],
