@@ -140,15 +140,7 @@ async def look(
             dependencies={str(path): own} | _named("\n".join(ended.errors), path),
             error=message,
         )
-    metadata, files = _read(archive)
-    return _script(
-        path,
-        name=name,
-        archive=archive,
-        metadata=metadata,
-        files=files,
-        workload=[k6.minor, machine(), dict(extra_workload or {})],
-    )
+    return reopen(archive, path=path, name=name, k6=k6, extra_workload=extra_workload)
 
 
 def _script(
