@@ -205,12 +205,20 @@ def test_cancel(shared: Served, target: Target) -> None:
     assert other in [job["job"] for job in shared.get("/api/v1/queue").json["pending"]]
     assert shared.ask("DELETE", f"/api/v1/queue/{other}", token=True).status == 202
     assert shared.get(f"/api/v1/queue/{other}").json["state"] == "not run"
+    assert shared.get("/api/v1/queue").json["ended"][0]["error"] == "was cancelled before it ran"
     assert shared.ask("DELETE", f"/api/v1/queue/{running['job']}").status == 401
     assert shared.ask("DELETE", f"/api/v1/queue/{running['job']}", token=True).status == 202
     run = shared.run(running["script"])
     assert run.execution.outcome == "aborted"
     assert run.metrics.total_requests
     assert target.requests["GET /later"] == 0
+    ended = shared.until(
+        lambda: {job["job"]: job for job in shared.get("/api/v1/queue").json["ended"]}.get(
+            running["job"]
+        ),
+        "the job's end",
+    )
+    assert (ended["test_id"], ended["verdict"]) == (run.test_id, "aborted")
     assert shared.ask("DELETE", f"/api/v1/queue/{running['job']}", token=True).status == 404
 
 

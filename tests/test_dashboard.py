@@ -211,9 +211,27 @@ def test_by_keyboard_log_in_run_follow_and_cancel(
     until(lambda: "Requests/s" in _text(browser), "live numbers")
     until(lambda: _pressed(browser, "Cancel"), "the button")
     again.opened.set()
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#ended a"), "the end of the run")
+    until(lambda: _ended(browser)[0].startswith("gated.js aborted"), "the end of the run")
     assert len(served.runs("gated.js")) == 2
+    seen = _ended(browser)
+    browser.get(f"{served.url}/queue")
+    assert _ended(browser) == seen
     assert browser.get_log("browser") == []
+
+
+def test_the_list_of_scripts_is_not_older_than_its_runs(
+    browser: webdriver.Chrome, served: Served, target: Target
+) -> None:
+    """A page that shows a run under way shows its verdict when it is over, with no hand on it."""
+    target.latency["/slow"] = gate = Gate()
+    served.write("slow.js", hitting(f"{target.url}/slow", iterations=1))
+    until(gate.reached.is_set, "the run")
+    browser.get(served.url)
+    until(lambda: "Requests/s" in _text(browser), "live numbers")
+    row = "//tr[th='slow.js']"
+    assert "not run yet" in browser.find_element(By.XPATH, row).text
+    gate.opened.set()
+    until(lambda: browser.find_elements(By.XPATH, f"{row}//*[text()='healthy']"), "the verdict")
 
 
 def _button(browser: webdriver.Chrome, name: str) -> Any:
@@ -222,6 +240,15 @@ def _button(browser: webdriver.Chrome, name: str) -> Any:
 
 def _text(browser: webdriver.Chrome) -> str:
     return str(browser.execute_script("return document.querySelector('main').innerText"))
+
+
+def _ended(browser: webdriver.Chrome) -> list[str]:
+    """The lines of what ended last."""
+    return list(
+        browser.execute_script(
+            "return [...document.querySelectorAll('#ended li')].map((e) => e.innerText)"
+        )
+    )
 
 
 def _pressed(browser: webdriver.Chrome, name: str) -> bool:

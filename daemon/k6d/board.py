@@ -12,6 +12,8 @@ import logging
 import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from k6d.pipeline import Watching
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEPT_FINISHED = 500  # jobs whose end can still be asked for by their id
+SHOWN_ENDED = 10
 MOST_READERS = 32
 KEPT_EVENTS = 100
 
@@ -37,7 +40,7 @@ class Running:
     """A job under way; `under_way` and `capture` are set as soon as k6 starts."""
 
     job: Job
-    stop: asyncio.Event
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
     waiting: bool = False
     under_way: UnderWay | None = None
@@ -60,16 +63,28 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How a job ended: with a run, or without one for the reason in `error`."""
+    """How a job ended: with a run, without one for the reason in `error`, or with nothing to do."""
 
     job: Job
     test_id: str | None = None
+    verdict: str | None = None
     error: str | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def why(self) -> str:
+        """Why there is no run."""
+        return self.error or "there was nothing to run"
 
     def entry(self) -> dict[str, Any]:
-        """The job with the id of its run."""
-        state = "finished" if self.test_id else "not run"
-        return {**_entry(self.job, state), "test_id": self.test_id, "error": self.error}
+        """The job with the id and the verdict of its run."""
+        return {
+            **_entry(self.job, "finished" if self.test_id else "not run"),
+            "test_id": self.test_id,
+            "verdict": self.verdict,
+            "error": None if self.test_id else self.why,
+            "ended": self.at.isoformat(timespec="seconds"),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +108,18 @@ class Board:
         self.runs: Counter[str] = Counter()
         self.run_seconds = 0.0
 
-    def watching(self, job: Job) -> Watching:
-        """For the pipeline: the job is taken up."""
-        running = self._running[job.id] = Running(job, asyncio.Event())
+    async def take(self) -> Job:
+        """The queue's next job; from the same moment on it is under way, and can be cancelled."""
+        job = await self._queue.get()
+        running = self._running[job.id] = Running(job)
         if self._stopping:
             running.stop.set()
+        self.changed()
+        return job
+
+    def watching(self, job: Job) -> Watching:
+        """For the pipeline: what it is to tell of the job that was taken."""
+        running = self._running[job.id]
 
         def waiting() -> None:
             running.waiting = True
@@ -113,27 +135,32 @@ class Board:
             running.planned_s = total_s
             self.changed()
 
-        self.changed()
         return Watching(waiting=waiting, started=started, planned=planned, stop=running.stop)
 
     async def finished(self, job: Job, run: Run | None, *, error: str | None = None) -> None:
-        """The job is over."""
+        """The job is over; neither a run nor an error: there was nothing to do."""
         self._running.pop(job.id, None)
-        test_id = run.test_id if run else None
-        self._finished[job.id] = Finished(job=job, test_id=test_id, error=error)
+        if run is None:
+            self._end(Finished(job=job, error=error))
+        else:
+            severity, outcome = run.anomaly_analysis.severity, run.execution.outcome
+            verdict = verdict_of({"severity": severity, "outcome": outcome})
+            self.runs[verdict] += 1
+            self.run_seconds += run.execution_time
+            self._end(Finished(job=job, test_id=run.test_id, verdict=verdict))
+            told = {"test_id": run.test_id, "script": run.script, "verdict": verdict}
+            self._tell(Event("run", told))
+        self.changed()
+        await self._wake()
+
+    def _end(self, finished: Finished) -> None:
+        """Remember it as the newest; a job that waited for k6 to come back ends twice."""
+        self._finished.pop(finished.job.id, None)
+        self._finished[finished.job.id] = finished
         while len(self._finished) > KEPT_FINISHED:
             self._finished.popitem(last=False)
-        if run:
-            word = verdict_of(
-                {
-                    "severity": run.anomaly_analysis.severity,
-                    "outcome": run.execution.outcome,
-                }
-            )
-            self.runs[word] += 1
-            self.run_seconds += run.execution_time
-            self._tell(Event("run", {"test_id": test_id, "script": run.script, "verdict": word}))
-        self.changed()
+
+    async def _wake(self) -> None:
         async with self._ended:
             self._ended.notify_all()
 
@@ -143,11 +170,10 @@ class Board:
         for running in self._running.values():
             running.stop.set()
         for job in self._queue.pending():
-            self._finished[job.id] = Finished(job=job, error="k6d was stopped before it ran")
+            self._end(Finished(job=job, error="k6d was stopped before it ran"))
         for reader in self._readers:
             reader.close()
-        async with self._ended:
-            self._ended.notify_all()
+        await self._wake()
 
     async def cancel(self, job_id: str) -> bool:
         """End the job, wherever it is; False when it is over or unknown."""
@@ -158,10 +184,9 @@ class Board:
         for job in self._queue.pending():
             if job.id == job_id:
                 self._queue.drop(job.key)
-                self._finished[job.id] = Finished(job=job, error="was cancelled before it ran")
+                self._end(Finished(job=job, error="was cancelled before it ran"))
                 self.changed()
-                async with self._ended:
-                    self._ended.notify_all()
+                await self._wake()
                 return True
         return False
 
@@ -181,10 +206,14 @@ class Board:
         return self._finished[job_id]
 
     def queue(self) -> dict[str, Any]:
-        """All that is under way and pending, in the order in which it will run."""
+        """All that is under way and pending, in the order in which it will run, and what ended
+        last, newest first: who looks now sees the end of what he saw begin.
+        """
+        ended = (one for one in reversed(self._finished.values()) if one.test_id or one.error)
         return {
             "running": [running.entry() for running in self._running.values()],
             "pending": [_entry(job, "pending") for job in self._queue.pending()],
+            "ended": [one.entry() for one in islice(ended, SHOWN_ENDED)],
         }
 
     @property

@@ -261,7 +261,7 @@ class Service:
         """Take job after job until the daemon stops."""
         stopped = asyncio.create_task(self._stop.wait())
         while not self._stop.is_set():
-            waiting = asyncio.create_task(self._queue.get())
+            waiting = asyncio.create_task(self._board.take())
             await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 waiting.cancel()
@@ -291,7 +291,7 @@ class Service:
 
     async def _run(self, job: Job) -> Run | None:
         """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
-        run, why = None, "there was nothing to run"
+        run, why = None, None
         try:
             run = await self._pipeline.run(job, watching=self._board.watching(job))
         except StoppedError:

@@ -41,6 +41,7 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 @router.get("/")
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     """All scripts with their state."""
+    ended = k6d.board.queue()["ended"]
 
     def make() -> HTMLResponse:
         rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
@@ -53,6 +54,7 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
             rows=rows,
             incidents=sorted(open_, key=lambda incident: str(incident["since"]), reverse=True),
             folder=k6d.settings.scripts,
+            ended=ended[0]["job"] if ended else "",
         )
 
     return await asyncio.to_thread(make)

@@ -52,7 +52,9 @@ class Wanted(BaseModel):
 
 @router.get("/queue", responses=shapes.response(shapes.QUEUE))
 async def queue(k6d: K6d) -> Response:
-    """Jobs under way, with what they measured so far, and pending ones in their order."""
+    """Jobs under way, with what they measured so far, pending ones in their order, the last ten
+    that ended, newest first.
+    """
     return as_json(k6d.board.queue())
 
 
@@ -134,7 +136,7 @@ async def finished_run(k6d: Context, job: Job) -> dict[str, Any]:
     """The record of the job's run when it is over; a problem when it made none."""
     finished = await k6d.board.end_of(job.id)
     if finished.test_id is None:
-        raise Problem(409, f"{job.name}: {finished.error}", job=job.id)
+        raise Problem(409, f"{job.name}: {finished.why}", job=job.id)
     raw = await asyncio.to_thread(k6d.store.load_raw, finished.test_id)
     record: dict[str, Any] = orjson.loads(raw)
     return record

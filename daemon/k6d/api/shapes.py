@@ -82,9 +82,16 @@ STATISTICS = _object(
 HEALTH = _object({"status": TEXT, "message": TEXT, "timestamp": TEXT}, {"k6_version": TEXT})
 JOB = _object(
     {"job": TEXT, "script": TEXT, "trigger": TEXT, "state": TEXT},
-    {"test_id": NAME, "error": NAME, "planned_s": NUMBER, "elapsed_s": NUMBER},
+    {
+        "test_id": NAME,
+        "verdict": NAME,
+        "error": NAME,
+        "planned_s": NUMBER,
+        "elapsed_s": NUMBER,
+        "ended": TEXT,
+    },
 )
-QUEUE = _object({"running": _list(JOB), "pending": _list(JOB)})
+QUEUE = _object({"running": _list(JOB), "pending": _list(JOB), "ended": _list(JOB)})
 SCRIPTS = _object(
     {"scripts": _list(_object({"script": TEXT, "kind": NAME, "in_folder": {"type": "boolean"}}))}
 )

@@ -1,5 +1,6 @@
-// The run under way, from the server's events. Without this script, pages show the state as of
-// their loading. Texts go in as text, never as HTML.
+// What the server's "queue" events say, drawn anew with each; nothing is remembered here, so a page
+// is right whenever it was loaded. Without this script, pages show the state as of their loading.
+// Texts go in as text, never as HTML.
 "use strict";
 
 const live = document.getElementById("live");
@@ -59,24 +60,41 @@ function keepFocus(change) {
   if (action) document.querySelector(`form[action="${CSS.escape(action)}"] button`)?.focus();
 }
 
+function waiting(job) {
+  return element("li", {}, `${job.script} `, element("span", { className: "dim", textContent: job.trigger }), cancel(job));
+}
+
+function over(job) {
+  const item = element("li");
+  if (job.test_id) {
+    item.append(element("a", { href: `/runs/${encodeURIComponent(job.test_id)}`, textContent: job.script }), " ");
+    item.append(element("span", { className: `badge v-${job.verdict.replaceAll(" ", "-")}`, textContent: job.verdict }));
+  } else item.append(`${job.script} ${job.error}`);
+  const when = job.ended.slice(0, 19).replace("T", " ");
+  item.append(" ", element("span", { className: "dim", textContent: when }));
+  return item;
+}
+
+function list(place, kind, jobs, draw, none) {
+  // Drawn only when it is not what it was: it would be read out again each second.
+  const now = JSON.stringify(jobs);
+  if (place.dataset.now === now || (!jobs.length && !place.querySelector("li"))) return;
+  place.dataset.now = now;
+  const drawn = jobs.length ? element(kind, {}, ...jobs.map(draw)) : element("p", { textContent: none });
+  place.replaceChildren(drawn);
+}
+
 const source = new EventSource("/api/v1/live");
 source.addEventListener("queue", (event) => keepFocus(() => {
   const queue = JSON.parse(event.data);
   live.replaceChildren(...queue.running.map(card));
   if (compact) {
+    if ((queue.ended[0]?.job ?? "") !== live.dataset.ended) location.reload();
     live.hidden = queue.running.length === 0;
     if (queue.pending.length) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
     return;
   }
   if (!queue.running.length) live.append(element("p", { textContent: "Nothing is under way." }));
-  const rows = queue.pending.map((job) =>
-    element("li", {}, `${job.script} `, element("span", { className: "dim", textContent: job.trigger }), cancel(job)));
-  pending.replaceChildren(rows.length ? element("ol", {}, ...rows) : element("p", { textContent: "Nothing waits." }));
+  list(pending, "ol", queue.pending, waiting, "Nothing waits.");
+  list(ended, "ul", queue.ended, over, "Nothing has ended since k6d started.");
 }));
-source.addEventListener("run", (event) => {
-  const run = JSON.parse(event.data);
-  if (compact) { location.reload(); return; }
-  const link = element("a", { href: `/runs/${encodeURIComponent(run.test_id)}`, textContent: run.script });
-  const badge = element("span", { className: `badge v-${run.verdict.replaceAll(" ", "-")}`, textContent: run.verdict });
-  ended.prepend(element("li", {}, link, " ", badge));
-});
