@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ export default function () { http.get('%s/cart'); }
 // %d
 """
 SECRET = "hunter2-hunter2"
+HERE = socket.gethostname()
 
 
 @pytest.fixture
@@ -126,9 +128,9 @@ def test_the_daemon_tells_of_an_incident_from_beginning_to_end(
             until(lambda: len(messages(receiver)) == 2, "the end of it")
             until(lambda: not Outbox(tmp_path / "data").waiting(), "the outbox to be empty")
     first, last = messages(receiver)
-    assert first["title"].startswith("[CRITICAL] shop.js: ")
+    assert first["title"].startswith("[CRITICAL] shop: ")
     assert f"k6d mute shop.js --for 2h --data {tmp_path}/data" in first["message"]
-    assert last["title"].startswith("[RESOLVED] shop.js: healthy again after")
+    assert last["title"].startswith("[RESOLVED] shop: healthy again after")
     assert any(got.path == "/beat" for got in receiver.got)
     everything = log.read_text() + doctor + orjson.dumps(listed).decode()
     everything += "".join(p.read_text() for p in (tmp_path / "data/outbox").rglob("*.json"))
@@ -194,13 +196,38 @@ def test_what_a_message_says(tmp_path: Path) -> None:
     message = kept.message
     assert message.tags == ["oncall"]
     assert message.severity is Severity.HIGH
-    assert message.link == "https://k6d.example/runs/20261122-120009-aaaaaa"
+    address = "https://k6d.example/runs/20261122-120009-aaaaaa"
+    assert message.link == ("Open the dashboard", address)
     assert message.chart is not None
     assert [point.bad for point in message.chart.points] == [False, False, False, True]
     facts = dict(message.facts)
     assert facts["Where"] == "GET /cart"
-    assert facts["Changed"] == "nothing of the script or k6"
+    same = "nothing of script, workload and k6 since 20261122-120002-aaaaaa, the last healthy run"
+    assert facts["Changed"] == same
     assert facts["Since"].endswith("this run")
+
+
+@pytest.mark.parametrize(
+    ("api", "serving", "link"),
+    [
+        ({}, True, (f"Open the dashboard (on {HERE} itself)", "http://127.0.0.1:8000")),
+        ({"host": "0.0.0.0", "port": 81}, True, ("Open the dashboard", f"http://{HERE}:81")),
+        ({"host": "fd00::1"}, True, ("Open the dashboard", "http://[fd00::1]:8000")),
+        ({"enabled": False}, True, None),
+        ({}, False, None),
+    ],
+)
+def test_a_link_to_the_dashboard_if_it_is_on(
+    tmp_path: Path, api: dict[str, Any], serving: bool, link: tuple[str, str] | None
+) -> None:
+    """As its readers reach it; none where it is off, or where no daemon runs."""
+    more = {f"api__{name}": value for name, value in api.items()}
+    loaded = settings.load(data=tmp_path, notify__urls=["json://127.0.0.1:1/"], **more)
+    store, outbox = Store(tmp_path), Outbox(tmp_path)
+    alerts = Alerts(loaded, store, outbox, serving=serving)
+    _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
+    (kept,) = outbox.waiting()
+    assert kept.message.link == (link and (link[0], f"{link[1]}/runs/20261122-120009-aaaaaa"))
 
 
 def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(tempora
     assert (first, second) == ("healthy", "healthy")
     assert third in ("HIGH", "MEDIUM")
     assert "GET /products" in said
-    assert re.search(r"│ \[(HIGH|MEDIUM)\] shop\.js: ", said)
+    assert re.search(r"│ \[(HIGH|MEDIUM)\] shop: ", said)
     (home,) = temporary.glob("k6d-demo-*")
     store = Store(home / "data")
     assert len(store.history()) == 3

@@ -15,11 +15,25 @@ from k6d.alert import Announcement, Change, Chart, Incident, Message, Point
 from k6d.chart import HEIGHT, SCALE, WIDTH, png
 from k6d.explain.merge import merge
 from k6d.message import Context, compose, notice
-from k6d.model import Explanation, Metrics, Severity, Verdict
+from k6d.model import (
+    Comparison,
+    Execution,
+    Explanation,
+    Finding,
+    FindingKind,
+    Metrics,
+    Outcome,
+    Severity,
+    Verdict,
+)
 from k6d.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
 from records import NOON, make_anomaly, make_run
 
-CONTEXT = Context(data=Path("/var/lib/k6d data"), scripts=Path("/srv/k6"))
+CONTEXT = Context(
+    data=Path("/var/lib/k6d data"),
+    scripts=Path("/srv/k6"),
+    previous=make_run(test_id="20261122-110000-3f9a2c"),
+)
 
 
 def told(
@@ -58,10 +72,11 @@ def shown(*messages: Message) -> Rendered:
 @pytest.mark.parametrize(
     ("change", "title", "level"),
     [
-        (Change.OPENED, "[HIGH] cart.js: p95 of GET /cart is 912 ms", "failure"),
-        (Change.WORSENED, "[HIGH] cart.js: worse, was low: p95 of GET /cart", "failure"),
-        (Change.REMINDER, "[HIGH] cart.js: still failing after 2 h: p95 of", "failure"),
-        (Change.RESOLVED, "[RESOLVED] cart.js: healthy again after 2 h", "success"),
+        (Change.OPENED, "[HIGH] cart: p95 of GET /cart is 912 ms", "failure"),
+        (Change.WORSENED, "[HIGH] cart: worse, was low: p95 of GET /cart", "failure"),
+        (Change.CHANGED, "[HIGH] cart: still failing, now p95 of GET /cart", "failure"),
+        (Change.REMINDER, "[HIGH] cart: still failing after 2 h: p95 of", "failure"),
+        (Change.RESOLVED, "[RESOLVED] cart: healthy again after 2 h", "success"),
     ],
 )
 def test_the_title_says_it_all_on_one_line(change: Change, title: str, level: str) -> None:
@@ -69,6 +84,38 @@ def test_the_title_says_it_all_on_one_line(change: Change, title: str, level: st
     rendered = shown(told(make_anomaly("p95 of GET /cart is\n912 ms"), change))
     assert rendered.title.startswith(title)
     assert rendered.level == level
+
+
+def test_a_regression_as_people_read_it() -> None:
+    """A short title; then what, where, since when, against which baseline, how sure, what changed.
+
+    What fixed the title's length is in the body: the whole finding, and one command to replay it.
+    """
+    compared = Comparison(
+        metric="response_time_p95", endpoint="GET /cart", unit="ms", state="worse",
+        observed=412.0, expected=268.0, low=240.0, high=296.0, runs=12, needed=5, seen=3, of=3,
+    )  # fmt: skip
+    message = "p95 of GET /cart 412 ms, was 268 ms (+54 %); also overall p95; confirmed 3 of 3"
+    finding = Finding(
+        kind=FindingKind.REGRESSION, severity=Severity.HIGH, message=message, recommendation="Look",
+        metric="response_time_p95", endpoint="GET /cart", expected="240 ms to 296 ms",
+        confidence=0.99, changed="lib/cart.js changed with this run", confirmed="3 of 3",
+    )  # fmt: skip
+    verdict = replace(make_anomaly(), findings=[finding], issues=[message], doubts=["noise"])
+    newer = Execution(outcome=Outcome.COMPLETED, k6_version="1.2.0", machine="ci")
+    made = told(verdict, comparisons=[compared], execution=newer)
+    rendered = shown(made)
+    assert rendered.title == "[HIGH] cart: p95 of GET /cart 412 ms, was 268 ms (+54 %)"
+    lines = rendered.text.splitlines()
+    assert lines[0] == f"• {message}"
+    assert "Where: GET /cart" in lines
+    assert "Baseline: 268 ms, usually 240 ms to 296 ms, from 12 comparable runs" in lines
+    assert "How sure: confirmed in 3 of 3 runs, 99 %" in lines
+    assert (
+        "Changed: lib/cart.js changed with this run; k6 (from 1.1.0 to 1.2.0), "
+        "since 20261122-110000-3f9a2c, the last healthy run"
+    ) in lines
+    assert ("Run it again: k6d replay 20261122-120000-3f9a2c --data '/var/lib/k6d data'") in lines
 
 
 def test_the_body_has_what_the_ai_says() -> None:
@@ -94,16 +141,22 @@ def test_the_body_has_findings_numbers_advice_and_commands() -> None:
     """Observed against expected, since when, and what to do, in every format."""
     verdict = replace(make_anomaly(), issues=["a", "b"])
     rendered = shown(told(replace(verdict, findings=[verdict.findings[0]] * 2)))
-    for body in (rendered.text, rendered.html, rendered.markdown):
+    page = rendered.html.replace("\u00a0", " ")  # numbers stay on one line with their units
+    for body in (rendered.text, page, rendered.markdown):
         assert "p95 of GET /cart is 912 ms, the limit is 500 ms" in body
         assert "6,000 requests, 100/s, average 41.5 ms, p95 88.2 ms, errors 0.1 %, 1 m 1 s" in body
         assert "at most 500" in body
         assert "Look at GET /cart first." in body
         assert "2026-11-22 10:00 UTC, 3 runs" in body
-        assert "20261122-120000-3f9a2c, changed, 2026-11-22 12:00 UTC" in body
+        assert "20261122-120000-3f9a2c of cart.js, changed, 2026-11-22 12:00 UTC" in body
     assert "k6d show 20261122-120000-3f9a2c --log --data '/var/lib/k6d data'" in rendered.text
-    assert "k6d run /srv/k6/cart.js --data '/var/lib/k6d data'" in rendered.markdown
+    assert "k6d mute cart.js --for 2h --data '/var/lib/k6d data'" in rendered.markdown
     assert "--data &#x27;/var/lib/k6d data&#x27;</pre>" in rendered.html
+    unread = told(snapshot=None)
+    assert "k6d run /srv/k6/cart.js --data '/var/lib/k6d data'" in shown(unread).markdown
+    over = shown(told(change=Change.RESOLVED)).text
+    assert "k6d show" in over
+    assert "k6d mute" not in over
 
 
 def test_of_many_findings_five_are_told_and_the_rest_is_counted() -> None:
@@ -154,7 +207,7 @@ def test_scripts_of_one_cause_are_one_message_with_a_line_each() -> None:
     over = replace(shared[0], id="i1-2", change=Change.RESOLVED, at=NOON + timedelta(minutes=5))
     rendered = render([*shared, over], now=NOON + timedelta(hours=1), repeat=True)
     assert rendered.title.startswith("[HIGH] 2 scripts: target shop: p95 of GET /cart")
-    assert rendered.text.index("[HIGH] 2.js") < rendered.text.index("[RESOLVED] 1.js")
+    assert rendered.text.index("[HIGH] 2") < rendered.text.index("[RESOLVED] 1")
     assert "Sent late: from 2026-11-22 12:00 UTC to 2026-11-22 12:05 UTC" in rendered.text
     assert "Before this, not sent in time: opened 2026-11-22 12:00 UTC" in rendered.text
     assert "Sent again: an earlier attempt may have reached you" in rendered.text
@@ -183,6 +236,6 @@ def test_the_chart_is_a_picture_that_mails_show() -> None:
     assert bytes((211, 47, 47)) in pixels
     page = shown(replace(told(), chart=chart)).html
     assert 'src="cid:history.png"' in page
-    assert "0 to 433 ms, the last 412 ms" in page
+    assert "0 to 433 ms, the last 412 ms" in page.replace("\u00a0", " ")
     assert "cid:" not in without_picture(page)
     assert png(replace(chart, points=points[:1])).startswith(b"\x89PNG")

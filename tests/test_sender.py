@@ -189,7 +189,7 @@ async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
     async with sending(notify(json_url(http)), outbox):
         await until(lambda: len(outbox.done()) == 2, "both")
     (got,) = http.got
-    assert got.json["title"].startswith("[RESOLVED] shop/1.js: ")
+    assert got.json["title"].startswith("[RESOLVED] shop/1: ")
     assert f"Sent late: from {early:%Y-%m-%d %H:%M} UTC" in got.json["message"]
     assert f"Before this, not sent in time: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
 
@@ -245,7 +245,7 @@ async def test_mail(outbox: Outbox, ca: TestCa, caplog: Any) -> None:
     assert "&lt;!channel&gt;" in page.get_content()
     assert picture["Content-ID"] == "<history.png>"
     assert picture.get_content().startswith(b"\x89PNG\r\n")
-    assert got["Subject"].startswith("[HIGH] shop/1.js: p95 412 ms")
+    assert got["Subject"].startswith("[HIGH] shop/1: p95 412 ms")
     (kept,) = outbox.done()
     assert "SMTP 451: try later" in caplog.text
     assert got["Message-ID"].startswith("<") and got["References"] == "<i-1@k6d>"
@@ -283,7 +283,7 @@ async def test_slack(
     }
     assert slack.got[1].at - slack.got[0].at >= 1.0
     payload = slack.taken[0].json
-    assert payload["text"].startswith("*[HIGH] shop/1.js: p95 412 ms, was 268 ms (+54 %) &lt;b&gt;")
+    assert payload["text"].startswith("*[HIGH] shop/1: p95 412 ms, was 268 ms (+54 %) &lt;b&gt;")
     (block,) = payload["attachments"][0]["blocks"]
     assert block["text"]["type"] == "mrkdwn"
     assert "*Where:* GET /cart?a=1&amp;b=&lt;2&gt;" in block["text"]["text"]

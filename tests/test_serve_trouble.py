@@ -225,10 +225,10 @@ def test_anomalous_run_is_told_once_to_every_receiver(
         "/yaml": 2,
     }
     letter, last = mailbox.letters["/first"]
-    assert last["title"].startswith("[RESOLVED] shop.js: healthy again after ")
+    assert last["title"].startswith("[RESOLVED] shop: healthy again after ")
     title, body = letter["title"], letter["message"]
     assert letter["type"] == "failure"
-    assert title.startswith("[HIGH] shop.js: ")
+    assert title.startswith("[HIGH] shop: ")
     assert run.anomaly_analysis.issues[0][:40] in title
     assert "50 %" in body
     assert "10 %" in body

@@ -128,8 +128,8 @@ class Message:
     """What is to be told, in parts; how it looks is the receiver's business.
 
     `id` is the idempotency key and safe as a file name. `subject` is what the title says after the
-    mark and the script. `hidden` counts findings left out. `facts` and `commands` are pairs of a
-    label and a text. `tags` chooses receivers; none means all.
+    mark and the script. `hidden` counts findings left out. `facts`, `commands` and `link` are
+    pairs of a label and a text. `tags` chooses receivers; none means all.
     """
 
     id: str
@@ -144,9 +144,8 @@ class Message:
     findings: list[str] = field(default_factory=list)
     hidden: int = 0
     facts: list[tuple[str, str]] = field(default_factory=list)
-    advice: list[str] = field(default_factory=list)
     commands: list[tuple[str, str]] = field(default_factory=list)
-    link: str | None = None
+    link: tuple[str, str] | None = None
     chart: Chart | None = None
     tags: list[str] = field(default_factory=list)
 

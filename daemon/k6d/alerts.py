@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cache
@@ -36,16 +37,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ANYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104  (recognised, not bound to)
+ITSELF = ("127.0.0.1", "localhost", "[::1]")
 LOOK_S = 60.0  # how often it is looked whether a reminder is due
 
 
 class Alerts:
-    """The incidents of one store; what is to be told of them goes into `outbox`."""
+    """The incidents of one store; what is to be told of them goes into `outbox`.
 
-    def __init__(self, settings: Settings, store: Store, outbox: Outbox) -> None:
+    `serving`: this process serves the dashboard, if there is one, and messages link to it.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, outbox: Outbox, *, serving: bool = False
+    ) -> None:
         self._settings = settings
         self._store = store
         self._outbox = outbox
+        self._serving = serving
         self._standings = store.state("incidents")
         self._mutes = store.state("mutes")
         self._lock = settings.data / "state" / ".incidents.lock"
@@ -194,8 +203,21 @@ class Alerts:
             history=history,
             previous=self._store.load(healthy["test_id"]) if healthy else None,
             tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
-            dashboard=notify.dashboard,
+            dashboard=self._dashboard(),
         )
+
+    def _dashboard(self) -> tuple[str, str] | None:
+        """The address that readers are given, else that of our own dashboard while it is on."""
+        if self._settings.notify.dashboard:
+            return "Open the dashboard", self._settings.notify.dashboard
+        api = self._settings.api
+        if not (self._serving and api.enabled):
+            return None
+        machine = socket.gethostname()
+        host = machine if api.host in ANYWHERE else api.host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        here = f" (on {machine} itself)" if host in ITSELF else ""
+        return f"Open the dashboard{here}", f"http://{host}:{api.port}"
 
     def _standing(self, script: str) -> Standing:
         raw = self._standings.get(script)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alert import Announcement, Change, Chart, Incident, Message, Point
-from k6d.units import count, ms, percent, plural, rate, seconds
+from k6d.model import FindingKind, Trigger
+from k6d.units import count, in_unit, ms, percent, plural, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,8 +34,8 @@ ALIASES = {"http_req_duration": "response_time_p95", "http_req_failed": "error_r
 class Context:
     """What the words need beyond the run.
 
-    `history` are index documents of the script, newest first; `previous` is the run that it is
-    compared with for what changed since, `dashboard` its address as readers reach it.
+    `history` are index documents of the script, newest first; `previous` is the newest healthy run
+    before the incident, `dashboard` the label and the address of a link to it.
     """
 
     data: Path
@@ -42,7 +43,7 @@ class Context:
     history: Sequence[dict[str, Any]] = ()
     previous: Run | None = None
     tags: list[str] = field(default_factory=list)
-    dashboard: str | None = None
+    dashboard: tuple[str, str] | None = None
 
 
 def compose(announcement: Announcement, run: Run, context: Context) -> Message:
@@ -70,9 +71,8 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
             for label, text in _facts(announcement, run, context, findings)
             if text
         ],
-        advice=[] if over else [one_line(text, MAX_LINE) for text in verdict.recommendations[:2]],
-        commands=_commands(run, context),
-        link=f"{context.dashboard.rstrip('/')}/runs/{run.test_id}" if context.dashboard else None,
+        commands=_commands(run, context, over=over),
+        link=_link(run, context),
         chart=_chart(findings, context.history),
         tags=context.tags,
     )
@@ -116,11 +116,13 @@ def moment(at: datetime) -> str:
 
 
 def _subject(announcement: Announcement, issues: list[str]) -> str:
+    """What the title says: the first clause of the worst finding; the body has all of it."""
     change, incident = announcement.change, announcement.incident
-    lead = issues[0] if issues else "no finding"
+    lead = issues[0].partition("; ")[0] if issues else "no finding"
     lasted = seconds(round((announcement.at - incident.since).total_seconds()))
     words = {
         Change.WORSENED: f"worse, was {announcement.before}: {lead}",
+        Change.CHANGED: f"still failing, now {lead}",
         Change.IMPROVED: f"better, was {announcement.before}: {lead}",
         Change.RESOLVED: f"healthy again after {lasted}",
         Change.REMINDER: f"still failing after {lasted}: {lead}",
@@ -138,18 +140,23 @@ def _facts(
         f"errors {percent(metrics.error_rate)}, {seconds(run.execution_time)}"
     )
     worst = findings[0] if findings else None
+    over = announcement.change is Change.RESOLVED
     places = list(dict.fromkeys(f.endpoint for f in findings if f.endpoint))
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return [
         ("Where", ", ".join(places[:3]) + more if places else ""),
         ("Since", _since(announcement, incident)),
-        ("Expected", (worst.expected or "") if worst else ""),
+        _baseline(run, worst),
         ("How sure", _certainty(run, worst)),
-        ("Changed", (worst and worst.changed) or "; ".join(_changes(run, context.previous))),
+        ("Changed", _changed(run, context.previous, worst)),
         ("AI says", (run.explanation.summary or "") if run.explanation else ""),
         ("Severity", _raised(run)),
+        *(
+            ("To do", advice)
+            for advice in ([] if over else run.anomaly_analysis.recommendations)[:2]
+        ),
         ("Numbers", numbers if metrics.total_requests else ""),
-        ("Run", f"{run.test_id}, {run.trigger}, {moment(run.timestamp)}"),
+        ("Run", f"{run.test_id} of {run.script}, {run.trigger}, {moment(run.timestamp)}"),
     ]
 
 
@@ -161,21 +168,48 @@ def _since(announcement: Announcement, incident: Incident) -> str:
     return f"{moment(incident.since)}, {plural(incident.runs, 'run')}"
 
 
+def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
+    """What the worst finding is measured against: earlier runs, or a limit."""
+    if worst is None or worst.kind is not FindingKind.REGRESSION:
+        return "Expected", (worst and worst.expected) or ""
+    place = (worst.metric, worst.endpoint)
+    found = next((c for c in run.comparisons if (c.metric, c.endpoint) == place), None)
+    if found is None or found.expected is None:
+        return "Baseline", worst.expected or ""
+    usual = f", usually {worst.expected}" if worst.expected else ""
+    runs = plural(found.runs, "comparable run")
+    return "Baseline", f"{in_unit(found.expected, found.unit)}{usual}, from {runs}"
+
+
 def _certainty(run: Run, worst: Finding | None) -> str:
+    """How often it was seen; what else is in doubt says nothing against what was confirmed."""
     if worst is None:
         return ""
-    confirmed = f", seen in {worst.confirmed} runs" if worst.confirmed else ""
+    sure = percent(round(100 * worst.confidence))
+    if worst.confirmed:
+        return f"confirmed in {worst.confirmed} runs, {sure}"
     doubts = "; ".join(run.anomaly_analysis.doubts[:2])
-    return f"{worst.confidence:.0%}{confirmed}" + (f", but {doubts}" if doubts else "")
+    return sure + (f", but {doubts}" if doubts else "")
 
 
-def _changes(run: Run, previous: Run | None) -> list[str]:
-    """What is not as it was when the script was last healthy."""
-    if previous is None:
-        return []
+def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
+    """What the comparison says that changed, and what else is not as when it was healthy."""
+    told = [worst.changed] if worst and worst.changed else []
+    if previous is not None:
+        since = f"since {previous.test_id}, the last healthy run"
+        changes = _changes(run, previous, script=not told)
+        if changes:
+            told.append(f"{', '.join(changes)}, {since}")
+        elif not told:
+            told.append(f"nothing of script, workload and k6 {since}")
+    return "; ".join(told)
+
+
+def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
+    """What is not as it was in the run `previous`; of the script only if it is asked for."""
     now, then = run.snapshot, previous.snapshot
     changes = []
-    if now and then and now.fingerprint != then.fingerprint:
+    if script and now and then and now.fingerprint != then.fingerprint:
         edited = {p for p, h in now.dependencies.items() if then.dependencies.get(p) != h}
         names = ", ".join(sorted(p.rpartition("/")[2] for p in edited)[:3])
         changes.append(f"the script ({names})" if names else "the script")
@@ -186,8 +220,8 @@ def _changes(run: Run, previous: Run | None) -> list[str]:
         ("the machine", run.execution.machine, previous.execution.machine),
     ):
         if new and old and new != old:
-            changes.append(f"{what}, from {old} to {new}")
-    return [*changes, f"since {previous.test_id}"] if changes else ["nothing of the script or k6"]
+            changes.append(f"{what} (from {old} to {new})")
+    return changes
 
 
 def _raised(run: Run) -> str:
@@ -197,15 +231,22 @@ def _raised(run: Run) -> str:
     return f"raised from {found.raised_from} by the AI: {found.raised_because or ''}"
 
 
-def _commands(run: Run, context: Context) -> list[tuple[str, str]]:
-    data = shlex.quote(str(context.data))
+def _link(run: Run, context: Context) -> tuple[str, str] | None:
+    if context.dashboard is None:
+        return None
+    label, address = context.dashboard
+    return label, f"{address.rstrip('/')}/runs/{run.test_id}"
+
+
+def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]]:
+    data = f"--data {shlex.quote(str(context.data))}"
     path = shlex.quote(one_line(str(context.scripts / run.script), MAX_LINE))
     name = shlex.quote(one_line(run.script, MAX_LINE))
-    return [
-        ("Look closer", f"k6d show {run.test_id} --log --data {data}"),
-        ("Run it again", f"k6d run {path} --data {data}"),
-        ("Quiet it", f"k6d mute {name} --for 2h --data {data}"),
-    ]
+    again = f"k6d replay {run.test_id} {data}" if run.snapshot else f"k6d run {path} {data}"
+    closer = [("Look closer", f"k6d show {run.test_id} --log {data}")]
+    if over:
+        return closer
+    return [*closer, ("Run it again", again), ("Quiet it", f"k6d mute {name} --for 2h {data}")]
 
 
 def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:
@@ -220,7 +261,9 @@ def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Ch
             bad=bool(document["anomalies"]),
         )
         for document in reversed(history[:MAX_POINTS])
-        if document.get(metric) is not None and not document.get("overrides")
+        if document.get(metric) is not None
+        and not document.get("overrides")
+        and document.get("trigger") != Trigger.CONFIRMATION
     ]
     if len(points) < 2:
         return None

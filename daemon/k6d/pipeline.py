@@ -84,7 +84,7 @@ class Pipeline:
         self._stop = stop
         self._background = background
         self._telling: set[asyncio.Task[Run]] = set()
-        self.alerts = Alerts(settings, store, Outbox(settings.data))
+        self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
         self._known = store.state("scripts")
         self._explainer = Explainer(settings, store, stop=stop)
 

@@ -167,7 +167,9 @@ def _remarks(messages: Sequence[Message], *, now: datetime, repeat: bool) -> lis
 
 
 def _title(message: Message) -> str:
-    return f"[{_mark(message)}] {message.script}: {message.subject}"
+    """ "[HIGH] checkout: p95 412 ms, was 268 ms (+54 %)": the script without its ending."""
+    script = re.sub(r"\.[jt]s$", "", message.script)
+    return f"[{_mark(message)}] {script}: {message.subject}"
 
 
 def _digest_title(entries: list[_Entry]) -> str:
@@ -188,10 +190,10 @@ def _single(entry: _Entry) -> list[_Line]:
     if message.hidden:
         lines.append(_Line(kind="finding", text=f"and {plural(message.hidden, 'more finding')}"))
     facts = [_Line(kind="fact", label=label, text=text) for label, text in message.facts]
-    facts += [_Line(kind="fact", label="To do", text=text) for text in message.advice]
     commands = [_Line(kind="command", label=label, text=text) for label, text in message.commands]
     if message.link:
-        commands.insert(0, _Line(kind="link", label="Open the dashboard", text=message.link))
+        label, address = message.link
+        commands.insert(0, _Line(kind="link", label=label, text=address))
     return [*lines, *_apart(facts, bool(lines)), *_apart(commands, bool(facts))]
 
 
@@ -253,7 +255,7 @@ def _html(title: str, lines: list[_Line], *, colour: str, chart: Chart | None) -
 
 
 def _row(line: _Line) -> str:
-    text, label = html.escape(line.text), html.escape(line.label)
+    text, label = _unbroken(html.escape(line.text)), html.escape(line.label)
     if line.kind == "fact":
         return (
             '<tr><td style="padding:3px 14px 3px 0;color:#6b7785;font-size:13px;'
@@ -264,15 +266,24 @@ def _row(line: _Line) -> str:
         return (
             f'<p style="margin:8px 0 0;font-size:13px;color:#6b7785">{label}</p>'
             f'<pre style="margin:2px 0 0;padding:8px 10px;background:#f3f5f7;border-radius:4px;'
-            f'font-size:12.5px;white-space:pre-wrap;word-break:break-all;{MONO}">{text}</pre>'
+            f'font-size:12.5px;white-space:pre-wrap;overflow-wrap:anywhere;{MONO}">'
+            f"{html.escape(line.text)}</pre>"
         )
     if line.kind == "link":
-        return f'<p style="margin:12px 0"><a href="{text}" style="color:{NEUTRAL}">{label}</a></p>'
+        address = html.escape(line.text)
+        return (
+            f'<p style="margin:12px 0"><a href="{address}" style="color:{NEUTRAL}">{label}</a></p>'
+        )
     if line.kind == "remark":
         return f'<p style="margin:0 0 8px;font-size:13px;color:#6b7785">{text}</p>'
     weight = ";font-weight:600" if line.kind == "heading" else ""
     dot, top = "•&nbsp;" if line.kind == "finding" else "", "14px" if line.blank else "0"
     return f'<p style="margin:{top} 0 6px;word-break:break-word{weight}">{dot}{text}</p>'
+
+
+def _unbroken(text: str) -> str:
+    """Numbers stay on one line with their units."""
+    return re.sub(r"(?<=\d) (?=(?:%|ms|s|m|h|UTC)(?!\w))", "\u00a0", text)
 
 
 def _picture(chart: Chart) -> str:

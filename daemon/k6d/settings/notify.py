@@ -114,7 +114,7 @@ class Notify(Section):
     dashboard: Annotated[str | None, EMPTY_IS_NONE] = Field(
         default=None,
         pattern=r"^https?://[^\s]+$",
-        description="the dashboard's address as readers reach it, for a link (empty: no link)",
+        description="the dashboard's address as readers reach it, for links (empty: as api says)",
     )
     heartbeat: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
         default=None, description="URL to call while all is well, as Healthchecks wants it"
