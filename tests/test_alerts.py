@@ -23,7 +23,7 @@ from k6d.model import Severity
 from k6d.outbox import Outbox
 from k6d.store import Store
 from receivers import HttpReceiver
-from records import make_anomaly, make_run
+from records import NOON, make_anomaly, make_run
 from target import Target
 
 if TYPE_CHECKING:
@@ -236,9 +236,24 @@ def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
     alerts.mute("shop/*", datetime.now(UTC) + timedelta(hours=1))
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
     assert outbox.waiting() == []
+    alerts.remind(datetime.now(UTC))
+    assert outbox.waiting() == []
     alerts.mute("shop/*", None)
-    _record(alerts, store, "20261122-120002-aaaaaa", anomaly_analysis=make_anomaly())
+    alerts.remind(datetime.now(UTC))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
+    _record(alerts, store, "20261122-120002-aaaaaa", anomaly_analysis=make_anomaly())
+    assert len(outbox.waiting()) == 1, "it is known"
+
+
+def test_what_the_disk_refused_is_told_later(tmp_path: Path) -> None:
+    """A message that the outbox could not take is put there at the next look."""
+    alerts, store, outbox = _alerts(tmp_path)
+    (tmp_path / "outbox").write_text("in the way")
+    _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
+    (tmp_path / "outbox").unlink()
+    alerts.remind(NOON + timedelta(hours=1))
+    assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
+    assert alerts.standings()["shop/a.js"].outgoing == []
 
 
 def test_reminders_and_other_announcements(tmp_path: Path) -> None:

@@ -138,9 +138,25 @@ def test_reminders_are_for_what_people_know_of() -> None:
     assert remind(reminded, later + timedelta(hours=1), Rules())[1] is None
     assert remind(standing, later, Rules(muted=True))[1] is None
     assert remind(standing, later, Rules(remind_s=0))[1] is None
-    untold, _ = play("h", Rules(muted=True))
-    assert remind(untold, later, Rules())[1] is None
     assert remind(Standing(script="a.js"), later, Rules())[1] is None
+
+
+def test_the_end_of_a_mute_tells_without_a_run() -> None:
+    """A script may run only when it is changed: what is still wrong is told all the same, once."""
+    standing, _ = play("h", Rules(muted=True))
+    later = NOON + timedelta(hours=2)
+    assert remind(standing, later, Rules(muted=True))[1] is None
+    assert remind(standing, later, Rules(min_severity=Severity.CRITICAL))[1] is None
+    standing, told = remind(standing, later, Rules())
+    assert told is not None
+    assert (told.change, told.run, told.incident.since) == (Change.OPENED, "run-0000", NOON)
+    standing, _ = advance(standing, look(3, "c"), Rules(muted=True))
+    standing, told = remind(standing, later, Rules())
+    assert told is not None
+    assert told.change is Change.WORSENED
+    assert remind(standing, later, Rules())[1] is None
+    standing, _ = advance(standing, look(4, "."), Rules())
+    assert remind(standing, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
 
 
 def test_outgoing_stays_until_it_is_safe() -> None:
@@ -152,7 +168,7 @@ def test_outgoing_stays_until_it_is_safe() -> None:
 
 
 SIGNS = st.lists(
-    st.sampled_from(["l", "m", "h", "c", "h1", "h2", "h12", ".", ".!", "h!", "l!", "?"]),
+    st.sampled_from(["l", "m", "h", "c", "h1", "h2", "h12", ".", ".!", "h!", "l!", "?", "look"]),
     max_size=30,
 )
 RULES = st.builds(
@@ -173,10 +189,13 @@ def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]
     for signs, rules in parts:
         for sign in signs:
             number += 1
-            seen = look(number, sign)
-            standing, told = advance(standing, seen, rules)
-            again, nothing = advance(standing, seen, rules)
-            assert (again, nothing) == (standing, None), "a run is taken in once"
+            if sign == "look":
+                standing, told = remind(standing, NOON + timedelta(hours=number), rules)
+            else:
+                seen = look(number, sign)
+                standing, told = advance(standing, seen, rules)
+                again, nothing = advance(standing, seen, rules)
+                assert (again, nothing) == (standing, None), "a run is taken in once"
             if told:
                 keys.append(told.key)
                 assert is_open == (told.change is not Change.OPENED)
@@ -187,9 +206,9 @@ def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]
             incident = standing.incident
             # What people believe is what is so, as far as they are to know.
             assert is_open == (incident is not None and incident.told is not None)
-            if incident and seen.severity and rules.tells(seen.severity):
+            if incident and rules.tells(incident.severity) and not incident.healthy:
                 assert incident.told is not None
-                assert incident.told.rank >= seen.severity.rank
+                assert incident.told.rank >= incident.severity.rank
                 assert incident.problems.keys() <= set(incident.told_problems)
     assert [a.key for a in standing.outgoing] == keys
     assert len(set(keys)) == len(keys)

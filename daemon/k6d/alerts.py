@@ -87,16 +87,16 @@ class Alerts:
             self._send_off(standing, run)
 
     def remind(self, now: datetime) -> None:
-        """Tell again of what is open for long."""
+        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused."""
         for standing in self.standings().values():
-            if standing.incident is None:
+            if standing.incident is None and not standing.outgoing:
                 continue
             with locked(self._lock):
                 fresh = self._standing(standing.script)
                 fresh, told = incidents.remind(fresh, now, self._rules(fresh))
                 if told:
                     self._keep(fresh)
-                    self._send_off(fresh, None)
+                self._send_off(fresh, None)
 
     def recover(self) -> None:
         """Take in the runs, and make the messages, that a crash prevented."""
@@ -109,7 +109,7 @@ class Alerts:
                     self._send_off(self._standing(standing.script), None)
 
     async def keep_reminding(self) -> None:
-        """Look for reminders until cancelled."""
+        """Look for what is due until cancelled."""
         while True:
             try:
                 self.remind(datetime.now(UTC))

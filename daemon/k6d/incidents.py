@@ -81,11 +81,17 @@ def advance(
 
 
 def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, Announcement | None]:
-    """The reminder of an incident that people know of and that is open for long, if it is due."""
+    """What is due of an open incident though no run came: what a mute held back, or a reminder.
+
+    Nothing while the newest run was healthy: the next one decides.
+    """
     incident = standing.incident
-    if incident is None or not _reminder_due(incident, now, rules):
+    if incident is None or incident.healthy:
         return standing, None
-    return _tell(standing, incident, Change.REMINDER, now, incident.last_run)
+    change = _due(incident, now, rules, patience=rules.resolve_after)
+    if change is None:
+        return standing, None
+    return _tell(standing, incident, change, now, incident.last_run)
 
 
 def noted(standing: Standing, notify: bool | list[str]) -> Standing:
@@ -143,14 +149,15 @@ def _failing(
             healthy=0,
             milder=incident.milder + 1 if milder else 0,
         )
-    change = _due(incident, seen, rules)
+    patience = 1 if seen.deliberate else rules.resolve_after
+    change = _due(incident, seen.at, rules, patience=patience)
     if change is None:
         return replace(standing, incident=incident), None
     return _tell(standing, incident, change, seen.at, seen.run)
 
 
-def _due(incident: Incident, seen: Observation, rules: Rules) -> Change | None:
-    """What differs between what is so and what people were told."""
+def _due(incident: Incident, now: datetime, rules: Rules, *, patience: int) -> Change | None:
+    """What differs between what is so and what people were told; milder runs need `patience`."""
     severity, told = incident.severity, incident.told
     if told is None:
         return Change.OPENED if rules.tells(severity) else None
@@ -160,10 +167,9 @@ def _due(incident: Incident, seen: Observation, rules: Rules) -> Change | None:
         return None
     if rules.tells(severity) and not incident.problems.keys() <= set(incident.told_problems):
         return Change.CHANGED
-    patience = 1 if seen.deliberate else rules.resolve_after
     if severity.rank < told.rank and incident.milder >= patience:
         return Change.IMPROVED
-    return Change.REMINDER if _reminder_due(incident, seen.at, rules) else None
+    return Change.REMINDER if _reminder_due(incident, now, rules) else None
 
 
 def _healthy(
