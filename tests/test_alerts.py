@@ -140,6 +140,27 @@ def test_the_daemon_tells_of_an_incident_from_beginning_to_end(
     assert k6d(env, "incidents").stdout == "no open incident\n"
 
 
+def test_a_script_that_breaks_is_told_to_those_it_named(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """What k6 cannot read says nothing of who is to be told: it stays as the script said last."""
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts/shop.js"
+    env = environment(tmp_path, receiver)
+    with Target() as target:
+        script.write_text(SCRIPT % (target.url, 1))
+        assert k6d(env, "run", str(script)).returncode == 0
+        script.write_text("export default function () {")
+        assert k6d(env, "run", str(script)).returncode == 2
+        script.write_text((SCRIPT % (target.url, 1)).replace("notify:", "nottify:"))
+        assert k6d(env, "run", str(script)).returncode == 2
+    (kept,) = Outbox(tmp_path / "data").done()
+    assert kept.message.tags == ["shop"]
+    standing = orjson.loads((tmp_path / "data/state/incidents.json").read_bytes())
+    assert SECRET not in str(standing)
+    assert "'notify': ['shop']" in str(standing)
+
+
 def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: HttpReceiver) -> None:
     """`k6d run` tells before it exits; the commands show, mute and test."""
     (tmp_path / "scripts").mkdir()

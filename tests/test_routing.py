@@ -48,7 +48,9 @@ def sent(items: list[Kept], moment: Moment, **more: Any) -> dict[str, list[str]]
     ("has", "wants", "gets"),
     [
         ([], ["x"], True),
-        (["a"], [], True),
+        (["a"], None, True),
+        (["a"], [], False),
+        ([], [], True),
         (["a", "b"], ["x", "b"], True),
         (["a"], ["b"], False),
         (["a", "b"], ["a b"], True),
@@ -56,7 +58,7 @@ def sent(items: list[Kept], moment: Moment, **more: Any) -> dict[str, list[str]]
         (["always"], ["x"], True),
     ],
 )
-def test_tags(has: list[str], wants: list[str], gets: bool) -> None:
+def test_tags(has: list[str], wants: list[str] | None, gets: bool) -> None:
     """As in Apprise: a list is any of them, words together are all; no tag at all gets it all."""
     assert addressed(has, wants) is gets
 
@@ -70,7 +72,8 @@ def test_routes() -> None:
     assert tags_for("shop/a.js", Severity.HIGH, routes, True) == ["team", "oncall"]
     assert tags_for("shop/a.js", Severity.LOW, routes, True) == ["team"]
     assert tags_for("a.js", Severity.CRITICAL, routes, ["qa"]) == ["qa", "team"]
-    assert tags_for("a.js", None, [], True) == []
+    assert tags_for("a.js", Severity.LOW, routes[1:], True) == [], "not for those on call"
+    assert tags_for("a.js", None, [], True) is None
 
 
 @pytest.mark.parametrize(

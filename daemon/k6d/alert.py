@@ -129,7 +129,7 @@ class Message:
 
     `id` is the idempotency key and safe as a file name. `subject` is what the title says after the
     mark and the script. `hidden` counts findings left out. `facts`, `commands` and `link` are
-    pairs of a label and a text. `tags` chooses receivers; none means all.
+    pairs of a label and a text. `tags` choose receivers; None means all.
     """
 
     id: str
@@ -147,7 +147,7 @@ class Message:
     commands: list[tuple[str, str]] = field(default_factory=list)
     link: tuple[str, str] | None = None
     chart: Chart | None = None
-    tags: list[str] = field(default_factory=list)
+    tags: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,18 +59,20 @@ class Alerts:
         self._mutes = store.state("mutes")
         self._lock = settings.data / "state" / ".incidents.lock"
 
-    def expect(self, script: str, test_id: str) -> None:
-        """Remember, before it is saved, that a run is to be taken in: `recover` then does it."""
+    def expect(self, script: str, test_id: str, notify: bool | list[str] | None = None) -> None:
+        """Remember, before it is saved, that a run is to be taken in: `recover` then does it.
+
+        `notify` is what the script says of who is to be told; None for as it said last.
+        """
         with locked(self._lock):
             standing = self._standing(script)
+            if notify is not None:
+                standing = incidents.noted(standing, notify)
             runs = [*standing.expected, test_id]
             self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
 
     def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
-        """Take a saved run in; a run that was taken in before changes nothing.
-
-        `notify` is what the script says of who is to be told; None for as it said last.
-        """
+        """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
         with locked(self._lock):
             standing = self._standing(run.script)
             if notify is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class Context:
     scripts: Path
     history: Sequence[dict[str, Any]] = ()
     previous: Run | None = None
-    tags: list[str] = field(default_factory=list)
+    tags: list[str] | None = None
     dashboard: tuple[str, str] | None = None
 
 
@@ -86,7 +86,7 @@ def notice(
     subject: str,
     facts: Iterable[tuple[str, str]] = (),
     severity: Severity | None = None,
-    tags: Iterable[str] = (),
+    tags: list[str] | None = None,
 ) -> Message:
     """A message that is about no run: a test of the receivers, a scheduled run that did not come.
 
@@ -100,7 +100,7 @@ def notice(
         subject=one_line(subject, MAX_LINE),
         severity=severity,
         facts=[(label, one_line(text, MAX_LINE)) for label, text in facts],
-        tags=list(tags),
+        tags=tags,
     )
 
 

@@ -184,7 +184,7 @@ class Pipeline:
             except k6.K6UnavailableError as error:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
-                self._expect(job, task)
+                self._expect(job, task, notify=None)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop_of(watching), self._look(task, binary))
             if not self._wanted(job, script):
@@ -202,16 +202,16 @@ class Pipeline:
                 measured = unmeasured(_refused(script.error, binary))
             else:
                 measured = await self._measure(task, binary, script, own)
-            self._expect(job, task)
+            self._expect(job, task, notify=_notify(measured.result.execution, own))
             return self._saved(task, measured, script, own)
 
-    def _expect(self, job: Job, task: _Task) -> None:
+    def _expect(self, job: Job, task: _Task, *, notify: bool | list[str] | None) -> None:
         """Before the run is saved, so that no crash can lose what it will mean for people.
 
         A text of its own is answered to who sent it; it is no script that could be mended.
         """
         if not job.one_off:
-            self.alerts.expect(job.name, task.under_way.test_id)
+            self.alerts.expect(job.name, task.under_way.test_id, notify)
 
     async def _again(
         self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
@@ -368,7 +368,7 @@ class Pipeline:
     def _tell(self, run: Run, own: ScriptSettings) -> None:
         """What the run means for its script's incident; a message about it into the outbox."""
         try:
-            self.alerts.record(run, own.notify)
+            self.alerts.record(run, _notify(run.execution, own))
         except K6dError as error:
             logger.error("run %s is not told: %s", run.test_id, error)
 
@@ -381,6 +381,11 @@ def outline(run: Run) -> str:
     doubts = f" ({verdict.doubts[0]})" if verdict.doubts else ""
     judged = run.execution.outcome is Outcome.COMPLETED
     return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
+
+
+def _notify(execution: Execution, own: ScriptSettings) -> bool | list[str] | None:
+    """What the script says of who is told; None, as it said last, when k6 could not run it."""
+    return own.notify if execution.exit_code is not None else None
 
 
 def _refused(error: str, binary: k6.K6) -> Execution:

@@ -2,6 +2,7 @@
 
 Tags are Apprise's: a message with tags goes to the receivers that have one of them; a receiver
 without tags, which nothing can address, gets everything; so does one with Apprise's tag "always".
+A message that no route fits goes to these alone; without any routes, everybody gets it.
 """
 
 from __future__ import annotations
@@ -65,11 +66,13 @@ class Plan:
 
 def tags_for(
     script: str, severity: Severity | None, routes: Sequence[Route], own: bool | Collection[str]
-) -> list[str]:
+) -> list[str] | None:
     """The tags of a message about `script`: those of every route that fits and the script's own.
 
-    None at all means everybody.
+    None means everybody; it is not the same as no tags, where there are routes but none fits.
     """
+    if not routes and isinstance(own, bool):
+        return None
     tags = [] if isinstance(own, bool) else list(own)
     for route in routes:
         fits = any(fnmatchcase(script, pattern) for pattern in route.scripts)
@@ -78,11 +81,10 @@ def tags_for(
     return list(dict.fromkeys(tags))
 
 
-def addressed(receiver_tags: Collection[str], tags: Iterable[str]) -> bool:
+def addressed(receiver_tags: Collection[str], tags: Iterable[str] | None) -> bool:
     """Whether a receiver with these tags gets a message with those; "a b" means both a and b."""
     given = set(receiver_tags)
-    tags = list(tags)
-    if not given or not tags or ALWAYS in given:
+    if not given or tags is None or ALWAYS in given:
         return True
     return any(set(re.split(r"[ ,]+", tag)) <= given for tag in tags)
 

@@ -322,8 +322,10 @@ def addresses(notify: Notify, *, key: str) -> delivery.Addresses:
     )
 
 
-def _nobody(tags: list[str], directory: delivery.Directory) -> str:
-    if directory.receivers:
+def _nobody(tags: list[str] | None, directory: delivery.Directory) -> str:
+    if directory.receivers and not tags:
+        return "no route fits it and every receiver has a tag; see notify.routes"
+    if directory.receivers and tags:
         return f"no receiver has the tag {' or '.join(tags)}; see notify.routes and notify.config"
     if directory.problems:
         return "; ".join(f"{label}: {problem}" for label, problem in directory.problems)

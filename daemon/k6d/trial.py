@@ -27,7 +27,7 @@ async def try_all(settings: Settings, *, tags: Sequence[str]) -> list[dict[str, 
     """Send to each receiver that the tags address: its label, whether it took it, and why not."""
     given = addresses(settings.notify, key="trial")
     directory = await delivery.directory(given)
-    chosen = [r for r in directory.receivers if addressed(r.tags, tags)]
+    chosen = [r for r in directory.receivers if addressed(r.tags, tags or None)]
     if not chosen and not directory.problems:
         which = f" with the tag {' or '.join(tags)}" if tags else ""
         raise K6dError(f"there is no receiver{which}; name one in notify.urls or notify.config")
