@@ -482,6 +482,24 @@ def test_older_runs_find_their_place(tmp_path: Path) -> None:
     assert store.repair() == Repair()
 
 
+def test_repair_goes_by_the_ranges_of_partitions(tmp_path: Path) -> None:
+    """A split that was cut off is no difference; a damaged partition in the middle is filled."""
+    store = Store(tmp_path)
+    put_files(store, NOON, 2_500)
+    store.reindex()
+    first, second, _ = index_files(tmp_path)
+    whole = orjson.loads(first.read_bytes())
+    whole["_default"] |= orjson.loads(second.read_bytes())["_default"]
+    first.write_bytes(orjson.dumps(whole))  # the upper half is written first, then the lower
+    assert store.repair() == Repair()
+    second.write_bytes(b"{")
+    report = store.repair()
+    assert (report.added, report.dropped, report.partitions_rebuilt) == (1_000, 0, 1)
+    everything = ids(store.history(limit=None))
+    assert len(set(everything)) == len(everything) == 2_500
+    assert everything == sorted(everything, reverse=True)
+
+
 FULL = """
 import resource, signal, sys
 from pathlib import Path

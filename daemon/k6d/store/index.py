@@ -91,17 +91,18 @@ class Generation:
             if gone:
                 table.remove(doc_ids=gone)
 
-    def survey(self) -> tuple[set[str], list[Path]]:
-        """The ids that are indexed, and the partitions that do not parse. Lock held."""
-        test_ids: set[str] = set()
-        damaged = []
+    def contents(self) -> Iterator[tuple[Path, str | None, set[str] | None]]:
+        """Each partition, oldest first, up to which id it goes, and the ids in it. Lock held.
+
+        No ids (None) when it does not parse.
+        """
         paths = self.paths()
-        for path in paths:
+        for at, path in enumerate(paths):
+            end = paths[at + 1].stem if at + 1 < len(paths) else None
             try:
-                test_ids.update(document["test_id"] for document in self._load(path, paths, None))
+                yield path, end, {document["test_id"] for document in self._load(path, paths, end)}
             except DamagedError:
-                damaged.append(path)
-        return test_ids, damaged
+                yield path, end, None
 
     def adopt(self, paths: Sequence[Path]) -> None:
         """Take over copies of the partitions `paths` of another generation. Lock held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from k6d.model import K6dError
@@ -12,6 +12,7 @@ from k6d.store.index import PARTITION_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from k6d.store.index import Generation, Index
     from k6d.store.runs import RunFiles
@@ -31,6 +32,15 @@ class Repair:
     messages: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Difference:
+    """Runs that the index lacks (sorted), entries without a file, partitions that don't parse."""
+
+    lacking: list[str]
+    gone: set[str]
+    damaged: list[Path]
+
+
 def reconcile(index: Index, runs: RunFiles) -> Repair:
     """Enter the runs that `index` lacks, drop what has no file, fill damaged partitions again.
 
@@ -38,35 +48,49 @@ def reconcile(index: Index, runs: RunFiles) -> Repair:
     When partitions are damaged, or there is no index, readers see the old state until all is done.
     """
     generation = index.generation()
-    indexed, damaged = generation.survey() if generation else (set(), [])
-    if generation and not damaged:
-        return _settle(generation, runs, indexed)
+    found = _compared(generation, runs)
+    if generation and not found.damaged:
+        return _settle(generation, runs, found)
     with index.rebuilding() as fresh:
         if generation:
             with disk_errors("copy", generation.folder):
-                fresh.adopt([path for path in generation.paths() if path not in damaged])
-        report = _settle(fresh, runs, indexed)
-    messages = [f"{path}: did not parse, rebuilt from the run files" for path in damaged]
-    return Repair(
-        added=report.added,
-        dropped=report.dropped,
-        partitions_rebuilt=len(damaged),
-        set_aside=report.set_aside,
-        messages=messages + report.messages,
+                fresh.adopt([path for path in generation.paths() if path not in found.damaged])
+        report = _settle(fresh, runs, found)
+    messages = [f"{path}: did not parse, rebuilt from the run files" for path in found.damaged]
+    return replace(
+        report, partitions_rebuilt=len(found.damaged), messages=messages + report.messages
     )
 
 
-def _settle(generation: Generation, runs: RunFiles, indexed: set[str]) -> Repair:
-    """Bring `generation`, which holds `indexed`, up to date.
+def _compared(generation: Generation | None, runs: RunFiles) -> _Difference:
+    """Entries against the names of files, a partition at a time: a long past takes no more memory.
 
-    The files are listed after the index was read, and writers write files first: so no entry is
+    Writers write files first and enter them under the lock that the caller holds, so no entry is
     taken for stale because its file came later.
     """
-    stored = set(runs.ids())
-    gone = indexed - stored
-    generation.remove(gone)
-    added, set_aside, messages = fill(generation, runs, sorted(stored - indexed))
-    return Repair(added=added, dropped=len(gone), set_aside=set_aside, messages=messages)
+    lacking: list[str] = []
+    gone: set[str] = set()
+    damaged: list[Path] = []
+    files = runs.ids()
+    ahead = next(files, None)
+    for path, end, entered in generation.contents() if generation else ():
+        stored: set[str] = set()
+        while ahead is not None and (end is None or ahead < end):
+            stored.add(ahead)
+            ahead = next(files, None)
+        if entered is None:
+            damaged.append(path)
+        lacking += sorted(stored - (entered or set()))
+        gone |= (entered or set()) - stored
+    if ahead is not None:
+        lacking += [ahead, *files]
+    return _Difference(lacking=lacking, gone=gone, damaged=damaged)
+
+
+def _settle(generation: Generation, runs: RunFiles, found: _Difference) -> Repair:
+    generation.remove(found.gone)
+    added, set_aside, messages = fill(generation, runs, found.lacking)
+    return Repair(added=added, dropped=len(found.gone), set_aside=set_aside, messages=messages)
 
 
 def fill(

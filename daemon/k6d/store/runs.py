@@ -36,11 +36,11 @@ class RunFiles:
         return [folder for folder in folders(self.folder) if _MONTH.fullmatch(folder.name)]
 
     def ids(self) -> Iterator[str]:
-        """The ids of all run files, month by month, from their names alone."""
+        """The ids of all run files, oldest first, from their names alone."""
         with disk_errors("read", self.folder):
             for month in self.months():
                 prefix = month.name.replace("-", "")
-                for name in names(month):
+                for name in sorted(names(month)):
                     test_id = name.removesuffix(_ENDING)
                     if name != test_id and test_id.startswith(prefix) and is_test_id(test_id):
                         yield test_id

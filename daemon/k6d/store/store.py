@@ -107,7 +107,7 @@ class Store:
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
                 "start or end, or 'latest'"
             )
-        found = sorted(i for i in self._runs.ids() if i.startswith(run) or i.endswith(run))
+        found = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -291,7 +291,7 @@ class Store:
         see the old index until the new one is whole.
         """
         with self._index.locked(), self._index.rebuilding() as generation:
-            added, _, messages = fill(generation, self._runs, sorted(self._runs.ids()), progress)
+            added, _, messages = fill(generation, self._runs, list(self._runs.ids()), progress)
         self._behind = False
         for message in messages:
             log.warning("%s", message)
