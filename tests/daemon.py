@@ -79,12 +79,15 @@ class Daemon:
         quick = {"K6D_API__ENABLED": "false", "K6D_NOTIFY__GROUP_WAIT": "0"}
         return base | quick | variables
 
-    def start(self, **variables: str) -> Self:
-        """Start with settings from `variables` (K6D_…); waits until it watches."""
+    def start(self, *, k6d: tuple[str, ...] = (), **variables: str) -> Self:
+        """Start with settings from `variables` (K6D_…); waits until it watches.
+
+        `k6d` is how the command is called, if not as a module.
+        """
         seen = self.log.count("watching ")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("serve"),
+                self.command("serve", k6d=k6d),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -95,10 +98,11 @@ class Daemon:
         self.until(lambda: self.log.count("watching ") > seen, "the daemon to watch")
         return self
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *words: str, k6d: tuple[str, ...] = ()) -> list[str]:
         """The command line of a command of k6d on our folders."""
         folders = ["--scripts", str(self.scripts)] if words[0] in {"serve", "run"} else []
-        return [sys.executable, "-m", "k6d", *words, *folders, "--data", str(self.data)]
+        called = k6d or (sys.executable, "-m", "k6d")
+        return [*called, *words, *folders, "--data", str(self.data)]
 
     def call(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Another command of k6d on our folders, to its end."""

@@ -13,14 +13,15 @@ import time
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cramjam
 import pytest
 
+import prompb
 from k6d import summary
 from k6d.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
-from k6d.remote_write import Histogram, decode, messages
+from k6d.remote_write import Histogram
 from target import Target
 
 if TYPE_CHECKING:
@@ -257,13 +258,11 @@ def push(
     **tags: str,
 ) -> bytes:
     """A push at `at_s` seconds in which each endpoint has had these latencies (s) so far."""
-    kinds = messages()
-    request, at_ms = kinds.write_request(), START_MS + round(at_s * 1000)
+    request, at_ms = prompb.WriteRequest(), START_MS + round(at_s * 1000)
     for name, values in series.items():
         labels = {"__name__": "k6_http_req_duration_seconds", "name": name, "method": "GET"}
-        labels |= {"expected_response": "true"} | tags
         made = Histogram.of(values)
-        message = kinds.histogram(
+        message = prompb.Histogram(
             schema=3,
             sum=made.sum,
             count_int=made.count,
@@ -275,21 +274,14 @@ def push(
             message.positive_spans.add(offset=index - last, length=1)
             message.positive_deltas.append(made.buckets[index] - before)
             last, before = index + 1, made.buckets[index]
-        one = request.timeseries.add(histograms=[message.SerializeToString()])
-        one.labels.extend(
-            kinds.label(name=label, value=value).SerializeToString()
-            for label, value in labels.items()
-        )
+        one = request.timeseries.add(histograms=[message])
+        for label, value in (labels | {"expected_response": "true"} | tags).items():
+            one.labels.add(name=label, value=value)
     if vus is not None:
         one = request.timeseries.add()
-        one.labels.append(kinds.label(name="__name__", value="k6_vus").SerializeToString())
+        one.labels.add(name="__name__", value="k6_vus")
         one.samples.add(value=vus, timestamp=at_ms)
-    return pack(request)
-
-
-def pack(request: Any) -> bytes:
-    """The body of a push."""
-    return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
+    return prompb.pack(request)
 
 
 def test_only_changed_series_are_pushed() -> None:
@@ -346,13 +338,14 @@ def test_malformed_pushes_are_refused() -> None:
     capture = Capture()
     good = push(1, {"a": [0.01]})
     capture.feed(good)
-    unknown, broken = decode(push(2, {"b": [0.01]})), decode(push(2, {"b": [0.01]}))
-    unknown.timeseries[0].histograms[0] = messages().histogram(schema=-53).SerializeToString()
-    broken.timeseries[0].histograms[0] = b"\xff\xff"
+    raw = bytes(cramjam.snappy.decompress_raw(push(2, {"b": [0.01]})))
+    unknown = prompb.WriteRequest.FromString(raw)
+    unknown.timeseries[0].histograms[0].schema = -53
     bomb = b"\xff\xff\xff\xff\x0f" + good  # claims to unpack to 4 GiB
     noise = bytes(cramjam.snappy.compress_raw(b"\xff" * 9))
-    for body in (b"", b"hello", noise, bomb, pack(unknown), pack(broken)):
-        with pytest.raises(ValueError, match=r"push|schema"):
+    cut = bytes(cramjam.snappy.compress_raw(raw[:-1]))
+    for body in (b"", b"hello", noise, cut, bomb, prompb.pack(unknown)):
+        with pytest.raises(ValueError, match=r"push|schema|message|number"):
             capture.feed(body)
     assert [one.name for one in capture.result(1.0).endpoints] == ["a"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k6d.remote_write import Histogram, messages
+from k6d.remote_write import Histogram
 
 SCHEMAS = st.integers(min_value=-4, max_value=8)
 HISTOGRAMS = st.builds(
@@ -22,56 +22,6 @@ HISTOGRAMS = st.builds(
     st.floats(0, 1e6),
 )
 SHARES = st.floats(0, 1)
-
-
-def message(**fields: object) -> object:
-    """A remote-write histogram with these fields."""
-    made = messages().histogram()
-    for span in fields.pop("positive_spans", ()):  # type: ignore[attr-defined]
-        made.positive_spans.add(offset=span[0], length=span[1])
-    for name, value in fields.items():
-        if isinstance(value, list):
-            getattr(made, name).extend(value)
-        else:
-            setattr(made, name, value)
-    return made
-
-
-def test_spans_and_deltas_are_read() -> None:
-    """Spans [-2, 2] and [3, 1] with deltas 3, -1, 4 are buckets -2: 3, -1: 2 and 3: 6."""
-    made = Histogram.from_message(
-        message(
-            schema=3,
-            positive_spans=[(-2, 2), (3, 1)],
-            positive_deltas=[3, -1, 4],
-            zero_count_int=5,
-            count_int=16,
-            sum=1.5,
-        )
-    )
-    assert made.buckets == {-2: 3, -1: 2, 3: 6}
-    assert (made.zero, made.count, made.sum) == (5, 16, 1.5)
-
-
-def test_float_counts_are_read() -> None:
-    """Absolute float counts mean the same as deltas."""
-    made = Histogram.from_message(
-        message(schema=0, positive_spans=[(1, 2)], positive_counts=[2.0, 1.0], zero_count_float=1.0)
-    )
-    assert (made.buckets, made.zero, made.count) == ({1: 2, 2: 1}, 1, 4)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"schema": -53, "positive_spans": [(0, 1)], "positive_deltas": [1]},
-        {"schema": 3, "positive_spans": [(0, 4_000_000_000)], "positive_deltas": [1]},
-    ],
-)
-def test_what_is_not_a_histogram_is_refused(fields: dict[str, object]) -> None:
-    """Custom bounds and spans without their buckets raise instead of counting nonsense."""
-    with pytest.raises(ValueError, match="histogram"):
-        Histogram.from_message(message(**fields))
 
 
 def test_bucket_bounds() -> None:

@@ -20,7 +20,7 @@ from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
 from k6d.model import Breakdown, RequestStats
-from k6d.remote_write import Histogram, decode, histogram_message, metric, tags
+from k6d.remote_write import Histogram, decode, name_label, read, tags
 from k6d.timeline import Recorder, Tally, ms
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 OTHER = "other"
-_LATENCY = "k6_http_req_duration_seconds"
-_VUS = "k6_vus"
+_LATENCY = name_label("k6_http_req_duration_seconds")
+_VUS = name_label("k6_vus")
 
 _Key = tuple[str, str | None]  # name and method of a row
 
@@ -94,17 +94,17 @@ class Capture:
         """Take one push as k6 sent it; ValueError, and nothing counted, when it is malformed."""
         latencies: list[tuple[tuple[bytes, ...], Histogram]] = []
         vus, at_ms = None, 0
-        for series in decode(body).timeseries:
-            name = metric(series.labels)
-            if name == _LATENCY:
-                labels = tuple(sorted(series.labels))
-                for raw in series.histograms:
-                    message = histogram_message(raw)
-                    latencies.append((labels, Histogram.from_message(message)))
-                    at_ms = max(at_ms, message.timestamp)
-            elif name == _VUS:
-                for sample in series.samples:
-                    vus, at_ms = round(sample.value), max(at_ms, sample.timestamp)
+        for raw in decode(body):
+            if _LATENCY not in raw and _VUS not in raw:
+                continue  # nine tenths of a push
+            series = read(raw)
+            if _LATENCY in series.labels:
+                for latency, when in series.histograms:
+                    latencies.append((series.labels, latency))
+                    at_ms = max(at_ms, when)
+            elif _VUS in series.labels:
+                for value, when in series.samples:
+                    vus, at_ms = round(value), max(at_ms, when)
         if at_ms:
             with self._lock:
                 self._count(latencies, vus=vus, at_ms=at_ms)

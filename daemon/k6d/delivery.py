@@ -104,7 +104,7 @@ async def _helper(
         if lock:
             stack.callback(lock.close)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "k6d.courier"),
+            *(sys.executable, "-P", "-m", "k6d.courier"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # Apprise's own log can hold a URL whole

@@ -10,8 +10,6 @@ import logging
 import queue
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -81,6 +79,9 @@ class Forwarder:
 
     def _send(self, body: bytes) -> str | None:
         """Why it did not arrive, without the URL, which may hold a secret; None if it did."""
+        import urllib.error
+        import urllib.request
+
         headers = {
             "Content-Encoding": "snappy",
             "Content-Type": "application/x-protobuf",

@@ -1,130 +1,131 @@
-"""The wire format of Prometheus remote write 1.0 and the arithmetic of its native histograms.
+"""What Prometheus remote write 1.0 sends, and the arithmetic of its native histograms.
 
-A push is a snappy block holding a protobuf `WriteRequest`. The message classes are built here from
-the public field numbers of Prometheus' `prompb/remote.proto` and `types.proto`; fields that nobody
-here reads (exemplars, metadata, negative buckets) are skipped by the parser as unknown.
+A push is a snappy block holding a protobuf `WriteRequest`. Field numbers are those of Prometheus'
+`prompb/remote.proto` and `types.proto`; what nobody here reads (exemplars, metadata, negative
+buckets) is skipped, and so are, unread, the nine tenths of the series that nobody asks for.
 """
 
 from __future__ import annotations
 
-import functools
+import itertools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cramjam
+
+from k6d.protowire import (
+    Value,
+    double,
+    doubles,
+    fields,
+    message,
+    signed,
+    varints,
+    whole,
+    zigzag,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # a snappy block of 32 MiB can claim far more
 _SCHEMAS = range(-4, 9)  # the exponential schemas of Prometheus; -53 means custom bounds
-_NAME = b"\n\x08__name__\x12"  # how a Label message begins whose name is __name__
-
-# Field name, number and type. Labels and histograms are messages; on the wire that is the same as
-# bytes, and as bytes they are unpacked only where needed: a tenth of what k6 pushes.
-_MESSAGES: dict[str, tuple[str, ...]] = {
-    "Label": ("name 1 string", "value 2 string"),
-    "Sample": ("value 1 double", "timestamp 2 int64"),
-    "BucketSpan": ("offset 1 sint32", "length 2 uint32"),
-    "Histogram": (
-        "count_int 1 uint64",
-        "count_float 2 double",
-        "sum 3 double",
-        "schema 4 sint32",
-        "zero_threshold 5 double",
-        "zero_count_int 6 uint64",
-        "zero_count_float 7 double",
-        "positive_spans 11 BucketSpan repeated",
-        "positive_deltas 12 sint64 repeated",
-        "positive_counts 13 double repeated",
-        "timestamp 15 int64",
-    ),
-    "TimeSeries": (
-        "labels 1 bytes repeated",
-        "samples 2 Sample repeated",
-        "histograms 4 bytes repeated",
-    ),
-    "WriteRequest": ("timeseries 1 TimeSeries repeated",),
-}
+_ZERO = bytes(8)  # a double that was left out
 
 
-class Messages(NamedTuple):
-    """The message classes that are needed by name."""
+class Series(NamedTuple):
+    """One series of a push: labels as they were sent, (value, ms) samples, (histogram, ms)."""
 
-    write_request: Any
-    label: Any
-    histogram: Any
-
-
-@functools.cache
-def messages() -> Messages:
-    """The classes, made at the first push: a daemon that runs nothing does without protobuf."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="k6d/remote_write.proto", package="k6d", syntax="proto3"
-    )
-    for message, fields in _MESSAGES.items():
-        entry = file.message_type.add(name=message)
-        for line in fields:
-            name, number, kind, *repeated = line.split()
-            field = entry.field.add(name=name, number=int(number))
-            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-            if kind in _MESSAGES:
-                field.type, field.type_name = kinds.TYPE_MESSAGE, f".k6d.{kind}"
-            else:
-                field.type = kinds.Type.Value(f"TYPE_{kind.upper()}")
-    # A pool of its own: the default one may know Prometheus' messages from elsewhere.
-    pool: Any = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    find = pool.FindMessageTypeByName
-    return Messages(
-        *(
-            message_factory.GetMessageClass(find(f"k6d.{name}"))
-            for name in ("WriteRequest", "Label", "Histogram")
-        )
-    )
+    labels: tuple[bytes, ...]
+    samples: list[tuple[float, int]]
+    histograms: list[tuple[Histogram, int]]
 
 
-def decode(body: bytes) -> Any:
-    """The `WriteRequest` in the body of a push; ValueError for anything else."""
+def decode(body: bytes) -> list[bytes]:
+    """The series in the body of a push, for `read`; ValueError for anything else."""
     try:
         if cramjam.snappy.decompress_raw_len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"push unpacks to more than {MAX_MESSAGE_BYTES} bytes")
         raw = bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:
         raise ValueError(f"push is not a snappy block: {error}") from error
-    return _parse(messages().write_request, raw)
+    return [message(value) for number, value in fields(raw) if number == 1]
 
 
-def metric(labels: Any) -> str:
-    """The name of a series; k6 sends it as the first label, which saves reading the others."""
-    first = labels[0] if labels else b""
-    if not first.startswith(_NAME):
-        first = next((label for label in labels if label.startswith(_NAME)), b"")
-    # The value comes after its length, which is one byte for all names that anyone here looks for.
-    return str(first[len(_NAME) + 1 :], "utf-8", "replace")
+def name_label(name: str) -> bytes:
+    """The label that names a series, as it is sent: what lacks it need not be read."""
+    text = name.encode()
+    return b"\n\x08__name__\x12" + bytes([len(text)]) + text
+
+
+def read(series: bytes) -> Series:
+    """All of a series; ValueError when it is malformed."""
+    labels, samples, histograms = [], [], []
+    for number, value in fields(series):
+        if number == 1:
+            labels.append(message(value))
+        elif number == 2:
+            samples.append(_sample(message(value)))
+        elif number == 4:
+            histograms.append(_histogram(message(value)))
+    return Series(tuple(sorted(labels)), samples, histograms)
 
 
 def tags(labels: Iterable[bytes]) -> dict[str, str]:
     """All labels of a series by name; ValueError when one is malformed."""
-    parsed = [_parse(messages().label, label) for label in labels]
-    return {label.name: label.value for label in parsed}
+    found = {}
+    for label in labels:
+        texts = {number: str(message(value), "utf-8", "replace") for number, value in fields(label)}
+        found[texts.get(1, "")] = texts.get(2, "")
+    return found
 
 
-def _parse(kind: Any, raw: bytes) -> Any:
-    from google.protobuf.message import DecodeError
-
-    try:
-        return kind.FromString(raw)
-    except DecodeError as error:
-        raise ValueError(f"push is not what remote write 1.0 sends: {error}") from error
+def _sample(raw: bytes) -> tuple[float, int]:
+    number = dict(fields(raw))
+    return double(number.get(1, _ZERO)), signed(number.get(2, 0))
 
 
-def histogram_message(raw: bytes) -> Any:
-    """A series' histogram, unpacked; ValueError when it is malformed."""
-    return _parse(messages().histogram, raw)
+def _histogram(raw: bytes) -> tuple[Histogram, int]:
+    """The count is that of its buckets, whose integers k6 sends as deltas; floats are absolute."""
+    last: dict[int, Value] = {}
+    deltas: list[int] = []
+    counts: list[float] = []
+    spans: list[tuple[int, int]] = []
+    for number, value in fields(raw):
+        if number == 11:
+            span = dict(fields(message(value)))
+            spans.append((zigzag(span.get(1, 0)), whole(span.get(2, 0))))
+        elif number == 12:
+            deltas += map(zigzag, varints(value))
+        elif number == 13:
+            counts += doubles(value)
+        else:
+            last[number] = value
+    made = Histogram(
+        schema=zigzag(last.get(4, 0)),
+        buckets=_buckets(spans, map(round, counts) if counts else itertools.accumulate(deltas)),
+        zero=whole(last.get(6, 0)) or round(double(last.get(7, _ZERO))),
+        total=double(last.get(3, _ZERO)),
+    )
+    if made.schema not in _SCHEMAS:
+        raise ValueError(f"histogram schema {made.schema} is not supported")
+    return made, signed(last.get(15, 0))
+
+
+def _buckets(spans: list[tuple[int, int]], counts: Iterable[int]) -> dict[int, int]:
+    """Spans are (gap to the one before, length); the first gap is the first bucket's number."""
+    buckets: dict[int, int] = {}
+    index, left = 0, iter(counts)
+    for offset, length in spans:
+        index += offset
+        for _ in range(length):
+            count = next(left, None)
+            if count is None:
+                raise ValueError("histogram has fewer buckets than its spans announce")
+            if count:
+                buckets[index] = count
+            index += 1
+    return buckets
 
 
 class Histogram:
@@ -164,28 +165,6 @@ class Histogram:
             else:
                 made.zero += 1
         return made
-
-    @classmethod
-    def from_message(cls, message: Any) -> Histogram:
-        """From a remote-write message; ValueError for a schema that is not exponential."""
-        if message.schema not in _SCHEMAS:
-            raise ValueError(f"histogram schema {message.schema} is not supported")
-        counts = message.positive_counts
-        deltas = iter(list(counts or message.positive_deltas))
-        buckets: dict[int, int] = {}
-        index, count = 0, 0
-        for span in message.positive_spans:
-            index += span.offset
-            for _ in range(span.length):
-                step = next(deltas, None)
-                if step is None:
-                    raise ValueError("histogram has fewer buckets than its spans announce")
-                count = round(step) if counts else count + step
-                index += 1
-                if count:
-                    buckets[index - 1] = count
-        zero = message.zero_count_int or round(message.zero_count_float)
-        return cls(schema=message.schema, buckets=buckets, zero=zero, total=message.sum)
 
     def at(self, schema: int) -> Histogram:
         """A copy at `schema`, which must not be finer than this one's."""

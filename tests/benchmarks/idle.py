@@ -8,11 +8,13 @@ from pathlib import Path
 
 from stage import PATIENCE_S, Table, Target, one_request, verdict, wait
 
-from daemon import Daemon
+from serving import Served
 
 WATCHED_S = 30.0
 RUNS = 5
 LIBRARIES = 1_000
+PATHS = ("/", "/api/v1/test/history", "/metrics", "/openapi.json")
+TIDIED_S = 25.0  # the API gives memory back when it has been left alone for so long
 GOAL_MIB = 50
 GOAL_PERCENT = 0.5
 
@@ -48,7 +50,7 @@ def watched(pid: int, what: str) -> list[str]:
     ]
 
 
-def looked_at(served: Daemon) -> float:
+def looked_at(served: Served) -> float:
     """Put the libraries into the folder; seconds until k6 has been asked about each."""
     for number in range(LIBRARIES):
         served.write(f"lib/helper-{number}.js", f"export const number = {number};\n")
@@ -60,9 +62,10 @@ def looked_at(served: Daemon) -> float:
 
 
 def measure(work: Path) -> Table:
-    """After its start, after a few runs, and over a thousand files."""
+    """With its API on: after its start, a few runs, requests, and over a thousand files."""
     with Target() as target:
-        served = Daemon(work / "k6d").start()
+        Served(work / "warm").start().end()  # so that no module has to be compiled
+        served = Served(work / "k6d").start()
         assert served.process is not None
         pid = served.process.pid
         try:
@@ -71,6 +74,10 @@ def measure(work: Path) -> Table:
                 served.write("shop.js", one_request(target.url, number=number))
                 served.run("shop.js", number)
             rows.append(watched(pid, f"after {RUNS} runs"))
+            for path in PATHS:
+                assert served.ask("GET", path).status == 200, path
+            wait(TIDIED_S)
+            rows.append(watched(pid, "after requests to its API and dashboard"))
             took_s = looked_at(served)
             rows.append(watched(pid, f"with {LIBRARIES:,} helper modules in the folder"))
         finally:

@@ -1,15 +1,15 @@
-"""The commands; what they do is done elsewhere. The only place that exits."""
+"""The commands; what they do is done elsewhere. Only here and in `daemon` does anything exit."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from k6d import __version__, logs
+from k6d import __version__, daemon, logs
 from k6d.cli import alerts, baseline, explaining, looking, upkeep
 from k6d.cli.common import (
     ANOMALOUS,
@@ -33,9 +33,6 @@ from k6d.cli.common import (
 from k6d.cli.running import finish, under_way
 from k6d.model import K6dError
 from k6d.units import parse_duration
-
-if TYPE_CHECKING:
-    from k6d.settings import Settings
 
 app = typer.Typer(
     name="k6d",
@@ -83,16 +80,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text, or json.")] = None,
 ) -> None:
     """Watch the scripts folder; run what is new, changed or due, judge it, keep it, tell."""
-    from k6d.service import Service
-
-    def read() -> Settings:
-        given = {"log_file": log_file, "log_format": log_format}
-        loaded = load_settings(config, scripts=scripts, data=data, **given)
-        logs.set_up(loaded.log_level, form=loaded.log_format, file=loaded.log_file)
-        return loaded
-
-    loaded = read()
-    asyncio.run(Service(loaded, open_store(loaded), reread=read).run())
+    daemon.become(config, scripts=scripts, data=data, log_file=log_file, log_format=log_format)
 
 
 @app.command()

@@ -294,7 +294,7 @@ def _forms(value: str) -> set[str]:
 async def _helper(request: Request) -> Reply:
     """One request in a process of its own, which is killed when its time is over."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "k6d.explain.gemini"),
+        *(sys.executable, "-P", "-m", "k6d.explain.gemini"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # an SDK's own words could hold the prompt or the key
