@@ -1,6 +1,8 @@
 """Findings explained by Gemini: `explain.Explainer` is the way in.
 
-    redact     secrets out of whatever is sent
+    redact     secrets out of whatever is sent: values that are known,
+    shapes     what is a secret by its shape,
+    named      what is a secret by the name beside it
     prompt     a run → instructions and data
     gemini     the helper process: one request, by either SDK
     verify     whether the numbers of a sentence were among those that were sent

@@ -7,7 +7,6 @@ does or fails to do: the rules' verdict then stands, and the run says why there 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import logging
@@ -19,7 +18,6 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import orjson
 
@@ -27,6 +25,7 @@ from k6d.explain import answer, prompt
 from k6d.explain.allowance import Allowance
 from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
+from k6d.explain.redact import forms
 from k6d.model import Explanation, K6dError
 
 if TYPE_CHECKING:
@@ -247,7 +246,7 @@ class Explainer:
         ours = [settings.ai.api_key, settings.api.token, *settings.notify.urls]
         known = {secret.get_secret_value(): "redacted" for secret in ours if secret}
         known |= {value: f"env:{name}" for name, value in (settings.k6.env | dict(env)).items()}
-        encoded = {form: name for value, name in known.items() for form in _forms(value)}
+        encoded = {form: name for value, name in known.items() for form in forms(value)}
         return encoded | known
 
 
@@ -283,12 +282,6 @@ def read_source(archive: Path) -> str | None:
             return file.read(MAX_SOURCE_BYTES).decode(errors="replace") if file else None
     except (OSError, KeyError, tarfile.TarError):
         return None
-
-
-def _forms(value: str) -> set[str]:
-    """How else a value may be written in a log: as in a URL, and in base 64."""
-    data = value.encode("utf-8", "surrogateescape")
-    return {quote(data, safe=""), quote(data), base64.b64encode(data).decode()}
 
 
 async def _helper(request: Request) -> Reply:
