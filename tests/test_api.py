@@ -150,6 +150,8 @@ def test_errors_are_problem_details(shared: Served) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
         assert {"type", "title", "detail"} <= answer.json.keys()
     assert answers[422].json["errors"][0]["where"] == "query.limit"
+    page = shared.get("/nowhere", headers={"Accept": "text/html"})
+    assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
 def test_without_k6_health_says_how_to_get_it(served: Served) -> None:

@@ -98,14 +98,17 @@ def test_pages_have_every_run_once(seconds: list[int], limit: int) -> None:
 
 
 def test_statistics() -> None:
-    """By day, also without runs, by severity, by script; the rate is a fraction."""
+    """By day, also without runs, by severity, by script; re-runs are none; rates are fractions."""
     documents = [
         document(0),
         document(60, anomalies=True, severity="high"),
         document(2 * 1440, anomalies=True, severity="low", script="b.js"),
         document(2 * 1440 + 1, status="failed", outcome="script error"),
         document(3 * 1440 + 1),
+        document(59, trigger="confirmation"),
+        document(58, trigger="confirmation", anomalies=True, severity="high"),
     ]
+    documents.sort(key=lambda d: str(d["test_id"]), reverse=True)
     found = statistics(documents, days=3, now=NOW)
     assert (found.total_tests, found.anomaly_tests, found.anomaly_rate) == (4, 2, 0.5)
     assert found.severity_breakdown == {"low": 1, "high": 1}
@@ -128,6 +131,19 @@ def test_standings() -> None:
     assert list(found) == ["a", "b"]
     assert found["a"].last == documents[0]
     assert found["b"].p95_ms == [5.0, 3.0, 1.0]
+
+
+def test_a_regression_stands_after_the_re_runs_that_confirmed_it() -> None:
+    """They come after it and each looks healthy by itself: neither hides what they confirmed."""
+    documents = [
+        document(0, trigger="confirmation", response_time_p95=1.0),
+        document(1, trigger="confirmation", response_time_p95=2.0),
+        document(2, anomalies=True, severity="high", response_time_p95=3.0),
+        document(3, response_time_p95=4.0),
+    ]
+    found = standings(documents, recent=3)["a.js"]
+    assert found.last["severity"] == "high"
+    assert found.p95_ms == [4.0, 3.0]
 
 
 def test_answers_follow_what_is_saved(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ ENDPOINT = {"p50_ms": "ms", "p95_ms": "ms", "error_rate": "%", "count": ""}
 def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """What changed from the run `before` to the run `after`, both as in their JSON files.
 
-    `noise_percent` is the least change that the baseline of `after` lets one see, None without.
+    `noise_percent` is the least change that the baseline of `after` lets one see, None without;
+    `noise` the same in the metric's unit, which tells more where the baseline is close to zero.
     """
-    noise = {
-        (c["metric"], c["endpoint"]): c["visible_percent"] for c in after.get("comparisons", [])
-    }
+    compared = {(c["metric"], c["endpoint"]): c for c in after.get("comparisons", [])}
+    noise = {key: c["visible_percent"] for key, c in compared.items()}
     return {
         "before": before["test_id"],
         "after": after["test_id"],
@@ -40,6 +40,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
                 "title": title,
                 **_change(before["metrics"].get(name), after["metrics"].get(name), unit),
                 "noise_percent": noise.get((name, None)),
+                "noise": _noise(compared.get((name, None))),
             }
             for name, (title, unit) in METRICS.items()
         ],
@@ -69,6 +70,12 @@ def _endpoints(
 def _by_title(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     rows = run["breakdown"]["endpoints"]
     return {" ".join(filter(None, (row["method"], row["name"]))): row for row in rows}
+
+
+def _noise(compared: dict[str, Any] | None) -> float | None:
+    if compared is None or compared["visible_percent"] is None or compared["expected"] is None:
+        return None
+    return float(compared["visible_percent"] * compared["expected"] / 100)
 
 
 def _snapshot(run: dict[str, Any], name: str) -> str | None:

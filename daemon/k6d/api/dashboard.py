@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -11,8 +12,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from k6d.analysis import series
-from k6d.analysis.trend import shifts
+from k6d.api import trend
 from k6d.api.context import Context, K6d
 from k6d.api.incidents import alerts_of, mute_for
 from k6d.api.jobs import run_known
@@ -25,7 +25,7 @@ from k6d.api.view import page
 from k6d.catalogue import Entry, entries, path_of
 from k6d.compare import METRICS, compare
 from k6d.comparing import ACCEPTED
-from k6d.model import K6dError
+from k6d.model import K6dError, Trigger
 from k6d.pages import charts, words
 from k6d.store import Query, is_test_id
 
@@ -46,7 +46,7 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     def make() -> HTMLResponse:
         rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
         standings = alerts_of(k6d).standings().values()
-        open_ = [orjson.loads(orjson.dumps(s.incident)) for s in standings if s.incident]
+        open_ = [plain for standing in standings if (plain := _plain(standing.incident))]
         return page(
             request,
             k6d,
@@ -80,69 +80,50 @@ async def script(request: Request, k6d: K6d) -> Response:
 
     def make() -> HTMLResponse:
         rows = k6d.store.search(Query(script=name), limit=RECENT)
+        judged = [row for row in rows if row["trigger"] != Trigger.CONFIRMATION]
         in_folder = _in_folder(name, k6d)
         if not rows and not in_folder:
             return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
+        standing = alerts_of(k6d).standings().get(name)
+        accepted = _accepted(name, k6d)
+        points = trend.points(judged, metric, accepted=accepted, standing=standing)
+        band = trend.band(judged, metric, k6d.store)
         title, unit = METRICS[metric]
-        points = [
-            {
-                "test_id": row["test_id"],
-                "timestamp": row["timestamp"],
-                "value": row[metric],
-                "verdict": words.verdict(row),
-            }
-            for row in reversed(rows)
-        ]
-        enough = sum(point["value"] is not None for point in points) > 1
-        band, changes = _levels(rows, points, metric, k6d)
-        drawn = charts.trend(points, title=title, unit=unit, band=band, changes=changes)
+        start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
+        drawn = charts.trend(points, title=title, unit=unit, band=band, start=start)
         return page(
             request,
             k6d,
             "script.html",
             name=name,
             rows=rows,
+            judged=judged,
             in_folder=in_folder,
-            chart=drawn if enough else None,
+            chart=drawn if sum(point["value"] is not None for point in points) > 1 else None,
+            points=points,
+            marks={mark for point in points for mark in point["marks"]},
             band=band,
-            incident=_incident(name, k6d),
-            muted=alerts_of(k6d).mutes(datetime.now(UTC)).get(name),
-            accepted=_accepted(name, k6d),
+            incident=_plain(standing.incident) if standing else None,
+            mutes=_mutes(name, k6d),
+            accepted=accepted,
             metric=metric,
             metrics={key: METRICS[key][0] for key in TREND},
-            panels=[],
         )
 
     return await asyncio.to_thread(make)
 
 
-def _levels(
-    rows: list[dict[str, Any]], points: list[dict[str, Any]], metric: str, k6d: Context
-) -> tuple[dict[str, Any] | None, list[int]]:
-    """What the newest compared run was compared with, and the runs with which levels began."""
-    newest = next((row for row in rows if row["comparable"]), None)
-    if newest is None:
-        return None, []
-    try:
-        compared = orjson.loads(k6d.store.load_raw(newest["test_id"])).get("comparisons") or []
-    except (K6dError, ValueError):
-        compared = []
-    mine = (c for c in compared if c["metric"] == metric and c["endpoint"] is None)
-    same = {row["test_id"]: row["workload"] == newest["workload"] for row in rows}
-    comparable = {row["test_id"]: row["comparable"] for row in rows}
-    values = [
-        point["value"] if same[point["test_id"]] and comparable[point["test_id"]] else None
-        for point in points
-    ]
-    found = shifts(values, floor=series.METRICS[metric].floor)
-    return next(mine, None), [shift.index for shift in found]
+def _plain(record: object) -> dict[str, Any] | None:
+    """A record as templates have it: times are texts."""
+    return orjson.loads(orjson.dumps(record)) if record else None
 
 
-def _incident(name: str, k6d: Context) -> dict[str, Any] | None:
-    """What is wrong with the script now."""
-    standing = alerts_of(k6d).standings().get(name)
-    incident = standing.incident if standing else None
-    return orjson.loads(orjson.dumps(incident)) if incident else None
+def _mutes(name: str, k6d: Context) -> dict[str, str]:
+    """The mutes that cover the script, its own or a pattern's, and when they end."""
+    mutes = alerts_of(k6d).mutes(datetime.now(UTC))
+    return {
+        pattern: end.isoformat() for pattern, end in mutes.items() if fnmatchcase(name, pattern)
+    }
 
 
 def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
@@ -230,8 +211,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
             charts=charts.timeline(record),
             origin=words.origin_of(record["breakdown"]["endpoints"]),
             log=log_text(record["log"]),
-            snapshot=k6d.store.snapshot_path(snapshot) if snapshot else None,
-            panels=[],
+            snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
         )
 
     return await asyncio.to_thread(make)
@@ -262,7 +242,12 @@ async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
     def make() -> HTMLResponse:
         stats = asdict(k6d.store.statistics(days=days))
         return page(
-            request, k6d, "statistics.html", stats=stats, chart=charts.anomalies(stats["days"])
+            request,
+            k6d,
+            "statistics.html",
+            stats=stats,
+            chart=charts.anomalies(stats["days"]),
+            rate=charts.anomaly_rate(stats["days"]),
         )
 
     return await asyncio.to_thread(make)
@@ -313,7 +298,8 @@ async def mute(request: Request, k6d: K6d) -> Response:
         await asyncio.to_thread(mute_for, k6d, name, fields.get("duration", ""))
     except Problem as problem:
         return _missing(request, k6d, problem.detail, status=problem.status)
-    return RedirectResponse(f"/script?{urlencode({'name': name})}", status_code=303)
+    page_of = {"name": fields.get("page", name)}
+    return RedirectResponse(f"/script?{urlencode(page_of)}", status_code=303)
 
 
 @router.post("/queue/{job}/cancel")

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
 from k6d.api.access import SAFE
-from k6d.api.problems import Problem
+from k6d.api.problems import Problem, wants_page
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,7 +49,7 @@ class Gate:
         answer = _with_headers(send)
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         if refusal:
-            if refusal.login and _is_page(scope, headers):
+            if refusal.login and wants_page(scope["path"], headers.get("accept", "")):
                 here = quote(_page_of(scope, headers), safe="")
                 login = RedirectResponse(f"/login?next={here}", status_code=303)
                 await login(scope, receive, answer)
@@ -99,11 +99,6 @@ class _Body:
                 await send(message)
 
         return send_on
-
-
-def _is_page(scope: Scope, headers: Headers) -> bool:
-    """Whether a person waits for a page, and can be shown another one."""
-    return "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/")
 
 
 def _page_of(scope: Scope, headers: Headers) -> str:

@@ -58,8 +58,13 @@ class Problem(Exception):  # noqa: N818  (the RFC's word for it)
         )
 
 
+def wants_page(path: str, accept: str) -> bool:
+    """Whether a person in a browser waits for the answer."""
+    return "text/html" in accept and not path.startswith("/api/")
+
+
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
+    """Make every error of `app` a problem; for a person, a page that says the same."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -67,14 +72,31 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _mistake)
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+def _answer(request: Request, problem: Problem) -> Response:
+    if not wants_page(request.url.path, request.headers.get("accept", "")):
+        return problem.response()
+    from k6d.api.view import page
+
+    title = HTTPStatus(problem.status).phrase.capitalize()
+    return page(
+        request,
+        request.app.state.context,
+        "problem.html",
+        status=problem.status,
+        title=title,
+        detail="" if problem.detail.capitalize() == title else problem.detail,
+    )
+
+
+async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101  (for the type checker)
-    return error.response()
+    return _answer(request, error)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return Problem(error.status_code, str(error.detail), headers=error.headers).response()
+    problem = Problem(error.status_code, str(error.detail), headers=error.headers)
+    return _answer(request, problem)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -88,9 +110,9 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return Problem(422, detail, errors=errors).response()
 
 
-async def _k6d(_: Request, error: Exception) -> Response:
+async def _k6d(request: Request, error: Exception) -> Response:
     logger.error("a request failed: %s", error)
-    return Problem(500, str(error)).response()
+    return _answer(request, Problem(500, str(error)))
 
 
 async def _mistake(_: Request, error: Exception) -> Response:

@@ -24,45 +24,50 @@ XLINK = "http://www.w3.org/1999/xlink"
 WIDTH, HEIGHT = 900, 260
 MOST_POINTS = 240  # more cannot be told apart at this width
 LABELS = 6
+HEADROOM = 1.06  # above the highest point, for the ring around it
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 
 Row = dict[str, Any]
 
 
 def trend(
-    points: Sequence[Row],
-    *,
-    title: str,
-    unit: str,
-    band: Row | None = None,
-    changes: Sequence[int] = (),
+    points: Sequence[Row], *, title: str, unit: str, band: Row | None = None, start: int = 0
 ) -> Markup:
-    """A metric over a script's runs, oldest first, each {test_id, timestamp, value, verdict}.
+    """A metric over a script's runs, oldest first.
 
-    `band` is the last run's comparison with its baseline: {expected, low, high}; `changes` are the
-    indexes of the runs with which a new level began.
+    Each point is {test_id, timestamp, value, verdict, marks, notes, incident}: `marks` are classes
+    ("change", "accepted"), `notes` say the same in words, `incident` whether one was open then.
+    `band` is the last run's comparison with its baseline, {expected, low, high}, which holds from
+    the point `start` on.
     """
-    chart = _made(_pygal().Line, unit, title, dots_size=3)
+    levels = [band.get(name) if band else None for name in ("expected", "low", "high")]
+    tops = [value for value in (*levels, *(point["value"] for point in points)) if value]
+    options = {"range": (0, max(tops) * HEADROOM)} if tops else {}
+    chart = _made(_pygal().Line, unit, title, dots_size=3, **options)
     chart.x_labels = [_short(point["timestamp"]) for point in points]
     chart.x_labels_major = _some([_short(point["timestamp"]) for point in points])
+    chart.add(title, [_point(point) for point in points], allow_interruptions=True)
+    for level in levels:
+        line = [level and max(0.0, level)] * (len(points) - start)
+        chart.add("", [None] * start + line, show_dots=False, allow_interruptions=True)
     chart.add(
-        title,
-        [
-            {
-                "value": point["value"],
-                "label": f"{point['timestamp'][:19].replace('T', ' ')} UTC, {point['verdict']}",
-                "xlink": {"href": f"/runs/{point['test_id']}"},
-                "node": {"class": _classes(point, began=index in changes)},
-            }
-            for index, point in enumerate(points)
-        ],
+        "",
+        [0 if point["incident"] else None for point in points],
         allow_interruptions=True,
+        formatter=lambda _: "an incident was open",
     )
-    for name in ("expected", "low", "high"):
-        level = band.get(name) if band else None
-        if level is not None:
-            chart.add(name, [max(0.0, level)] * len(points), show_dots=False)
     return _svg(chart, f"{title} of the last {len(points)} runs, oldest first", kind="trend")
+
+
+def _point(point: Row) -> Row:
+    when = f"{point['timestamp'][:19].replace('T', ' ')} UTC"
+    verdict = f"v-{point['verdict'].replace(' ', '-')}"
+    return {
+        "value": point["value"],
+        "label": ", ".join([when, point["verdict"], *point["notes"]]),
+        "xlink": {"href": f"/runs/{point['test_id']}"},
+        "node": {"class": " ".join([verdict, *point["marks"]])},
+    }
 
 
 def timeline(run: Row) -> list[Markup]:
@@ -102,6 +107,16 @@ def anomalies(days: Sequence[Row]) -> Markup:
         counts = [day["severities"].get(severity.value, 0) for day in days]
         chart.add(severity.value, [count or None for count in counts])
     return _svg(chart, "runs by day and severity", kind="bars")
+
+
+def anomaly_rate(days: Sequence[Row]) -> Markup:
+    """The share of anomalous runs by day; a gap where nothing ran."""
+    chart = _made(_pygal().Line, "%", "anomaly rate", dots_size=2, height=160)
+    chart.x_labels = [day["day"] for day in days]
+    chart.x_labels_major = _some(chart.x_labels)
+    rates = [day["anomalies"] / day["total"] * 100 if day["total"] else None for day in days]
+    chart.add("anomaly rate", rates, allow_interruptions=True)
+    return _svg(chart, "share of anomalous runs by day")
 
 
 def spark(values: Sequence[float | None], *, label: str) -> Markup:
@@ -147,7 +162,7 @@ def _made(kind: Any, unit: str, title: str, **options: Any) -> Any:
         margin=8,
         margin_right=36,  # half of the last label
         include_x_axis=True,
-        range=None,
+        range=options.pop("range", None),
         max_scale=6,
         disable_xml_declaration=True,
         formatter=lambda value: in_unit(value, unit),
@@ -198,11 +213,6 @@ def _clean(node: Element) -> None:
         node.insert(0, title)
         if node.tag == f"{{{SVG}}}a":
             node.set("aria-label", title.text)
-
-
-def _classes(point: Row, *, began: bool) -> str:
-    verdict = point["verdict"].replace(" ", "-")
-    return f"v-{verdict} change" if began else f"v-{verdict}"
 
 
 def _short(timestamp: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from k6d.model import Severity
+from k6d.model import Severity, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -102,6 +102,10 @@ def verdict_of(document: IndexDocument) -> str:
     return HEALTHY if document["outcome"] == "completed" else str(document["outcome"])
 
 
+def _confirms(document: IndexDocument) -> bool:
+    return bool(document["trigger"] == Trigger.CONFIRMATION)
+
+
 def since(documents: Iterable[IndexDocument], start: datetime) -> Iterator[IndexDocument]:
     """The documents, newest first, down to `start`."""
     oldest = _second(start)
@@ -137,6 +141,7 @@ class Day:
 class Statistics:
     """What came of the runs of `period_days` days; `anomaly_rate` is a fraction.
 
+    Re-runs that confirm a finding are no runs of their own here: they would dilute the rate.
     `severity_breakdown` counts anomalous runs only. `days` has an entry for every day, oldest
     first, also for those without runs; `scripts` the runs and anomalies of each, most runs first.
     """
@@ -162,7 +167,7 @@ def statistics(
     runs: Counter[str] = Counter()
     anomalies: Counter[str] = Counter()
     for document in since(documents, start):
-        if script is not None and document["script"] != script:
+        if _confirms(document) or script not in (None, document["script"]):
             continue
         day = document["timestamp"][:10]
         total[day] += 1
@@ -209,7 +214,11 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a script stands: its newest run, and the p95 of its last ones, oldest first."""
+    """Where a script stands: its newest run, and the p95 of its last ones, oldest first.
+
+    Re-runs count for nothing: each is judged by limits alone, and what they confirmed is told by
+    the run that they confirm.
+    """
 
     last: IndexDocument
     p95_ms: list[float | None] = field(default_factory=list)
@@ -221,6 +230,8 @@ def standings(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, S
     p95: dict[str, deque[float | None]] = {}
     for document in documents:
         name = document["script"]
+        if _confirms(document):
+            continue
         if name not in last:
             last[name], p95[name] = dict(document), deque()
         if len(p95[name]) < recent:
