@@ -56,12 +56,12 @@ class Got:
 class HttpReceiver:
     """Answers POST and GET as `plan` says: a status, (status, headers), "hang" or "close"."""
 
-    def __init__(self, *, ok: bytes = b"") -> None:
+    def __init__(self, *, ok: bytes = b"", port: int = 0) -> None:
         self.plan: list[Any] = []
         self.got: list[Got] = []
         self.ok = ok
         self.released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
         self._server.daemon_threads = True
         self._server.receiver = self  # type: ignore[attr-defined]
         self.port: int = self._server.server_address[1]
@@ -151,22 +151,26 @@ class _Unbuffered:
 class SlackProxy(HttpReceiver):
     """A proxy for HTTPS_PROXY; what comes through it is answered as Slack does."""
 
-    def __init__(self, ca: TestCa) -> None:
-        super().__init__(ok=b"ok")
+    def __init__(self, ca: TestCa, *, port: int = 0) -> None:
+        super().__init__(ok=b"ok", port=port)
         self.context = ca.server_context("hooks.slack.com")
 
 
 class MailReceiver:
     """SMTP with STARTTLS and login; `plan` holds replies to the next messages, such as "451 no".
 
-    "hang" doesn't answer to a message, "close" ends the connection after it.
+    "hang" doesn't answer to a message, "close" ends the connection after it, "250 close" takes it,
+    says so, and ends the connection. Recipients in `refused` are refused; `taken_for` has those of
+    each message that was taken.
     """
 
-    def __init__(self, ca: TestCa) -> None:
+    def __init__(self, ca: TestCa, *, port: int = 0) -> None:
         self.plan: list[str] = []
         self.got: list[EmailMessage] = []
+        self.taken_for: list[list[str]] = []
+        self.refused: set[str] = set()
         self.attempts = 0
-        self.port = 0
+        self.port = port
         self._context = ca.server_context("localhost")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -182,9 +186,21 @@ class MailReceiver:
         if answer == "close":
             server.transport.abort()
         if answer.startswith("250"):
+            self.taken_for.append(envelope.rcpt_tos)
             policy = email.policy.default
             self.got.append(email.message_from_bytes(envelope.content, policy=policy))  # type: ignore[arg-type]
+        if answer == "250 close":
+            self._loop.call_later(0.01, server.transport.abort)  # once the reply is out
         return answer if answer[0].isdigit() else "250 OK"
+
+    async def handle_RCPT(  # noqa: N802  (aiosmtpd calls it so)
+        self, _server: SMTP, _session: Any, envelope: Any, address: str, _options: Any
+    ) -> str:
+        """Know a recipient, or don't."""
+        if address in self.refused:
+            return "450 mailbox is full"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     def _smtp(self) -> SMTP:
         def login(_server: Any, _session: Any, _envelope: Any, _way: str, data: Any) -> AuthResult:
@@ -203,7 +219,7 @@ class MailReceiver:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        serving = self._loop.create_server(self._smtp, "127.0.0.1", 0)
+        serving = self._loop.create_server(self._smtp, "127.0.0.1", self.port)
         self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(10)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

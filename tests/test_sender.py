@@ -102,15 +102,15 @@ def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestCa:
     return made
 
 
-def json_url(receiver: HttpReceiver) -> str:
+def json_url(port: int) -> str:
     """The Apprise URL of the receiver, with secrets in all places that can hold one."""
-    return f"json://user:{PASSWORD}@127.0.0.1:{receiver.port}/{TOKEN}?+X-Key=header-hunter2"
+    return f"json://user:{PASSWORD}@127.0.0.1:{port}/{TOKEN}?+X-Key=header-hunter2"
 
 
-def mail_url(receiver: MailReceiver, password: str = PASSWORD) -> str:
+def mail_url(port: int, password: str = PASSWORD, to: str = "oncall@localhost") -> str:
     """The Apprise URL of the receiver."""
-    where = f"{USER}:{password}@localhost:{receiver.port}"
-    return f"mailtos://{where}?mode=starttls&from=k6d@localhost&to=oncall@localhost"
+    where = f"{USER}:{password}@localhost:{port}"
+    return f"mailtos://{where}?mode=starttls&from=k6d@localhost&to={to}"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_json_receiver_that_refuses_at_first(
     caplog.set_level(logging.DEBUG)
     http.plan = list(answers)
     outbox.put(message())
-    async with sending(notify(json_url(http)), outbox):
+    async with sending(notify(json_url(http.port)), outbox):
         await until(outbox.done, "the delivery")
     assert [got.answer for got in http.got] == [*answers, 200]
     assert len({got.headers["Idempotency-Key"] for got in http.got}) == 1
@@ -148,7 +148,7 @@ async def test_unsure_deliveries_say_so_when_they_are_repeated(
     """After no answer the same message goes out by the same key, with a remark."""
     http.plan = ["close"]
     outbox.put(message())
-    async with sending(notify(json_url(http)), outbox):
+    async with sending(notify(json_url(http.port)), outbox):
         await until(lambda: http.got, "the first attempt")
         outbox.put(message(2, incident="i-1", script="shop/1.js", change=Change.RESOLVED))
         await until(lambda: len(outbox.done()) == 2, "both deliveries")
@@ -167,7 +167,7 @@ async def test_a_receiver_that_hangs_is_cut_off_and_blocks_nobody(
     with HttpReceiver() as hanging:
         hanging.plan = ["hang"]
         outbox.put(message())
-        urls = [json_url(hanging), json_url(http)]
+        urls = [json_url(hanging.port), json_url(http.port)]
         async with sending(notify(*urls, timeout=8), outbox):
             await until(lambda: hanging.got and http.taken, "the healthy one's message")
             outbox.put(message(2))
@@ -186,7 +186,7 @@ async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
     outbox.put(message(1, at=early))
     later = early + timedelta(minutes=20)
     outbox.put(message(2, at=later, incident="i-1", script="shop/1.js", change=Change.RESOLVED))
-    async with sending(notify(json_url(http)), outbox):
+    async with sending(notify(json_url(http.port)), outbox):
         await until(lambda: len(outbox.done()) == 2, "both")
     (got,) = http.got
     assert got.json["title"].startswith("[RESOLVED] shop/1: ")
@@ -213,7 +213,7 @@ async def test_a_message_without_a_receiver_waits_and_says_why(
 ) -> None:
     """Tags that nobody has keep a message waiting; a changed Apprise file lets it out."""
     config = tmp_path / "apprise.yml"
-    config.write_text(f'version: 1\nurls:\n  - "{json_url(http)}":\n      - tag: team\n')
+    config.write_text(f'version: 1\nurls:\n  - "{json_url(http.port)}":\n      - tag: team\n')
     outbox.put(message(1, tags=["oncall"]))
     settings = notify(config=config)
     async with sending(settings, outbox):
@@ -233,7 +233,7 @@ async def test_mail(outbox: Outbox, ca: TestCa, caplog: Any) -> None:
     with MailReceiver(ca) as mail:
         mail.plan = ["451 try later", "close"]
         outbox.put(message(chart=chart))
-        async with sending(notify(mail_url(mail)), outbox):
+        async with sending(notify(mail_url(mail.port)), outbox):
             await until(outbox.done, "the mail")
         (got,) = mail.got
         assert mail.attempts == 3
@@ -259,10 +259,10 @@ async def test_mail_with_a_wrong_password_waits_for_the_right_one(
     """A mended URL gets what waits for the receiver under its old one."""
     with MailReceiver(ca) as mail:
         outbox.put(message())
-        async with sending(notify(mail_url(mail, "wrong-hunter2")), outbox):
-            await until(lambda: _error(outbox), "the refusal")
-        assert "SMTP 535" in (_error(outbox) or "")
-        async with sending(notify(mail_url(mail)), outbox):
+        async with sending(notify(mail_url(mail.port, "wrong-hunter2")), outbox):
+            await until(lambda: error(outbox), "the refusal")
+        assert "SMTP 535" in (error(outbox) or "")
+        async with sending(notify(mail_url(mail.port)), outbox):
             await until(outbox.done, "the mail")
         assert len(mail.got) == 1
 
@@ -294,6 +294,7 @@ async def test_slack(
     assert "hunter2" not in caplog.text.lower()
 
 
-def _error(outbox: Outbox) -> str | None:
+def error(outbox: Outbox) -> str | None:
+    """Why the oldest message waits."""
     found = [d for kept in outbox.waiting() for d in (kept.deliveries or {}).values()]
     return found[0].error if found else None

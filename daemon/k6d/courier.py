@@ -8,6 +8,7 @@ import html
 import logging
 import re
 import signal
+import smtplib
 import sys
 import tempfile
 from dataclasses import asdict
@@ -31,7 +32,7 @@ from k6d.store.files import write_atomic
 from k6d.wire import Heard, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SCHEMA = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20})://")
 MAX_ERROR = 300
@@ -139,11 +140,14 @@ def _label(redacted: str) -> str:
 
 
 class _Reached(set[Any]):
-    """Those behind one URL who have the message, as keyed hashes: the plugin skips them."""
+    """Those behind one URL who have the message, as keyed hashes: the plugin skips them.
 
-    def __init__(self, key: str, digests: list[str]) -> None:
+    Each is written down at once, by `note`: the next one may hang until we are ended.
+    """
+
+    def __init__(self, key: str, digests: list[str], note: Callable[[list[str]], None]) -> None:
         super().__init__()
-        self._key, self.digests = key, list(digests)
+        self._key, self.digests, self._note = key, list(digests), note
 
     def __contains__(self, slot: object) -> bool:
         return _digest(self._key, repr(slot)) in self.digests
@@ -151,10 +155,17 @@ class _Reached(set[Any]):
     def add(self, slot: Any) -> None:
         if slot not in self:
             self.digests.append(_digest(self._key, repr(slot)))
+            self._note(self.digests)
 
 
 def _send(request: dict[str, Any]) -> Outcome:
     sending, path = request["sending"], request["path"] and Path(request["path"])
+
+    def note(**more: Any) -> None:
+        if path:
+            record = sending | {"begun": True} | more
+            write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z))
+
     wire = Wire()
     logging.getLogger("apprise").setLevel(logging.WARNING)
     logging.getLogger("apprise").propagate = False
@@ -166,18 +177,13 @@ def _send(request: dict[str, Any]) -> Outcome:
         error = "it is no longer among the receivers; “k6d outbox --retry” asks those there are"
         outcome = Outcome(at=datetime.now(UTC), delivered=False, error=error)
     else:
-        if path:
-            _note(path, sending | {"begun": True})
-        reached = _Reached(request["key"], sending["reached"])
+        note()
+        key = request["key"]
+        reached = _Reached(key, sending["reached"], lambda digests: note(reached=digests))
         delivered = _notify(plugin, request, reached)
         outcome = _outcome(wire, delivered, reached, secrets=_secrets(plugin))
-    if path:
-        _note(path, sending | {"begun": True, "outcome": outcome})
+    note(outcome=outcome)
     return outcome
-
-
-def _note(path: Path, sending: dict[str, Any]) -> None:
-    write_atomic(path, orjson.dumps(sending, option=orjson.OPT_UTC_Z))
 
 
 def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
@@ -191,6 +197,7 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
     _be_patient(plugin, request["timeout_s"])
     if isinstance(plugin, NotifyEmail):
         _prepare_mail(plugin, rendered, key)
+        _mail_each_once(reached)
         if form is apprise.NotifyFormat.HTML and rendered["chart"]:
             picture = AttachMemory(  # type: ignore[no-untyped-call]
                 content=png(_chart(rendered["chart"])), name=PICTURE, mimetype="image/png"
@@ -245,6 +252,23 @@ def _prepare_mail(plugin: NotifyEmail, rendered: dict[str, Any], key: str) -> No
     plugin.inline = True
     if rendered["thread"]:
         plugin.headers["References"] = f"<{rendered['thread']}@k6d>"
+
+
+def _mail_each_once(reached: _Reached) -> None:
+    """Nobody gets a mail again because somebody else whom it names (cc, bcc) was refused."""
+    sendmail = smtplib.SMTP.sendmail
+
+    def to_the_rest(
+        session: Any, sender: str, recipients: list[str], mail: Any
+    ) -> dict[str, tuple[int, bytes]]:
+        left = [address for address in recipients if ("mailed", address) not in reached]
+        refused = sendmail(session, sender, left, mail) if left else {}
+        for address in left:
+            if address not in refused:
+                reached.add(("mailed", address))
+        return refused
+
+    smtplib.SMTP.sendmail = to_the_rest  # type: ignore[method-assign, assignment]
 
 
 def _prepare_slack(plugin: Any, title: str) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 import requests
 
 LONGEST_RETRY_AFTER_S = 86_400.0
+# In what requests says when no connection to the receiver came about, so that it got nothing. The
+# class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
+UNCONNECTED = ("NewConnectionError", "NameResolutionError", "Tunnel connection failed")
 DATA_GO_AHEAD = 354  # the reply to DATA: a whole message was written when the next one is due
 
 
@@ -63,10 +66,12 @@ class Wire:
             self.failed("it took the request and did not answer in time", unsure=True)
         elif isinstance(error, requests.exceptions.SSLError):
             self.failed("TLS failed: its certificate is not trusted, or it speaks no TLS")
-        elif isinstance(error, requests.exceptions.ProxyError):
-            self.failed("the proxy could not reach it")
-        elif "NewConnectionError" in repr(error) or "NameResolution" in repr(error):
-            self.failed("it could not be reached: connection refused, or an unknown host")
+        elif any(sign in repr(error) for sign in UNCONNECTED):
+            proxy = isinstance(error, requests.exceptions.ProxyError)
+            why = "connection refused, or an unknown host"
+            self.failed(
+                "the proxy could not reach it" if proxy else f"it could not be reached: {why}"
+            )
         else:
             self.failed("it closed the connection without an answer", unsure=True)
 
@@ -76,9 +81,10 @@ class Wire:
         def replied(session: Any) -> tuple[int, bytes]:
             try:
                 code, text = getreply(session)
-            except (OSError, smtplib.SMTPException):
-                after_data = self.last_reply == DATA_GO_AHEAD
-                self.failed("the mail server ended the connection", unsure=after_data)
+            except (OSError, smtplib.SMTPException) as error:
+                late = "timed out" in str(error)
+                how = "did not answer in time" if late else "ended the connection"
+                self.failed(f"the mail server {how}", unsure=self.last_reply == DATA_GO_AHEAD)
                 raise
             if code >= 400:
                 words = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
