@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from k6d.model import K6dError, Run, Severity, Trigger
 from k6d.store import Repair, Store, new_test_id
+from k6d.store.documents import AtomicStorage, DamagedError
 from k6d.store.files import OLDEST_TEMP_S
 from records import NOON, make_anomaly, make_run
 
@@ -307,6 +309,31 @@ def test_a_damaged_state_is_set_aside_by_repair(tmp_path: Path) -> None:
     assert store.state("scripts").all() == {}
 
 
+def test_a_flipped_bit_is_seen_wherever_it_is(tmp_path: Path) -> None:
+    """What is read of index and state is what was written, or DamagedError, never something else.
+
+    Files of older versions, without a checksum, are read as they are.
+    """
+    store = Store(tmp_path)
+    save_runs(store, 1)
+    store.state("queue").put("a.js", {"name": "a.js", "repeats": 0})
+    chance = random.Random(6)
+    for path in (*index_files(tmp_path), store.state("queue").path):
+        whole = path.read_bytes()
+        written = AtomicStorage(path).read()
+        assert written
+        for bit in chance.sample(range(8 * len(whole)), 200):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            with suppress(DamagedError):
+                assert (AtomicStorage(path).read() or {}).get("_default") == written["_default"]
+        tables, check, _ = whole.rpartition(b',"check"')
+        assert check
+        path.write_bytes(tables + b"}")
+        assert AtomicStorage(path).read() == written
+
+
 def test_two_processes_lose_nothing(tmp_path: Path) -> None:
     """Two processes that save 100 runs each at once leave 200 files and 200 entries."""
     writers = [start_writer(tmp_path, name=name, count=100) for name in ("a.js", "b.js")]
@@ -490,6 +517,7 @@ def test_repair_goes_by_the_ranges_of_partitions(tmp_path: Path) -> None:
     first, second, _ = index_files(tmp_path)
     whole = orjson.loads(first.read_bytes())
     whole["_default"] |= orjson.loads(second.read_bytes())["_default"]
+    del whole["check"]
     first.write_bytes(orjson.dumps(whole))  # the upper half is written first, then the lower
     assert store.repair() == Repair()
     second.write_bytes(b"{")

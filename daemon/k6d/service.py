@@ -186,9 +186,7 @@ class Service:
 
     async def _recover(self) -> None:
         """Mend what the last process left behind, and remember what it knew."""
-        repaired = await asyncio.to_thread(self._store.repair)
-        for line in repaired.messages:
-            logger.warning("%s", line)
+        await asyncio.to_thread(self._store.repair)
         for run in self._pipeline.recover():
             logger.warning("run %s of %s was interrupted; recorded so", run.test_id, run.script)
         for job in self._journal.left(repeat=self._settings.k6.repeat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["AtomicStorage", "DamagedError", "Document", "Documents", "where"]
 
 Tables = dict[str, dict[str, Any]]
+
+# The last table of a file is the checksum of all before it: a flipped bit may leave JSON that reads
+# well and says something else. Files without it, of an older k6d or from a person, are taken as is.
+_CHECK = b',"check":{"1":{"crc32":'
+_END = b"}}}"
 
 
 class DamagedError(K6dError):
@@ -46,7 +52,10 @@ class _Copy:
     def read(self, path: Path) -> None:
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
-                tables = orjson.loads(file.read())
+                data = file.read()
+            if not _is_as_written(data):
+                raise DamagedError(path)
+            tables = {n: table for n, table in orjson.loads(data).items() if n != "check"}
             if not all(isinstance(d, dict) for table in tables.values() for d in table.values()):
                 raise DamagedError(path)
         except (orjson.JSONDecodeError, AttributeError) as error:
@@ -88,7 +97,7 @@ class AtomicStorage(Storage):
     def write(self, data: Tables) -> None:
         """Replace the file; raises K6dError, and then the old file is still in its place."""
         self._copy = None  # TinyDB may have changed documents in it that now don't get written
-        write_atomic(self._path, orjson.dumps(data))
+        write_atomic(self._path, _sealed(orjson.dumps(data or {"_default": {}})))
         with disk_errors("read", self._path):
             copy = _Copy(self._path)
         copy.tables = dict(data)
@@ -118,3 +127,13 @@ class Documents(Table):
             table.update(contents)
 
         self._update_table(refill)
+
+
+def _sealed(data: bytes) -> bytes:
+    tables = data.removesuffix(b"}")
+    return b"".join([tables, _CHECK, b"%d" % zlib.crc32(tables), _END])
+
+
+def _is_as_written(data: bytes) -> bool:
+    tables, check, ending = data.rpartition(_CHECK)
+    return not check or ending == b"%d" % zlib.crc32(tables) + _END
