@@ -297,11 +297,23 @@ async def test_few_at_once() -> None:
     )
 
 
+METADATA = {
+    "options": {
+        "vus": None,
+        "scenarios": {
+            "pay": {"executor": "constant-vus", "vus": 3, "env": {"PIN": "1"}, "tags": {"a": "b"}}
+        },
+        "tags": {"a": "b"},
+    }
+}
+WORKLOAD = {"scenarios": {"pay": {"executor": "constant-vus", "vus": 3}}}
+
+
 def _keep_source(store: Store, folder: Path, run: Run, source: str) -> None:
     """A snapshot as `k6 archive` makes it: the main script is the member "data"."""
     archive = folder / "archive.tar"
     with tarfile.open(archive, "w") as tar:
-        for name, text in (("metadata.json", "{}"), ("data", source)):
+        for name, text in (("metadata.json", json.dumps(METADATA)), ("data", source)):
             member = tarfile.TarInfo(name)
             member.size = len(text.encode())
             tar.addfile(member, io.BytesIO(text.encode()))
@@ -328,6 +340,7 @@ async def test_what_is_sent(home: Path) -> None:
         said = json.loads(server.said)
     assert said["source"][0] == "// The shop's checkout."
     assert said["source"][1] == "const password = '[redacted]';"
+    assert said["workload"] == WORKLOAD
     assert len(said["history"]) == 1
     assert said["log"] == [
         "at [env:SHOP]/cart; [env:SHOP]; pin [env:PIN]; "
@@ -345,8 +358,20 @@ async def test_what_stays_at_home(home: Path) -> None:
     said = json.loads(request.data)
     assert "source" not in said
     assert "log" not in said
+    assert said["workload"] == WORKLOAD
     assert len(said["left_out"]) == 2
     assert request.api_key == ""
+
+
+async def test_the_history_of_an_old_run(home: Path) -> None:
+    """What ran before it is sent, however many runs came after it, and nothing of these."""
+    loaded = _settings()
+    store = Store(loaded.data)
+    for minute in range(52):
+        store.save(make_run(test_id=f"20261122-12{minute:02}00-aaaaaa", comparable=True))
+    old = make_run(test_id="20261122-120500-aaaaaa", anomaly_analysis=make_anomaly())
+    said = json.loads(Explainer(loaded, store).request(old).data)
+    assert len(said["history"]) == 5
 
 
 GULLIBLE = answer(

@@ -3,7 +3,8 @@
     redact     secrets out of whatever is sent: values that are known,
     shapes     what is a secret by its shape,
     named      what is a secret by the name beside it
-    prompt     a run → instructions and data
+    prompt     a run → instructions and data; `instructions` never change,
+    snapshot   what the archive of a run says: source, workload
     gemini     the helper process: one request, by either SDK
     verify     whether the numbers of a sentence were among those that were sent
     answer     text → a checked and bounded explanation

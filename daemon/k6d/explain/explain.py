@@ -13,7 +13,6 @@ import logging
 import random
 import subprocess
 import sys
-import tarfile
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -21,16 +20,16 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.explain import answer, prompt
+from k6d.explain import answer, prompt, snapshot
 from k6d.explain.allowance import Allowance
 from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
 from k6d.explain.redact import forms
+from k6d.explain.snapshot import Archived
 from k6d.model import Explanation, K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from k6d.model import Run
     from k6d.settings import Settings
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HISTORY_RUNS = 10
-HISTORY_LOOKED_AT = 40  # of which some may be later than the run
-MAX_SOURCE_BYTES = 200_000
+HISTORY_LOOKED_AT = 40  # at first; for an old run, with many later ones, at all there are
 FIRST_WAIT_S = 0.5
 LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start: with less left it is not worth trying
 AT_ONCE = 2  # helper processes; each weighs about 75 MiB
@@ -141,9 +139,7 @@ class Explainer:
             why = f"paused until {paused[0]:%Y-%m-%d %H:%M:%S} UTC after a failure: {paused[1]}"
             return Explanation(unavailable=why)
         deadline = time.monotonic() + self._ai.timeout
-        request = await asyncio.to_thread(self.request, run, env=env)
-        request = replace(request, api_key=self._ai.api_key.get_secret_value())
-        asking = asyncio.create_task(self._in_turn(request, deadline))
+        asking = asyncio.create_task(self._in_turn(run, env, deadline))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,22 +163,26 @@ class Explainer:
                 explanation.unavailable or "", datetime.now(UTC), retry_after_s=tried.retry_after_s
             )
 
-    async def _in_turn(self, request: Request, deadline: float) -> _Tried:
+    async def _in_turn(self, run: Run, env: Mapping[str, str] | None, deadline: float) -> _Tried:
         """Ask when few enough others do; whoever waits for that until the deadline goes without."""
         try:
             async with asyncio.timeout(deadline - time.monotonic() - LEAST_ATTEMPT_S):
                 await self._at_once.acquire()
         except TimeoutError:
-            why = "other runs were being explained all the time there was"
-            return _Tried(explanation=Explanation(unavailable=why))
+            return _untried("other runs were being explained all the time there was")
         try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                request = await asyncio.to_thread(self.request, run, env=env)
             return await self._ask(request, deadline)
+        except TimeoutError:
+            return _untried("there was no time left to ask")
         finally:
             self._at_once.release()
 
     async def _ask(self, request: Request, deadline: float) -> _Tried:
         """Attempt after attempt, with waits between that double, until one of the limits."""
         endpoints = _endpoints(request)
+        key = self._ai.api_key.get_secret_value() if self._ai.api_key else ""
         most = 1 if self._allowance.on_trial else self._ai.attempts
         tried = _Tried(explanation=Explanation(model=self._ai.model))
         for attempt in range(1, most + 1):
@@ -190,7 +190,9 @@ class Explainer:
                 why = f"the {self._ai.per_day} requests of this day (ai.per_day) are used up"
                 return replace(tried, explanation=replace(tried.explanation, unavailable=why))
             left_s = deadline - time.monotonic()
-            tried = await _attempt(replace(request, timeout_s=max(left_s, 0.1)), endpoints)
+            tried = await _attempt(
+                replace(request, api_key=key, timeout_s=max(left_s, 0.1)), endpoints
+            )
             tried = replace(
                 tried,
                 explanation=replace(tried.explanation, model=self._ai.model, attempts=attempt),
@@ -206,10 +208,10 @@ class Explainer:
 
     def _prompt(self, run: Run, env: Mapping[str, str] | None) -> prompt.Prompt:
         withheld = []
-        source = None
-        if self._ai.send_source:
-            source = self._source(run)
-        else:
+        archived = Archived()
+        if run.snapshot is not None:
+            archived = snapshot.read(self._store.snapshot_path(run.snapshot.id))
+        if not self._ai.send_source:
             withheld.append("source: kept at home")
         if env is None and any(name.startswith("env ") for name in run.overrides):
             # The values may be in the log, and without knowing them they can't be taken out.
@@ -217,28 +219,24 @@ class Explainer:
             withheld.append("log: it may hold the values of this run's variables")
         return prompt.build(
             run,
-            source=source,
+            source=archived.source if self._ai.send_source else None,
+            workload=archived.workload,
             history=self._history(run),
             known=self._known(env or {}),
             withheld=withheld,
         )
 
-    def _source(self, run: Run) -> str | None:
-        if run.snapshot is None:
-            return None
-        return read_source(self._store.snapshot_path(run.snapshot.id))
-
     def _history(self, run: Run) -> list[dict[str, object]]:
         """Earlier runs of this script that compare, under this workload, newest first."""
         if run.snapshot is None:
             return []
-        rows = self._store.history(
-            run.script,
-            limit=HISTORY_LOOKED_AT,
-            workload=run.snapshot.workload,
-            comparable=True,
-        )
-        return [row for row in rows if row["test_id"] < run.test_id][:HISTORY_RUNS]
+        workload = run.snapshot.workload
+        for limit in (HISTORY_LOOKED_AT, None):
+            rows = self._store.history(run.script, limit, workload=workload, comparable=True)
+            earlier = [row for row in rows if row["test_id"] < run.test_id][:HISTORY_RUNS]
+            if len(earlier) == HISTORY_RUNS or len(rows) < HISTORY_LOOKED_AT:
+                break
+        return earlier
 
     def _known(self, env: Mapping[str, str]) -> dict[str, str]:
         """Values that must not leave, with what stands in for them."""
@@ -248,6 +246,10 @@ class Explainer:
         known |= {value: f"env:{name}" for name, value in (settings.k6.env | dict(env)).items()}
         encoded = {form: name for value, name in known.items() for form in forms(value)}
         return encoded | known
+
+
+def _untried(why: str) -> _Tried:
+    return _Tried(explanation=Explanation(unavailable=why))
 
 
 async def _attempt(request: Request, endpoints: list[str]) -> _Tried:
@@ -272,16 +274,6 @@ def _endpoints(request: Request) -> list[str]:
     """The endpoints as they were sent, without their methods: the links that may come back."""
     rows = orjson.loads(request.data).get("endpoints", [])
     return [str(row["endpoint"]).split()[-1] for row in rows]
-
-
-def read_source(archive: Path) -> str | None:
-    """The main script in an archive of `k6 archive`; None when there is no such archive."""
-    try:
-        with tarfile.open(archive) as tar:
-            file = tar.extractfile("data")
-            return file.read(MAX_SOURCE_BYTES).decode(errors="replace") if file else None
-    except (OSError, KeyError, tarfile.TarError):
-        return None
 
 
 async def _helper(request: Request) -> Reply:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Enough for six issues and six recommendations and for what the model thinks before them.
 MAX_OUTPUT_TOKENS = 8192
 MAX_DETAIL = 200
+MAX_TEXT = 100_000  # more than any answer may have; the daemon reads it into its memory
 
 
 class Failure(StrEnum):
@@ -101,7 +102,7 @@ def ask(request: Request) -> Reply:
         return _reply(error, sdk=sdk, secret=request.api_key)
     if not text.strip():
         return Reply(sdk=sdk, failure=Failure.EMPTY)
-    return Reply(sdk=sdk, text=text)
+    return Reply(sdk=sdk, text=text[:MAX_TEXT])
 
 
 def choose(wanted: str) -> str | None:
