@@ -10,8 +10,19 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from k6d.model import Breakdown, Check, Execution, Log, Metrics, Outcome, Threshold, Timeline
+from k6d.model import (
+    Breakdown,
+    Check,
+    Comparison,
+    Execution,
+    Log,
+    Metrics,
+    Outcome,
+    Threshold,
+    Timeline,
+)
 from k6d.report import common_origin, history_table, run_report, scripts_table, spark, verdict_word
+from k6d.report_baseline import comparison_table
 from records import make_anomaly, make_endpoint, make_run
 
 if TYPE_CHECKING:
@@ -35,6 +46,7 @@ def _row(**changes: Any) -> dict[str, Any]:
         "test_id": "20261122-120000-3f9a2c",
         "timestamp": "2026-11-22T12:00:00.123456+00:00",
         "script": "shop/cart.js",
+        "trigger": "changed",
         "severity": None,
         "outcome": "completed",
         "response_time_p95": 88.25,
@@ -44,7 +56,7 @@ def _row(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_a_report_has_everything_within_its_width(width: int) -> None:
     """Numbers, findings, endpoints, thresholds, checks, time line, notes."""
     run = make_run(
@@ -147,7 +159,7 @@ def test_colours_are_for_terminals_and_not_for_who_wants_none(
     assert "\x1b[31m" not in _printed(report, terminal=True)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [30, 40, 80, 120])
 def test_a_table_of_runs_keeps_ids_whole(width: int) -> None:
     """A long name folds, an id never: it is what `show` wants."""
     rows = [
@@ -172,6 +184,37 @@ def test_a_table_of_scripts_tells_what_each_is() -> None:
     assert ["high" in lines[1], "88.2 ms" in lines[1]] == [True, True]
     assert "library" in lines[2]
     assert "not looked at yet" in lines[3]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_no_table_loses_a_name_or_a_number(width: int) -> None:
+    """On a narrow terminal a row's name stands above its numbers, each with its title."""
+    name = "api/orders/list-with-filters.js"
+    last = _row(script=name, severity="high", trigger="confirmation")
+    scripts = [{"script": name, "kind": "test", "in_folder": True, "last_run": last}]
+    compared = Comparison(
+        metric="response_time_p95",
+        endpoint="GET /cart",
+        unit="ms",
+        state="worse",
+        observed=312.5,
+        expected=200.5,
+        change_percent=55.9,
+        visible_percent=12.5,
+    )
+    share = replace(compared, metric="error_rate", unit="%", observed=0.5, expected=0.02)
+    for printed, words in (
+        (history_table([last]), (name, "high re-run", "88.2 ms", "0.1 %", "100")),
+        (scripts_table(scripts), (name, "test", "high", "2026-11-22 12:00", "88.2 ms")),
+        (
+            comparison_table(make_run(), None, [compared, replace(share, visible_percent=5000.0)]),
+            ("p95 of GET /cart", "200 ms", "312 ms", "+55.9 %", "± 12.5 %", "± 1 points", "worse"),
+        ),
+    ):
+        text = " ".join(_printed(printed, width).split())
+        for word in words:
+            assert word in text
+        assert "…" not in text
 
 
 def test_the_word_for_a_run_is_its_severity_or_how_it_went() -> None:

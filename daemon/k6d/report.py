@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from k6d.model import Metrics, Outcome
+from k6d.listing import Listing, plain_table
+from k6d.model import Metrics, Outcome, Trigger
 from k6d.units import count, ms, number, percent, plural, rate, seconds
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ MAX_ROWS = 20
 # A name or a log line from outside must not move the cursor, ring, or break a table's row.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
 _CONTROLS_OF_A_LINE = {c: s for c, s in _CONTROLS.items() if chr(c) not in "\n\t"}
-BAR_WIDTH = 40
+BAR_WIDTH, DAY_WIDTH = 40, 29  # of a day's bar, and of what stands before it
+BARS_WIDTH, MIN_BARS = 60, 10
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -46,7 +47,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     if run.explanation:
         parts += ["", _explanation(run.explanation)]
     if run.breakdown.endpoints:
-        parts += ["", _Endpoints(run.breakdown.endpoints)]
+        parts += ["", _endpoints(run.breakdown.endpoints)]
     if run.thresholds:
         parts += ["", _thresholds(run)]
     if run.checks:
@@ -54,7 +55,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     if run.custom_metrics:
         parts += ["", _custom(run)]
     if len(run.breakdown.timeline.t) > 1:
-        parts += ["", _timeline(run.breakdown.timeline)]
+        parts += ["", _Timeline(run.breakdown.timeline)]
     parts += [_text(f"note: {note}", "dim") for note in run.breakdown.notes]
     if log:
         parts += ["", _log("k6's log", run.log), "", _log("k6's output", run.output)]
@@ -91,18 +92,13 @@ def _headline(run: Run) -> Text:
     )
 
 
-def _grid() -> Table:
-    return Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
-
-
-def _numbers(run: Run) -> Table:
+def _numbers(run: Run) -> Listing:
     m = run.metrics
-    table = _grid()
-    for title in ("requests", "per second", "errors", "avg", "p95", "p99", "max", "VUs"):
-        table.add_column(title, justify="right")
-    table.add_column("checks", justify="right")
+    titles = ("requests", "per second", "errors", "avg", "p95", "p99", "max", "VUs", "checks")
     checks = None if m.checks_passed is None else (m.checks_passed, m.checks_failed or 0)
-    table.add_row(
+    found = Listing(name="", titles=titles)
+    found.add(
+        Text(),
         count(m.total_requests),
         rate(m.requests_per_second),
         percent(m.error_rate),
@@ -113,7 +109,7 @@ def _numbers(run: Run) -> Table:
         count(m.virtual_users),
         "–" if checks is None else f"{checks[0]:,} ✓ {checks[1]:,} ✗",
     )
-    return table
+    return found
 
 
 def _findings(verdict: Verdict) -> Table:
@@ -168,45 +164,25 @@ def common_origin(endpoints: Iterable[RequestStats]) -> str:
     return origins.pop() if len(origins) == 1 else ""
 
 
-class _Endpoints:
-    """A table of endpoints; where the names have no room beside the numbers, above them."""
-
-    def __init__(self, rows: Sequence[RequestStats]) -> None:
-        origin = common_origin(rows)
-        self._title = f"endpoints of {origin}" if origin else "endpoints"
-        self._names = [_clean(row.title.replace(origin, "", 1)) for row in rows[:MAX_ROWS]]
-        self._numbers = [_endpoint_numbers(row) for row in rows[:MAX_ROWS]]
-        self._more = len(rows) - MAX_ROWS
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
-        widths = [max(map(len, column)) for column in zip(titles, *self._numbers, strict=True)]
-        room = options.max_width - sum(widths) - 2 * len(widths)
-        yield _text(self._title, "dim")
-        if room >= max(map(cell_len, self._names)):
-            table = _grid()
-            table.add_column(no_wrap=True)
-            for title in titles:
-                table.add_column(title, justify="right", no_wrap=True)
-            for name, numbers in zip(self._names, self._numbers, strict=True):
-                table.add_row(Text(name), *numbers)
-            yield table
-        else:
-            yield Text(_aligned(titles, widths), "dim")
-            for name, numbers in zip(self._names, self._numbers, strict=True):
-                yield Text(name, overflow="fold")
-                yield Text(_aligned(numbers, widths))
-        if self._more > 0:
-            yield Text(f"and {self._more} more (--json has all)", "dim")
+def _endpoints(rows: Sequence[RequestStats]) -> Group:
+    origin = common_origin(rows)
+    titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
+    found = Listing(name="", titles=titles, whole=True)
+    for row in rows[:MAX_ROWS]:
+        name = Text(_clean(row.title.replace(origin, "", 1)))
+        found.add(name, *_endpoint_numbers(row))
+    parts: list[RenderableType] = [
+        _text(f"endpoints of {origin}" if origin else "endpoints", "dim"),
+        found,
+    ]
+    if len(rows) > MAX_ROWS:
+        parts.append(Text(f"and {len(rows) - MAX_ROWS} more (--json has all)", "dim"))
+    return Group(*parts)
 
 
 def _endpoint_numbers(row: RequestStats) -> tuple[str, ...]:
     times = map(ms, (row.avg_ms, row.p50_ms, row.p95_ms, row.p99_ms))
     return (count(row.count), rate(row.rate), percent(row.error_rate), *times)
-
-
-def _aligned(cells: Iterable[str], widths: Iterable[int]) -> str:
-    return "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _thresholds(run: Run) -> Group:
@@ -241,18 +217,27 @@ def _custom(run: Run) -> Group:
     return Group(Text("custom metrics", "dim"), *lines)
 
 
-def _timeline(timeline: Timeline) -> Group:
-    rows: list[tuple[str, list[float | None], str]] = [
-        ("requests/s", list(timeline.requests_per_second), rate(max(timeline.requests_per_second))),
-        ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
-        ("errors/s", list(timeline.errors_per_second), rate(max(timeline.errors_per_second))),
-    ]
-    lasted = seconds(timeline.t[-1])
-    lines = [Text(f"{name:>10} {spark(values)} up to {top}") for name, values, top in rows]
-    return Group(Text(f"over {lasted}", "dim"), *lines)
+class _Timeline:
+    """Requests, p95 and errors over the run as rows of bars, as long as there is room for."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        requests, errors = timeline.requests_per_second, timeline.errors_per_second
+        self._title = f"over {seconds(timeline.t[-1])}"
+        self._rows: list[tuple[str, list[float | None], str]] = [
+            ("requests/s", list(requests), rate(max(requests))),
+            ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
+            ("errors/s", list(errors), rate(max(errors))),
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self._title, "dim")
+        ends = [f" up to {top}" for _, _, top in self._rows]
+        width = max(MIN_BARS, min(BARS_WIDTH, options.max_width - 11 - max(map(len, ends))))
+        for (name, values, _), end in zip(self._rows, ends, strict=True):
+            yield Text(f"{name:>10} {spark(values, width)}{end}")
 
 
-def spark(values: list[float | None], width: int = 60) -> str:
+def spark(values: list[float | None], width: int = BARS_WIDTH) -> str:
     """Values as a row of bars from zero to their maximum; a gap where nothing was measured."""
     per_bar = max(1, -(-len(values) // width))
     bars = [
@@ -273,72 +258,73 @@ def _log(title: str, log: Log) -> Group:
     return Group(*lines)
 
 
-def history_table(documents: Iterable[dict[str, Any]]) -> Table:
+def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
     """Index documents, as they come, one line each; a run's id begins with its time in UTC."""
-    table = _grid()
-    table.add_column("run (UTC)", no_wrap=True)
-    table.add_column("script", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    for title in ("p95", "errors", "req/s"):
-        table.add_column(title, justify="right", no_wrap=True)
+    titles = ("verdict", "p95", "errors", "req/s")
+    table = Listing(name="script", first="run (UTC)", titles=titles, left=frozenset({"verdict"}))
     for row in documents:
-        table.add_row(
-            row["test_id"],
+        again = row["trigger"] == Trigger.CONFIRMATION
+        table.add(
             _text(row["script"]),
-            _styled(verdict_word(row["severity"], row["outcome"])),
+            Text.assemble(
+                _styled(verdict_word(row["severity"], row["outcome"])),
+                (" re-run" if again else "", "dim"),
+            ),
             ms(row["response_time_p95"]),
             percent(row["error_rate"]),
             number(row["requests_per_second"]) if row["requests_per_second"] else "–",
+            first=row["test_id"],
         )
     return table
 
 
-def scripts_table(rows: Iterable[dict[str, Any]]) -> Table:
+def scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
     """What `k6d scripts` lists: name, what it is, its last run."""
-    table = _grid()
-    table.add_column("script", overflow="fold")
-    table.add_column("kind")
-    table.add_column("last verdict", no_wrap=True)
-    table.add_column("last run (UTC)", no_wrap=True)
-    table.add_column("p95", justify="right", no_wrap=True)
-    table.add_column("errors", justify="right", no_wrap=True)
+    titles = ("kind", "last verdict", "last run (UTC)", "p95", "errors")
+    table = Listing(name="script", titles=titles, left=frozenset(titles[:3]))
     for row in rows:
         last = row["last_run"]
-        table.add_row(
+        table.add(
             _text(row["script"]),
-            row["kind"] or "not looked at yet",
+            row["kind"] or ("not looked at yet" if row["in_folder"] else "gone"),
             _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
-            last["timestamp"][:19].replace("T", " ") if last else "–",
+            last["timestamp"][:16].replace("T", " ") if last else "–",
             ms(last["response_time_p95"]) if last else "–",
             percent(last["error_rate"]) if last else "–",
         )
     return table
 
 
-def statistics_report(found: Statistics) -> RenderableType:
-    """Counts of some days: totals, a line for each day, the scripts with most anomalies."""
+def statistics_report(found: Statistics, *, width: int = 80) -> RenderableType:
+    """Counts of some days: totals, a line for each day, the scripts with most anomalies.
+
+    `width` is the terminal's, for bars that keep their proportions.
+    """
     share = percent(found.anomaly_rate * 100)
     severities = ", ".join(f"{n} {word}" for word, n in found.severity_breakdown.items())
     head = f"{plural(found.total_tests, 'run')} in {plural(found.period_days, 'day')}, "
     head += f"{found.anomaly_tests:,} anomalous ({share})" + (
         f": {severities}" if severities else ""
     )
-    days = _grid()
+    days = plain_table()
     days.add_column("day (UTC)", no_wrap=True)
     for title in ("runs", "anomalous"):
         days.add_column(title, justify="right")
     days.add_column("")
     most = max((day.total for day in found.days), default=0) or 1
+    longest = min(BAR_WIDTH, max(1, width - DAY_WIDTH))
+    if len(found.days) > MAX_ROWS:
+        head += f"; the last {MAX_ROWS} days, --csv has all"
     for day in found.days[-MAX_ROWS:]:
-        bad = round(day.anomalies / most * BAR_WIDTH)
-        rest = round(day.total / most * BAR_WIDTH) - bad
+        bad = round(day.anomalies / most * longest)
+        rest = round(day.total / most * longest) - bad
         bar = Text.assemble(("█" * bad, "red"), ("█" * max(rest, 0), "dim"))
         days.add_row(day.day, count(day.total), count(day.anomalies), bar)
-    scripts = _grid()
+    scripts = plain_table()
     scripts.add_column("script", overflow="fold")
     for title in ("runs", "anomalous"):
         scripts.add_column(title, justify="right")
     worst = sorted(found.scripts, key=lambda row: (-row["anomalies"], row["script"]))
     for row in worst[:MAX_ROWS]:
-        scripts.add_row(Text(row["script"]), count(row["total"]), count(row["anomalies"]))
+        scripts.add_row(_text(row["script"]), count(row["total"]), count(row["anomalies"]))
     return Group(Text(head, "bold"), "", days, "", scripts)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from k6d.analysis.comparison import WORSE
 from k6d.analysis.regression import title
 from k6d.analysis.series import describe
 from k6d.analysis.trend import shifts
+from k6d.listing import Listing, plain_table
 from k6d.units import in_unit, number, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
+    from rich.table import Table
 
     from k6d.model import Comparison, Run
 
@@ -28,23 +29,29 @@ CHART_HEIGHT = 16
 def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparison]) -> Group:
     """Before, after, change, noise band and verdict of every series; what is worse comes first."""
     against = f"run {other.test_id}" if other else "its baseline"
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("series", overflow="fold")
-    for name in ("before", "after", "change", "noise band"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    titles = ("before", "after", "change", "noise band", "verdict")
+    table = Listing(name="series", titles=titles, left=frozenset({"verdict"}))
     order = [WORSE, "better", "steady", "learning"]
     for c in sorted(comparisons, key=lambda c: order.index(c.state)):
         style = STYLES[c.state]
-        table.add_row(
+        table.add(
             Text(title(c), style if c.state != "steady" else ""),
             in_unit(c.expected, c.unit),
             in_unit(c.observed, c.unit),
             "–" if c.change_percent is None else f"{c.change_percent:+.1f} %",
-            "–" if c.visible_percent is None else f"± {number(c.visible_percent)} %",
+            _noise(c),
             Text(_verdict(c), style),
         )
     return Group(Text(f"{run.script}: run {run.test_id} against {against}", "bold"), table)
+
+
+def _noise(c: Comparison) -> str:
+    """What it must move by to be seen; of shares in points, since many are close to zero."""
+    if c.visible_percent is None:
+        return "–"
+    if c.unit == "%" and c.expected is not None:
+        return f"± {number(c.visible_percent * c.expected / 100)} points"
+    return f"± {number(c.visible_percent)} %"
 
 
 def _verdict(c: Comparison) -> str:
@@ -117,7 +124,7 @@ def backtest_report(results: Sequence[dict[str, Any]]) -> Group:
 
 
 def _steps_table(rows: Sequence[Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = plain_table()
     for name in ("step of p95", "seen within 5 runs", "after runs"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -144,7 +144,8 @@ def stats(
             [{"day": day.day, "total": day.total, "anomalies": day.anomalies} for day in found.days]
         )
     else:
-        terminal().print(statistics_report(found))
+        console = terminal()
+        console.print(statistics_report(found, width=console.width))
 
 
 @commands.command()
