@@ -61,6 +61,23 @@ for line in sys.stdin:
 """
 
 
+# In the helper alone, by Python's own sitecustomize: the first one that comes to its n-th change of
+# the disk or use of the network is killed just before it.
+KILLER = """
+import os, signal, sys
+left, mark = int(os.environ["KILL_AT"]), os.environ["KILLED"]
+def hook(event, args):
+    global left
+    if event in ("os.rename", "socket.connect", "http.client.send"):
+        left -= 1
+        if left == 0 and not os.path.exists(mark):
+            os.close(os.open(mark, os.O_CREAT))
+            os.kill(os.getpid(), signal.SIGKILL)
+if "k6d.courier" in sys.orig_argv:
+    sys.addaudithook(hook)
+"""
+
+
 class Driver:
     """Does things of k6d in processes that are killed at a step; 0 is never."""
 
@@ -218,6 +235,32 @@ def test_a_helper_that_is_killed_sends_again_by_the_same_key(tmp_path: Path) -> 
         first, second = receiver.got
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
     assert "Sent again: an earlier attempt may have reached you" in second.json["message"]
+
+
+def test_the_helper_killed_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, but where it had no time to write what the receiver said: then again, by one key."""
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    twice = 0
+    for step in range(1, 100):
+        data, mark = tmp_path / str(step), tmp_path / f"{step}.killed"
+        monkeypatch.setenv("KILL_AT", str(step))
+        monkeypatch.setenv("KILLED", str(mark))
+        with HttpReceiver() as receiver:
+            url = f"json://127.0.0.1:{receiver.port}/"
+            outbox = Outbox(data)
+            outbox.put(_message())
+            _flush(outbox, load(str(data), url))
+            assert [kept.message.id for kept in outbox.done()] == ["m-1"]
+            assert 1 <= len(receiver.got) <= 2, f"killed before step {step}"
+            assert len({got.headers["Idempotency-Key"] for got in receiver.got}) == 1
+            if len(receiver.got) == 2:
+                twice += 1
+                assert "Sent again: an earlier attempt" in receiver.got[1].json["message"]
+        if not mark.exists():
+            break
+    assert step > 4
+    assert twice == 1
 
 
 def test_two_processes_never_send_the_same(tmp_path: Path, driver: Driver) -> None:

@@ -150,12 +150,16 @@ class _Reached(set[Any]):
         self._key, self.digests, self._note = key, list(digests), note
 
     def __contains__(self, slot: object) -> bool:
-        return _digest(self._key, repr(slot)) in self.digests
+        return self._digested(slot) in self.digests
 
     def add(self, slot: Any) -> None:
         if slot not in self:
-            self.digests.append(_digest(self._key, repr(slot)))
+            self.digests.append(self._digested(slot))
             self._note(self.digests)
+
+    def _digested(self, slot: object) -> str:
+        """The same in every process: Apprise's sign for a whole piece is a nameless object."""
+        return _digest(self._key, re.sub(r" at 0x[0-9a-f]+", "", repr(slot)))
 
 
 def _send(request: dict[str, Any]) -> Outcome:

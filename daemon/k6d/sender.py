@@ -165,7 +165,7 @@ class Sender:
             outcome = sending.outcome or Outcome(
                 at=now,
                 delivered=False,
-                error=f"no answer within {self._notify.timeout:g} s"
+                error=f"no answer before its helper ended, {self._notify.timeout:g} s at most"
                 if sending.begun
                 else "its helper ended before it spoke to it",
                 unsure=sending.begun,
