@@ -102,13 +102,17 @@ class Alerts:
 
     def recover(self) -> None:
         """Take in the runs, and make the messages, that a crash prevented."""
+        for run in self.missing():
+            self.record(run)
         for standing in self.standings().values():
-            for test_id in standing.expected:
-                if self._store.run_path(test_id).exists():
-                    self.record(self._store.load(test_id))
             if standing.outgoing:
                 with locked(self._lock):
                     self._send_off(self._standing(standing.script), None)
+
+    def missing(self) -> list[Run]:
+        """The runs that a crash kept from being taken in."""
+        expected = [test_id for s in self.standings().values() for test_id in s.expected]
+        return [self._store.load(one) for one in expected if self._store.run_path(one).exists()]
 
     async def keep_reminding(self) -> None:
         """Look for what is due until cancelled."""

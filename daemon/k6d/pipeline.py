@@ -144,6 +144,10 @@ class Pipeline:
             runs = [_interrupted(under_way) for under_way in unsaved]
             for run in runs:
                 self._store.save(run)
+        for run in self.alerts.missing():
+            given_up = self._explainer.given_up(run)
+            if given_up is not run:
+                self._store.save(given_up)
         self.alerts.recover()
         return runs
 

@@ -1,4 +1,4 @@
-"""`k6d explain`, the pipeline and the daemon's memory: real processes, the real k6."""
+"""`k6d explain` and the pipeline: real processes, the real k6."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from gemini_server import KEY, MODEL, TRICKLE, answer, gemini
+from gemini_server import KEY, MODEL, TRICKLE, gemini
 from k6d.demo import Shop
 from k6d.explain.merge import merge
 from k6d.model import Explanation, Run, Severity
@@ -205,61 +205,3 @@ def test_the_record_is_safe_before_the_explanation(tmp_path: Path, target: Targe
     assert run.anomaly_analysis.anomalies_detected
     assert run.anomaly_analysis.source == "rules"
     assert run.explanation is None
-
-
-# The daemon's own objects, in a process that tells about itself at the end.
-DAEMON = """
-import asyncio, json, os, sys
-from pathlib import Path
-from k6d import settings
-from k6d.model import Trigger
-from k6d.pipeline import Pipeline
-from k6d.queue import Job
-from k6d.service import Service
-from k6d.store import Store
-
-async def main():
-    loaded = settings.load()
-    store = Store(loaded.data)
-    Service(loaded, store)
-    path = Path("shop.js").absolute()
-    job = Job(name="shop.js", path=path, trigger=Trigger.MANUAL)
-    run = await Pipeline(loaded, store, stop=asyncio.Event()).run(job)
-    status = Path("/proc/self/status").read_text()
-    rss_kb = int(status.split("VmRSS:")[1].split()[0])
-    print(json.dumps({
-        "rss_kb": rss_kb,
-        "explained": run.explanation.unavailable is None,
-        "modules": [name for name in sys.modules if name.startswith(("google.", "grpc"))],
-    }))
-
-asyncio.run(main())
-"""
-
-
-def _daemon(home: Path, env: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", DAEMON],
-        cwd=home,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
-
-
-def test_the_daemon_stays_small(tmp_path: Path, target: Target) -> None:
-    """A run with a key, explained, and one without: no SDK is imported, the memory is the same."""
-    (tmp_path / "shop.js").write_text(SCRIPT % target.url)
-    with gemini(answer()) as server:
-        with_key = _daemon(tmp_path, _env(server.url))
-    without = _daemon(tmp_path, _env(None))
-    assert with_key["explained"]
-    assert not without["explained"]
-    for told in (with_key, without):
-        foreign = [m for m in told["modules"] if not m.startswith("google.protobuf")]
-        assert [m for m in foreign if m not in {"google._upb", "google._upb._message"}] == []
-    assert with_key["rss_kb"] < without["rss_kb"] + 15 * 1024

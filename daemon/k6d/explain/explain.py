@@ -50,6 +50,7 @@ AGAIN = {
 OF_THE_RUN = {Failure.BLOCKED, Failure.CUT_OFF}
 NO_KEY = "no key: set GEMINI_API_KEY, or ai.api_key by a credential"
 STOPPING = "k6d was stopping"
+KILLED = "k6d ended before there was an answer; k6d explain asks again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,16 @@ class Explainer:
             logger.warning("run %s not explained: %s", run.test_id, explanation.unavailable)
         verdict, explanation = merge(rules, explanation, suspicions_alarm=self._ai.suspicions_alarm)
         return replace(run, anomaly_analysis=verdict, explanation=explanation)
+
+    def given_up(self, run: Run) -> Run:
+        """A run that an earlier life left, with the reason why it will not be explained by itself.
+
+        Its alert has waited long enough.
+        """
+        if run.explanation or not self._wanted(run):
+            return run
+        why = KILLED if self._ai.api_key else NO_KEY
+        return replace(run, explanation=Explanation(unavailable=why))
 
     def request(self, run: Run, *, env: Mapping[str, str] | None = None) -> Request:
         """What would be sent about the run, but for the key; K6dError when the disk refuses."""
