@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_server import Gemini
+    from k6d.model import Run
 
 
 @pytest.fixture
@@ -48,6 +49,12 @@ def _rss_kb(daemon: Daemon) -> int:
     return int(_proc(daemon, "status").split("VmRSS:")[1].split()[0])
 
 
+def _explained(daemon: Daemon) -> Run:
+    """The run of shop.js when it says what came of its explanation."""
+    daemon.until(lambda: daemon.run("shop.js").explanation, "its explanation")
+    return daemon.run("shop.js")
+
+
 def test_the_daemon_loads_no_sdk_and_weighs_the_same(
     daemon: Daemon, target: Target, tmp_path: Path
 ) -> None:
@@ -59,12 +66,10 @@ def test_the_daemon_loads_no_sdk_and_weighs_the_same(
             other.start()
             for each in (daemon, other):
                 each.write("shop.js", hitting(target.url))
-                each.until(lambda each=each: each.runs("shop.js"), "a run")
-            daemon.until_logged("explained by")
-            run = daemon.run("shop.js")
-        assert run.explanation
-        assert run.explanation.source == run.anomaly_analysis.source == "both"
-        assert other.run("shop.js").explanation
+            explained, plain = map(_explained, (daemon, other))
+        assert explained.explanation
+        assert explained.explanation.source == explained.anomaly_analysis.source == "both"
+        assert plain.anomaly_analysis.source == "rules"
         assert _rss_kb(daemon) < _rss_kb(other) + 8 * 1024
         maps = _proc(daemon, "maps")
         assert "pydantic" in maps
@@ -83,7 +88,7 @@ def test_killed_while_it_explains(daemon: Daemon, target: Target) -> None:
         daemon.until(server.asked.is_set, "the request")
         daemon.end(signal.SIGKILL)
         assert box.letters.get("/alerts", []) == []
-        daemon.start(**told)
+        daemon.start(**_asking(server), **told)
         daemon.until(lambda: box.letters.get("/alerts", []), "the alert")
         daemon.barrier()
     assert len(box.letters.get("/alerts", [])) == 1
