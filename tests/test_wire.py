@@ -22,6 +22,8 @@ from test_sender import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k6d.outbox import Outbox
     from receivers import TestCa
 
@@ -134,3 +136,20 @@ async def test_nobody_gets_a_mail_again_because_of_others(outbox: Outbox, ca: Te
         everybody = sorted(address for taken in mail.taken_for for address in taken)
     assert everybody == ["a@localhost", "b@localhost", "c@localhost"]
     assert len({got["Message-ID"] for got in mail.got}) == 1
+
+
+async def test_what_is_said_of_one_receiver_tells_nothing_of_another(
+    outbox: Outbox, ca: TestCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apprise complains of a broken entry, token and all, while it reads the file for any other."""
+    config = tmp_path / "apprise.yml"
+    config.write_text(f'urls:\n  - "{SLACK}"\n  - "slack://hunter2-broken/x"\n')
+    with SlackProxy(ca) as slack:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{slack.port}")
+        slack.plan = [302] * 50  # nothing that HTTP calls an error, but not taken
+        outbox.put(message())
+        async with sending(notify(config=config), outbox):
+            await until(lambda: error(outbox), "the refusal")
+        said = error(outbox) or ""
+    assert "302" in said
+    assert "hunter2" not in said.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import html
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20})://")
+PLACE = re.compile(r"entry #\d+(, item #\d+)?|line \d+")  # in what Apprise says of a file
 MAX_ERROR = 300
 WAITED_SHARE = 0.8  # of the time-out, so that a plugin gives up, and says why, before we do
 
@@ -50,7 +52,6 @@ def main() -> None:
 
 
 def _list(request: dict[str, Any]) -> dict[str, Any]:
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)
     problems: list[tuple[str, str]] = []
     receivers = {r.id: r for r, _ in _plugins(request, problems)}
     return {"receivers": [asdict(r) for r in receivers.values()], "problems": problems}
@@ -72,11 +73,30 @@ def _plugins(
         else:
             yield _receiver(plugin, request["key"]), plugin
     if request["config"]:
-        found = list(apprise.AppriseConfig(paths=request["config"]).services())
+        said: list[str] = []
+        with _hearing(said):
+            found = list(apprise.AppriseConfig(paths=request["config"]).services())
+        wrong = [f"{match[0]} is not understood" for s in said if (match := PLACE.search(s))]
         if not found:
             problems.append((request["config"], "holds no URL that Apprise understands"))
+        elif said:
+            why = "; ".join(dict.fromkeys(wrong)) or "a URL is not understood"
+            problems.append((request["config"], why))
         for plugin in found:
             yield _receiver(plugin, request["key"]), plugin
+
+
+@contextlib.contextmanager
+def _hearing(said: list[str]) -> Iterator[None]:
+    """Keep what Apprise warns of meanwhile; nobody else hears it, for it can hold a URL whole."""
+    logger, heard = logging.getLogger("apprise"), Heard(said)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(heard)
+    try:
+        yield
+    finally:
+        logger.removeHandler(heard)
 
 
 def _text(path: Path) -> str:
@@ -171,9 +191,6 @@ def _send(request: dict[str, Any]) -> Outcome:
             write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z))
 
     wire = Wire()
-    logging.getLogger("apprise").setLevel(logging.WARNING)
-    logging.getLogger("apprise").propagate = False
-    logging.getLogger("apprise").addHandler(Heard(wire.said))
     wire.tap()
     found = (p for r, p in _plugins(request, []) if r.id == sending["receiver"])
     plugin = next(found, None)
@@ -184,7 +201,8 @@ def _send(request: dict[str, Any]) -> Outcome:
         note()
         key = request["key"]
         reached = _Reached(key, sending["reached"], lambda digests: note(reached=digests))
-        delivered = _notify(plugin, request, reached)
+        with _hearing(wire.said):  # not before: it speaks of other URLs while it reads them
+            delivered = _notify(plugin, request, reached)
         outcome = _outcome(wire, delivered, reached, secrets=_secrets(plugin))
     note(outcome=outcome)
     return outcome
