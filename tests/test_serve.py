@@ -335,6 +335,24 @@ def test_helper_modules_are_known_and_not_complained_about(daemon: Daemon) -> No
     assert daemon.run("lib/helper.js").execution.outcome is Outcome.COMPLETED
 
 
+def test_a_helper_with_a_mistake_is_told_by_those_who_use_it(
+    daemon: Daemon, target: Target
+) -> None:
+    """It stays a helper module: a line in the log, no run of its own, as before when mended."""
+    helper = daemon.write("helper.js", "export const number = 1;\n")
+    daemon.write("shop.js", hitting(target.url, top="import { number } from './helper.js';"))
+    daemon.start()
+    daemon.run("shop.js")
+    daemon.barrier()
+    helper.write_text("export const number = ;\n")
+    assert daemon.run("shop.js", 2).execution.outcome is Outcome.SCRIPT_ERROR
+    daemon.until_logged("helper.js, a helper module, has a mistake: helper.js: Line 1:")
+    helper.write_text("export const number = 2;\n")
+    assert daemon.run("shop.js", 3).execution.outcome is Outcome.COMPLETED
+    daemon.barrier()
+    assert daemon.counts() == {"shop.js": 3}
+
+
 def test_broken_scripts_are_runs_with_k6s_message(
     daemon: Daemon, target: Target, tmp_path: Path
 ) -> None:

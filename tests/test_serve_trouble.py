@@ -75,6 +75,27 @@ def test_unreadable_scripts_disturb_nothing(daemon: Daemon, target: Target, tmp_
     daemon.run("dangling.js")
 
 
+def test_a_name_that_is_no_text_is_said_and_disturbs_nothing(
+    daemon: Daemon, target: Target
+) -> None:
+    """A script whose name is not UTF-8 is one line in the log; renamed, it runs."""
+    latin = daemon.scripts / os.fsdecode(b"caf\xe9.js")
+    latin.write_text(hitting(f"{target.url}/latin"))
+    daemon.write("café\n\\.js", hitting(f"{target.url}/utf8"))
+    daemon.start(K6D_WATCH__RESCAN="1s")
+    daemon.until_logged("caf\\udce9.js' does not run: its name is not UTF-8; rename it")
+    daemon.run("café\n\\.js")
+    latin.write_text(hitting(f"{target.url}/again"))
+    daemon.barrier()
+    assert daemon.counts() == {"café\n\\.js": 1}
+    assert daemon.log.count("not UTF-8") == 1
+    by_hand = daemon.call("run", str(latin))
+    assert (by_hand.returncode, by_hand.stdout) == (2, "")
+    assert "caf\\udce9.js' is not UTF-8: rename it" in by_hand.stderr
+    latin.rename(daemon.scripts / "cafe.js")
+    daemon.run("cafe.js")
+
+
 def test_removed_k6_holds_the_queue_until_it_is_back(
     daemon: Daemon, target: Target, tmp_path: Path
 ) -> None:

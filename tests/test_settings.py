@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 import traceback
@@ -247,6 +248,14 @@ def test_several_mistakes_share_one_line(home: Path, monkeypatch: pytest.MonkeyP
     ]
     assert [line for line in told if line.startswith(".env: K6D_NOTIFY__MIN_SEVERITY: notify.")]
     assert "'hot'" not in "".join(told)
+
+
+def test_a_path_must_be_text(home: Path) -> None:
+    """What is kept and told of a folder is text; the command line is named as the source."""
+    with pytest.raises(
+        K6dError, match=r"^command line: data: 'x\\udcff' should be a path in UTF-8"
+    ):
+        load(data=Path(os.fsdecode(b"x\xff")))
 
 
 def test_files_that_cannot_be_read(home: Path) -> None:

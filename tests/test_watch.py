@@ -89,6 +89,8 @@ def root(tmp_path: Path) -> Path:
     [
         ("a.js", (), True),
         ("deep/er/a b ü.ts", (), True),
+        ("a\nb\\c.js", (), True),
+        (os.fsdecode(b"a\xff.js"), (), False),
         ("a.JS", (), False),
         ("a.json", (), False),
         ("js", (), False),

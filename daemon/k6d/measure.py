@@ -120,7 +120,7 @@ async def measure(
         summary=totals,
         breakdown=capture.result(duration_ms / 1000 if duration_ms else None),
         exceptions=ended.exceptions,
-        first_exception=ended.first_exception,
+        first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(
             totals.metrics, vus_exhausted=log.vus_exhausted, max_cpu=settings.compare.max_cpu
         ),

@@ -27,7 +27,7 @@ BARE_METRICS = frozenset(
 
 def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
     """The outcome and, where there is one, the reason in k6's own words."""
-    error = _line(ended.errors[0]) if ended.errors else None
+    error = one_line(ended.errors[0]) if ended.errors else None
     code = ended.exit_code
     if ended.timed_out:
         return Outcome.TIMED_OUT, error
@@ -35,7 +35,7 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
         return Outcome.ABORTED, None
     if code in MEASURED:
         if not measured(summary):
-            return Outcome.NO_DATA, _line(ended.first_exception) or error
+            return Outcome.NO_DATA, one_line(ended.first_exception) or error
         return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
     if code == ABORTED_BY_SCRIPT:
         return Outcome.ABORTED, error or "the script aborted its run"
@@ -61,5 +61,6 @@ def measured(summary: Summary) -> bool:
     )
 
 
-def _line(text: str | None) -> str | None:
+def one_line(text: str | None) -> str | None:
+    """k6's words on one line, with paths as users know them; None for none."""
     return " ".join(text.replace("file://", "").split()) if text else None

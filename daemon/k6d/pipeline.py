@@ -191,6 +191,7 @@ class Pipeline:
                 self._expect(job, task, notify=None)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop_of(watching), self._look(task, binary))
+            script = self._as_known(job, script)
             if not self._wanted(job, script):
                 self._remember(script)
                 return None
@@ -274,6 +275,14 @@ class Pipeline:
 
     def _environment(self, job: Job) -> dict[str, str]:
         return k6.environment(self._settings.k6.env | job.env)
+
+    def _as_known(self, job: Job, script: Script) -> Script:
+        """A helper module with a mistake in it is still one; the scripts that use it say so."""
+        was = (self._known.get(job.name) or {}).get("kind")
+        if job.trigger not in ON_CHANGE or script.kind is not Kind.BROKEN or was != Kind.LIBRARY:
+            return script
+        logger.warning("%s, a helper module, has a mistake: %s", script.name, script.error)
+        return replace(script, kind=Kind.LIBRARY)
 
     def _wanted(self, job: Job, script: Script) -> bool:
         if script.kind is Kind.LIBRARY:

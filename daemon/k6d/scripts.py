@@ -130,6 +130,8 @@ async def look(
     if ended.exit_code != 0:
         if any("no space left on device" in error for error in ended.errors):
             raise K6dError(f"cannot write {archive}: no space left on device; free some space")
+        if file_digest(path) is None:  # k6 calls it a mistake in the script
+            raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
         return Script(
@@ -246,7 +248,14 @@ def _message(errors: Iterable[str], script: Path) -> str:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The script's name: its path relative to the scripts folder, else its absolute path."""
+    """The script's name: its path relative to the scripts folder, else its absolute path.
+
+    K6dError when it is no text: what is kept and told of it is.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise K6dError(f"the name of {str(path)!a} is not UTF-8: rename it") from None
     try:
         return PurePosixPath(path.relative_to(root)).as_posix()
     except ValueError:

@@ -206,7 +206,10 @@ def _totals(metrics: dict[str, Values], duration_s: float | None) -> Metrics:
         times = {}
     if duration_s is None:
         duration_s = _duration_s(requests) or _duration_s(iterations)
-    vus = metrics.get("vus", {}).get("max", metrics.get("vus_max", {}).get("max"))
+    vus = metrics.get("vus", {}).get("max")
+    if vus is None or (not vus and iterations.get("count")):
+        # Sampled once a second, and only between iterations: what was allocated stands in.
+        vus = metrics.get("vus_max", {}).get("max")
     return Metrics(
         response_time_avg=times.get("avg"),
         response_time_min=times.get("min"),

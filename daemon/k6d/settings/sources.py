@@ -53,7 +53,11 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     dotenv = _dotenv(Path(".env"))
     variables: list[tuple[Mapping[str, str], str]] = [(os.environ, ""), (dotenv, ".env: ")]
     toml_file, table = _toml(config, os.environ.get("K6D_CONFIG") or dotenv.get("K6D_CONFIG"))
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in overrides.items()
+        if value is not None
+    }
     warnings: list[str] = []
     sources: tuple[_Texts | _Table, ...] = (
         _Table(_nested(given), "command line"),

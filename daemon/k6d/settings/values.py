@@ -53,7 +53,18 @@ Duration = Annotated[
     float, BeforeValidator(seconds), Field(ge=0, le=_LONGEST_S, allow_inf_nan=False)
 ]
 Deadline = Annotated[Duration, Field(gt=0)]
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: expanded(path).absolute())]
+
+
+def _absolute(path: Path) -> Path:
+    """ValueError for a path that nothing could be written about."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be a path in UTF-8") from None
+    return expanded(path).absolute()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Tags = Annotated[str, Field(pattern=r"^[\w.-]+(?:[ ,]+[\w.-]+)*$")]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]

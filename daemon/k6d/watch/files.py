@@ -28,9 +28,9 @@ UNREAD: Stat = (0, 0, 0)  # equals no file's
 def is_candidate(relative: PurePath, ignore: Sequence[str] = ()) -> bool:
     """Whether the path, relative to the root, can be a script.
 
-    The name ends in .js or .ts, in lower case (k6 itself takes `.TS` for JavaScript); no component
-    is hidden or `node_modules`. So temporary and swap files of editors are none: `.#a.js`,
-    `.a.js.swp`, `#a.js#`, `a.js~`, `4913`, `a.js.tmp`, `a.js___jb_tmp___`.
+    The name ends in .js or .ts, in lower case (k6 itself takes `.TS` for JavaScript), and is UTF-8;
+    no component is hidden or `node_modules`. So temporary and swap files of editors are none:
+    `.#a.js`, `.a.js.swp`, `#a.js#`, `a.js~`, `4913`, `a.js.tmp`, `a.js___jb_tmp___`.
 
     A pattern of `ignore` is a glob, case-sensitive, matched component by component: `*`, `?` and
     `[…]` don't cross a `/`, `**` stands for any number of components (at the end: one or more).
@@ -41,9 +41,18 @@ def is_candidate(relative: PurePath, ignore: Sequence[str] = ()) -> bool:
 
 
 def names_script(relative: str, ignore: tuple[str, ...]) -> bool:
-    if not relative.endswith(SUFFIXES) or is_private(relative):
+    if not relative.endswith(SUFFIXES) or is_private(relative) or not is_text(relative):
         return False
     return not (ignore and is_ignored(relative, ignore))
+
+
+def is_text(path: str) -> bool:
+    """Whether a path is UTF-8, as all that is written of a script must be."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_ignored(relative: str, ignore: tuple[str, ...]) -> bool:
@@ -113,7 +122,7 @@ def has_writer(path: str) -> bool | None:
 
 
 class Tree:
-    """What a walk found: candidates, the links that matter, what could not be read.
+    """What a walk found: candidates, the links that matter, what can't be read or isn't UTF-8.
 
     Each real folder is walked once, real ones before linked ones (so of two spellings inside the
     root the one without links counts); a link to a folder that holds the root is a loop, left out.
@@ -124,6 +133,7 @@ class Tree:
         self.links: set[str] = set()
         self.linked_folders: set[str] = set()  # real paths
         self.unreadable: list[str] = []
+        self.misnamed: set[str] = set()
         self._prefix, self._ignore = len(root) + 1, ignore
         real_root = os.path.realpath(root)
         self._todo = deque([(root, real_root)])
@@ -164,12 +174,18 @@ class Tree:
                 elif linked and os.path.isdir(path):
                     yield path
                 elif name.endswith(SUFFIXES) and not self._ignores(path):
-                    if linked:
-                        self.links.add(path)
-                    if (found := stat_of(path)) is not None:
-                        self.files[path] = found
+                    self._take(path, linked=linked)
             except OSError:
                 self.unreadable.append(entry.path)
+
+    def _take(self, path: str, *, linked: bool) -> None:
+        if not is_text(path):
+            self.misnamed.add(path)
+            return
+        if linked:
+            self.links.add(path)
+        if (found := stat_of(path)) is not None:
+            self.files[path] = found
 
 
 def lies_in(path: str, folder: str) -> bool:

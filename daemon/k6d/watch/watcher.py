@@ -316,8 +316,10 @@ class Watcher:
 
     def _rescan(self) -> set[str]:
         """Walk the tree; the paths that differ from what was reported last, and all followed."""
-        begin = time.monotonic()
+        begin, misnamed = time.monotonic(), self._tree.misnamed if self._tree else set()
         tree = self._tree = Tree(self._root, self._ignore, self._stopping.is_set)
+        for path in sorted(tree.misnamed - misnamed):
+            logger.warning("%s does not run: its name is not UTF-8; rename it", ascii(path))
         self._rewire()
         end = time.monotonic()
         self._rescan_from = end + 5 * (end - begin)  # walks take a sixth of a core at most
