@@ -25,7 +25,7 @@ TELLING = (
     r"license|ssh|signature|hmac)[_-]?key|credential|creds?(?![a-z])|authorization|cookie|bearer|"
     r"jwt(?![a-z])|otp(?![a-z])|(?<![a-z])pin(?:code)?(?![a-z])|(?<![a-z])cv[vc]2?(?![a-z])|"
     r"(?:mfa|2fa|verification|one[_-]?time)[_-]?code|csrf|xsrf|sess(?:ion)?[_-]?id|signature|"
-    r"x-[a-z-]{0,20}auth|kennwort|contrase[nñ]a|mot[_-]de[_-]passe|senha(?![a-z])|пароль|密码|"
+    r"x-[a-z-]{0,20}(?:auth|key)|kennwort|contrase[nñ]a|mot[_-]de[_-]passe|senha(?![a-z])|пароль|密码|"
     r"パスワード"
 )
 # Names that only sometimes do: their values must look random.
@@ -90,6 +90,8 @@ _COUNTED = re.compile(
     r"(?i)(?:errors?|fail\w*|count(?:er)?|duration|time|trend|rate|ur[il]|path|endpoint|name|type|"
     r"expir\w*|ttl|length|header|field|valid|status|response|res)$"
 )
+# What a backslash escapes is none, and the apostrophe of "can't" opens nothing.
+_ANY_QUOTE = re.compile(r"\\.|(?P<opens>(?<!\w)'|[\"`])|'")
 _TOKEN = re.compile(rf"(?P<quoted>{_QUOTED})|=>{_SPACE}(?=\{{)|[()\[\]{{}};,\n]", re.DOTALL)
 # What a text within an expression may say: a path or an address; anywhere, a type of contents.
 _PATH = re.compile(r"(?:https?://[\w.$-]+(?::\d+)?|\$\{[\w.$]+\}|\.{0,2})(?:/[\w.${}-]+)+/?")
@@ -145,13 +147,13 @@ def _without_given(text: str, given: re.Pattern[str]) -> Iterator[str]:
 def _in_a_text(text: str, match: re.Match[str]) -> bool:
     """Whether a name stands in a text ("no token: …"), whose end is no beginning of another."""
     begin = max(text.rfind("\n", 0, match.start()) + 1, match.start() - MAX_TEXT_BEFORE)
-    opened = None
-    for quote in re.finditer(r"\\.|(?<![A-Za-z])'|[\"`]|(?<=')'", text[begin : match.start()]):
-        if opened is None:
-            opened = quote[0] if len(quote[0]) == 1 else None
-        elif quote[0] == opened:
-            opened = None
-    return opened is not None
+    opened = ""
+    for quote in _ANY_QUOTE.finditer(text, begin, match.start()):
+        if opened:
+            opened = "" if quote[0] == opened else opened
+        elif quote["opens"]:
+            opened = quote[0]
+    return bool(opened)
 
 
 def _expression(text: str, start: int, *, depth: int) -> tuple[list[re.Match[str]], int]:

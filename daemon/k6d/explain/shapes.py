@@ -35,6 +35,9 @@ _SCHEME_JOINED = re.compile(
     r"([^\"'`\n]{1,2000})"
 )
 _URL_LOGIN = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'`<>@]*(?:@[^\s/?#\"'`<>@]*)*@")
+_HOME = re.compile(
+    r"(/(?:home|Users)/)[^/\s\"'`:]+(?=/)"
+)  # stack traces name it; homes are private
 _WEBHOOK = re.compile(
     r"(?i)(https?://(?:hooks\.slack\.com|(?:\w{1,20}\.)?discord(?:app)?\.com/api/webhooks"
     r"|[\w.-]{0,60}webhook\.office\.com|outlook\.office(?:365)?\.com/webhook|maker\.ifttt\.com"
@@ -62,6 +65,7 @@ _LONG = [
 def hide_places(text: str) -> str:
     """`text` without what stands where secrets stand: private keys, URLs, headers."""
     text = _PRIVATE_KEY.sub(MARK, text)
+    text = _HOME.sub(r"\1…", text)
     text = _WEBHOOK.sub(rf"\1/{MARK}", text)
     text = _URL_LOGIN.sub(rf"\1{MARK}@", text)
     text = _HEADER.sub(rf"\1\2{MARK}", text)
