@@ -106,6 +106,24 @@ def test_a_habit_is_not_odd() -> None:
     assert compare(250.0, twofold, worse=1).state == "worse"
 
 
+@pytest.mark.parametrize(
+    ("newest", "history", "state"),
+    [
+        (0.0, [60.0, 80.0, 100.0, 120.0, 140.0] * 4, "worse"),  # fell by 40 at most, now by 100
+        (1.0, [60.0, 80.0, 100.0, 120.0, 140.0] * 4, "steady"),  # the noise alone decides
+        (0.0, [60.0, 80.0, 100.0, 120.0, 140.0] * 3, "steady"),  # 15 runs know no lowest
+        (0.0, [20.0, 80.0, 100.0, 120.0, 180.0] * 4, "steady"),  # came near it by itself
+    ],
+)
+def test_nothing_is_odd_where_there_always_was_something(
+    newest: float, history: list[float], state: str
+) -> None:
+    """A fall to exactly 0, half as far again as any of twenty runs fell, needs no narrow noise."""
+    result = compare(newest, history, worse=-1)
+    assert result.state == state
+    assert result.state == "steady" or result.low == 60.0
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.lists(st.none() | FINITE, max_size=30), st.none() | FINITE)
 def test_any_finite_values_get_an_answer(history: list[float | None], newest: float | None) -> None:
@@ -133,3 +151,14 @@ def test_up_and_down_mirror(history: list[float], newest: float) -> None:
     plain, mirrored = compare(newest, history), compare(-newest, [-value for value in history])
     assert mirrored.direction == -plain.direction
     assert mirrored.state == plain.state
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(ORDINARY, min_size=5, max_size=30), ORDINARY, st.floats(1.0, 1e6))
+def test_a_constant_on_top_never_makes_an_alarm(
+    history: list[float], newest: float, more: float
+) -> None:
+    """The same changes of a larger level are smaller changes: told less, never otherwise."""
+    plain = compare(newest, history)
+    lifted = compare(newest + more, [value + more for value in history])
+    assert lifted.direction in (plain.direction, 0)

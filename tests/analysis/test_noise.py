@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from k6d.analysis.noise import (
     MAX_LAG1,
     Noise,
+    around_shift,
     difference_sigma,
     is_measured,
     lag1_correlation,
@@ -62,6 +63,26 @@ def test_lag1_of_blocks_is_their_correlation_less_its_error() -> None:
     assert lag1_correlation([1.0] * 10 + [-1.0] * 10) == pytest.approx(
         min(MAX_LAG1, 17 / 20 - 0.22)
     )
+
+
+def test_a_significant_lag1_counts_whole() -> None:
+    """Each side of six: products 1 1 -1 1 1 over 6; two of them are 1.73 standard errors.
+
+    Each is centred for itself, and no product spans them: two levels are no correlation.
+    """
+    sides = [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], [9.0, 9.0, 9.0, 7.0, 7.0, 7.0]
+    assert lag1_correlation(*sides) == pytest.approx(6 / 12 - 1 / math.sqrt(12))
+    assert lag1_correlation(*sides, sure=1.7) == pytest.approx(6 / 12)
+    assert lag1_correlation(*sides, sure=1.8) == pytest.approx(6 / 12 - 1 / math.sqrt(12))
+    assert lag1_correlation([0.0] * 6, [9.0] * 6) == 0
+
+
+def test_both_sides_of_a_shift_tell_of_a_wave() -> None:
+    """Eight falling and eight rising runs are a wave; the same in another order are two levels."""
+    falling, rising = [98.0, 96, 91, 88, 83, 77, 70, 66], [46.0, 48, 50, 56, 60, 63, 66, 73]
+    assert around_shift(measure(falling), falling, rising).lag1 > 0.4
+    level, step = [98.0, 77, 91, 66, 88, 70, 96, 83], [46.0, 66, 50, 73, 56, 63, 48, 60]
+    assert around_shift(measure(level), level, step).lag1 == 0
 
 
 def test_lag1_of_constant_scores_is_none() -> None:

@@ -54,6 +54,7 @@ def test_a_step_down_is_the_mirror() -> None:
         [*CYCLE, 400.0, *CYCLE, 300.0, *CYCLE],  # odd runs, one at a time
         [*CYCLE, 1e100, 1e100, *CYCLE],  # two in a row are no level yet
         [*CYCLE, *[value * 1.02 for value in CYCLE]],  # too small to matter
+        [96.0, 98, 95, 91, 88, 78, 66, 59, 52, 48, 46, 46, 50, 56, 63, 66, 73, 77],  # a slow wave
         [None] * 20,
         [math.nan, math.inf] * 10,
     ],

@@ -37,6 +37,11 @@ LEAST_CHANGE: Final = 0.10
 HABIT: Final = 0.10
 # "As far out": nine tenths of the distance, for no two odd runs are equal.
 AS_FAR: Final = 0.9
+# A fall to exactly 0 is odd, however wide the noise, when it is half as far again as any of at
+# least twenty comparable runs fell: nothing is not less, it is that nothing was served or counted.
+# Of counts that come near 0 by themselves this is not so.
+NOTHING: Final = 1.5
+NOTHING_RUNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +104,14 @@ def compare(
     )
     change = observed - noise.centre
     odd = abs(change) > margin and not _is_habit(comparable, noise, change)
-    direction: Direction = 0 if not odd else 1 if change > 0 else -1
+    nothing = observed == 0 and _never_near_nothing(comparable, noise)
+    direction: Direction = 0 if not (odd or nothing) else 1 if change > 0 else -1
     return replace(
         doubt,
         state=_state(direction, worse),
         direction=direction,
         expected=noise.centre,
-        low=noise.centre - margin,
+        low=min(comparable) if nothing else noise.centre - margin,
         high=noise.centre + margin,
         change_pct=_percent(change, noise.centre),
         visible_pct=_percent(margin, noise.centre),
@@ -119,6 +125,12 @@ def _is_habit(comparable: Sequence[float], noise: Noise, change: float) -> bool:
     side = math.copysign(1, change)
     alike = sum(side * (value - noise.centre) >= reach for value in comparable)
     return alike > HABIT * len(comparable)
+
+
+def _never_near_nothing(comparable: Sequence[float], noise: Noise) -> bool:
+    """Whether a 0 would be far below all comparable runs, which say that the level is above it."""
+    fell = max(0.0, noise.centre - min(comparable))
+    return len(comparable) >= NOTHING_RUNS and noise.centre > NOTHING * fell
 
 
 def _state(direction: Direction, worse: Direction) -> State:

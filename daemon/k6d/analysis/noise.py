@@ -9,7 +9,7 @@ the answer little.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -42,6 +42,9 @@ SHARED: Final = 0.3
 
 # A lag-1 correlation above this is a trend, which no factor repairs.
 MAX_LAG1: Final = 0.6
+
+# Standard errors from which a correlation is no chance: 5 %, one-sided.
+CORRELATED: Final = 1.645
 
 # Past this size, squares and sums overflow; no measurement is this large, so it is no measurement.
 LARGEST: Final = 1e150
@@ -107,19 +110,23 @@ def difference_sigma(values: Sequence[float]) -> float:
     return MAD_TO_SIGMA * median(steps) / math.sqrt(2) if steps else 0.0
 
 
-def lag1_correlation(scores: Sequence[float]) -> float:
-    """Lag-1 correlation of clipped scores, less its standard error 1/sqrt(n); never below 0.
+def lag1_correlation(*sides: Sequence[float], sure: float = math.inf) -> float:
+    """Lag-1 correlation of clipped scores around the mean of their own side, in [0, 0.6].
 
     Bartlett (1946), "On the Theoretical Specification of Sampling Properties of Autocorrelated Time
-    Series", JRSS Suppl. 8. Without the subtraction a short series of pure noise would look
-    correlated half of the time, and real changes would be reported late.
+    Series", JRSS Suppl. 8: where there is none, its standard error is 1/sqrt(n). Less that error:
+    else a short series of pure noise would look correlated half of the time, and real changes would
+    be reported late. From `sure` standard errors on it is no chance, and counts whole.
     """
-    mean = sum(scores) / len(scores)
-    power = sum((score - mean) ** 2 for score in scores)
+    products = power = 0.0
+    for side in sides:
+        mean = sum(side) / len(side)
+        power += sum((score - mean) ** 2 for score in side)
+        products += sum((a - mean) * (b - mean) for a, b in pairwise(side))
     if power <= 0:
         return 0.0
-    products = sum((a - mean) * (b - mean) for a, b in pairwise(scores))
-    return min(MAX_LAG1, max(0.0, products / power - 1 / math.sqrt(len(scores))))
+    found, error = products / power, 1 / math.sqrt(sum(map(len, sides)))
+    return min(MAX_LAG1, found if found > sure * error else max(0.0, found - error))
 
 
 def measure(values: Sequence[float], *, floor: float = 0.0) -> Noise:
@@ -145,3 +152,16 @@ def measure(values: Sequence[float], *, floor: float = 0.0) -> Noise:
         lag1=lag1_correlation(scores),
         n=len(values),
     )
+
+
+def around_shift(noise: Noise, older: Sequence[float], newer: Sequence[float]) -> Noise:
+    """The same noise, with the correlation of neighbours on both sides of a possible shift.
+
+    Around two levels neighbours are independent again; in a wave or on a slope they resemble each
+    other on both sides, which few older runs alone don't show.
+    """
+    middle = median(newer)
+    left = [noise.clipped(value, HUBER_K) for value in older]
+    right = [noise.clipped(value - middle + noise.centre, HUBER_K) for value in newer]
+    lag1 = lag1_correlation(left, right, sure=CORRELATED)
+    return replace(noise, lag1=max(noise.lag1, lag1))

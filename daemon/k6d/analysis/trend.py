@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
-from k6d.analysis.noise import is_measured, measure
+from k6d.analysis.noise import around_shift, is_measured, measure
 from k6d.analysis.significance import fewest_wins, rank_p_value
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _split(
         return None
     if fewest_wins(newer, ordered) > MOST_OVERLAP * len(newer) * len(ordered):
         return None
-    noise = measure(older)
+    noise = around_shift(measure(older), older, newer)
     mean = sum(noise.clipped(value, CLIP) for value in newer) / len(newer)
     evidence = abs(mean) * noise.sigma / noise.standard_error(len(newer))
     if evidence < EVIDENCE:
