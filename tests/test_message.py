@@ -174,6 +174,7 @@ def test_long_texts_are_cut_and_say_so() -> None:
     rendered = shown(told(make_anomaly("x" * 5000)))
     assert len(rendered.title) <= MAX_TITLE
     assert rendered.title.endswith("…")
+    assert "• " + "x" * 200 in rendered.text, "what the title lacks"
     many = shown(*(told(make_anomaly("y" * 5000), number=n, script=f"{n}.js") for n in range(40)))
     assert len(many.markdown.encode()) < MAX_BODY + 100
     assert many.title.startswith("[HIGH] 40 scripts: ")
@@ -203,15 +204,18 @@ def test_what_nobody_measured_is_left_out() -> None:
 def test_scripts_of_one_cause_are_one_message_with_a_line_each() -> None:
     """Worst first; what was overtaken is a remark; late and repeated ones say so."""
     messages = [told(number=n, script=f"{n}.js") for n in (1, 2)]
-    shared = [replace(m, cause="target shop") for m in messages]
+    link = ("Open the dashboard", "https://k6d.example/runs/1")
+    shared = [replace(m, cause="target shop", link=link) for m in messages]
     over = replace(shared[0], id="i1-2", change=Change.RESOLVED, at=NOON + timedelta(minutes=5))
     rendered = render([*shared, over], now=NOON + timedelta(hours=1), repeat=True)
-    assert rendered.title.startswith("[HIGH] 2 scripts: target shop: p95 of GET /cart")
+    assert rendered.title.startswith("[HIGH] 1 of 2 scripts: target shop: p95 of GET /cart")
     assert rendered.text.index("[HIGH] 2") < rendered.text.index("[RESOLVED] 1")
     assert "Sent late: from 2026-11-22 12:00 UTC to 2026-11-22 12:05 UTC" in rendered.text
     assert "Before this, not sent in time: opened 2026-11-22 12:00 UTC" in rendered.text
     assert "Sent again: an earlier attempt may have reached you" in rendered.text
     assert rendered.chart is None
+    assert rendered.markdown.count("[Open the dashboard](https://k6d.example/runs/1)") == 2
+    assert shown(*shared).title.startswith("[HIGH] 2 scripts: target shop: ")
 
 
 def test_a_notice_has_no_severity() -> None:

@@ -306,7 +306,8 @@ def _prepare_slack(plugin: Any, title: str) -> str:
 
     def with_text(url: str, payload: Any, **options: Any) -> Any:
         if isinstance(payload, dict) and "attachments" in payload:
-            payload = {"text": f"*{html.escape(title, quote=False)}*", **payload}
+            bold = title.replace("*", "∗").replace("`", "'")  # as `render.markdown` has them
+            payload = {"text": f"*{html.escape(bold, quote=False)}*", **payload}
         return post(url, payload, **options)
 
     plugin._send = with_text

@@ -113,7 +113,7 @@ class Outbox:
         return len(found)
 
     def repair(self, now: datetime) -> None:
-        """Remove what crashes left, and what was delivered long ago; for the start of a sender."""
+        """Remove what crashes left and what was delivered long ago; for who may send."""
         remove_leftovers([self._waiting, self._done, self._sending])
         for kept in self.waiting():  # killed between the last write and the move
             if kept.deliveries is not None and not _has(kept, State.WAITING):

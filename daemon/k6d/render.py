@@ -176,16 +176,20 @@ def _digest_title(entries: list[_Entry]) -> str:
     lead = _worst(entries)
     causes = {entry.message.cause for entry in entries}
     cause = causes.pop() if len(causes) == 1 else None
-    what = plural(len({entry.message.script for entry in entries}), "script")
-    over = all(entry.message.change is Change.RESOLVED for entry in entries)
-    about = "healthy again" if over else lead.subject
+    bad = {e.message.script for e in entries if e.message.change is not Change.RESOLVED}
+    scripts = {entry.message.script for entry in entries}
+    what = plural(len(scripts), "script")
+    if bad and bad != scripts:
+        what = f"{len(bad)} of {what}"
+    about = lead.subject if bad else "healthy again"
     return f"[{_mark(lead)}] {what}: {f'{cause}: ' if cause else ''}{about}"
 
 
 def _single(entry: _Entry) -> list[_Line]:
     message = entry.message
     lines = [_Line(kind="remark", text=entry.story)] if entry.story else []
-    if message.findings != [message.subject]:  # a single one is the title already
+    # A single one is the title already, if it is there in full.
+    if message.findings != [message.subject] or len(_title(message)) > MAX_TITLE:
         lines += [_Line(kind="finding", text=finding) for finding in message.findings]
     if message.hidden:
         lines.append(_Line(kind="finding", text=f"and {plural(message.hidden, 'more finding')}"))
@@ -204,6 +208,8 @@ def _digest(entries: list[_Entry]) -> list[_Line]:
         lines.append(_Line(kind="heading", text=_title(message), blank=number > 0))
         if entry.story:
             lines.append(_Line(kind="remark", text=entry.story))
+        if message.link:
+            lines.append(_Line(kind="link", label=message.link[0], text=message.link[1]))
         lines += [_Line(kind="command", label=la, text=te) for la, te in message.commands[:1]]
     if len(entries) > MAX_ENTRIES:
         rest = plural(len(entries) - MAX_ENTRIES, "more script")
@@ -245,7 +251,7 @@ def _html(title: str, lines: list[_Line], *, colour: str, chart: Chart | None) -
         f'<body style="margin:0;padding:0;background:#f3f5f7;{FONT}">'
         f'<div style="max-width:600px;margin:0 auto;padding:16px"><div style="background:#ffffff;'
         f"border-top:5px solid {colour};border-radius:6px;padding:18px 20px;color:#1c2733;"
-        'font-size:15px;line-height:1.45">'
+        'font-size:15px;line-height:1.45;overflow-wrap:anywhere">'
         f'<h1 style="font-size:18px;line-height:1.3;margin:0 0 12px;color:{colour}">'
         f"{html.escape(title)}</h1>{blocks}{picture}"
         f"{table + facts + '</table>' if facts else ''}{actions}"

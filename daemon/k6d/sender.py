@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how soon a message of another process is noticed
+REPAIR_S = 86_400.0  # how often what was delivered long ago is removed
 AGAIN_S = 30.0  # after a disk that refused, or a helper that could not name the receivers
 DRAIN_S = 10.0  # for helpers under way when the daemon stops
 
@@ -55,6 +56,7 @@ class Sender:
         self._stamp: object = None
         self._told_lately: dict[tuple[str, str], datetime] = {}
         self._failing: set[str] = set()
+        self._repair_at = datetime.min.replace(tzinfo=UTC)
 
     async def run(self) -> None:
         """Send until cancelled; then helpers under way may finish, for a while."""
@@ -62,7 +64,6 @@ class Sender:
             await asyncio.sleep(POLL_S)
         with lock:
             try:
-                self._outbox.repair(datetime.now(UTC))
                 while True:
                     await self._sleep(await self._safe_tick())
             finally:
@@ -101,6 +102,9 @@ class Sender:
         """One look at the outbox; whatever goes wrong, the daemon goes on."""
         now = datetime.now(UTC)
         try:
+            if now >= self._repair_at:
+                self._outbox.repair(now)
+                self._repair_at = now + timedelta(seconds=REPAIR_S)
             return await self._tick() or now + timedelta(seconds=3600)
         except K6dError as error:
             logger.error("messages wait: %s", error)
