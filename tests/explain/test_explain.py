@@ -31,7 +31,7 @@ from gemini_server import (
 )
 from k6d import settings
 from k6d.explain.explain import Explainer
-from k6d.model import Log, Run, Severity, Verdict
+from k6d.model import FindingKind, Log, Run, Severity, Verdict
 from k6d.store import Store
 from records import make_anomaly, make_run
 
@@ -350,7 +350,15 @@ async def test_what_is_sent(home: Path) -> None:
 
 async def test_what_stays_at_home(home: Path) -> None:
     """The source where that is set, and the log when variables' values aren't known any more."""
-    run = replace(ANOMALOUS, log=Log(head="blue-horse"), overrides={"env ANIMAL": "…"})
+    verdict = make_anomaly("the script threw 1 exception, the first: Error: blue-horse")
+    thrown = replace(verdict.findings[0], kind=FindingKind.EXCEPTIONS)
+    run = replace(
+        ANOMALOUS,
+        log=Log(head="blue-horse"),
+        execution=replace(ANOMALOUS.execution, error="blue-horse"),
+        anomaly_analysis=replace(verdict, findings=[thrown]),
+        overrides={"env ANIMAL": "…"},
+    )
     loaded = _settings(ai__send_source=False)
     store = Store(loaded.data)
     _keep_source(store, home, run, SOURCE)
@@ -358,6 +366,8 @@ async def test_what_stays_at_home(home: Path) -> None:
     said = json.loads(request.data)
     assert "source" not in said
     assert "log" not in said
+    assert "blue-horse" not in request.data
+    assert said["findings"][0]["message"] == "the script threw 1 exception, the first"
     assert said["workload"] == WORKLOAD
     assert len(said["left_out"]) == 2
     assert request.api_key == ""

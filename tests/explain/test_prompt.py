@@ -260,11 +260,11 @@ def test_homes_are_not_told() -> None:
 
 
 def test_odd_characters() -> None:
-    """Lone surrogates and control characters from a log are no obstacle."""
+    """Lone surrogates from a log are no obstacle; nothing drives a terminal or hides a name."""
     data = _data(
         make_run(
-            log=Log(head="caf\udce9 \x00 \x1b[31m"),
+            log=Log(head="caf\udce9 \x00 \x1b[31m\x9b31m \u202egnp pass\u200bword=hunter2"),
             anomaly_analysis=Verdict(anomalies_detected=False),
         )
     )
-    assert "caf\\udce9" in data["log"][0]
+    assert data["log"] == ["caf\\udce9    [31m 31m gnp password=[redacted]"]

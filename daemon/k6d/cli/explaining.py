@@ -65,12 +65,16 @@ def explain(
 
 def _print_request(request: Request, *, as_json: bool) -> None:
     """All that would be sent, but for the key."""
+    from k6d.explain.gemini import MAX_OUTPUT_TOKENS
+
     if as_json:
         fields = asdict(request)
         del fields["api_key"]
+        fields["max_output_tokens"] = MAX_OUTPUT_TOKENS
         print_json(fields)
         return
     where = request.endpoint or "Google"
-    typer.echo(f"To {where}, model {request.model}, temperature {request.temperature:g}.\n")
+    typer.echo(f"To {where}, model {request.model}, temperature {request.temperature:g};")
+    typer.echo(f"the answer is to be JSON of at most {MAX_OUTPUT_TOKENS} tokens.\n")
     typer.echo(f"--- instructions ---\n{request.system}\n\n--- data ---\n{request.data}\n")
     typer.echo(f"--- schema of the answer ---\n{orjson.dumps(request.schema).decode()}")

@@ -26,7 +26,7 @@ from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
 from k6d.explain.redact import forms
 from k6d.explain.snapshot import Archived
-from k6d.model import Explanation, K6dError
+from k6d.model import Explanation, FindingKind, K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,7 @@ AGAIN = {
 }
 # These come from what one run has to say and are no reason to pause for the others.
 OF_THE_RUN = {Failure.BLOCKED, Failure.CUT_OFF}
+THROWN = {FindingKind.EXCEPTIONS, FindingKind.SCRIPT_ERROR, FindingKind.ABORTED}
 NO_KEY = "no key: set GEMINI_API_KEY, or ai.api_key by a credential"
 STOPPING = "k6d was stopping"
 KILLED = "k6d ended before there was an answer; k6d explain asks again"
@@ -225,9 +226,8 @@ class Explainer:
         if not self._ai.send_source:
             withheld.append("source: kept at home")
         if env is None and any(name.startswith("env ") for name in run.overrides):
-            # The values may be in the log, and without knowing them they can't be taken out.
-            run = replace(run, log=replace(run.log, head="", tail="", cut_lines=0))
-            withheld.append("log: it may hold the values of this run's variables")
+            run = _without_its_words(run)
+            withheld.append("log, errors: they may hold the values of this run's variables")
         return prompt.build(
             run,
             source=archived.source if self._ai.send_source else None,
@@ -257,6 +257,24 @@ class Explainer:
         known |= {value: f"env:{name}" for name, value in (settings.k6.env | dict(env)).items()}
         encoded = {form: name for value, name in known.items() for form in forms(value)}
         return encoded | known
+
+
+def _without_its_words(run: Run) -> Run:
+    """The run without what the script printed or threw.
+
+    The values of its variables may be in there, and without knowing them they can't be taken out.
+    """
+    verdict = run.anomaly_analysis
+    findings = [
+        replace(found, message=found.message.partition(":")[0]) if found.kind in THROWN else found
+        for found in verdict.findings
+    ]
+    return replace(
+        run,
+        log=replace(run.log, head="", tail="", cut_lines=0),
+        execution=replace(run.execution, error=None),
+        anomaly_analysis=replace(verdict, findings=findings),
+    )
 
 
 def _untried(why: str) -> _Tried:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -173,7 +174,9 @@ class _Writer:
 
     def _redacted(self, text: str, *, code: bool = False) -> str:
         # Lone surrogates come from file names and console output and have no JSON.
-        printable = text.encode("utf-8", "backslashreplace").decode()
+        encodable = text.encode("utf-8", "backslashreplace").decode()
+        # Others would drive the terminal that shows a dry run, or hide a secret's name.
+        printable = "".join(map(_printable, encodable))
         return redact(printable, known=self._known, code=code)
 
     def _lines(self, lines: Sequence[str]) -> list[str]:
@@ -196,6 +199,12 @@ class _Writer:
                 return [*lines, "… cut here"]
             lines.append(short)
         return lines
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in "\n\t":
+        return character
+    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def _modules(run: Run) -> Iterable[str]:
