@@ -21,6 +21,7 @@ from k6d.schedule import Entry, plan_for
 from k6d.scheduling import STATE, Scheduler, held, missed_by, plans
 from k6d.settings import Schedule, load
 from k6d.store import Store
+from receivers import HttpReceiver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,6 +236,37 @@ def test_a_missed_run_is_caught_up_at_the_start(daemon: Daemon, target: Target) 
     assert daemon.counts() == {"cart.js": 2}
     daemon.until_logged("scheduled runs did not start in time")
     assert "k6d was not running" in daemon.call("schedule", **DAILY).stdout
+
+
+def test_a_scheduled_run_that_did_not_happen_is_told_once(daemon: Daemon, target: Target) -> None:
+    """Missed with nothing to stand in for it, or run and not kept: one message each, with why."""
+    daemon.write("cart.js", hitting(f"{target.url}/cart"))
+    with HttpReceiver() as receiver:
+        url = f"json://127.0.0.1:{receiver.port}/"
+        told = DAILY | {"K6D_SCHEDULE__CATCH_UP": "skip", "K6D_NOTIFY__URLS": url}
+        daemon.start(**told)
+        daemon.run("cart.js")
+        daemon.barrier()
+        daemon.end()
+        _due(daemon, "cart.js", _midnight(days_ago=2))
+        for _ in range(2):
+            daemon.start(**told)
+            daemon.barrier()
+            daemon.until(lambda: receiver.taken, "the message")
+            daemon.end()
+        _due(daemon, "cart.js", _midnight(days_ago=0))
+        gate = Gate()
+        target.latency["/cart"] = gate
+        daemon.start(**told | {"K6D_SCHEDULE__CATCH_UP": "once"})
+        daemon.until(gate.reached.is_set, "the run to be under way")
+        (daemon.data / "snapshots").rename(daemon.data / "away")
+        (daemon.data / "snapshots").write_text("in the way")
+        gate.opened.set()
+        daemon.until(lambda: len(receiver.taken) == 2, "the other message")
+    missed, lost = (got.json for got in receiver.taken)
+    assert missed["title"] == "[MEDIUM] cart: 3 scheduled runs did not happen: k6d was not running"
+    assert f"Due: {_midnight(2):%Y-%m-%d} 00:00 UTC to " in missed["message"]
+    assert lost["title"].startswith("[MEDIUM] cart: 1 scheduled run did not happen: cannot ")
 
 
 def test_a_scheduled_run_that_was_killed_is_repeated_once(daemon: Daemon, target: Target) -> None:

@@ -22,7 +22,7 @@ from k6d.dependents import Dependents
 from k6d.heartbeat import Heartbeat
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap
-from k6d.model import K6dError, Outcome, Severity, Trigger
+from k6d.model import K6dError, Missed, Outcome, Severity, Trigger
 from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from k6d.model import Missed, Run
+    from k6d.model import Run
     from k6d.settings import Settings
     from k6d.store import Store
 
@@ -106,10 +106,20 @@ class Service:
         self._pipeline.alerts.announce(
             key=f"missed-{digest(missed.script.encode())[:12]}-{missed.first:%Y%m%d%H%M%S}",
             script=missed.script,
-            subject=f"{plural(missed.count, 'scheduled run')} did not start: {missed.reason}",
+            subject=f"{plural(missed.count, 'scheduled run')} did not happen: {missed.reason}",
             severity=Severity.MEDIUM,
             facts=[("Due", due + last)],
         )
+
+    def _no_result(self, job: Job, reason: str) -> None:
+        """A scheduled run of which nothing could be kept did not happen, as far as people see."""
+        if job.due is None:
+            return
+        missed = Missed(script=job.name, first=job.due, last=job.due, count=1, reason=reason)
+        try:
+            self._missed(missed)
+        except K6dError as error:
+            logger.error("%s: that it has no result is not told: %s", job.name, error)
 
     def _talks(self) -> list[Coroutine[None, None, None]]:
         """What is told to the outside, beside the runs."""
@@ -299,6 +309,7 @@ class Service:
             why = str(error)
             if job.path.exists():
                 logger.error("%s has no result: %s", job.name, self._reason(error))
+                self._no_result(job, self._reason(error))
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
@@ -306,6 +317,7 @@ class Service:
             logger.exception(
                 "%s did not run, for a mistake of k6d's own; please report it", job.name
             )
+            self._no_result(job, why)
         await self._board.finished(job, run, error=None if run else why)
         return run
 
