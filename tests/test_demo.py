@@ -48,8 +48,8 @@ def _start(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(temporary: Path) -> None:
-    """It ends with exit code 0, and what it says is kept is really there."""
-    with _start(temporary) as demo:
+    """It ends with exit code 0, and what it says is kept is really there; but not twice in one."""
+    with _start(temporary, "--data", "kept") as demo:
         said, errors = demo.communicate(timeout=STEPS * PATIENCE_S)
     assert (demo.returncode, errors) == (0, ""), said + errors
     assert "\x1b" not in said
@@ -58,8 +58,7 @@ def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(tempora
     assert third in ("HIGH", "MEDIUM")
     assert "GET /products" in said
     assert re.search(r"│ \[(HIGH|MEDIUM)\] shop: ", said)
-    (home,) = temporary.glob("k6d-demo-*")
-    store = Store(home / "data")
+    store = Store(temporary / "kept")
     assert len(store.history()) == 3
     (run_file,) = re.findall(r"this run, whole +(\S+)", said)
     (snapshots,) = re.findall(r"the script as it ran +(\S+)", said)
@@ -69,6 +68,10 @@ def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(tempora
     assert "told json://" in Path(log).read_text()
     (shown,) = set(re.findall(r"k6d show (\S+) --log", said))
     assert store.find("latest") == shown
+    with _start(temporary, "--data", "kept") as demo:
+        said, errors = demo.communicate(timeout=PATIENCE_S)
+    assert (demo.returncode, said) == (2, "")
+    assert errors.endswith("kept has runs already: name a new folder for the demo's\n")
 
 
 def test_ctrl_c_ends_the_demo_and_its_daemon(temporary: Path) -> None:

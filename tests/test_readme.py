@@ -152,3 +152,9 @@ def test_the_unit_is_as_tight_as_said() -> None:
     score = re.search(r"exposure level for k6d.service: ([\d.]+)", _shell(command, ROOT).stdout)
     assert score is not None
     assert float(score.group(1)) <= 1.5
+
+
+def test_the_unit_leaves_what_the_generators_health_is_read_from() -> None:
+    """With ProcSubset=pid there would be no /proc/stat, and no word about a machine too slow."""
+    unit = (ROOT / "systemd/k6d.service").read_text()
+    assert "\nProcSubset=" not in unit

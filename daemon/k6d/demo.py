@@ -105,14 +105,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the demo tells what happens."""
 
 
-async def play(console: Console, *, keep: bool) -> None:
-    """The demo from first to last; K6dError when a step doesn't come about in time."""
+async def play(console: Console, *, keep: bool, data: Path | None = None) -> None:
+    """The demo from first to last; K6dError when a step doesn't come about in time.
+
+    Its results go to `data`, a new folder; without it, to the demo's own.
+    """
+    if data and Store(data).history(limit=1):
+        raise K6dError(f"{data} has runs already: name a new folder for the demo's")
     home = Path(tempfile.mkdtemp(prefix="k6d-demo-"))
-    scripts, data = home / "scripts", home / "data"
+    scripts, data = home / "scripts", data or home / "data"
     scripts.mkdir()
     store = Store(data)
     with _shop() as shop:
-        async with _daemon(home, shop) as daemon:
+        async with _daemon(home, data, shop) as daemon:
             say = _Narrator(console)
             say(f"k6d watches [bold]{scripts}[/]; a shop runs at http://{shop.address}")
             await _until((data / "daemon.lock").exists, "the daemon to start", daemon)
@@ -133,7 +138,7 @@ async def play(console: Console, *, keep: bool) -> None:
             await _until(lambda: bool(shop.alerts), "the alert to arrive", daemon)
             say("The alert, as it arrived at the receiver (Apprise, json://):")
             say.quote(shop.alerts[0])
-            _tell_where(say, store, run, home)
+            _tell_where(say, store, run, data=data, log=home / "k6d.log")
             if keep:
                 say("Still running: edit the script and watch; Ctrl-C ends it.")
                 await daemon.wait()
@@ -157,13 +162,12 @@ class _Narrator:
             self._console.print(f"  │ {line}", markup=False, soft_wrap=True)
 
 
-def _tell_where(say: _Narrator, store: Store, run: Run, home: Path) -> None:
-    data = home / "data"
+def _tell_where(say: _Narrator, store: Store, run: Run, *, data: Path, log: Path) -> None:
     say(
         f"All of it is kept in {data}:\n"
         f"  this run, whole        {store.run_path(run.test_id)}\n"
         f"  the script as it ran   {data / 'snapshots'}\n"
-        f"  the daemon's log       {home / 'k6d.log'}\n"
+        f"  the daemon's log       {log}\n"
         f"  Look closer:           k6d history --data {data}\n"
         f"                         k6d show {run.test_id} --log --data {data}"
     )
@@ -181,12 +185,12 @@ def _shop() -> Iterator[Shop]:
 
 
 @contextlib.asynccontextmanager
-async def _daemon(home: Path, shop: Shop) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _daemon(home: Path, data: Path, shop: Shop) -> AsyncIterator[asyncio.subprocess.Process]:
     """`k6d serve`, in a process group of its own so that Ctrl-C reaches it through us, once."""
     log = (home / "k6d.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "k6d", "serve"),
-        *("--scripts", str(home / "scripts"), "--data", str(home / "data")),
+        *("--scripts", str(home / "scripts"), "--data", str(data)),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

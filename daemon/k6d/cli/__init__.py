@@ -229,11 +229,12 @@ def reindex(data: Data = None, config: Config = None) -> None:
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option(help="Leave it running at the end.")] = False,
+    data: Data = None,
 ) -> None:
     """See all of it at work on a built-in target, in under a minute."""
     from k6d.demo import play
 
-    asyncio.run(play(terminal(), keep=keep))
+    asyncio.run(play(terminal(), keep=keep, data=data and data.absolute()))
 
 
 app.add_typer(looking.commands)

@@ -81,7 +81,7 @@ def prune(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Remove what the settings in [retention] do not keep; say how much that frees."""
+    """Remove what the retention settings do not keep; say how much that frees."""
     from k6d import pruning
 
     loaded = load_settings(config, data=data)
