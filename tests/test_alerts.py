@@ -22,7 +22,7 @@ from k6d.heartbeat import Heartbeat
 from k6d.model import Severity
 from k6d.outbox import Outbox
 from k6d.store import Store
-from receivers import HttpReceiver
+from receivers import HttpReceiver, closed_port
 from records import NOON, make_anomaly, make_run
 from target import Target
 
@@ -191,6 +191,52 @@ def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: Htt
         assert "there is no receiver with the tag nobody" in nobody
         assert "a.js" not in k6d(env, "outbox").stdout
         assert "delivered" in k6d(env, "outbox", "--all").stdout
+
+
+def test_scripts_that_fail_for_one_cause_are_one_message(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """The real daemon, three scripts and a target that is down: one message, worst of all three."""
+    scripts, log = tmp_path / "scripts", tmp_path / "log"
+    scripts.mkdir()
+    env = environment(tmp_path, receiver, K6D_NOTIFY__GROUP_WAIT="1h")
+    url, outbox = f"http://127.0.0.1:{closed_port()}", Outbox(tmp_path / "data")
+    for number in range(3):
+        (scripts / f"shop{number}.js").write_text(SCRIPT % (url, number))
+    with daemon(env, log):
+        until(lambda: len(outbox.waiting()) == 3, "all three to wait for company")
+    assert messages(receiver) == []
+    with Target() as target:  # whoever comes next takes along what waits
+        (scripts / "well.js").write_text(SCRIPT % (target.url, 1))
+        assert k6d(env, "run", str(scripts / "well.js")).returncode == 0
+    (told,) = messages(receiver)
+    assert told["title"].startswith(f"[CRITICAL] 3 scripts: target {url[7:]}: the target is")
+    assert told["message"].count("k6d show") == 3
+    assert outbox.waiting() == []
+
+
+def test_what_was_given_up_is_shown_and_can_be_tried_again(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """doctor and outbox say so, with why, until it is tried again, or forgotten."""
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts/shop.js"
+    env = environment(tmp_path, receiver, K6D_NOTIFY__HORIZON="1ms")
+    receiver.plan = [500, 200, 500]  # the second one is the heartbeat
+    script.write_text("export default function () {")
+    assert k6d(env, "run", str(script)).returncode == 2
+    assert k6d(env, "run", str(script)).returncode == 2
+    doctor, shown = k6d(env, "doctor"), k6d(env, "outbox", "--json")
+    assert doctor.returncode == 1
+    assert "1 message could not be delivered" in " ".join(doctor.stdout.split())
+    (row,) = orjson.loads(shown.stdout)
+    assert (row["state"], row["error"]) == ("undeliverable", "HTTP 500: no_service")
+    assert k6d(env, "outbox", "--retry").stdout == "1 message will be tried again\n"
+    receiver.plan = []
+    assert k6d(env, "run", str(script)).returncode == 2
+    (told,) = messages(receiver)
+    assert told["title"].startswith("[HIGH] shop: ")
+    assert k6d(env, "outbox").stdout == "nothing waits, nothing was given up\n"
 
 
 def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:

@@ -194,6 +194,23 @@ async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
     assert f"Before this, not sent in time: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
 
 
+async def test_quiet_hours_let_only_what_is_critical_through(
+    outbox: Outbox, http: HttpReceiver
+) -> None:
+    """The rest waits for their end; who was woken hears of the end of it at once."""
+    now = datetime.now(UTC)
+    hours = f"{now - timedelta(hours=2):%H:%M}-{now + timedelta(hours=2):%H:%M} UTC"
+    outbox.put(message(1))
+    outbox.put(message(2, severity=Severity.CRITICAL))
+    async with sending(notify(json_url(http.port), quiet_hours=hours), outbox):
+        await until(outbox.done, "the critical one")
+        over = message(3, severity=Severity.CRITICAL, change=Change.RESOLVED, incident="i-2")
+        outbox.put(over)
+        await until(lambda: len(outbox.done()) == 2, "the end of it")
+    assert [kept.message.id for kept in outbox.waiting()] == ["m-1"]
+    assert [got.json["title"].partition("]")[0] for got in http.got] == ["[CRITICAL", "[RESOLVED"]
+
+
 async def test_undeliverable_is_kept_and_can_be_tried_again(outbox: Outbox) -> None:
     """Beyond the horizon a message is given up, not lost; `retry` sends it after all."""
     outbox.put(message(1, at=datetime.now(UTC) - timedelta(hours=1)))

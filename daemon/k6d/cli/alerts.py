@@ -129,7 +129,7 @@ def outbox(
     kept = Outbox(load_settings(config, data=data).data)
     if retry or forget:
         count = kept.retry() if retry else kept.forget()
-        done = "wait for the next attempt" if retry else "removed"
+        done = "will be tried again" if retry else "removed"
         typer.echo(f"{plural(count, 'message')} {done}")
         return
     found = kept.waiting() + (kept.done() if everything else kept.undeliverable())
