@@ -194,6 +194,18 @@ async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
     assert f"Before this, not sent in time: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
 
 
+async def test_a_disk_that_refuses_does_not_end_the_sender(outbox: Outbox, caplog: Any) -> None:
+    """It says so and tries again; the daemon's other work goes on."""
+    place = outbox.sending_path("x").parent.parent
+    place.parent.mkdir()
+    place.write_text("in the way")
+    task = asyncio.create_task(Sender(notify(), outbox).run())
+    await until(lambda: "messages wait: cannot lock" in caplog.text, "the reason")
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_quiet_hours_let_only_what_is_critical_through(
     outbox: Outbox, http: HttpReceiver
 ) -> None:

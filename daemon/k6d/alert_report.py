@@ -65,5 +65,5 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Table:
 def _grid(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
     for title in titles:
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     return table

@@ -25,6 +25,7 @@ from k6d.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from k6d.alert import Sending
     from k6d.outbox import Outbox
@@ -52,6 +53,7 @@ class Sender:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._seen = 0
         self._directory: delivery.Directory | None = None
         self._stamp: object = None
         self._told_lately: dict[tuple[str, str], datetime] = {}
@@ -60,14 +62,24 @@ class Sender:
 
     async def run(self) -> None:
         """Send until cancelled; then helpers under way may finish, for a while."""
-        while (lock := self._outbox.sender(daemon=True)) is None:  # noqa: ASYNC110  (another process)
-            await asyncio.sleep(POLL_S)
-        with lock:
+        with await self._right():
             try:
                 while True:
                     await self._sleep(await self._safe_tick())
             finally:
                 await self._drain()
+
+    async def _right(self) -> TextIO:
+        """The right to send, once no other process has it and the disk lets us."""
+        while True:
+            pause_s = POLL_S
+            try:
+                if lock := self._outbox.sender(daemon=True):
+                    return lock
+            except K6dError as error:
+                logger.error("messages wait: %s", error)
+                pause_s = AGAIN_S
+            await asyncio.sleep(pause_s)
 
     async def _drain(self) -> None:
         """Let helpers finish, for a while; a message that is cut off is sent again, and says so."""
