@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import struct
 import zlib
 from dataclasses import replace
@@ -175,6 +176,9 @@ def test_long_texts_are_cut_and_say_so() -> None:
     assert len(rendered.title) <= MAX_TITLE
     assert rendered.title.endswith("…")
     assert "• " + "x" * 200 in rendered.text, "what the title lacks"
+    finding = replace(make_anomaly().findings[0], message="<&" * 500)
+    signs = shown(told(replace(make_anomaly(), findings=[finding] * 5)))
+    assert len(html.escape(signs.markdown)) < MAX_BODY + 100, "as it is on its way to Slack"
     many = shown(*(told(make_anomaly("y" * 5000), number=n, script=f"{n}.js") for n in range(40)))
     assert len(many.markdown.encode()) < MAX_BODY + 100
     assert many.title.startswith("[HIGH] 40 scripts: ")

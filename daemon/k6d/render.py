@@ -225,11 +225,11 @@ def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
 
 
 def _cut(lines: list[str]) -> str:
-    """The lines as far as they fit; what a long list lacks is said."""
+    """The lines as far as they fit, as Slack counts: < is &lt;; what a long list lacks is said."""
     kept: list[str] = []
     room = MAX_BODY
     for number, line in enumerate(lines):
-        room -= len(line.encode()) + 1
+        room -= len(html.escape(line, quote=False).encode()) + 1
         if room < 0:
             kept.append(f"… and {plural(len(lines) - number, 'more line')}")
             break
