@@ -173,6 +173,37 @@ def test_a_saturated_generator_is_said_first_and_hides_times_not_errors() -> Non
     assert [f.kind for f in calm.findings] == [FindingKind.GENERATOR]
 
 
+@pytest.mark.parametrize(
+    ("metric", "judged"),
+    [
+        ("http_req_duration", False),
+        ("http_req_waiting{name:/cart}", False),
+        ("http_reqs", False),
+        ("iteration_duration", False),
+        ("http_req_failed", True),
+        ("http_req_failed{name:/cart}", True),
+        ("checks", True),
+        ("dropped_iterations", True),
+        ("my_own_metric", True),
+    ],
+)
+def test_thresholds_of_a_saturated_generator(metric: str, *, judged: bool) -> None:
+    """Those of times and throughput blame nobody and are told as a doubt; the others hold."""
+    crossed = Threshold(metric=metric, expression="p(95)<5", crossed=True, observed=25.9)
+    known = result()
+    saturated = replace(
+        known,
+        summary=replace(known.summary, thresholds=[crossed]),
+        generator=Generator(reasons=["this machine's CPUs were full"]),
+    )
+    verdict = judge(saturated, limits=DEFAULT)
+    kinds = [f.kind for f in verdict.findings]
+    assert kinds == [FindingKind.GENERATOR, *([FindingKind.THRESHOLD] if judged else [])]
+    said = f"threshold {metric}: p(95)<5 was crossed, it was 25.9: not the target's, so not judged"
+    assert (said in verdict.doubts) is not judged
+    assert verdict.severity is (Severity.HIGH if judged else Severity.LOW)
+
+
 def _minute(slow: range) -> Breakdown:
     """A minute of 100 requests a second and 20 ms, but for some seconds of 900 ms."""
     line = Timeline(
@@ -196,10 +227,29 @@ def test_a_slow_second_is_a_remark_and_many_are_a_finding() -> None:
     assert found.message.startswith("p95 900 ms at second 30 ")
 
 
-def test_a_coarser_time_line_or_an_aborted_run_has_no_spikes() -> None:
-    """Seconds are what is judged, of runs that came to their end."""
-    minute = _minute(range(30, 45))
-    coarse = replace(minute, timeline=replace(minute.timeline, resolution_s=5))
-    assert not judge(result(breakdown=coarse), limits=DEFAULT).findings
+def test_a_long_run_is_judged_by_stretches() -> None:
+    """Of twenty minutes a point is two seconds: the start, length and rates are in seconds."""
+    stretches = range(2, 1201, 2)
+    slow, failing = range(601, 631), range(901, 921)
+    line = Timeline(
+        resolution_s=2,
+        t=list(stretches),
+        vus=[10] * 600,
+        requests_per_second=[100.0] * 600,
+        errors_per_second=[30.0 if t in failing else 0.0 for t in stretches],
+        p95_ms=[900.0 if t in slow else 20.0 + t % 3 for t in stretches],
+    )
+    verdict = judge(result(breakdown=Breakdown(timeline=line)), limits=DEFAULT)
+    (found,) = verdict.findings  # errors explain the rest
+    assert found.message == ("failed requests 30/s at second 901 from then on, was 0/s before")
+    calm = replace(line, errors_per_second=[0.0] * 600)
+    (found,) = judge(result(breakdown=Breakdown(timeline=calm)), limits=DEFAULT).findings
+    assert found.message.startswith("p95 900 ms at second 601 ")
+    assert (found.observed, found.kind) == (900.0, FindingKind.SPIKE)
+
+
+def test_an_aborted_run_has_no_spikes() -> None:
+    """Runs are judged that came to their end."""
     aborted = Execution(outcome=Outcome.ABORTED)
-    assert not judge(result(execution=aborted, breakdown=minute), limits=DEFAULT).findings
+    slow = _minute(range(30, 45))
+    assert not judge(result(execution=aborted, breakdown=slow), limits=DEFAULT).findings

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
 LASTING_S = 5
 TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
+# k6's own metrics of times and throughput; what a script measures by itself may be anything.
+SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
 SPIKES = {
     "slow": ("response_time_p95", "p95", "ms"),
     "errors": ("error_rate", "failed requests", "/s"),
@@ -35,12 +37,15 @@ def judge(
 ) -> Verdict:
     """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
     spikes = _spikes(result)
-    lasting = [_spike(found) for found in spikes if _lasts(found)]
+    step_s = result.breakdown.timeline.resolution_s
+    lasting = [_spike(found) for found in spikes if _lasts(found, step_s)]
     findings = [*limit_rules.find(result, limits), *lasting, *regressions]
     if result.generator.reasons:
-        findings = [_saturated(result), *(f for f in findings if _family(f) in (ERRORS, None))]
+        crossed = [f.message for f in findings if _is_speed(f) and f.kind is FindingKind.THRESHOLD]
+        doubts = [*doubts, *(f"{message}: not the target's, so not judged" for message in crossed)]
+        findings = [_saturated(result), *(f for f in findings if not _is_speed(f))]
     verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
-    brief = [_spike(found).message for found in spikes if not _lasts(found)]
+    brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
     return replace(verdict, remarks=brief)
 
 
@@ -78,6 +83,14 @@ def _family(finding: Finding) -> str | None:
     return THROUGHPUT if finding.metric.startswith("requests_per_second") else None
 
 
+def _is_speed(finding: Finding) -> bool:
+    """Whether it is about times or throughput, which a saturated generator makes up."""
+    if finding.kind is not FindingKind.THRESHOLD:
+        return _family(finding) in (TIMES, THROUGHPUT)
+    metric = (finding.metric or "").partition("{")[0]
+    return metric.startswith(SPEED) and metric != "http_req_failed"
+
+
 def _saturated(result: Result) -> Finding:
     # Iterations that were never begun are lost coverage; a busy machine only costs precision.
     lost = bool(result.summary.metrics.dropped_iterations)
@@ -90,27 +103,45 @@ def _saturated(result: Result) -> Finding:
     )
 
 
-def _lasts(spikes: Sequence[Spike]) -> bool:
+def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:
     """Whether it is worth an alarm: heavy-tailed response times alone make a slow second or two."""
-    return any(spike.shape == "step" or spike.length_s >= LASTING_S for spike in spikes)
+    return any(
+        spike.shape == "step" or spike.length_s >= max(LASTING_S, 2 * step_s) for spike in spikes
+    )
 
 
 def _spikes(result: Result) -> list[list[Spike]]:
-    """What stands out inside the run: slow seconds, bursts of errors, collapses of throughput."""
-    line = result.breakdown.timeline
-    if line.resolution_s != 1 or result.execution.outcome is not Outcome.COMPLETED:
+    """What stands out inside the run: slow seconds, bursts of errors, collapses of throughput.
+
+    In a run of more than ten minutes it is stretches of some seconds, counted as one each.
+    """
+    if result.execution.outcome is not Outcome.COMPLETED:
         return []
+    line = result.breakdown.timeline
+    step = line.resolution_s
     columns = zip(
         line.t, line.requests_per_second, line.errors_per_second, line.p95_ms, line.vus, strict=True
     )
-    seconds = [
-        Second(t_s=t, rps=rps, errors=errors, p95_ms=p95, vus=vus)
+    stretches = [
+        Second(t_s=t // step, rps=rps * step, errors=errors * step, p95_ms=p95, vus=vus)
         for t, rps, errors, p95, vus in columns
     ]
     found: dict[str, list[Spike]] = {}
-    for spike in find_spikes(seconds):
-        found.setdefault(spike.kind, []).append(spike)
+    for spike in find_spikes(stretches):
+        found.setdefault(spike.kind, []).append(_in_seconds(spike, step))
     return list(found.values())
+
+
+def _in_seconds(spike: Spike, step_s: int) -> Spike:
+    """A finding over stretches of so many seconds, which were counted by their ends."""
+    each = 1 if spike.kind == "slow" else step_s
+    return replace(
+        spike,
+        start_s=(spike.start_s - 1) * step_s + 1,
+        length_s=spike.length_s * step_s,
+        observed=spike.observed / each,
+        expected=spike.expected / each,
+    )
 
 
 def _spike(spikes: Sequence[Spike]) -> Finding:
