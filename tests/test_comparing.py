@@ -158,6 +158,9 @@ def test_a_regression_is_confirmed_named_remembered_and_accepted(shop: Shop, hom
     assert f"run {first.test_id} against its baseline" in table
     assert "p95 of GET pay" in table
     assert "worse (3 of 3)" in table
+    assert "± 1 points" in table  # an error rate of 0 has its noise band too
+    chart = k6d(home, "trend", SCRIPT, "--metric", "response_time_p95 GET pay")
+    assert f"worse since run {first.test_id}" in chart
 
     said = k6d(home, "accept", SCRIPT, "--reason", "a new payment provider")
     assert said == f"accepted: {SCRIPT} is compared with its runs since {first.test_id}\n"

@@ -46,12 +46,10 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
 
 
 def _noise(c: Comparison) -> str:
-    """What it must move by to be seen; of shares in points, since many are close to zero."""
-    if c.visible_percent is None:
-        return "–"
-    if c.unit == "%" and c.expected is not None:
-        return f"± {number(c.visible_percent * c.expected / 100)} points"
-    return f"± {number(c.visible_percent)} %"
+    """What it must move by to be seen; of shares in points, since many are 0 or close to it."""
+    if c.unit == "%" and c.expected is not None and c.high is not None:
+        return f"± {number(c.high - c.expected)} points"
+    return "–" if c.visible_percent is None else f"± {number(c.visible_percent)} %"
 
 
 def _verdict(c: Comparison) -> str:
@@ -87,9 +85,12 @@ def trend_chart(
     if band and band.expected is not None:
         for level in (band.low, band.expected, band.high):
             plotext.hline(max(0.0, level or 0.0))
-    for shift in found:
-        plotext.vline(shift.index + 1)
-    plotext.xticks(sorted({1, *(shift.index + 1 for shift in found), len(values)}))
+    since = band.since if band and band.state == WORSE else None
+    marks = {shift.index + 1 for shift in found}
+    marks |= {number for number, (test_id, _) in enumerate(points, 1) if test_id == since}
+    for mark in marks:
+        plotext.vline(mark)
+    plotext.xticks(sorted({1, *marks, len(values)}))
     plotext.xlabel(f"run 1 to {len(values)}: {points[0][0]} to {points[-1][0]}")
     lines = [Text(f"{script}: {about.title}{f' in {about.unit}' if about.unit else ''}", "bold")]
     lines.append(Text.from_ansi(plotext.build()))
@@ -97,11 +98,13 @@ def trend_chart(
         baseline = in_unit(band.expected, about.unit)
         low, high = (in_unit(max(0.0, v or 0.0), about.unit) for v in (band.low, band.high))
         lines.append(Text(f"lines across: baseline {baseline}, band {low} to {high}", "dim"))
+    if since:
+        lines.append(Text(f"worse since run {since}", "red"))
     for shift in found:
         change = "" if shift.change_pct is None else f" ({shift.change_pct:+.0f} %)"
         before, after = in_unit(shift.before, about.unit), in_unit(shift.after, about.unit)
-        since = points[shift.index][0]
-        lines.append(Text(f"line down: {before} → {after}{change} since run {since}", "dim"))
+        began = points[shift.index][0]
+        lines.append(Text(f"line down: {before} → {after}{change} since run {began}", "dim"))
     return Group(*lines)
 
 

@@ -60,3 +60,11 @@ def test_runs_without_the_series_are_left_out() -> None:
     gaps = [v if i % 2 else None for i, v in enumerate(QUIET * 2)]
     rows = power(pasts(response_time_p95=gaps), P95, needed=5, least_percent=10)
     assert {row.tried for row in rows} == {1}
+
+
+def test_a_change_in_the_history_is_not_taken_for_the_step() -> None:
+    """Where the next five runs hold an alarm of their own, nothing is tried."""
+    slow = [value * 1.5 for value in QUIET[:5]]
+    rows = power(pasts(response_time_p95=[*QUIET, *slow]), P95, needed=5, least_percent=10)
+    assert {row.tried for row in rows} == {1}  # a step at run 5; from run 6 on the change is near
+    assert rows[0].seen == 0

@@ -66,15 +66,24 @@ def alarms(history: Sequence[Past], *, needed: int, least_percent: float) -> lis
 
 
 def power(history: Sequence[Past], key: str, *, needed: int, least_percent: float) -> list[Power]:
-    """How surely steps of the series `key` would have been seen in this history's own noise."""
+    """How surely steps of the series `key` would have been seen in this history's own noise.
+
+    Not where the history itself holds an alarm, which would be taken for the step.
+    """
     values = [run.series[key] for run in history if key in run.series]
     about = describe(key)
     judge = _judge(needed, least_percent)
+    as_it_was = _stepped(values, key, 0, 1.0)
+    places = [
+        start
+        for start in range(needed, len(values) - SEEN_WITHIN + 1)
+        if _delay(as_it_was, start, judge) is None
+    ]
     rows = []
     for step in STEPS_PERCENT:
         delays = [
             _delay(_stepped(values, key, start, 1 + about.worse * step / 100), start, judge)
-            for start in range(needed, len(values) - SEEN_WITHIN + 1)
+            for start in places
         ]
         seen = [delay for delay in delays if delay is not None]
         mean = sum(seen) / len(seen) if seen else None
