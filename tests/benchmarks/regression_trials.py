@@ -20,6 +20,8 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from stage import Table, verdict
+
 from k6d.model import FindingKind
 from k6d.report_baseline import comparison_table
 from k6d.store import Store
@@ -34,8 +36,19 @@ URL = "${__ENV.SHOP}"
 
 
 def main() -> None:
+    """As `measure`, with choices, and kept to go on with."""
+    figures = _measure(_arguments(sys.argv[1:]))
+    print(f"\n{figures.title}")
+    for line in (*(" | ".join(row) for row in figures.rows), *figures.notes):
+        print(line)
+
+
+def measure(work: Path) -> Table:
     """Unchanged runs first; they are the history that each trial starts from."""
-    given = _arguments()
+    return _measure(_arguments(["--home", str(work)]))
+
+
+def _measure(given: argparse.Namespace) -> Table:
     given.home.mkdir(parents=True, exist_ok=True)
     with Shop(seed=given.seed) as shop:
         shop.write(given.home / "unchanged" / "scripts", seconds=given.seconds, url=URL)
@@ -43,10 +56,10 @@ def main() -> None:
         _unchanged(loaded, given.runs)
         for number in range(given.trials):
             _trial(shop, given, number)
-    _table(given)
+    return _figures(given)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(given: list[str]) -> argparse.Namespace:
     words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     words.add_argument("--runs", type=int, default=100, help="unchanged runs")
     words.add_argument("--trials", type=int, default=10, help="changes to be seen")
@@ -56,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--max-cpu", type=float, default=100.0, help="compare.max_cpu")
     words.add_argument("--home", type=Path, default=Path("/tmp/k6d-trials"), help="kept there")
-    return words.parse_args()
+    return words.parse_args(given)
 
 
 def _given(given: argparse.Namespace, shop: Shop) -> dict[str, object]:
@@ -111,24 +124,33 @@ def _trial(shop: Shop, given: argparse.Namespace, number: int) -> None:
         Console(width=160).print(comparison_table(run, None, run.comparisons))
 
 
-def _table(given: argparse.Namespace) -> None:
+def _figures(given: argparse.Namespace) -> Table:
     runs = _own(settings_for(given.home / "unchanged"))[: given.runs]
     judged = [run for run in runs if any(c.state != "learning" for c in run.comparisons)]
     alarms = [run for run in runs if run.anomaly_analysis.anomalies_detected]
     noise = [run for run in runs if run.anomaly_analysis.noise]
     rows = [orjson.loads(path.read_bytes()) for path in sorted(given.home.glob("trial-*.json"))]
     right = [row for row in rows if row["named"] and row["confirmed"]]
-    print()
-    print("| figure | goal | measured |")
-    print("|---|---|---|")
-    print(f"| alarms in {len(runs)} unchanged runs ({len(judged)} judged) | 0 | {len(alarms)} |")
-    print(f"| re-runs that found noise | – | {len(noise)} |")
-    print(
-        f"| +{given.step:g} % at one of five, caught in the first run, confirmed, named "
-        f"| ≥ 9 of 10 | {len(right)} of {len(rows)} |"
+    caught = f"+{given.step:g} % at one of five, caught in the first run, confirmed, named"
+    enough = 10 * len(right) >= 9 * len(rows)
+    return Table(
+        title="Real k6 runs against a shop of five pages",
+        columns=["figure", "measured", "goal"],
+        rows=[
+            [
+                f"alarms in {len(runs)} unchanged runs, {len(judged)} of them judged",
+                str(len(alarms)),
+                f"0: {verdict(not alarms)}",
+            ],
+            ["runs whose re-runs found noise", str(len(noise)), ""],
+            [caught, f"{len(right)} of {len(rows)}", f"≥ 9 of 10: {verdict(enough)}"],
+        ],
+        notes=[
+            *(f"Alarm in {run.test_id}: {run.anomaly_analysis.issues[0]}" for run in alarms),
+            *(f"Not caught at {row['page']}: {row['told']}" for row in rows if row not in right),
+            f"Runs of {given.seconds:g} s, {given.history} of them before each change.",
+        ],
     )
-    for run in alarms:
-        print(f"\nalarm in {run.test_id}: {'; '.join(run.anomaly_analysis.issues)}")
 
 
 if __name__ == "__main__":
