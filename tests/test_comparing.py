@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ import pytest
 
 from daemon import Daemon
 from k6d.comparing import accept, is_comparable
-from k6d.model import Comparison, FindingKind, Generator, K6dError, Outcome, Trigger
+from k6d.model import Comparison, FindingKind, Generator, K6dError, Outcome, Severity, Trigger
 from k6d.pipeline import Pipeline, Watching
 from k6d.store import Store
 from records import make_run
@@ -282,6 +284,27 @@ def test_killed_during_confirmation_it_runs_again(shop: Shop, home: Path) -> Non
         assert daemon.end() == 0
     finally:
         daemon.close()
+
+
+def test_a_step_inside_a_run_is_found_at_its_second(tmp_path: Path) -> None:
+    """From the sixteenth second of its load on the target takes ten times as long."""
+    with Shop() as shop:
+        began: list[float] = []
+
+        def latency() -> float:
+            began.append(time.monotonic())
+            return 0.02 if began[-1] - began[0] < 16 else 0.2
+
+        for page in PAGES:
+            shop.target.latency[f"/{page}"] = latency
+        shop.write(tmp_path / "scripts", seconds=29)
+        run = run_shop(settings_for(tmp_path))
+    spikes = [f for f in run.anomaly_analysis.findings if f.kind is FindingKind.SPIKE]
+    assert [(f.metric, f.severity) for f in spikes] == [("response_time_p95", Severity.MEDIUM)]
+    found = re.match(r"p95 (\d+) ms at second (\d+) from then on, was ", spikes[0].message)
+    assert found, spikes[0].message
+    assert 180 < int(found[1]) < 400
+    assert 15 <= int(found[2]) <= 18
 
 
 @pytest.mark.parametrize(
