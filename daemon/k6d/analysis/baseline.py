@@ -2,7 +2,8 @@
 
 The fast rule: the newest value (or the median of a run and its immediate re-runs) against the level
 of the comparable runs. It is odd when it lies outside the interval in which a further run of the
-same kind would land, by Student's t with a robust sigma; when the change is large enough to matter;
+same kind would land, by Student's t with a robust sigma (a prediction interval, Hahn & Meeker
+(1991), "Statistical Intervals", ch. 4); when the change is large enough to matter;
 and when such values are not a habit of this script. Half the width of the interval is the noise
 budget: a smaller change can't be seen. Every doubt is in the returned `Comparison`.
 """
