@@ -85,7 +85,7 @@ def _scalar(value: object) -> bool:
 def _wording(kind: str, message: str) -> str:
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         return "should be a table"
-    return message.removeprefix("Value error, ").removeprefix("Input ")
+    return message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
 
 
 def _unknown(
