@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k6d.alert import Change, Observation, Standing
-from k6d.incidents import Rules, advance, observe, remind, settled
+from k6d.incidents import Rules, advance, ended, observe, remind, settled
 from k6d.model import (
     Breakdown,
     Execution,
@@ -157,6 +157,17 @@ def test_the_end_of_a_mute_tells_without_a_run() -> None:
     assert remind(standing, later, Rules())[1] is None
     standing, _ = advance(standing, look(4, "."), Rules())
     assert remind(standing, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
+
+
+def test_what_is_no_test_any_more_has_no_incident() -> None:
+    """It is kept as the last one, nothing is told, and the next failure counts from one again."""
+    standing, _ = play("h h", Rules(open_after=2))
+    over = ended(standing, NOON + timedelta(hours=5))
+    assert (over.incident, over.failures, over.outgoing) == (None, 0, standing.outgoing)
+    assert over.last is not None
+    assert over.last.resolved_at == NOON + timedelta(hours=5)
+    assert remind(over, NOON + timedelta(days=9), Rules()) == (over, None)
+    assert ended(over, NOON + timedelta(hours=6)) == over
 
 
 def test_outgoing_stays_until_it_is_safe() -> None:

@@ -428,8 +428,10 @@ def test_mending_an_imported_module_runs_its_users_again(
     assert daemon.run("in.js", 2).execution.outcome is Outcome.COMPLETED
     daemon.barrier()
     counts = daemon.counts()
-    counts.pop("inner.js", None)  # by itself it is a broken script, too
+    assert counts.pop("inner.js", 1) == 1  # new and broken, it may as well be a script
     assert counts == {"in.js": 2, "out.js": 3, "later.js": 2}
+    wrong = daemon.call("incidents")  # and once it is known not to be one, nothing is wrong with it
+    assert (wrong.returncode, "inner.js" in wrong.stdout) == (0, False), wrong.stdout
 
 
 def _under_way(target: Target, path: str) -> tuple[float, float]:

@@ -88,6 +88,14 @@ class Alerts:
                 )
             self._send_off(standing, run)
 
+    def end(self, script: str) -> None:
+        """What was taken for a broken script is a helper module: its incident is over, untold."""
+        with locked(self._lock):
+            standing = self._standing(script)
+            if standing.incident:
+                logger.info("incident %s of %s: over", standing.incident.id, script)
+            self._keep(incidents.ended(standing, datetime.now(UTC)))
+
     def remind(self, now: datetime) -> None:
         """Tell what no run brings: the end of a mute, a reminder, what the disk once refused."""
         for standing in self.standings().values():

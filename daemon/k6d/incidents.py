@@ -94,6 +94,12 @@ def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, A
     return _tell(standing, incident, change, now, incident.last_run)
 
 
+def ended(standing: Standing, at: datetime) -> Standing:
+    """The standing of what is no test any more: its incident is over, and nothing is well again."""
+    last = replace(standing.incident, resolved_at=at) if standing.incident else standing.last
+    return replace(standing, incident=None, last=last, failures=0, failing_since=None)
+
+
 def noted(standing: Standing, notify: bool | list[str]) -> Standing:
     """The standing with what the script now says of who is to be told."""
     return replace(standing, notify=notify)

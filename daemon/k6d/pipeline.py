@@ -277,8 +277,13 @@ class Pipeline:
         return k6.environment(self._settings.k6.env | job.env)
 
     def _as_known(self, job: Job, script: Script) -> Script:
-        """A helper module with a mistake in it is still one; the scripts that use it say so."""
+        """A helper module with a mistake in it is still one; the scripts that use it say so.
+
+        One that had the mistake when it was new was taken for a broken script until now.
+        """
         was = (self._known.get(job.name) or {}).get("kind")
+        if was == Kind.BROKEN and script.kind is Kind.LIBRARY:
+            self.alerts.end(job.name)
         if job.trigger not in ON_CHANGE or script.kind is not Kind.BROKEN or was != Kind.LIBRARY:
             return script
         logger.warning("%s, a helper module, has a mistake: %s", script.name, script.error)
