@@ -199,6 +199,7 @@ def test_commands_over_the_baseline(home: Path) -> None:
     own = [run.test_id for run in runs_of(home) if not run.confirms]
     assert [one["test_id"] for one in drawn["runs"]] == own
     assert drawn["latest"]["endpoint"] == "GET pay"
+    assert isinstance(drawn["changes"], list)
     chart = k6d(home, "trend", SCRIPT)
     assert f"{SCRIPT}: p95 in ms" in chart
     assert "baseline " in chart

@@ -86,6 +86,8 @@ def trend(
     config: Config = None,
 ) -> None:
     """Draw one series of a script over its runs, with baseline, band and changes."""
+    from k6d.analysis.series import describe
+    from k6d.analysis.trend import shifts
     from k6d.report_baseline import trend_chart
 
     loaded = load_settings(config, data=data)
@@ -100,7 +102,10 @@ def trend(
     )
     if as_json:
         runs = [{"test_id": test_id, "value": value} for test_id, value in points]
-        print_json({"script": run.script, "metric": metric, "runs": runs, "latest": band})
+        found = shifts([value for _, value in points], floor=describe(metric).floor)
+        changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
+        drawn = {"script": run.script, "metric": metric, "runs": runs, "latest": band}
+        print_json(drawn | {"changes": changes})
         return
     console = terminal()
     console.print(trend_chart(run.script, metric, points, band, width=console.width))
