@@ -63,6 +63,22 @@ def test_the_token_is_its_owners(served: Served) -> None:
     assert served.token not in served.log
 
 
+@pytest.mark.parametrize("damaged", [b"", bytes(44), b"\xff\n"])
+def test_a_token_file_that_holds_no_token_is_no_end(tmp_path: Path, damaged: bytes) -> None:
+    """Cut off by a full disk, say: a new token is made, and the log says so, without the token."""
+    served = Served(tmp_path)
+    served.data.mkdir()
+    (served.data / "api-token").write_bytes(damaged)
+    try:
+        served.start()
+        assert f"{served.data / 'api-token'} held no token" in served.log
+        assert len(served.token) >= 32
+        assert served.token not in served.log
+        assert served.ask("DELETE", "/api/v1/queue/gone", token=True).status == 404
+    finally:
+        served.close()
+
+
 def test_reading_needs_nothing_on_loopback(served: Served) -> None:
     """History, pages and metrics are open to the machine."""
     for path in ("/", "/runs", "/api/v1/test/history", "/metrics", "/openapi.json", "/docs"):

@@ -114,7 +114,7 @@ class Outbox:
 
     def repair(self, now: datetime) -> None:
         """Remove what crashes left and what was delivered long ago; for who may send."""
-        remove_leftovers([self._waiting, self._done, self._sending])
+        remove_leftovers([self._folder, self._waiting, self._done, self._sending])
         for kept in self.waiting():  # killed between the last write and the move
             if kept.deliveries is not None and not _has(kept, State.WAITING):
                 self._move(kept, self._waiting, self._done)

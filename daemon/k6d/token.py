@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import re
 import secrets
 from typing import TYPE_CHECKING
 
 from k6d.model import K6dError
+from k6d.store.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 TOKEN_FILE = "api-token"  # noqa: S105  (its name)
+_TOKEN = re.compile(rb"[ -~]+")  # what a header can hold
+
+
+class _NoTokenError(K6dError):
+    """There is no file, or it holds no token; another can be made."""
 
 
 def make_token(data: Path) -> str:
     """The token in the data folder, made when there is none; only its owner can read it."""
-    path = data / TOKEN_FILE
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
         return read_token(data)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot write {path}: {reason}; or set api.token") from error
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{token}\n")
-    return token
+    except _NoTokenError:
+        path, token = data / TOKEN_FILE, secrets.token_urlsafe(32)
+        if path.exists():
+            logger.warning("%s held no token; it holds a new one now", path)
+        write_atomic(path, f"{token}\n".encode(), mode=0o600)
+        return token
 
 
 def read_token(data: Path) -> str:
     """The token in the data folder; K6dError when it is not there or not ours to read."""
     path = data / TOKEN_FILE
-    try:
-        token = path.read_text().strip()
-    except FileNotFoundError:
-        raise K6dError(f"there is no {path}: the daemon makes it when it starts") from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot read {path}: {reason}; be its owner or set api.token") from None
-    if not token:
-        raise K6dError(f"{path} is empty: remove it and restart the daemon, which makes a new one")
-    return token
+    with disk_errors("read", path):
+        try:
+            token = path.read_bytes().strip()
+        except FileNotFoundError:
+            raise _NoTokenError(f"there is no {path}: the daemon makes it when it starts") from None
+    if not _TOKEN.fullmatch(token):
+        raise _NoTokenError(f"{path} holds no token: restart the daemon, which makes a new one")
+    return token.decode()

@@ -46,7 +46,7 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, mode: int = FILE_MODE) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path`, durably, when the block ends without an error.
 
     Whatever happens, `path` is the old contents or the new, whole; a failed write leaves no
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         make_folder(path.parent)
         temp = path.parent / f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
         try:
-            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
@@ -68,9 +68,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """Replace the contents of `path` by `data`; see `replacing`."""
-    with replacing(path) as file:
+    with replacing(path, mode=mode) as file:
         file.write(data)
 
 

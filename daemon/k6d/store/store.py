@@ -263,8 +263,9 @@ class Store:
         file that the index lacks and that does not parse, and a state that does not, get the
         ending `.unreadable` and are reported.
         """
-        places = [*self._runs.months(), self._snapshots, self._state, *self._index.folders()]
-        with disk_errors("clean", self._runs.folder.parent):
+        data, months = self._runs.folder.parent, self._runs.months()
+        places = [data, *months, self._snapshots, self._state, *self._index.folders()]
+        with disk_errors("clean", data):
             leftovers = remove_leftovers(places)
         states = [path for path in map(self._set_state_aside, names(self._state)) if path]
         with self._index.locked():
