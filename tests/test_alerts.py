@@ -193,6 +193,27 @@ def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: Htt
         assert "delivered" in k6d(env, "outbox", "--all").stdout
 
 
+def test_a_daemon_that_is_stopped_while_a_receiver_hangs(
+    tmp_path: Path, receiver: HttpReceiver
+) -> None:
+    """It ends without waiting for ever; the next one sends again, by the same key, and says so."""
+    scripts, log = tmp_path / "scripts", tmp_path / "log"
+    scripts.mkdir()
+    quiet = {"K6D_NOTIFY__HEARTBEAT": "", "K6D_NOTIFY__TIMEOUT": "10m"}
+    env = environment(tmp_path, receiver, **quiet)
+    receiver.plan = ["hang"]
+    (scripts / "shop.js").write_text("export default function () {")
+    with daemon(env, log):
+        until(lambda: receiver.got, "the attempt")
+    assert "is left for the next start" in log.read_text()
+    with daemon(env, log):
+        until(lambda: messages(receiver), "the message")
+        until(lambda: not Outbox(tmp_path / "data").waiting(), "the outbox to be empty")
+    first, second = receiver.got
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert "Sent again: an earlier attempt may have reached you" in second.json["message"]
+
+
 def test_scripts_that_fail_for_one_cause_are_one_message(
     tmp_path: Path, receiver: HttpReceiver
 ) -> None:
