@@ -1,6 +1,6 @@
 """The load generator's own health: was k6, or its machine, short of CPU, memory or virtual users?
 
-Then its numbers are about this machine, not about the target. Read from Linux' /proc once a second
+Then its numbers are about this machine, not about the target. Read from Linux' /proc twice a second
 while k6 runs; elsewhere nothing is measured, and nothing is said.
 """
 
@@ -109,7 +109,7 @@ def _short_of_cpu(health: Generator, samples: int) -> list[str]:
     if samples < MIN_SAMPLES or (health.busy_seconds_percent or 0) <= BUSY_SECONDS_PERCENT:
         return []
     return [
-        f"this machine's CPUs were full in {percent(health.busy_seconds_percent)} of the seconds "
+        f"this machine's CPUs were full in {percent(health.busy_seconds_percent)} of the time "
         f"(k6 itself took {percent(health.k6_cpu_percent)} of their time)"
     ]
 
