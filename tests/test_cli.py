@@ -289,14 +289,19 @@ def test_history_lists_runs_newest_first(home: Home, target: Target) -> None:
 
 
 def _lists_scripts(home: Home) -> None:
-    """`scripts` has what is there and what ran, helpers told apart."""
+    """`scripts` has what is there, in linked folders too, and what ran, helpers told apart."""
     (home.scripts / "b.js").unlink()
+    linked = home.scripts.with_name("linked")
+    linked.mkdir()
+    (linked / "far.js").write_text("export default function () {}")
+    (home.scripts / "team").symlink_to(linked)
     home.write("new.js", "export default function () {}")
     found = {row["script"]: row for row in home.json("scripts")}
     assert {name: row["in_folder"] for name, row in found.items()} == {
         "a.js": True,
         "b.js": False,
         "new.js": True,
+        "team/far.js": True,
     }
     assert found["a.js"]["kind"] == "test"
     assert found["a.js"]["last_run"]["script"] == "a.js"

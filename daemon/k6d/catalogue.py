@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from k6d.model import K6dError
-from k6d.watch import is_candidate
+from k6d.watch import candidates_in, is_candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,7 @@ class Entry:
 def entries(settings: Settings, store: Store) -> list[Entry]:
     """All scripts by name; helper modules too, which never run."""
     known = store.state("scripts").all()
-    names = (path.relative_to(settings.scripts) for path in settings.scripts.rglob("*.[jt]s"))
-    present = {n.as_posix() for n in names if is_candidate(n, settings.watch.ignore)}
+    present = candidates_in(settings.scripts, settings.watch.ignore)
     standings = store.standings()
     return [
         Entry(

@@ -1,7 +1,7 @@
 """What lies in a folder, which of it can be a script, and whether somebody still writes it."""
 
 # Paths are strings in here: a walk of 10,000 files makes no Path.
-# ruff: noqa: PTH112, PTH116
+# ruff: noqa: PTH100, PTH112, PTH116
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import PurePath
+    from pathlib import Path, PurePath
 
 SUFFIXES = (".js", ".ts")
 Stat = tuple[int, int, int]  # inode, size in bytes, mtime in ns
@@ -186,6 +186,13 @@ class Tree:
             self.links.add(path)
         if (found := stat_of(path)) is not None:
             self.files[path] = found
+
+
+def candidates_in(root: Path, ignore: Sequence[str] = ()) -> set[str]:
+    """What can be a script below a folder, linked folders too, by its path relative to it."""
+    top = os.path.abspath(root)
+    tree = Tree(top, tuple(ignore), lambda: False)
+    return {path[len(top) + 1 :] for path in tree.files}
 
 
 def lies_in(path: str, folder: str) -> bool:
