@@ -342,6 +342,18 @@ def test_mistakes_are_one_line_with_a_remedy(home: Home) -> None:
     (home.folder / "k6d.toml").unlink()
     assert "gone.toml" in home.error("history", "--config", "gone.toml")
     assert home.json("history") == []
+    file = str(home.folder / script)
+    assert home.error("history", "--data", file).endswith("not a directory")
+
+
+def test_a_misspelt_variable_is_told_and_ends_nothing(home: Home) -> None:
+    """A line on standard error names it and the setting that was meant, never its value."""
+    done = home.k6d("history", "--json", K6D_AI__MODL=SECRET, K6D_NOTFY__URLS=SECRET)
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+    assert sorted(done.stderr.splitlines()) == [
+        "k6d: warning: K6D_AI__MODL is not a setting of k6d, did you mean K6D_AI__MODEL?",
+        "k6d: warning: K6D_NOTFY__URLS is not a setting of k6d, did you mean K6D_NOTIFY__URLS?",
+    ]
 
 
 def test_a_mistake_in_the_scripts_own_settings_names_the_nearest(home: Home) -> None:
@@ -398,9 +410,9 @@ def test_doctor_is_content_with_a_good_home(home: Home) -> None:
     """All is well, as text and as JSON, and no secret of a URL is shown."""
     url = f"json://user:{SECRET}@127.0.0.1:1/{SECRET}"
     checks = home.json("doctor", K6D_NOTIFY__URLS=url)
-    assert [check["ok"] for check in checks] == [True] * 4
+    assert [check["ok"] for check in checks] == [True] * 5
     assert {check["name"] for check in checks} == {
-        *("k6", "scripts folder", "data folder", "notification"),
+        *("settings", "k6", "scripts folder", "data folder", "notification"),
     }
     assert SECRET not in str(checks)
 

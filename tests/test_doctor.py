@@ -35,7 +35,7 @@ def _names(folder: Path) -> list[str]:
 async def _examined(**settings: object) -> dict[str, Check]:
     checks = await examine(load(None, **settings))
     return {
-        f"{check.name} {number}" if number > 2 else check.name: check
+        f"{check.name} {number}" if number > 3 else check.name: check
         for number, check in enumerate(checks)
     }
 
@@ -45,9 +45,24 @@ async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -
     found = await _examined(k6__path=NEW)
     assert all(check.ok for check in found.values())
     assert found["k6"].seen == f"1.1.0 at {NEW}"
-    assert "K6D_NOTIFY__URLS" in (found["notifications 3"].remedy or "")
+    assert "K6D_NOTIFY__URLS" in (found["notifications 4"].remedy or "")
     assert found["data folder"].seen == f"{home / 'k6d-data'}, not made yet"
     assert _names(home) == ["scripts"]
+
+
+async def test_settings_say_where_they_are_from_and_what_is_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that was read is named; a misspelt variable is a mistake, its value is not shown."""
+    assert (await _examined())["settings"].seen == "no k6d.toml, none is needed"
+    (home / "k6d.toml").write_text("debug = false\n")
+    assert (await _examined())["settings"].seen == str(home / "k6d.toml")
+    monkeypatch.setenv("K6D_NOTFY__URLS", SECRET)
+    found = (await _examined())["settings"]
+    assert not found.ok
+    assert found.seen.endswith("is not a setting of k6d, did you mean K6D_NOTIFY__URLS?")
+    assert "unset it" in (found.remedy or "")
+    assert SECRET not in str(found)
 
 
 async def test_each_url_is_judged_by_itself_and_not_shown() -> None:
@@ -68,7 +83,7 @@ async def test_folders_that_cannot_be_used_say_how_to_mend_it(home: Path) -> Non
     found = await _examined(
         k6__path=home / "file", scripts=home / "none", data=home / "file" / "data"
     )
-    assert [check.ok for check in found.values()] == [False, False, False, True]
+    assert [check.ok for check in found.values()] == [True, False, False, False, True]
     assert found["scripts folder"].seen == f"{home / 'none'} does not exist"
     assert f"mkdir -p {home / 'none'}" in (found["scripts folder"].remedy or "")
     assert "is not writable" in found["data folder"].seen

@@ -168,6 +168,12 @@ def test_unusable_data_folder_is_a_users_mistake(daemon: Daemon) -> None:
     daemon.data.unlink()
 
 
+def test_a_misspelt_variable_is_in_the_log(daemon: Daemon) -> None:
+    """The daemon starts, and its log says which variable is none of its settings."""
+    daemon.start(K6D_NOTFY__URLS="json://127.0.0.1:9/")
+    daemon.until_logged("K6D_NOTFY__URLS is not a setting of k6d, did you mean K6D_NOTIFY__URLS?")
+
+
 def test_scripts_see_no_secrets(daemon: Daemon, target: Target, mailbox: Mailbox) -> None:
     """__ENV holds PATH, HOME, locale, proxies and k6.env; nothing else of the daemon's."""
     text = f"""import http from 'k6/http';

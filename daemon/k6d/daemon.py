@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from k6d.model import K6dError
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
+
+logger = logging.getLogger("k6d.daemon")  # __name__ is "__main__" here
 
 STOPPED, NOT_SERVED, INTERRUPTED = 0, 2, 130
 
@@ -50,6 +53,8 @@ def _serve(*, config: str | None, **given: object) -> None:
     def read() -> Settings:
         loaded = settings.load(Path(config) if config else None, **given)
         logs.set_up(loaded.log_level, form=loaded.log_format, file=loaded.log_file)
+        for warning in loaded.warnings:
+            logger.warning("%s", warning)
         return loaded
 
     loaded = read()

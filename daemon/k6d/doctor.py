@@ -34,12 +34,23 @@ async def examine(settings: Settings) -> list[Check]:
     """All checks; nothing is changed, nothing is sent."""
     data = _data(settings.data)
     return [
+        _settings(settings),
         await _k6(settings.k6.path),
         _scripts(settings.scripts),
         data,
         *await _receivers(settings),
         *(_undelivered(Outbox(settings.data)) if data.ok else ()),
     ]
+
+
+def _settings(settings: Settings) -> Check:
+    """Which file they come from; what looks like a setting and is none is a mistake."""
+    if settings.warnings:
+        remedy = "correct its name, or unset it; config/k6d.env.example has all names"
+        seen = "; ".join(settings.warnings)
+        return Check(name="settings", ok=False, seen=seen, remedy=remedy)
+    seen = str(settings.config_file) if settings.config_file else "no k6d.toml, none is needed"
+    return Check(name="settings", ok=True, seen=seen)
 
 
 async def _k6(configured: Path | None) -> Check:

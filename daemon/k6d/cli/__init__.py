@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from k6d import __version__, daemon, logs
+from k6d import __version__, daemon, logs, settings
 from k6d.cli import alerts, baseline, explaining, looking, upkeep
 from k6d.cli.common import (
     ANOMALOUS,
@@ -53,6 +53,11 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(HEALTHY)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"k6d: {error.filename}: {(error.strerror or str(error)).lower()}", file=sys.stderr)  # noqa: T201
+        sys.exit(NOT_RUN)
     sys.exit(HEALTHY)
 
 
@@ -199,8 +204,7 @@ def doctor(
 
     from k6d.doctor import examine
 
-    loaded = load_settings(config, scripts=scripts, data=data)
-    checks = asyncio.run(examine(loaded))
+    checks = asyncio.run(examine(settings.load(config, scripts=scripts, data=data)))
     if as_json:
         print_json([asdict(check) for check in checks])
     else:

@@ -32,8 +32,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 
 
 def load_settings(config: Path | None, **given: object) -> Settings:
-    """The settings with what the command line gives; K6dError names every mistake."""
-    return sources.load(config, **given)
+    """The settings with what the command line gives; K6dError names every mistake.
+
+    What looks like a setting and is none is told on standard error.
+    """
+    loaded = sources.load(config, **given)
+    for warning in loaded.warnings:
+        typer.echo(f"k6d: warning: {warning}", err=True)
+    return loaded
 
 
 def open_store(loaded: Settings) -> Store:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from k6d import settings
 from k6d.cli.common import (
     AsCsv,
     AsJson,
@@ -39,7 +40,7 @@ class Form(StrEnum):
 def _scripts(incomplete: str) -> list[str]:
     """Names of scripts, for the shell's completion."""
     try:
-        names = sorted(open_store(load_settings(None)).standings(recent=1))
+        names = sorted(open_store(settings.load()).standings(recent=1))
     except K6dError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -48,7 +49,7 @@ def _scripts(incomplete: str) -> list[str]:
 def _runs(incomplete: str) -> list[str]:
     """Ids of the newest runs, for the shell's completion."""
     try:
-        found = open_store(load_settings(None)).history(limit=50)
+        found = open_store(settings.load()).history(limit=50)
     except K6dError:
         return []
     ids = ["latest", *(document["test_id"] for document in found)]
