@@ -180,7 +180,7 @@ class Outbox:
         """A number that differs when messages came or went."""
         try:
             return self._waiting.stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:  # nothing there yet, or a disk of which the next look will tell
             return 0
 
     def key(self) -> str:

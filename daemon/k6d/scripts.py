@@ -23,7 +23,7 @@ from k6d.model import K6dError, Snapshot
 from k6d.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k6d.guard import Guard
     from k6d.k6 import K6
@@ -128,8 +128,8 @@ async def look(
     archive = workdir / ARCHIVE
     ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {})
     if ended.exit_code != 0:
-        if any("no space left on device" in error for error in ended.errors):
-            raise K6dError(f"cannot write {archive}: no space left on device; free some space")
+        if refused := _refused(archive, ended.errors):
+            raise K6dError(f"cannot write {archive}: {refused}; check the disk")
         if file_digest(path) is None:  # k6 calls it a mistake in the script
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
@@ -239,6 +239,17 @@ def _named(errors: str, script: Path) -> dict[str, str]:
     named = urls | modules | set(_NAMED_PATH.findall(errors))
     paths = {_on_this_machine(name, script) for name in named} - {str(script)}
     return {name: file_digest(Path(name)) or "" for name in sorted(paths)}
+
+
+def _refused(archive: Path, errors: Sequence[str]) -> str | None:
+    """Why k6 could not write the archive, if that is what it says: no mistake of the script's."""
+    for error in errors:
+        _, named, reason = error.partition(f"{archive}: ")
+        if named:
+            return reason.splitlines()[0]
+        if "no space left on device" in error:
+            return "no space left on device"
+    return None
 
 
 def _message(errors: Iterable[str], script: Path) -> str:

@@ -122,6 +122,7 @@ class Sender:
             logger.error("messages wait: %s", error)
         except Exception:
             logger.exception("messages wait, for a mistake of k6d's own; please report it")
+        self._seen = self._outbox.changed()  # a write that failed has changed the folder, too
         return now + timedelta(seconds=AGAIN_S)
 
     async def _tick(self, *, hurry: bool = False) -> datetime | None:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for explanations under way when the daemon stops
 K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
+RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0  # until a job without a result runs again, doubled each time
 AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # what holds for a whole life
 
 
@@ -65,6 +67,7 @@ class Service:
         self._board = Board(self._queue)
         self._dependents = Dependents()
         self._known = store.state("scripts")
+        self._failures: Counter[str] = Counter()
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
         self._sender = Sender(settings.notify, Outbox(settings.data))
         url = settings.notify.heartbeat
@@ -302,6 +305,7 @@ class Service:
         run, why = None, None
         try:
             run = await self._pipeline.run(job, watching=self._board.watching(job))
+            self._failures.pop(job.name, None)
         except StoppedError:
             why = "is left for the next start" if self._stop.is_set() else "was cancelled"
             logger.info("%s %s", job.name, why)
@@ -310,6 +314,7 @@ class Service:
             if job.path.exists():
                 logger.error("%s has no result: %s", job.name, self._reason(error))
                 self._no_result(job, self._reason(error))
+                self._run_later(job)
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
@@ -320,6 +325,19 @@ class Service:
             self._no_result(job, why)
         await self._board.finished(job, run, error=None if run else why)
         return run
+
+    def _run_later(self, job: Job) -> None:
+        """What a full disk, say, left without a result is not forgotten; people ask again."""
+        if job.trigger is Trigger.MANUAL:
+            return
+        pause_s = min(RETRY_S * 2 ** min(self._failures[job.name], 10), LONGEST_RETRY_S)
+        self._failures[job.name] += 1
+
+        def again() -> None:
+            if not self._queue.waiting(job.name):
+                self._queue.put(job)
+
+        asyncio.get_running_loop().call_later(pause_s, again)
 
     def _reason(self, error: K6dError | OSError) -> str:
         if not isinstance(error, OSError):
