@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.client import HTTPConnection
 from itertools import cycle
 from pathlib import Path
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))
 SCRIPTS = 8
-PAST_RUNS = 2_500  # so that the index has its usual size from the start
+# A past as dense as the load, so that what is looked at has its usual size from the start.
+PAST_RUNS, PAST_APART = 12_500, timedelta(seconds=4)
 SAMPLE_S, EDIT_S, TEXT_S, LISTEN_S = 5.0, 17.0, 29.0, 41.0
 CYCLE_S, FAILING_S = 300.0, 80.0  # the target fails for a while in each cycle
 WARM_UP = 1 / 6  # of the time: everything has been used once, caches are full
@@ -184,7 +186,8 @@ def measure(work: Path) -> Table:
         try:
             served.run(f"shop-{SCRIPTS}.js")
             served.end()
-            fill(served.data, PAST_RUNS, [f"past-{number}.js" for number in range(SCRIPTS)])
+            names = [f"past-{number}.js" for number in range(SCRIPTS)]
+            fill(served.data, PAST_RUNS, names, apart=PAST_APART)
             served.start(K6D_NOTIFY__URLS=urls)
             soak(load, watched=watched)
             runs = len(served.store.history(limit=None)) - PAST_RUNS

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 APART = timedelta(minutes=5)
 
 
-def fill(data: Path, runs: int, scripts: Sequence[str]) -> None:
+def fill(data: Path, runs: int, scripts: Sequence[str], *, apart: timedelta = APART) -> None:
     """So many copies of the newest run, one every few minutes before it, and their index."""
     store = Store(data)
     record = orjson.loads(store.load_raw(store.history(limit=1)[0]["test_id"]))
     newest = datetime.fromisoformat(record["timestamp"])
     for number in range(1, runs + 1):
-        at = newest - APART * number
+        at = newest - apart * number
         script = scripts[number % len(scripts)]
         record |= {"test_id": new_test_id(at), "timestamp": at.isoformat(), "script": script}
         path = store.run_path(record["test_id"])

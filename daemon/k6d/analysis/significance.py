@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def rank_p_value(newer: Sequence[float], older: Sequence[float]) -> float:
     Mann & Whitney (1947), "On a Test of Whether One of Two Random Variables Is Stochastically
     Larger than the Other", Ann. Math. Stat. 18. Ties count one half. It knows only the order, so
     neither outliers nor a second mode at which runs often land can imitate a change. For tens of
-    values a side; the counts are kept, and the first of a size takes some milliseconds.
+    values a side; the shares are kept, and the first of a size takes some milliseconds.
     """
     fewest = fewest_wins(newer, sorted(older))
     return min(1.0, 2 * _rank_cumulative(len(newer), len(older))[math.ceil(fewest)])
@@ -69,27 +71,21 @@ def fewest_wins(newer: Sequence[float], ordered: Sequence[float]) -> float:
     return min(wins, len(newer) * len(ordered) - wins)
 
 
-@lru_cache(maxsize=4096)
-def _rank_cumulative(newer: int, older: int) -> tuple[float, ...]:
-    total, cumulative = 0, []
-    counts = _rank_counts(newer, older)
-    for count in counts:
-        total += count
-        cumulative.append(total)
-    return tuple(value / total for value in cumulative)
+@lru_cache(maxsize=512)  # a level is compared in no more sizes; 8 bytes a value, 0.3 MiB of all
+def _rank_cumulative(newer: int, older: int) -> array[float]:
+    """The share of all orders that give at most U = 0, 1, 2, ....
 
-
-@lru_cache(maxsize=4096)
-def _rank_counts(newer: int, older: int) -> tuple[int, ...]:
-    """How many of the orders give U = 0, 1, 2, ...: the recurrence of the 1947 paper."""
-    if newer == 0 or older == 0:
-        return (1,)
-    counts = [0] * (newer * older + 1)
-    for wins, count in enumerate(_rank_counts(newer - 1, older)):
-        counts[wins + older] += count
-    for wins, count in enumerate(_rank_counts(newer, older - 1)):
-        counts[wins] += count
-    return tuple(counts)
+    How many orders give each U are the coefficients of the Gaussian binomial: the product over i
+    of (1 - q^(older + i)) / (1 - q^i); Andrews (1976), "The Theory of Partitions", ch. 3.
+    """
+    counts = [1, *[0] * (newer * older)]
+    for i in range(1, newer + 1):
+        for wins in range(newer * older, older + i - 1, -1):
+            counts[wins] -= counts[wins - older - i]
+        for wins in range(i, newer * older + 1):
+            counts[wins] += counts[wins - i]
+    total = sum(counts)
+    return array("d", (count / total for count in accumulate(counts)))
 
 
 def _incomplete_beta(x: float, a: float, b: float) -> float:
