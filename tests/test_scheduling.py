@@ -96,6 +96,7 @@ async def test_what_is_due_is_queued_and_the_next_start_given(tmp_path: Path) ->
     assert life.queue.idle
     assert [(one.script, one.count) for one in life.missed] == [("smoke/pattern.js", 1)]
     assert "waiting for its turn" in life.missed[0].reason
+    assert life.missed[0].caught_up
 
 
 async def test_a_stop_makes_one_run_and_says_why(tmp_path: Path) -> None:
@@ -293,6 +294,35 @@ def test_a_scheduled_run_that_was_killed_is_repeated_once(daemon: Daemon, target
         (Trigger.SCHEDULED, Outcome.ABORTED),
         (Trigger.SCHEDULED, Outcome.ABORTED),
     ]
+
+
+def test_a_run_that_lasts_beyond_the_next_start_is_told_once_a_day(
+    daemon: Daemon, target: Target
+) -> None:
+    """A script every few seconds that takes longer: each miss is kept, the first is a message."""
+    daemon.write("cart.js", hitting(f"{target.url}/cart"))
+    with HttpReceiver() as receiver:
+        told = {"K6D_NOTIFY__URLS": f"json://127.0.0.1:{receiver.port}/"}
+        daemon.start(**told)
+        daemon.run("cart.js")
+        daemon.barrier()
+        daemon.end()
+        gate = target.latency["/cart"] = Gate()
+        daemon.write("cart.js", hitting(f"{target.url}/cart?again"))
+        for number in (1, 2):
+            daemon.start(K6D_SCHEDULE__SCRIPTS='{"cart.js": "* * * * *"}', **_soon(8.0), **told)
+            daemon.until(gate.reached.is_set, "the run to be under way")
+            daemon.until(
+                lambda n=number: daemon.log.count("its run before is still under way") == n,
+                "a start to be missed",
+            )
+            daemon.until(lambda: receiver.taken, "the message")
+            daemon.end(signal.SIGKILL)
+        gate.opened.set()
+    (late,) = (got.json for got in receiver.taken)
+    assert late["title"].endswith("did not happen: its run before is still under way")
+    shown = daemon.call("schedule", K6D_SCHEDULE__SCRIPTS='{"cart.js": "* * * * *"}').stdout
+    assert shown.count("its run before is still under way") == 2
 
 
 def test_pauses_are_bounded() -> None:

@@ -7,7 +7,7 @@ before the entry moves on: whenever k6d is killed, a run that was due is neither
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ STATE = "schedule"
 KEPT_MISSED = 10  # of each script, for `k6d schedule`
 STOPPED = "k6d was not running"
 ASLEEP = "the machine slept, or its clock was set forward"
+UNDER_WAY = "its run before is still under way"
+WAITING = "its run before is still waiting for its turn"
 
 
 @dataclass(slots=True)
@@ -75,10 +77,12 @@ class Scheduler:
         job = self.queue.waiting(plan.script)
         busy = None
         if plan.script in self.queue.running:
-            busy = "its run before is still under way"
+            busy = UNDER_WAY
         elif job:
-            busy = "its run before is still waiting for its turn"
+            busy = WAITING
         done = step(plan, entry, now=now, busy=busy, late=self._late)
+        if job and done.missed:  # the one that waits stands in for it
+            done = replace(done, missed=replace(done.missed, caught_up=True))
         if done.entry == entry:
             return
         # Killed between queue and entry, k6d finds the job of this very time in the queue.
@@ -162,7 +166,7 @@ def said(missed: Missed) -> str:
     span = _clock(missed.first)
     if missed.count > 1:
         span = f"from {span} to {_clock(missed.last)}"
-    ending = "; one run now stands in" if missed.caught_up else ""
+    ending = "; one run stands in" if missed.caught_up else ""
     runs = plural(missed.count, "scheduled run")
     return f"{missed.script}: {runs} did not start in time ({span}): {missed.reason}{ending}"
 

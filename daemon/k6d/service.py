@@ -27,6 +27,7 @@ from k6d.model import K6dError, Missed, Outcome, Severity, Trigger
 from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
+from k6d.scheduling import UNDER_WAY
 from k6d.scripts import Kind, digest, name_of, unchanged
 from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
@@ -104,10 +105,13 @@ class Service:
         """People hear of a scheduled run that did not start, unless another stands in for it."""
         if missed.caught_up:
             return
+        # Every minute, say, of a script that takes longer: once a day; `k6d schedule` has them all.
+        often = missed.reason == UNDER_WAY
+        stamp = f"{missed.first:%Y%m%d}-late" if often else f"{missed.first:%Y%m%d%H%M%S}"
         due = f"{missed.first:%Y-%m-%d %H:%M} UTC"
         last = f" to {missed.last:%Y-%m-%d %H:%M} UTC" if missed.count > 1 else ""
         self._pipeline.alerts.announce(
-            key=f"missed-{digest(missed.script.encode())[:12]}-{missed.first:%Y%m%d%H%M%S}",
+            key=f"missed-{digest(missed.script.encode())[:12]}-{stamp}",
             script=missed.script,
             subject=f"{plural(missed.count, 'scheduled run')} did not happen: {missed.reason}",
             severity=Severity.MEDIUM,
