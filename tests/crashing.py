@@ -1,7 +1,8 @@
 """Kill the daemon at random instants under load, again and again, and check what it left.
 
-The load: scripts that change, and runs that their schedules have made due. Used by
-tests/test_crash.py for a few kills and by tests/benchmarks/crash.py for hundreds.
+The load: scripts that change, runs that their schedules have made due, a page that fails now and
+then, so that incidents open, are told and resolve. Used by tests/test_crash.py for a few kills and
+by tests/benchmarks/crash.py for hundreds.
 """
 
 from __future__ import annotations
@@ -13,22 +14,32 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from daemon import hitting, until
+from k6d.alerts import Alerts
 from k6d.model import Outcome, Trigger
+from k6d.outbox import Outbox
+from k6d.settings import load
 
 if TYPE_CHECKING:
     import random
 
     from daemon import Daemon
+    from k6d.model import Run
+    from receivers import HttpReceiver
     from target import Target
 
 SCRIPTS = 4
+FAILING = "/script-0.js"  # now and then
 COMPLETED = re.compile(r"run (\S+) of \S+ completed")
-SETTINGS = {"K6D_SCHEDULE__SCRIPTS": '{"*": "@daily"}', "K6D_K6__CONCURRENCY": "2"}
+SETTINGS = {
+    "K6D_SCHEDULE__SCRIPTS": '{"*": "@daily"}',
+    "K6D_K6__CONCURRENCY": "2",
+    "K6D_NOTIFY__RESOLVE_AFTER": "1",  # so that the last run alone decides
+}
 
 
 @dataclass(slots=True)
@@ -37,18 +48,22 @@ class Crashes:
 
     daemon: Daemon
     target: Target
+    receiver: HttpReceiver
     chance: random.Random
     kills: int = 0
-    finished: dict[str, bytes] = field(default_factory=dict)
+    finished: dict[str, Any] = field(default_factory=dict)
     versions: Counter[str] = field(default_factory=Counter)
 
     def live(self, *, longest_s: float) -> None:
         """One life under load, ended by kill -9 at a random instant, and a look at what it left."""
         self._make_due()
+        self.target.status[FAILING] = 500 if self.chance.random() < 0.5 else 200
         if self.chance.random() < 0.25:
             self._begin()  # killed while it mends and recovers
         else:
-            self.daemon.start(**SETTINGS)
+            before = self._stored()
+            self.daemon.start(**self._settings())
+            assert before <= set(self._indexed())  # by the daemon's own repair
         end = time.monotonic() + self.chance.uniform(0.0, longest_s)
         while time.monotonic() < end:
             self._change(self.chance.randrange(SCRIPTS))
@@ -60,16 +75,22 @@ class Crashes:
 
     def settle(self) -> None:
         """A last life without a kill: whatever was written last has run, and nothing is left."""
-        self.daemon.start(**SETTINGS)
+        self.daemon.start(**self._settings())
         self.daemon.barrier()
         known = self.daemon.store.state("scripts")
         for name in self.versions:
             self.daemon.until(lambda name=name: self._is_up_to_date(name), f"{name} to have run")
         queue = self.daemon.store.state("queue")
         self.daemon.until(lambda: not queue.all(), "the queue to be worked off")
+        outbox = Outbox(self.daemon.data)
+        self.daemon.until(lambda: not outbox.waiting(), "all messages to be delivered")
         assert self.daemon.end() == 0
         self._look()
+        self._look_at_incidents()
+        now = datetime.now(UTC).isoformat()
+        assert all(one["next"] > now for one in self.daemon.store.state("schedule").all().values())
         assert list((self.daemon.data / "work").iterdir()) == []
+        assert not list(self.daemon.data.rglob("*.tmp"))
         assert self.repeated() <= 2 * self.kills, "contents ran again without a kill"
         assert set(known.all()) >= set(self.versions)
 
@@ -105,7 +126,7 @@ class Crashes:
                 stdout=log,
                 stderr=log,
                 cwd=self.daemon.home,
-                env=self.daemon.environment(**SETTINGS),
+                env=self.daemon.environment(**self._settings()),
                 process_group=0,
             )
 
@@ -125,10 +146,11 @@ class Crashes:
         """No finished run is lost or altered, every file is whole, and the index can be mended."""
         store, data = self.daemon.store, self.daemon.data
         said = set(COMPLETED.findall(self.daemon.log))
-        ids = {path.stem for path in (data / "runs").rglob("*.json") if path.name[0] != "."}
+        ids = self._stored()
         assert said <= ids
         for test_id in said:
-            contents = store.load_raw(test_id)
+            # An explanation, or why there is none, comes after the run is said to be completed.
+            contents = orjson.loads(store.load_raw(test_id)) | {"explanation": None}
             assert self.finished.setdefault(test_id, contents) == contents, test_id
         for test_id in ids:
             run = store.load(test_id)
@@ -140,7 +162,42 @@ class Crashes:
         for path in data.rglob("*.json"):
             orjson.loads(path.read_bytes())
         assert not list(data.rglob("*.unreadable"))
-        store.repair()
-        indexed = [document["test_id"] for document in store.history(limit=None)]
-        assert len(indexed) == len(set(indexed))
-        assert set(indexed) == ids
+        if self.chance.random() < 0.5:  # else the daemon is to do it
+            store.repair()
+            indexed = self._indexed()
+            assert len(indexed) == len(set(indexed))
+            assert set(indexed) == ids
+
+    def _look_at_incidents(self) -> None:
+        """Incidents are what each script's last run says; what is open was told; nothing twice."""
+        outbox = Outbox(self.daemon.data)
+        settings = load(self.daemon.home / "k6d.toml", data=self.daemon.data)
+        told = [kept.message.id for kept in outbox.done()]
+        for script, standing in Alerts(settings, self.daemon.store, outbox).standings().items():
+            judged = [run for run in self.daemon.runs(script) if _is_judged(run)]
+            wrong = judged[-1].anomaly_analysis.anomalies_detected
+            assert (standing.incident is not None) == wrong, judged[-1]
+            assert standing.outgoing == []
+            assert not [
+                run for run in standing.expected if self.daemon.store.run_path(run).exists()
+            ]
+            if standing.incident:
+                assert any(message.startswith(standing.incident.id) for message in told)
+        taken = [got for got in self.receiver.taken if "Sent again" not in got.json["message"]]
+        keys = [got.headers["Idempotency-Key"] for got in taken]
+        assert len(keys) == len(set(keys)), "a message came twice and did not say so"
+
+    def _settings(self) -> dict[str, str]:
+        return SETTINGS | {"K6D_NOTIFY__URLS": f"json://127.0.0.1:{self.receiver.port}/"}
+
+    def _stored(self) -> set[str]:
+        runs = (self.daemon.data / "runs").rglob("*.json")
+        return {path.stem for path in runs if path.name[0] != "."}
+
+    def _indexed(self) -> list[str]:
+        return [document["test_id"] for document in self.daemon.store.history(limit=None)]
+
+
+def _is_judged(run: Run) -> bool:
+    """Whether a run says anything of an incident: not one that was interrupted or confirms one."""
+    return run.execution.outcome is Outcome.COMPLETED and run.confirms is None

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from crashing import Crashes
+from receivers import HttpReceiver
 
 if TYPE_CHECKING:
     from daemon import Daemon
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 def test_killed_again_and_again(daemon: Daemon, target: Target) -> None:
     """A few lives, each ended by kill -9; `tests/benchmarks/crash.py` does 200."""
-    crashes = Crashes(daemon, target, random.Random(20261122))
-    for _ in range(6):
-        crashes.live(longest_s=2.0)
-    crashes.settle()
-    assert crashes.kills == 6
+    with HttpReceiver() as receiver:
+        crashes = Crashes(daemon, target, receiver, random.Random(20261122))
+        for _ in range(6):
+            crashes.live(longest_s=2.0)
+        crashes.settle()
+        assert crashes.kills == 6
