@@ -98,6 +98,66 @@ def test_nothing_is_written_outside_the_data_folder(tmp_path: Path, name: str) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar.gz"]
 
 
+RUN = "runs/2026-11/20261120-120000-000000.json"
+
+
+def _packed(file: Path, members: list[tuple[str, bytes]], manifest: bytes) -> Path:
+    with tarfile.open(file, "w:gz") as tar:
+        for name, contents in (*members, ("k6d-export.json", manifest)):
+            member = tarfile.TarInfo(name)
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+    return file
+
+
+@pytest.mark.parametrize(
+    "manifest", [b"{", b"[]", b'{"files":{}}', b'{"schema_version":"x","files":{}}', b'{"files":1}']
+)
+def test_a_manifest_that_is_none_restores_nothing(tmp_path: Path, manifest: bytes) -> None:
+    """Said in one line, whatever it is instead."""
+    file = _packed(tmp_path / "evil.tar.gz", [(RUN, b"{}")], manifest)
+    with pytest.raises(K6dError, match="no archive of 'k6d export'"):
+        archive.restore(tmp_path / "new", file, Store(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_that_comes_twice_restores_nothing(tmp_path: Path) -> None:
+    """Which of the two was meant nobody knows."""
+    twice = [("state/queue.json", b"{}"), ("state/queue.json", b'{"x":1}')]
+    file = _packed(tmp_path / "evil.tar.gz", twice, b"{}")
+    with pytest.raises(K6dError, match="did not put there"):
+        archive.restore(tmp_path / "new", file, Store(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_goes_through_links_out_of_the_data_folder(tmp_path: Path) -> None:
+    """Neither written by import, taken by export nor removed: what they lead to is not k6d's."""
+    old = _filled(tmp_path / "old")
+    file = tmp_path / "backup.tar.gz"
+    archive.export(tmp_path / "old", file)
+    outside, month = tmp_path / "outside", tmp_path / "new" / "runs" / "2026-11"
+    month.parent.mkdir(parents=True)
+    outside.mkdir()
+    month.symlink_to(outside)
+    new = Store(tmp_path / "new")
+    with pytest.raises(K6dError, match="is a link"):
+        archive.restore(tmp_path / "new", file, new)
+    with pytest.raises(K6dError, match="is a link"):
+        new.save(old.load("20261120-120000-000000"))
+    assert list(outside.iterdir()) == []
+
+    precious = outside / "20261121-120000-000001.json"
+    precious.write_bytes(old.load_raw("20261121-120000-000001"))
+    with pytest.raises(K6dError, match="is a link"):
+        new.delete(["20261121-120000-000001"])
+    assert precious.exists()
+    (tmp_path / "new" / "state").mkdir()
+    (tmp_path / "new" / "state" / "queue.json").symlink_to(precious)
+    assert archive.export(tmp_path / "new", tmp_path / "new.tar.gz") == 0
+    with tarfile.open(tmp_path / "new.tar.gz") as tar:
+        assert tar.getnames() == ["k6d-export.json"]
+
+
 def test_export_beside_a_running_daemon(daemon: Daemon, target: Target) -> None:
     """It does not disturb a run under way; import is refused as long as the daemon runs."""
     daemon.write("cart.js", lasting(f"{target.url}/cart", seconds=2))

@@ -11,15 +11,18 @@ import hashlib
 import io
 import logging
 import re
+import shutil
 import tarfile
 import time
+import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
-from k6d.store.files import write_atomic
+from k6d.store.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MANIFEST = "k6d-export.json"
+PIECE = 1 << 20  # bytes read at once
+MOST_MANIFEST = 1 << 30  # bytes: a hundred a file; an archive may be made to harm
 # Whatever else an archive may hold has no business in a data folder.
 _NAMES = re.compile(
     r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.json"
@@ -53,28 +58,20 @@ def export(data: Path, file: Path) -> int:
     """Write an archive of the data folder; how many runs it holds. `file` is whole or not there."""
     if file.exists():
         raise K6dError(f"{file} exists: name another file, or remove it")
-    temp = file.with_name(f".{file.name}.part")
     digests: dict[str, str] = {}
-    try:
-        temp.touch(mode=0o600)  # snapshots and logs may hold what not everybody should read
-        with tarfile.open(temp, "w:gz", compresslevel=1) as tar:
-            for folder in ("state", "runs", "snapshots"):
-                for path in _files(data / folder, data):
-                    try:
-                        contents = path.read_bytes()
-                    except FileNotFoundError:
-                        continue  # pruned meanwhile
+    # For its owner only: snapshots and logs may hold what not everybody should read.
+    with (
+        replacing(file, mode=0o600) as out,
+        tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar,
+    ):
+        for folder in ("state", "runs", "snapshots"):
+            for path in _files(data / folder, data):
+                with suppress(FileNotFoundError), path.open("rb") as contents:  # or pruned
                     name = path.relative_to(data).as_posix()
-                    digests[name] = hashlib.sha256(contents).hexdigest()
+                    digests[name] = _copied(contents)
                     _add(tar, name, contents)
-            manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
-            _add(tar, MANIFEST, orjson.dumps(manifest))
-        temp.replace(file)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot write {file}: {reason}; choose another place") from error
-    finally:
-        temp.unlink(missing_ok=True)
+        manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
+        _add(tar, MANIFEST, io.BytesIO(orjson.dumps(manifest)))
     return sum(name.startswith("runs/") for name in digests)
 
 
@@ -83,21 +80,22 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
 
     The archive is read twice, and nothing is written unless the whole of it is as it was made.
     """
-    digests = _checked(file)
+    with _readable(file):
+        digests = _checked(file, data)
     counts = dict.fromkeys(("runs", "snapshots", "state"), 0)
     present, different = 0, []
-    for name, contents in _members(file):
+    for name, contents, _ in _members(file):
         if name == MANIFEST:
             continue
-        if digests.get(name) != hashlib.sha256(contents).hexdigest():
-            raise K6dError(f"{file}: was changed while it was read; restore it again")
         path = data / name
         if path.exists():
             present += 1
-            if path.read_bytes() != contents:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != digests.get(name):
                 different.append(name)
             continue
-        write_atomic(path, contents)
+        with replacing(path) as copy:
+            if _copied(contents, copy) != digests.get(name):
+                raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += 1
     store.repair()
     return Restored(
@@ -109,46 +107,84 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
     )
 
 
-def _checked(file: Path) -> dict[str, str]:
-    """The digests that the archive's manifest names, all of them found right."""
+def _checked(file: Path, data: Path) -> dict[str, str]:
+    """The digests that the archive's manifest names, all of them found right, and room for it."""
     found: dict[str, str] = {}
-    manifest: dict[str, Any] | None = None
-    for name, contents in _members(file):
+    manifest, needed = None, 0
+    for name, contents, size in _members(file):
         if name == MANIFEST:
-            manifest = orjson.loads(contents)
-        elif _NAMES.fullmatch(name):
-            found[name] = hashlib.sha256(contents).hexdigest()
-        else:
+            manifest = _manifest(contents.read(MOST_MANIFEST))
+            continue
+        if name in found or not _NAMES.fullmatch(name):
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
+        if (data / name).parent.is_symlink():
+            raise K6dError(f"{(data / name).parent}: is a link, which k6d did not make; remove it")
+        found[name] = _copied(contents)
+        needed += size
     if manifest is None:
         raise K6dError(f"{file}: is no archive of 'k6d export', or was cut off; not restored")
-    if manifest["schema_version"] > SCHEMA_VERSION:
+    version, files = manifest
+    if version > SCHEMA_VERSION:
         raise K6dError(f"{file}: was made by a newer k6d; upgrade k6d to restore it")
-    if manifest["files"] != found:
-        wrong = sorted(name for name, _ in manifest["files"].items() ^ found.items())
+    if files != found:
+        wrong = sorted(name for name, _ in files.items() ^ found.items())
         raise K6dError(f"{file}: {wrong[0]} is damaged or missing in it; not restored")
+    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
+    if needed > (free := shutil.disk_usage(place).free):
+        raise K6dError(f"{file}: needs {needed >> 20:,} MiB, {free >> 20:,} are free; not restored")
     return found
 
 
-def _members(file: Path) -> Iterator[tuple[str, bytes]]:
+def _manifest(contents: bytes) -> tuple[int, dict[str, str]] | None:
+    """The schema version and the digests by name; None for what k6d does not write."""
     try:
-        with tarfile.open(file, "r:gz") as tar:
-            for member in tar:
-                extracted = tar.extractfile(member) if member.isfile() else None
-                if extracted is None:
-                    raise K6dError(f"{file}: {member.name!r} is no file; not restored")
-                yield member.name, extracted.read()
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+        raw = orjson.loads(contents)
+        return int(raw["schema_version"]), {str(k): str(v) for k, v in raw["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _copied(contents: IO[bytes], copy: IO[bytes] | None = None) -> str:
+    """The digest of what is read, and written into `copy`: piece by piece, it may be large."""
+    digest = hashlib.sha256()
+    while piece := contents.read(PIECE):
+        digest.update(piece)
+        if copy:
+            copy.write(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Whatever is wrong with the archive is told as one mistake."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise K6dError(f"{file}: cannot be read as an archive ({error}); not restored") from error
 
 
+def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
+    """The files in the archive, each to be read before the next is asked for, and their sizes."""
+    with tarfile.open(file, "r:gz") as tar:
+        for member in tar:
+            extracted = tar.extractfile(member) if member.isfile() else None
+            if extracted is None:
+                raise K6dError(f"{file}: {member.name!r} is no file; not restored")
+            yield member.name, extracted, member.size
+
+
 def _files(folder: Path, data: Path) -> list[Path]:
+    """Links are left out: what they lead to is not k6d's."""
     return sorted(
-        path for path in folder.rglob("*") if _NAMES.fullmatch(path.relative_to(data).as_posix())
+        path
+        for path in folder.rglob("*")
+        if _NAMES.fullmatch(path.relative_to(data).as_posix()) and not path.is_symlink()
     )
 
 
-def _add(tar: tarfile.TarFile, name: str, contents: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, contents: IO[bytes]) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = len(contents), int(time.time()), 0o640
-    tar.addfile(member, io.BytesIO(contents))
+    member.size = contents.seek(0, io.SEEK_END)
+    contents.seek(0)
+    member.mtime, member.mode = int(time.time()), 0o640
+    tar.addfile(member, contents)

@@ -56,7 +56,7 @@ def leftovers(folder: Path) -> Iterator[list[UnderWay]]:
 
     The caller records them inside the context: dying in between, it finds them again.
     """
-    found = sorted(folder.glob("*/"))
+    found = sorted(path for path in folder.glob("*/") if not path.is_symlink())
     dead = [(path, lock) for path in found if (lock := try_lock(path / "lock"))]
     try:
         yield [job for path, _ in dead if (job := _read(path))]

@@ -31,6 +31,13 @@ class RunFiles:
         check_test_id(test_id)
         return self.folder / f"{test_id[:4]}-{test_id[4:6]}" / f"{test_id}{_ENDING}"
 
+    def own_path(self, test_id: str) -> Path:
+        """The same, to be written or removed: not through a link to a place that is not k6d's."""
+        path = self.path(test_id)
+        if path.parent.is_symlink():
+            raise K6dError(f"{path.parent}: is a link, which k6d did not make; remove it")
+        return path
+
     def months(self) -> list[Path]:
         """The folders that hold run files, oldest first."""
         return [folder for folder in folders(self.folder) if _MONTH.fullmatch(folder.name)]
@@ -48,7 +55,7 @@ class RunFiles:
     def write(self, run: Run) -> dict[str, Any]:
         """Keep the run, durably; return its index document."""
         data = encode(run)
-        write_atomic(self.path(run.test_id), data)
+        write_atomic(self.own_path(run.test_id), data)
         return index_document(orjson.loads(data))
 
     def read(self, test_id: str) -> bytes:

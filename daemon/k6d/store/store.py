@@ -156,7 +156,7 @@ class Store:
             if generation:
                 generation.remove(set(test_ids))
             for test_id in test_ids:
-                path = self.run_path(test_id)
+                path = self._runs.own_path(test_id)
                 with disk_errors("remove", path):
                     path.unlink(missing_ok=True)
         self._answers.clear()
@@ -165,7 +165,7 @@ class Store:
     def shrink(self, test_id: str, data: bytes) -> None:
         """Replace a run's file by `data`, the same run with less in it that the index has not."""
         with self._index.locked():
-            path = self.run_path(test_id)
+            path = self._runs.own_path(test_id)
             if path.exists():
                 write_atomic(path, data)
 
