@@ -1,74 +1,113 @@
-"""`python tests/benchmarks/storm.py [FILES]`: many files at once, and a script that never rests.
+"""Many files at once, and a script that never rests: what is known when, and what runs how often.
 
-Prints how soon the daemon knows of every file, its memory, and whether the script that never
-rests ended with its last contents run, and no contents run twice.
+`make bench ONLY=storm`; STORM_SCRIPTS says how many scripts the checkout touches.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-import sys
-import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from rich.console import Console
+from idle import memory_mib
+from stage import Table, verdict, wait
 
 from daemon import Daemon, hitting, until
+from serving import Served
+from storms import away_and_back, hold, release, repository, to_and_fro
 from target import Target
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FILES = 10_000
+KNOWN_S, MOST_MIB = 5.0, 100
+SCRIPTS = int(os.environ.get("STORM_SCRIPTS", "2000"))
 CHANGES = 30
-CONSOLE = Console(highlight=False, soft_wrap=True)
 
 
-def memory_mib(pid: int, name: str = "VmRSS") -> float:
-    """A line of /proc/PID/status."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
-
-
-def dropped(daemon: Daemon, target: Target, files: int) -> None:
+def dropped(home: Path, target: Target) -> list[str]:
     """A folder with that many scripts is moved in while the queue is held by maintenance."""
-    outside = daemon.home / "outside"
+    served = Served(home)
+    outside = home / "outside"
     outside.mkdir()
-    for number in range(files):
+    for number in range(FILES):
         text = hitting(f"{target.url}/storm", iterations=1)
         (outside / f"{number}.js").write_text(f"{text}// {number}\n")
-    told = StatusSocket(daemon)
-    daemon.start(K6D_SCHEDULE__MAINTENANCE='["0 0 * * * for 24h"]', NOTIFY_SOCKET=told.name)
-    assert daemon.process is not None
-    before, began = memory_mib(daemon.process.pid), time.monotonic()
-    outside.rename(daemon.scripts / "storm")
-    until(lambda: told.pending() >= files, f"{files} files to be known")
+    told = StatusSocket(served)
+    hold(served)
+    served.start(NOTIFY_SOCKET=told.name)
+    assert served.process is not None
+    began, slowest_s = time.monotonic(), 0.0
+    outside.rename(served.scripts / "storm")
+    while told.pending() < FILES:
+        asked = time.monotonic()
+        assert asked < began + 12 * KNOWN_S, "not known in time"
+        served.get("/api/v1/test/health")
+        slowest_s = max(slowest_s, time.monotonic() - asked)
+        wait(0.1)
     took_s = time.monotonic() - began
-    after, most = (memory_mib(daemon.process.pid, name) for name in ("VmRSS", "VmHWM"))
-    CONSOLE.print(
-        f"{files:,} files dropped: known after {took_s:.1f} s; RSS {before:.0f} → {after:.0f} MiB, "
-        f"{most:.0f} MiB at most"
-    )
-    daemon.end()
+    most = memory_mib(served.process.pid)["VmHWM"]
+    served.close()
     told.close()
+    return [
+        f"{FILES:,} files dropped",
+        f"all known after {took_s:.1f} s; the API answered within {slowest_s:.2f} s",
+        f"{most:.0f}",
+        f"≤ {KNOWN_S:g} s, ≤ {MOST_MIB} MiB: {verdict(took_s <= KNOWN_S and most <= MOST_MIB)}",
+    ]
 
 
-def restless(daemon: Daemon, target: Target) -> None:
+def checked_out(home: Path, target: Target) -> list[str]:
+    """Branches to and fro, which differ in every script; then the folder away and back."""
+    daemon, began = Daemon(home), time.monotonic()
+    repository(daemon, target, SCRIPTS)
+    hold(daemon)
+    daemon.start(K6D_K6__CONCURRENCY="2")
+    assert daemon.process is not None
+    to_and_fro(daemon)
+    release(daemon)
+    while target.requests["GET /two"] < SCRIPTS:
+        assert time.monotonic() < began + 5 * SCRIPTS, "not run in time"
+        wait(1.0)
+    daemon.barrier()
+    away_and_back(daemon)
+    most = memory_mib(daemon.process.pid)["VmHWM"]
+    counts = daemon.counts()
+    daemon.close()
+    once = set(counts.values()) == {1} and len(counts) == SCRIPTS
+    right = once and target.requests["GET /two"] == SCRIPTS and not target.requests["GET /one"]
+    return [
+        f"git checkout of {SCRIPTS:,} scripts, to and fro; their folder away and back",
+        f"{sum(counts.values()):,} runs in {(time.monotonic() - began) / 60:.0f} min, "
+        f"{target.requests['GET /one']} of contents that were gone",
+        f"{most:.0f}",
+        f"one run each: {verdict(right)}",
+    ]
+
+
+def restless(home: Path, target: Target) -> list[str]:
     """One script changes every second; at the end its last contents have run, and run once."""
+    daemon = Daemon(home)
     daemon.start(K6D_COMPARE__CONFIRM="0")  # confirmations are runs of the same contents
+    assert daemon.process is not None
     for number in range(1, CHANGES + 1):
         daemon.write("restless.js", hitting(f"{target.url}/restless-{number}", iterations=1))
-        time.sleep(1.0)
+        wait(1.0)
     last = f"GET /restless-{CHANGES}"
     until(lambda: target.requests[last], "the last contents to run")
     daemon.barrier()
     runs = len(daemon.runs("restless.js"))
     again = sum(count > 1 for path, count in target.requests.items() if "restless" in path)
-    CONSOLE.print(
-        f"a script that changed {CHANGES} times, every second: {runs} runs, the last contents ran "
-        f"{target.requests[last]} time(s), {again} contents ran more than once"
-    )
-    daemon.end()
+    most = memory_mib(daemon.process.pid)["VmHWM"]
+    daemon.close()
+    return [
+        f"a script that changes every second, {CHANGES} times",
+        f"{runs} runs, {again} contents more than once",
+        f"{most:.0f}",
+        f"the last ones, once: {verdict(target.requests[last] == 1 and not again)}",
+    ]
 
 
 class StatusSocket:
@@ -97,16 +136,8 @@ class StatusSocket:
         self._socket.close()
 
 
-def main(files: int = FILES) -> None:
-    """Both storms, each on a daemon of its own."""
-    with tempfile.TemporaryDirectory(prefix="k6d-storm-") as work, Target() as target:
-        for number, storm in enumerate((dropped, restless)):
-            daemon = Daemon(Path(work) / str(number))
-            try:
-                storm(daemon, target, *([files] if storm is dropped else []))
-            finally:
-                daemon.close()
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def measure(work: Path) -> Table:
+    """Each storm on a daemon of its own."""
+    with Target() as target:
+        rows = [storm(work / storm.__name__, target) for storm in (dropped, restless, checked_out)]
+    return Table(title="Storms", columns=["", "", "MiB at most", "goal"], rows=rows)
