@@ -19,6 +19,8 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
+    RunId,
+    ScriptName,
     Scripts,
     load_settings,
     open_store,
@@ -135,7 +137,7 @@ def _check_duration(given: str) -> None:
 
 @app.command()
 def history(
-    script: Annotated[str | None, typer.Argument(help="Only this script's runs.")] = None,
+    script: ScriptName = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -160,9 +162,7 @@ def history(
 
 @app.command()
 def show(
-    run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")
-    ] = "latest",
+    run_id: RunId = "latest",
     log: Annotated[bool, typer.Option("--log", help="k6's log and output as well.")] = False,
     as_json: AsJson = False,
     data: Data = None,

@@ -15,6 +15,7 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
+    known_scripts,
     load_settings,
     open_store,
     print_json,
@@ -68,7 +69,12 @@ def incidents(
 
 @commands.command(name="mute")
 def mute(
-    script: Annotated[str, typer.Argument(help="A script, or a pattern such as “shop/*”.")],
+    script: Annotated[
+        str,
+        typer.Argument(
+            help="A script, or a pattern such as “shop/*”.", autocompletion=known_scripts
+        ),
+    ],
     for_: Annotated[
         str, typer.Option("--for", metavar="DURATION", help="How long: 30m, 2h, 7d.")
     ] = "2h",

@@ -10,11 +10,17 @@ import orjson
 import typer
 
 from k6d.cli.common import (
+    AsCsv,
     AsJson,
     Config,
     Data,
+    OneScript,
+    RunId,
+    ScriptName,
+    known_runs,
     load_settings,
     open_store,
+    print_csv,
     print_json,
     script_name,
     terminal,
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
     from k6d.store import Store
 
 commands = typer.Typer()
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")]
 
 
 @commands.command()
@@ -38,9 +43,14 @@ def compare(
     after: RunId = "latest",
     before: Annotated[
         str | None,
-        typer.Argument(metavar="BEFORE", help="The run to compare it with; none: its baseline."),
+        typer.Argument(
+            metavar="BEFORE",
+            help="The run to compare it with; none: its baseline.",
+            autocompletion=known_runs,
+        ),
     ] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -57,6 +67,9 @@ def compare(
     found = between(run, other) if other else run.comparisons
     if as_json:
         print_json([asdict(comparison) for comparison in found])
+        return
+    if as_csv:
+        print_csv([asdict(comparison) for comparison in found])
         return
     if not found:
         why = _why_not(run) if other is None else f"it shares no series with run {other.test_id}"
@@ -77,11 +90,12 @@ def _why_not(run: Run) -> str:
 
 @commands.command()
 def trend(
-    script: Annotated[str, typer.Argument(help="The script.")],
+    script: OneScript,
     metric: Annotated[
         str, typer.Option(help="A series, such as response_time_p95 or “error_rate GET /cart”.")
     ] = "response_time_p95",
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -100,8 +114,11 @@ def trend(
     band = next(
         (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric), None
     )
+    runs = [{"test_id": test_id, "value": value} for test_id, value in points]
+    if as_csv:
+        print_csv(runs)
+        return
     if as_json:
-        runs = [{"test_id": test_id, "value": value} for test_id, value in points]
         found = shifts([value for _, value in points], floor=describe(metric).floor)
         changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
         drawn = {"script": run.script, "metric": metric, "runs": runs, "latest": band}
@@ -113,7 +130,7 @@ def trend(
 
 @commands.command()
 def accept(
-    script: Annotated[str, typer.Argument(help="The script.")],
+    script: OneScript,
     reason: Annotated[str, typer.Option(help="Why, for those who ask later.")] = "",
     data: Data = None,
     config: Config = None,
@@ -130,7 +147,7 @@ def accept(
 
 @commands.command()
 def backtest(
-    script: Annotated[str | None, typer.Argument(help="Only this script.")] = None,
+    script: ScriptName = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting to try, such as compare.least_percent=15."),

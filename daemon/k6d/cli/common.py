@@ -57,6 +57,37 @@ def script_name(given: str, loaded: Settings) -> str:
     return name_of(path, loaded.scripts) if path.is_file() else given
 
 
+def known_scripts(incomplete: str) -> list[str]:
+    """Names of scripts, for the shell's completion."""
+    try:
+        names = sorted(open_store(sources.load()).standings(recent=1))
+    except K6dError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def known_runs(incomplete: str) -> list[str]:
+    """Ids of the newest runs, for the shell's completion."""
+    try:
+        found = open_store(sources.load()).history(limit=50)
+    except K6dError:
+        return []
+    ids = ["latest", *(document["test_id"] for document in found)]
+    return [test_id for test_id in ids if test_id.startswith(incomplete)]
+
+
+ScriptName = Annotated[
+    str | None, typer.Argument(help="Only this script's runs.", autocompletion=known_scripts)
+]
+OneScript = Annotated[str, typer.Argument(help="The script.", autocompletion=known_scripts)]
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's id, a part of it, or “latest”.", autocompletion=known_runs
+    ),
+]
+
+
 def terminal(*, stderr: bool = False) -> Console:
     """Where people read; plain text when it is piped."""
     from rich.console import Console

@@ -14,6 +14,7 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
+    RunId,
     load_settings,
     open_store,
     print_json,
@@ -31,9 +32,7 @@ commands = typer.Typer()
 
 @commands.command()
 def explain(
-    run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, a part of it, or “latest”.")
-    ] = "latest",
+    run_id: RunId = "latest",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
     ] = False,

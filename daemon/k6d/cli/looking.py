@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 
-from k6d import settings
 from k6d.cli.common import (
     AsCsv,
     AsJson,
     Config,
     Data,
+    RunId,
+    ScriptName,
+    known_scripts,
     load_settings,
     open_store,
     print_csv,
@@ -37,34 +39,6 @@ class Form(StrEnum):
     JUNIT = "junit"
 
 
-def _scripts(incomplete: str) -> list[str]:
-    """Names of scripts, for the shell's completion."""
-    try:
-        names = sorted(open_store(settings.load()).standings(recent=1))
-    except K6dError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _runs(incomplete: str) -> list[str]:
-    """Ids of the newest runs, for the shell's completion."""
-    try:
-        found = open_store(settings.load()).history(limit=50)
-    except K6dError:
-        return []
-    ids = ["latest", *(document["test_id"] for document in found)]
-    return [test_id for test_id in ids if test_id.startswith(incomplete)]
-
-
-ScriptName = Annotated[
-    str | None, typer.Argument(help="Only this script's runs.", autocompletion=_scripts)
-]
-RunId = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="A run's id, a part of it, or “latest”.", autocompletion=_runs
-    ),
-]
 Moment = Annotated[
     str | None,
     typer.Option(help="A day, a time (2026-11-22T14:05, UTC), or a while ago: 7d, 2h."),
@@ -77,7 +51,7 @@ def search(
         str | None, typer.Argument(help="In the script's name, finding or outcome.")
     ] = None,
     script: Annotated[
-        str | None, typer.Option(help="Only this script.", autocompletion=_scripts)
+        str | None, typer.Option(help="Only this script.", autocompletion=known_scripts)
     ] = None,
     anomalies: Annotated[bool, typer.Option("--anomalies", help="Anomalous runs only.")] = False,
     severity: Annotated[
