@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import urllib.parse
@@ -94,12 +95,18 @@ def query(url: str, expression: str) -> list[dict[str, Any]]:
         return found
 
 
+def until_counted(served: Served) -> None:
+    """Wait for the count of runs, which comes after their record; verdicts begin at 0."""
+    counted = re.compile(r'^k6d_runs_total\{verdict="\w+"\} 1$', re.MULTILINE)
+    served.until(lambda: counted.search(served.get("/metrics").text), "the run to be counted")
+
+
 def test_a_real_prometheus_scrapes_it(served: Served, target: Target, tmp_path: Path) -> None:
     """Values of the last run arrive under their names and labels; promtool has no complaint."""
     served.start()
     served.write('na"me\\.js', hitting(f"{target.url}/a", iterations=5))
     run = served.run('na"me\\.js')
-    served.until(lambda: "k6d_runs_total" in served.get("/metrics").text, "the run to be counted")
+    until_counted(served)
     text = served.get("/metrics").text
     assert lint(text) == ""
     config = f"""
@@ -166,10 +173,14 @@ def test_cardinality_is_bounded() -> None:
         "requests_per_second": None,
         "virtual_users": None,
     }
-    text = exposition(Facts(last=[document], endpoints={"x": rows[:1]}))
+    twin = document | {"script": "s" * 400 + "2"}
+    text = exposition(Facts(last=[document, twin], endpoints={"x": rows[:1]}))
     assert lint(text) == ""
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#"]
+    assert len(series) == len(set(series))
     assert max(len(line) for line in text.splitlines()) < 3 * MOST_LABEL
-    assert f'k6d_script_severity{{script="{"s" * (MOST_LABEL - 1)}…"}} 4' in text
+    assert f'k6d_script_severity{{script="{"s" * (MOST_LABEL - 9)}…' in text
+    assert 'k6d_runs_total{verdict="healthy"} 0' in text
     assert "k6d_script_response_time" not in text
 
 
@@ -185,12 +196,10 @@ def test_the_configuration_examples_hold(served: Served, target: Target) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    import re
-
     served.start()
     served.write("a.js", hitting(target.url))
     served.run("a.js")
-    served.until(lambda: "k6d_runs_total" in served.get("/metrics").text, "the run to be counted")
+    until_counted(served)
     exposed = set(re.findall(r"^# TYPE (\w+)", served.get("/metrics").text, re.MULTILINE))
     dashboard = orjson.loads((config / "grafana-dashboard.json").read_bytes())
     used = set(re.findall(r"k6d_\w+", orjson.dumps(dashboard).decode()))

@@ -6,6 +6,7 @@ https://prometheus.io/docs/practices/naming/: base units (seconds, ratios), `_to
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,7 +63,9 @@ def exposition(facts: Facts) -> str:
     add("k6d_build_info", "gauge", "The version of k6d.", [({"version": __version__}, 1)])
     add("k6d_queue_jobs", "gauge", "Jobs that wait for their turn.", [({}, facts.pending)])
     add("k6d_running_jobs", "gauge", "Jobs under way.", [({}, facts.running)])
-    verdicts: list[Sample] = [({"verdict": word}, n) for word, n in sorted(facts.runs.items())]
+    # From the start, at 0: the first run of a kind would otherwise be no increase.
+    runs = dict.fromkeys(("healthy", *Severity), 0) | facts.runs
+    verdicts: list[Sample] = [({"verdict": word}, n) for word, n in sorted(runs.items())]
     add("k6d_runs_total", "counter", "Runs since the start of k6d, by verdict.", verdicts)
     add("k6d_run_seconds_total", "counter", "Time that runs took.", [({}, facts.run_seconds)])
     open_: list[Sample] = [({"severity": s.value}, facts.incidents.get(s, 0)) for s in Severity]
@@ -150,7 +153,10 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Prometheus' escapes; a cut value could collide with another, so names are cut by us only."""
-    cut = value if len(value) <= MOST_LABEL else value[: MOST_LABEL - 1] + "…"
-    text = cut.encode("utf-8", "replace").decode()
+    """Prometheus' escapes; of a name that is too long the start and a hash, so that two such names
+    are not one series.
+    """
+    text = value.encode("utf-8", "replace").decode()
+    if len(text) > MOST_LABEL:
+        text = f"{text[: MOST_LABEL - 9]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

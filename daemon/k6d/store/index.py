@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 import shutil
 from bisect import bisect_left, bisect_right
+from collections import deque
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +40,7 @@ READ_ATTEMPTS = 10
 # Names the first partition, so that every id has one to which it belongs.
 LOWEST_ID = "00000000-000000-000000"
 
+_FIELDS_OF = itemgetter(*FIELDS)  # KeyError for a document without one of them
 _GENERATION = re.compile(r"generation-[0-9a-f]{8}")
 
 
@@ -133,8 +136,10 @@ class Generation:
         DamagedError also when an older k6d wrote it.
         """
         documents = self._documents(path, paths).plain()
-        if not all(document.keys() >= FIELDS for document in documents):
-            raise DamagedError(path)
+        try:
+            deque(map(_FIELDS_OF, documents), maxlen=0)
+        except KeyError as error:
+            raise DamagedError(path) from error
         if end is None or not documents or documents[-1]["test_id"] < end:
             return documents
         return [document for document in documents if document["test_id"] < end]

@@ -79,8 +79,9 @@ class Query:
 
     def select(self, documents: Iterable[IndexDocument], limit: int | None) -> list[IndexDocument]:
         """The first `limit` documents that match; stops reading as soon as they are too old."""
-        tests = self._tests()
-        found = (d for d in self._in_time(documents) if all(test(d) for test in tests))
+        found = self._in_time(documents)
+        for test in self._tests():
+            found = filter(test, found)
         return [dict(document) for document in islice(found, limit)]
 
     def _in_time(self, documents: Iterable[IndexDocument]) -> Iterator[IndexDocument]:
