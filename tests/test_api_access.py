@@ -233,6 +233,15 @@ def test_beyond_loopback_everything_needs_the_token(tmp_path: Path) -> None:
         served.close()
 
 
+def test_a_token_that_others_could_read_is_made_its_owners_again(tmp_path: Path) -> None:
+    """A file that was copied from somewhere may have lost its mode; the token stays what it was."""
+    path = tmp_path / "api-token"
+    path.write_text("from a backup\n")
+    path.chmod(0o644)
+    assert Access.of(Api(), tmp_path).is_token("from a backup")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_names_that_are_ours(tmp_path: Path) -> None:
     """Names of a proxy are settings; IPv6 and any port are understood."""
     access = Access.of(Api(names=["K6d.Example.com"]), tmp_path)

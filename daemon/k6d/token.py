@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -26,7 +27,10 @@ class _NoTokenError(K6dError):
 def make_token(data: Path) -> str:
     """The token in the data folder, made when there is none; only its owner can read it."""
     try:
-        return read_token(data)
+        token = read_token(data)
+        with contextlib.suppress(OSError):  # a copy from a backup, say, may have lost its mode
+            (data / TOKEN_FILE).chmod(0o600)
+        return token
     except _NoTokenError:
         path, token = data / TOKEN_FILE, secrets.token_urlsafe(32)
         if path.exists():
