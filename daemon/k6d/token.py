@@ -26,17 +26,18 @@ class _NoTokenError(K6dError):
 
 def make_token(data: Path) -> str:
     """The token in the data folder, made when there is none; only its owner can read it."""
+    path = data / TOKEN_FILE
     try:
         token = read_token(data)
-        with contextlib.suppress(OSError):  # a copy from a backup, say, may have lost its mode
-            (data / TOKEN_FILE).chmod(0o600)
-        return token
     except _NoTokenError:
-        path, token = data / TOKEN_FILE, secrets.token_urlsafe(32)
+        token = secrets.token_urlsafe(32)
         if path.exists():
             logger.warning("%s held no token; it holds a new one now", path)
         write_atomic(path, f"{token}\n".encode(), mode=0o600)
-        return token
+    else:
+        with contextlib.suppress(OSError):  # a copy from a backup, say, may have lost its mode
+            path.chmod(0o600)
+    return token
 
 
 def read_token(data: Path) -> str:
