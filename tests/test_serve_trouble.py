@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -156,6 +157,32 @@ def test_data_folder_that_refuses_is_no_end(daemon: Daemon, target: Target, fold
     daemon.until(lambda: target.requests["GET /b%20again"] == 2, "b.js to run")
     daemon.barrier()
     assert daemon.runs("b.js")[-1].execution.outcome is Outcome.COMPLETED
+
+
+def test_a_data_folder_that_vanishes_holds_everything_until_it_is_back(
+    daemon: Daemon, target: Target
+) -> None:
+    """A disk that was unmounted, say: nothing begins anew in the empty place, nothing is lost."""
+    daemon.write("a.js", hitting(f"{target.url}/a"))
+    daemon.start()
+    daemon.run("a.js")
+    daemon.barrier()
+    assert daemon.process is not None
+    daemon.data.rename(daemon.home / "away")
+    daemon.process.send_signal(signal.SIGHUP)  # which makes it look at once
+    daemon.until_logged(f"nothing starts now: {daemon.data} is not what it was at the start")
+    daemon.write("a.js", hitting(f"{target.url}/a?2"))
+    daemon.write("b.js", hitting(f"{target.url}/b"))
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.until(lambda: daemon.log.count("settings read again") == 2, "another look")
+    assert not daemon.data.exists()
+    (daemon.home / "away").rename(daemon.data)
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.until_logged("runs start again")
+    daemon.run("a.js", 2)
+    daemon.run("b.js")
+    daemon.barrier()
+    assert daemon.counts() == {"a.js": 2, "b.js": 1}
 
 
 def test_unusable_data_folder_is_a_users_mistake(daemon: Daemon) -> None:

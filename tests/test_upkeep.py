@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from daemon import hitting, lasting
+from k6d.logs import FILE_BYTES
 from k6d.model import Trigger
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ def test_the_log_goes_to_a_file_as_json(daemon: Daemon) -> None:
     assert {"time", "level", "logger", "message"} <= lines[0].keys()
     assert lines[-1]["message"] == "stopped"
     assert datetime.fromisoformat(lines[0]["time"]).tzinfo is not None
+
+
+def test_a_log_file_that_is_full_is_rotated(daemon: Daemon) -> None:
+    """The next line begins a new file, and the old one is kept."""
+    file = daemon.home / "k6d.log.txt"
+    file.write_bytes(b"old\n" * (FILE_BYTES // 4))
+    daemon.start(K6D_LOG_FILE=str(file))
+    daemon.end()
+    assert file.with_name(f"{file.name}.1").stat().st_size == FILE_BYTES
+    assert file.read_text().endswith("stopped\n")
+    assert "old" not in file.read_text()
 
 
 def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:

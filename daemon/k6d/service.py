@@ -33,7 +33,7 @@ from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
-from k6d.upkeep import Upkeep
+from k6d.upkeep import DAEMON_LOCK, Upkeep
 from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
@@ -383,7 +383,7 @@ class Service:
 @contextlib.contextmanager
 def only_daemon(data: Path) -> Iterator[None]:
     """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
-    path = data / "daemon.lock"
+    path = data / DAEMON_LOCK
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = try_lock(path)

@@ -16,6 +16,7 @@ from k6d.scheduling import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from k6d.queue import JobQueue
     from k6d.settings import Settings
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 LONGEST_S = 15.0
 PRUNE_S = 3600.0
 MIB = 1 << 20
+DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
 
 class Upkeep:
@@ -51,6 +53,7 @@ class Upkeep:
         self._held: str | None = None
         self._warned = False
         self._pruned_at = time.monotonic()
+        self._place: tuple[int, int] | None = None
 
     @property
     def held(self) -> str | None:
@@ -69,6 +72,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Do what is due, whenever it is."""
+        self._place = _identity(self._settings.data / DAEMON_LOCK)
         while True:
             now, following = datetime.now(UTC), None
             try:
@@ -83,7 +87,7 @@ class Upkeep:
             self._wake.clear()
 
     def _look(self, now: datetime) -> datetime | None:
-        full = self._disk_full()
+        full = self._gone() or self._disk_full()
         held = full or scheduling.held(self._settings, now)
         if held != self._held:
             if held:
@@ -94,6 +98,13 @@ class Upkeep:
             people = () if full else (Trigger.MANUAL,)
             self._queue.allow(people if held else tuple(Trigger))
         return self._scheduler.tick(now, held=held)
+
+    def _gone(self) -> str | None:
+        """A disk that was taken away leaves an empty folder, in which all would begin anew."""
+        data = self._settings.data
+        if self._place and _identity(data / DAEMON_LOCK) != self._place:
+            return f"{data} is not what it was at the start; bring it back, or restart k6d"
+        return None
 
     def _disk_full(self) -> str | None:
         limits, data = self._settings.retention, self._settings.data
@@ -112,3 +123,12 @@ class Upkeep:
             return
         self._pruned_at = time.monotonic()
         await asyncio.to_thread(pruning.prune, self._settings, self._store, now=datetime.now(UTC))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, on which disk; None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
