@@ -24,7 +24,7 @@ PER_SECOND = 50
 LASTS_S = 30
 FULL = 150_000  # requests of the run at full CPU
 GOAL_RATIO = 0.98
-GOAL_MIB = 50
+GOAL_MIB, WORST_MIB = 50, 60
 RESTS_S = 45.0  # the daemon gives memory back 20 s after the last request
 PAGE_MS = 300
 
@@ -189,8 +189,11 @@ def measure(work: Path) -> Table:
             rested = memory_mib(served.process.pid)["VmRSS"]
         finally:
             served.close()
-    for what, mib in (("started, nobody looked", started), ("after all of this", rested)):
-        goal = f"≤ {GOAL_MIB} MiB: {verdict(mib <= GOAL_MIB)}"
+    for what, mib, most in (
+        ("started, nobody looked", started, GOAL_MIB),
+        ("after all of this", rested, WORST_MIB),
+    ):
+        goal = f"≤ {most} MiB: {verdict(mib <= most)}"
         rows.append([f"idle, {what}", f"{mib:.1f} MiB", "", goal])
     return Table(
         title=f"Looking at {STORED:,} runs",

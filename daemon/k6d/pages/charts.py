@@ -140,8 +140,18 @@ def spark(values: Sequence[float | None], *, label: str) -> Markup:
 
 @cache
 def _pygal() -> Any:
-    """Imported on first use; the finder for its map plug-ins, which warns, is taken out again."""
-    import pygal
+    """Imported on first use; the finder for its map plug-ins, which warns, is taken out again.
+
+    lxml, where it happens to be installed, is kept out: it is 5 MiB, and we draw without it.
+    """
+    hidden = "lxml" not in sys.modules
+    if hidden:
+        sys.modules["lxml"] = None  # type: ignore[assignment]  # makes the import fail
+    try:
+        import pygal
+    finally:
+        if hidden:
+            del sys.modules["lxml"]
 
     sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
     return pygal
