@@ -205,6 +205,26 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
             "timeout: unknown key, did you mean k6.timeout or notify.timeout or ai.timeout?",
         ),
         ("[notfy]\nurls = []", "notfy: unknown key, did you mean notify?"),
+        ("[limits]\nerror_rate = {sever = 5}", "unknown key, allowed: low, medium, high, critical"),
+        ("prot = 1", "prot: unknown key, did you mean api.port?"),
+        ("[api]\nport = true", "api.port: True should be a number"),
+        ("[limits]\nerror_rate = {high = true}", "limits.error_rate.high: True should be a number"),
+        ("[api]\nport = 'x'", "api.port: 'x' should be a whole number (TCP port to listen on"),
+        ("[api]\nenabled = 'maybe'", "api.enabled: 'maybe' should be true or false ("),
+        ("[forward]\nurl = 'host:9090'", "'host:9090' should be an http:// or https:// URL (where"),
+        ("[notify]\nurls = ['']", "notify.urls.0: should not be empty (Apprise URLs"),
+        ("[[notify.routes]]\nscripts = ['*']", "notify.routes.0.tags: is missing (which tags"),
+        (
+            "[[notify.routes]]\ntags = ['a!']",
+            "'a!' should be tags of letters, digits and . _ - only",
+        ),
+        ("[notify]\nquiet_hours = '29:00-07:00'", "'29:00-07:00' should be hours such as"),
+        (
+            "[schedule]\nscripts = {x = 'daily'}",
+            "schedule.scripts.x: 'daily' is no cron expression:",
+        ),
+        ("[k6.env]\nA-B = 'x'", "k6.env.A-B: should be a name such as BASE_URL ("),
+        ("[k6]\ngrace = 30s", "not valid TOML: "),
         ("api = 5", "api: should be a table"),
         ("scripts = 5", "scripts: 5 is not a valid path"),
         ("[limits]\nerror_rate = true", "limits.error_rate: True should be a table such as"),
@@ -283,6 +303,25 @@ def test_unknown_variables_are_warnings(home: Path, monkeypatch: pytest.MonkeyPa
         "K6D_NOTIFY__URL is not a setting of k6d, did you mean K6D_NOTIFY__URLS?",
     ]
     assert loaded.api.token is None
+
+
+def test_a_file_as_windows_editors_write_it(home: Path) -> None:
+    """A byte order mark in front is no part of the first name."""
+    (home / "k6d.toml").write_bytes(b"\xef\xbb\xbf[api]\r\nport = 1\r\n")
+    (home / ".env").write_bytes(b"\xef\xbb\xbfK6D_API__HOST=::1\r\n")
+    assert (load().api.port, load().api.host) == (1, "::1")
+
+
+def test_lines_of_the_environment_file_that_are_none(home: Path) -> None:
+    """They are told with their numbers, without their text; the others hold."""
+    _write(home / ".env", f"not a {SECRET}\nK6D_API__PORT=1\nK6D_AI__API_KEY='{SECRET}\n")
+    loaded = load()
+    assert loaded.api.port == 1
+    assert [warning.split(" is ignored")[0] for warning in loaded.warnings] == [
+        ".env: line 1",
+        ".env: line 3",
+    ]
+    assert SECRET not in "".join(loaded.warnings)
 
 
 @pytest.mark.parametrize(

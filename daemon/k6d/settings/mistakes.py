@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 Key = tuple[str | int, ...]
+# pydantic's words for programmers, by the kind of mistake, in plain ones
+_WORDS = {
+    "missing": "is missing",
+    "model_type": "should be a table",
+    "model_attributes_type": "should be a table",
+    "dict_type": "should be a table",
+    "list_type": "should be a list",
+    "string_type": "should be a text",
+    "string_too_short": "should not be empty",
+    "too_short": "should not be empty",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "finite_number": "should be a number",
+}
 
 
 class Source(Protocol):
@@ -52,11 +71,17 @@ def explained(
         else:
             shown = info is not None and _harmless(info, where) and _scalar(mistake["input"])
             value = f"{mistake['input']!r:.60} " if shown else ""
-            problem = value + _wording(mistake["type"], mistake["msg"])
+            wording = _wording(mistake["type"], mistake["msg"])
+            problem = wording if wording.startswith(value) else value + wording
         meaning = f" ({info.description})" if info and info.description else ""
         full = ".".join(filter(None, (prefix, dotted)))
         told.append(f"{where}: {full}: {problem}{meaning}")
-    return "".join(c if c.isprintable() else " " for c in "; ".join(told))
+    return printable("; ".join(told))
+
+
+def printable(text: str) -> str:
+    """`text` in one line that cannot drive a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:
@@ -83,9 +108,9 @@ def _scalar(value: object) -> bool:
 
 
 def _wording(kind: str, message: str) -> str:
-    if kind in {"model_type", "model_attributes_type", "dict_type"}:
-        return "should be a table"
-    return message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    return _WORDS.get(kind) or message.removeprefix("Value error, ").removeprefix(
+        "Input "
+    ).removeprefix("String ")
 
 
 def _unknown(
@@ -95,10 +120,11 @@ def _unknown(
     *sections, name = dotted.split(".")
     for section in sections:
         model = _inside(model, section)
-    beside = {".".join((*sections, key)) for key in model.model_fields}
-    same = [key for key in known if key.rpartition(".")[2] == name]
-    near = difflib.get_close_matches(dotted, beside | set(known), 1)
-    if meant := same or near:
+    beside = difflib.get_close_matches(name, model.model_fields, 1)
+    names = {key.rpartition(".")[2] for key in known}
+    spelt = name if name in names or beside else "".join(difflib.get_close_matches(name, names, 1))
+    elsewhere = [key for key in known if key.rpartition(".")[2] == spelt]
+    if meant := elsewhere or [".".join((*sections, key)) for key in beside]:
         full = (f"{prefix}.{key}".lstrip(".") for key in meant)
         return f"unknown key, did you mean {' or '.join(full)}?"
     return f"unknown key, allowed: {', '.join(model.model_fields)}"

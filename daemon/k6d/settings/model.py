@@ -32,6 +32,8 @@ from k6d.settings.values import (
     Secret,
     Section,
     Tags,
+    Url,
+    VariableName,
     lines,
     lower,
 )
@@ -177,7 +179,7 @@ class K6(Section):
         le=64,
         description="load tests at the same time, 1 to 64, which disturb each other",
     )
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+    env: dict[VariableName, str] = Field(
         default={}, repr=False, description="what scripts see in __ENV, a table of name = text"
     )
     log_bytes: int = Field(
@@ -241,10 +243,8 @@ class Ai(Section):
         default="gemini-3.6-flash", min_length=1, description="name of the Gemini model"
     )
     temperature: float = Field(default=0.2, ge=0, le=2, description="how freely it words, 0 to 2")
-    endpoint: Annotated[str | None, EMPTY_IS_NONE] = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="another server that speaks Gemini's API, its URL",
+    endpoint: Annotated[Url | None, EMPTY_IS_NONE] = Field(
+        default=None, description="another server that speaks Gemini's API, its URL"
     )
     sdk: Literal["auto", "google-generativeai", "google-genai"] = Field(
         default="auto",
@@ -289,9 +289,8 @@ class Api(Section):
 class Forward(Section):
     """The metrics of k6, passed on to a Prometheus of your own."""
 
-    url: Annotated[str | None, EMPTY_IS_NONE] = Field(
+    url: Annotated[Url | None, EMPTY_IS_NONE] = Field(
         default=None,
-        pattern=r"^https?://[^/]",
         description="where it takes remote write, such as http://127.0.0.1:9090/api/v1/write",
     )
     token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(

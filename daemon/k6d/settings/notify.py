@@ -12,17 +12,20 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from k6d.model import Severity
 from k6d.settings.values import (
     EMPTY_IS_NONE,
+    URL_ALLOWED,
     AbsolutePath,
     Deadline,
     Duration,
     Secret,
     Section,
     Tags,
+    Url,
     lines,
     lower,
 )
 
-_QUIET = re.compile(r"([0-2]\d:[0-5]\d)\s*-\s*([0-2]\d:[0-5]\d)(?:\s+([\w/+-]+))?")
+_TIME = r"((?:[01]\d|2[0-3]):[0-5]\d)"
+_QUIET = re.compile(rf"{_TIME}\s*-\s*{_TIME}(?:\s+([\w/+-]+))?")
 
 
 class Route(Section):
@@ -111,9 +114,8 @@ class Notify(Section):
     horizon: Deadline = Field(
         default=259_200.0, description="a message not delivered by then is kept as undeliverable"
     )
-    dashboard: Annotated[str | None, EMPTY_IS_NONE] = Field(
+    dashboard: Annotated[Url | None, EMPTY_IS_NONE] = Field(
         default=None,
-        pattern=r"^https?://[^\s]+$",
         description="the dashboard's address as readers reach it, for links (empty: as api says)",
     )
     heartbeat: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
@@ -127,5 +129,5 @@ class Notify(Section):
     @classmethod
     def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not re.match(r"https?://[^\s/]", url.get_secret_value()):
-            raise ValueError("should be an http:// or https:// URL")
+            raise ValueError(URL_ALLOWED)
         return url

@@ -11,16 +11,17 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_origin
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from k6d.model import K6dError
-from k6d.settings.mistakes import Key, explained
+from k6d.settings.mistakes import Key, explained, printable
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
 from k6d.settings.values import expanded
 
@@ -50,7 +51,8 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     /etc/k6d/k6d.toml are tried. `overrides` are the strongest: `data=…`, `api__port=…`; None means
     not given. Raises K6dError, one line for all mistakes; a caller should log `warnings`.
     """
-    dotenv = _dotenv(Path(".env"))
+    warnings: list[str] = []
+    dotenv = _dotenv(Path(".env"), warnings)
     variables: list[tuple[Mapping[str, str], str]] = [(os.environ, ""), (dotenv, ".env: ")]
     toml_file, table = _toml(config, os.environ.get("K6D_CONFIG") or dotenv.get("K6D_CONFIG"))
     given = {
@@ -58,7 +60,6 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         for name, value in overrides.items()
         if value is not None
     }
-    warnings: list[str] = []
     sources: tuple[_Texts | _Table, ...] = (
         _Table(_nested(given), "command line"),
         *(_Texts(_ours(names, "K6D_", label, warnings)) for names, label in variables),
@@ -148,15 +149,24 @@ def _nested(flat: dict[str, object]) -> dict[str, Any]:
     return nested
 
 
-def _dotenv(file: Path) -> dict[str, str]:
+def _dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
+    """The variables of `file`, no text left out; lines that are none are told in `warnings`."""
     try:
-        file.read_text(encoding="utf-8")  # dotenv takes an unreadable file for an empty one
+        text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise K6dError(f"{file}: cannot be read: {_reason(error)}; mend or remove it") from None
-    values = dotenv_values(file, interpolate=False, encoding="utf-8")
-    return {name: text for name, text in values.items() if text}
+    found = {}
+    for entry in parse_stream(StringIO(text)):
+        if entry.error:
+            place = f"{file}: line {entry.original.line}"
+            warnings.append(
+                f"{place} is ignored, should be NAME=value, or NAME='value' with blanks"
+            )
+        elif entry.key and entry.value:
+            found[entry.key] = entry.value
+    return found
 
 
 def _credentials() -> dict[str, str]:
@@ -182,20 +192,21 @@ def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[
     named = config or (Path(variable) if variable else None)
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
     usual = (Path("k6d.toml"), home / "k6d/k6d.toml", Path("/etc/k6d/k6d.toml"))
-    for file in map(expanded, (named,) if named else usual):
+    for file in (expanded(path).absolute() for path in ((named,) if named else usual)):
         try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
+            table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except tomllib.TOMLDecodeError as error:
-            raise K6dError(f"{file}: not valid TOML: {error}") from None
+            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
+            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
         for section, _, name in (key.rpartition(".") for key in PATHS):
             inner = table.get(section) if section else table
             if isinstance(inner, dict) and isinstance(path := inner.get(name), str) and path:
-                inner[name] = file.absolute().parent / expanded(Path(path))
-        return file.absolute(), table
+                inner[name] = file.parent / expanded(Path(path))
+        return file, table
     if named:
         origin = "--config" if config else "K6D_CONFIG"
         raise K6dError(f"{origin}: there is no file {named}; name another or create it")
@@ -221,10 +232,10 @@ def _ours(
         if _known(Settings, key.split("__", 2)):
             texts |= {key: (text, label + name)} if text else {}
             continue
-        near = difflib.get_close_matches(key, usual, 1)
+        near = difflib.get_close_matches(key, usual, 1, cutoff=0.75)
         meant = prefix + (near[0].upper() if prefix else near[0]) if near else ""
         hint = f", did you mean {meant}?" if near else ""
-        warnings.append(f"{label}{name} is not a setting of k6d{hint}")
+        warnings.append(printable(f"{label}{name} is not a setting of k6d{hint}"))
     return texts
 
 

@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
@@ -66,11 +75,47 @@ def _absolute(path: Path) -> Path:
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
-Tags = Annotated[str, Field(pattern=r"^[\w.-]+(?:[ ,]+[\w.-]+)*$")]
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _matching(pattern: str, allowed: str) -> AfterValidator:
+    """Takes a text that matches as a whole; else its ValueError says what is `allowed`."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(allowed)
+        return text
+
+    return AfterValidator(check)
+
+
+URL_ALLOWED = "should be an http:// or https:// URL"
+Url = Annotated[str, _matching(r"https?://[^\s/]\S*", URL_ALLOWED)]
+Tags = Annotated[
+    str,
+    _matching(r"[\w.-]+(?:[ ,]+[\w.-]+)*", "should be tags of letters, digits and . _ - only"),
+]
+VariableName = Annotated[
+    str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "should be a name such as BASE_URL")
+]
+
+
+def _no_bool(value: object) -> object:
+    """To pydantic true is 1, which nobody means who writes `days = true`."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")  # noqa: TRY004  (pydantic wants a ValueError)
+    return value
+
+
+Bound = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
     """A table of settings; unknown keys are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        numeric = cls.model_fields[str(info.field_name)].annotation in {int, float}
+        return _no_bool(value) if numeric else value
