@@ -7,9 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from k6d.listing import Listing
 from k6d.model import K6dError
 from k6d.token import read_token
 from k6d.units import count, ms, plural, rate, seconds
@@ -55,16 +57,14 @@ def _show_events(events: Iterator[tuple[str, Any]], console: Console, *, once: b
                     return
 
 
-def _table(queue: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("script", overflow="fold")
-    for title in ("time", "requests", "per second", "failed", "p95", "VUs"):
-        table.add_column(title, justify="right", no_wrap=True)
+def _table(queue: dict[str, Any]) -> Group:
+    titles = ("time", "requests", "per second", "failed", "p95", "VUs")
+    table = Listing(name="script", titles=titles)
     for job in queue["running"]:
         live = job["live"] or {}
         of = f" of {seconds(round(job['planned_s']))}" if job["planned_s"] else ""
-        table.add_row(
-            job["script"],
+        table.add(
+            Text("".join(c if c.isprintable() else "\ufffd" for c in job["script"])),
             f"{seconds(round(job['elapsed_s']))}{of}",
             count(live.get("requests")),
             rate(live.get("requests_per_second")),
@@ -75,9 +75,8 @@ def _table(queue: dict[str, Any]) -> Table:
     pending = queue["pending"]
     idle = "" if queue["running"] else "nothing is under way"
     waiting = f"{plural(len(pending), 'job')} pending" if pending else ""
-    table.caption = ", ".join(filter(None, (idle, waiting))) or None
-    table.caption_justify = "left"
-    return table
+    caption = ", ".join(filter(None, (idle, waiting)))
+    return Group(*([table] if table.rows else []), *([Text(caption, "dim")] if caption else []))
 
 
 def _events(settings: Settings) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,8 @@ function seconds(value) {
 
 function number(value) {
   if (value === null || value === undefined) return "–";
-  return Number(value).toLocaleString("en", { maximumSignificantDigits: 4 });
+  const digits = value < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 };
+  return Number(value).toLocaleString("en", digits);
 }
 
 function cancel(job) {
