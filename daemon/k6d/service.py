@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d import k6
@@ -338,8 +339,9 @@ class Service:
         self._failures[job.name] += 1
 
         def again() -> None:
-            if not self._queue.waiting(job.name):
-                self._queue.put(job)
+            if self._failures[job.name] and not self._queue.waiting(job.name):
+                self._queue.put(replace(job, id=token_hex(6)))
+                self._board.changed()
 
         asyncio.get_running_loop().call_later(pause_s, again)
 
