@@ -17,7 +17,7 @@ from k6d.token import read_token
 from k6d.units import count, ms, plural, rate, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
@@ -28,24 +28,37 @@ TIMEOUT_S = 60.0  # the daemon says something every 15 s, if only that it is the
 
 def follow(settings: Settings, console: Console, *, once: bool, as_json: bool) -> None:
     """Show events until the daemon stops, Ctrl-C, or (`once`) the run under way is over."""
+    events = until_over(_events(settings)) if once else _events(settings)
     try:
         if as_json:
-            _print_events(_events(settings), once=once)
+            _print_events(events)
         else:
-            _show_events(_events(settings), console, once=once)
+            _show_events(events, console)
     except KeyboardInterrupt:
         return
 
 
-def _print_events(events: Iterator[tuple[str, Any]], *, once: bool) -> None:
+def until_over(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The events up to the end of a job under way: its run, or that it is gone without one."""
+    seen: set[str] = set()
     for kind, data in events:
-        sys.stdout.buffer.write(orjson.dumps({"event": kind, "data": data}) + b"\n")
-        sys.stdout.buffer.flush()
-        if once and kind == "run":
+        if kind == "queue":
+            running = {job["job"] for job in data["running"]}
+            if seen - running:
+                return
+            seen |= running
+        yield kind, data
+        if kind == "run":
             return
 
 
-def _show_events(events: Iterator[tuple[str, Any]], console: Console, *, once: bool) -> None:
+def _print_events(events: Iterator[tuple[str, Any]]) -> None:
+    for kind, data in events:
+        sys.stdout.buffer.write(orjson.dumps({"event": kind, "data": data}) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _show_events(events: Iterator[tuple[str, Any]], console: Console) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         for kind, data in events:
             if kind == "queue":
@@ -53,8 +66,6 @@ def _show_events(events: Iterator[tuple[str, Any]], console: Console, *, once: b
             elif kind == "run":
                 line = f"{data['test_id']}  {data['script']}  {data['verdict']}"
                 console.print(line, markup=False, soft_wrap=True)
-                if once:
-                    return
 
 
 def _table(queue: dict[str, Any]) -> Group:

@@ -46,13 +46,14 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     def make() -> HTMLResponse:
         rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
         standings = alerts_of(k6d).standings().values()
-        open_ = [plain for standing in standings if (plain := _plain(standing.incident))]
+        open_ = [standing.incident for standing in standings if standing.incident]
+        open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
         return page(
             request,
             k6d,
             "scripts.html",
             rows=rows,
-            incidents=sorted(open_, key=lambda incident: str(incident["since"]), reverse=True),
+            incidents=[_plain(incident) for incident in open_],
             folder=k6d.settings.scripts,
             ended=ended[0]["job"] if ended else "",
         )
