@@ -313,7 +313,7 @@ def test_a_run_that_lasts_beyond_the_next_start_is_told_once_a_day(
             daemon.start(K6D_SCHEDULE__SCRIPTS='{"cart.js": "* * * * *"}', **_soon(8.0), **told)
             daemon.until(gate.reached.is_set, "the run to be under way")
             daemon.until(
-                lambda n=number: daemon.log.count("its run before is still under way") == n,
+                lambda n=number: len(missed_by(daemon.store)["cart.js"]) == n,
                 "a start to be missed",
             )
             daemon.until(lambda: receiver.taken, "the message")
