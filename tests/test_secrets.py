@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from test_sender import SLACK, json_url, mail_url
+
 from daemon import hitting
-from k6d.outbox import Outbox
+from k6d.alerts.outbox import Outbox
 from receivers import HttpReceiver, MailReceiver, SlackProxy, TestCa
 from serving import Served
 from target import Target
-from test_sender import SLACK, json_url, mail_url
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from datetime import timedelta
 from typing import Any
 
-from k6d.alert import Incident, Standing
+from k6d.alerts.records import Incident, Standing
 from k6d.api import trend
 from k6d.model import Severity
 from k6d.pages import charts

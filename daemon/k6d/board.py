@@ -22,10 +22,10 @@ from k6d.store import verdict_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from k6d.capture import Capture
+    from k6d.execution.capture import Capture
+    from k6d.execution.work import UnderWay
     from k6d.model import Run
     from k6d.queue import Job, JobQueue
-    from k6d.work import UnderWay
 
 logger = logging.getLogger(__name__)
 

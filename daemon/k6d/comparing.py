@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from k6d.execution.scripts import Script
     from k6d.model import Result, Run, Verdict
-    from k6d.scripts import Script
     from k6d.settings import ScriptSettings, Settings
     from k6d.store import Store
 

@@ -7,16 +7,17 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k6d import delivery, k6
-from k6d.alert import State
-from k6d.outbox import Outbox
-from k6d.sender import addresses
+from k6d.alerts import delivery
+from k6d.alerts.outbox import Outbox
+from k6d.alerts.records import State
+from k6d.alerts.sender import addresses
+from k6d.execution import k6
 from k6d.units import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k6d.alert import Receiver
+    from k6d.alerts.records import Receiver
     from k6d.settings import Settings
 
 

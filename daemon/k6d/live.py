@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from k6d.capture import Capture
-    from k6d.work import UnderWay
+    from k6d.execution.capture import Capture
+    from k6d.execution.work import UnderWay
 
 REFRESH_S = 0.2
 MAX_NAME = 20  # leaves room for the numbers on a line of 80

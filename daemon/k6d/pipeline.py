@@ -14,29 +14,29 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k6d import k6, scripts
-from k6d.alerts import Alerts
+from k6d.alerts.alerts import Alerts
+from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable
+from k6d.execution import k6, scripts
+from k6d.execution.guard import Guard
+from k6d.execution.measure import NOTHING, Measured, Order, measure, unmeasured
+from k6d.execution.scripts import Kind, Script
+from k6d.execution.work import UnderWay, leftovers, workdir
 from k6d.explain.explain import Explainer
-from k6d.guard import Guard
-from k6d.measure import NOTHING, Measured, Order, measure, unmeasured
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger, Verdict
-from k6d.outbox import Outbox
 from k6d.queue import Job
-from k6d.scripts import Kind, Script
 from k6d.settings import ScriptSettings, parse_script_settings
 from k6d.slots import slot, unless
 from k6d.store import new_test_id
 from k6d.units import plural
-from k6d.work import UnderWay, leftovers, workdir
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from k6d.capture import Capture
+    from k6d.execution.capture import Capture
     from k6d.settings import Settings
     from k6d.store import Store
 

@@ -18,19 +18,19 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from k6d import k6
+from k6d.alerts.heartbeat import Heartbeat
+from k6d.alerts.outbox import Outbox
+from k6d.alerts.sender import Sender
 from k6d.board import Board
 from k6d.dependents import Dependents
-from k6d.heartbeat import Heartbeat
+from k6d.execution import k6
+from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger
-from k6d.outbox import Outbox
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scheduling import UNDER_WAY
-from k6d.scripts import Kind, digest, name_of, unchanged
-from k6d.sender import Sender
 from k6d.slots import StoppedError, try_lock
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural

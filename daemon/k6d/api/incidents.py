@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from k6d.alerts import Alerts
+from k6d.alerts.alerts import Alerts
+from k6d.alerts.outbox import Outbox
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.problems import Problem
-from k6d.outbox import Outbox
 from k6d.units import parse_duration
 
 router = APIRouter(prefix="/api/v1", tags=["incidents"])

@@ -6,12 +6,12 @@ from collections import Counter
 import orjson
 from fastapi import APIRouter, Response
 
+from k6d.alerts.outbox import Outbox
 from k6d.api import shapes
 from k6d.api.context import Context, K6d
 from k6d.api.incidents import alerts_of
 from k6d.exposition import CONTENT_TYPE, MOST_SCRIPTS, Facts, endpoints_of, exposition
 from k6d.model import K6dError
-from k6d.outbox import Outbox
 
 router = APIRouter(tags=["metrics"])
 

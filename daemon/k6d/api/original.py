@@ -12,13 +12,13 @@ import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, field_validator
 
-from k6d import k6
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.jobs import Options, accepted, enqueue, finished_run
 from k6d.api.problems import Problem
 from k6d.api.runs import read_run
 from k6d.api.shaped import result, source_of, test, tests
+from k6d.execution import k6
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 from k6d.store import Query as Search

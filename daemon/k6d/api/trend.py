@@ -14,7 +14,7 @@ from k6d.pages import words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.alert import Standing
+    from k6d.alerts.records import Standing
     from k6d.store import Store
 
 Row = dict[str, Any]

@@ -28,8 +28,8 @@ from k6d.units import parse_duration, plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k6d.alert import Incident, Kept
-    from k6d.alerts import Alerts
+    from k6d.alerts.alerts import Alerts
+    from k6d.alerts.records import Incident, Kept
     from k6d.settings import Settings
 
 commands = typer.Typer()
@@ -45,7 +45,7 @@ def incidents(
     config: Config = None,
 ) -> None:
     """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
-    from k6d.alert_report import incidents_table
+    from k6d.alerts.report import incidents_table
 
     alerts = _alerts(load_settings(config, data=data))
     now = datetime.now(UTC)
@@ -108,7 +108,7 @@ def notify_test(
     config: Config = None,
 ) -> None:
     """Send a test message to every receiver; say which took it, and why one did not."""
-    from k6d.trial import try_all
+    from k6d.alerts.trial import try_all
 
     results = asyncio.run(try_all(load_settings(config, data=data), tags=tag or []))
     if as_json:
@@ -129,8 +129,8 @@ def outbox(
     config: Config = None,
 ) -> None:
     """List the messages that somebody has not got yet, or never got."""
-    from k6d.alert_report import outbox_table
-    from k6d.outbox import Outbox
+    from k6d.alerts.outbox import Outbox
+    from k6d.alerts.report import outbox_table
 
     kept = Outbox(load_settings(config, data=data).data)
     if retry or forget:
@@ -191,7 +191,7 @@ def _seconds(given: str) -> float:
 
 
 def _alerts(loaded: Settings) -> Alerts:
-    from k6d.alerts import Alerts
-    from k6d.outbox import Outbox
+    from k6d.alerts.alerts import Alerts
+    from k6d.alerts.outbox import Outbox
 
     return Alerts(loaded, open_store(loaded), Outbox(loaded.data))

@@ -51,7 +51,7 @@ def open_store(loaded: Settings) -> Store:
 
 def script_name(given: str, loaded: Settings) -> str:
     """A script by its name in the folder, or by a path as a shell completes it."""
-    from k6d.scripts import name_of
+    from k6d.execution.scripts import name_of
 
     path = Path(given).absolute()
     return name_of(path, loaded.scripts) if path.is_file() else given

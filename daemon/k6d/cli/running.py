@@ -60,9 +60,9 @@ async def _under_way(
 
 async def _deliver(loaded: Settings) -> None:
     """What a daemon does after a run: send what is in the outbox, and give a sign of life."""
-    from k6d.heartbeat import Heartbeat
-    from k6d.outbox import Outbox
-    from k6d.sender import Sender
+    from k6d.alerts.heartbeat import Heartbeat
+    from k6d.alerts.outbox import Outbox
+    from k6d.alerts.sender import Sender
 
     outbox, url = Outbox(loaded.data), loaded.notify.heartbeat
     if outbox.waiting() and not await Sender(loaded.notify, outbox).flush():

@@ -1,0 +1,261 @@
+"""What a run means for its incident, and the messages about it: into the outbox, each once.
+
+The standing of a script and what is to be told of it are written in one step; only then the
+message is made and put into the outbox under its own key. Killed in between, k6d makes it again
+from the run that is on the disk, and the outbox knows whether it had it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from k6d.alerts import incidents
+from k6d.alerts.incidents import Rules
+from k6d.alerts.message import MAX_POINTS, Context, compose, notice
+from k6d.alerts.records import Standing
+from k6d.alerts.routing import tags_for
+from k6d.model import K6dError, Outcome, Severity
+from k6d.store.files import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from k6d.alerts.outbox import Outbox
+    from k6d.alerts.records import Announcement
+    from k6d.model import Run
+    from k6d.settings import Settings
+    from k6d.store import Store
+
+logger = logging.getLogger(__name__)
+
+ANYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104  (recognised, not bound to)
+ITSELF = ("127.0.0.1", "localhost", "[::1]")
+LOOK_S = 60.0  # how often it is looked whether a reminder is due
+
+
+class Alerts:
+    """The incidents of one store; what is to be told of them goes into `outbox`.
+
+    `serving`: this process serves the dashboard, if there is one, and messages link to it.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, outbox: Outbox, *, serving: bool = False
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._outbox = outbox
+        self._serving = serving
+        self._standings = store.state("incidents")
+        self._mutes = store.state("mutes")
+        self._lock = settings.data / "state" / ".incidents.lock"
+
+    def expect(self, script: str, test_id: str, notify: bool | list[str] | None = None) -> None:
+        """Remember, before it is saved, that a run is to be taken in: `recover` then does it.
+
+        `notify` is what the script says of who is to be told; None for as it said last.
+        """
+        with locked(self._lock):
+            standing = self._standing(script)
+            if notify is not None:
+                standing = incidents.noted(standing, notify)
+            runs = [*standing.expected, test_id]
+            self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
+
+    def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
+        """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
+        with locked(self._lock):
+            standing = self._standing(run.script)
+            if notify is not None:
+                standing = incidents.noted(standing, notify)
+            standing, told = incidents.advance(
+                standing, incidents.observe(run), self._rules(standing)
+            )
+            self._keep(standing)
+            if told:
+                logger.info(
+                    "incident %s of %s: %s, %s",
+                    *(told.incident.id, run.script, told.change, told.incident.severity),
+                )
+            self._send_off(standing, run)
+
+    def end(self, script: str) -> None:
+        """What was taken for a broken script is a helper module: its incident is over, untold."""
+        with locked(self._lock):
+            standing = self._standing(script)
+            if standing.incident:
+                logger.info("incident %s of %s: over", standing.incident.id, script)
+            self._keep(incidents.ended(standing, datetime.now(UTC)))
+
+    def remind(self, now: datetime) -> None:
+        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused."""
+        for standing in self.standings().values():
+            if standing.incident is None and not standing.outgoing:
+                continue
+            with locked(self._lock):
+                fresh = self._standing(standing.script)
+                fresh, told = incidents.remind(fresh, now, self._rules(fresh))
+                if told:
+                    self._keep(fresh)
+                self._send_off(fresh, None)
+
+    def recover(self) -> None:
+        """Take in the runs, and make the messages, that a crash prevented."""
+        for run in self.missing():
+            self.record(run)
+        for standing in self.standings().values():
+            if standing.outgoing:
+                with locked(self._lock):
+                    self._send_off(self._standing(standing.script), None)
+
+    def missing(self) -> list[Run]:
+        """The runs that a crash kept from being taken in."""
+        expected = [test_id for s in self.standings().values() for test_id in s.expected]
+        return [self._store.load(one) for one in expected if self._store.run_path(one).exists()]
+
+    async def keep_reminding(self) -> None:
+        """Look for what is due until cancelled."""
+        while True:
+            try:
+                self.remind(datetime.now(UTC))
+            except K6dError as error:
+                logger.error("no reminders: %s", error)
+            await asyncio.sleep(LOOK_S)
+
+    def announce(
+        self,
+        *,
+        key: str,
+        script: str,
+        subject: str,
+        severity: Severity,
+        facts: Iterable[tuple[str, str]] = (),
+    ) -> bool:
+        """Tell what no run says, such as a scheduled run that did not come; `key` is told once.
+
+        False when it was told before, or the script is muted, or nobody is to be told of it.
+        """
+        standing = self._standing(script)
+        if not self._rules(standing).tells(severity):
+            return False
+        message = notice(
+            key=key,
+            at=datetime.now(UTC),
+            script=script,
+            subject=subject,
+            severity=severity,
+            facts=facts,
+            tags=tags_for(script, severity, self._settings.notify.routes, standing.notify),
+        )
+        return self._outbox.put(message)
+
+    def standings(self) -> dict[str, Standing]:
+        """What is remembered of each script."""
+        found = ((name, _read(name, raw)) for name, raw in self._standings.all().items())
+        return {name: standing for name, standing in found if standing}
+
+    def mutes(self, now: datetime) -> dict[str, datetime]:
+        """Patterns of scripts that are muted, and until when."""
+        untils = {k: datetime.fromisoformat(v["until"]) for k, v in self._mutes.all().items()}
+        return {pattern: until for pattern, until in untils.items() if until > now}
+
+    def mute(self, pattern: str, until: datetime | None) -> None:
+        """Tell nothing of scripts that match until then; None ends the mute."""
+        if until is None:
+            self._mutes.delete(pattern)
+        else:
+            self._mutes.put(pattern, {"until": until.astimezone(UTC).isoformat()})
+
+    def _rules(self, standing: Standing) -> Rules:
+        notify = self._settings.notify
+        mutes = self.mutes(datetime.now(UTC))
+        silent = standing.notify is False or not (notify.urls or notify.config)
+        return Rules(
+            open_after=notify.open_after,
+            resolve_after=notify.resolve_after,
+            min_severity=notify.min_severity,
+            remind_s=notify.remind,
+            muted=silent or any(fnmatchcase(standing.script, pattern) for pattern in mutes),
+        )
+
+    def _send_off(self, standing: Standing, run: Run | None) -> None:
+        """Put into the outbox what is decided, then forget that it was to be done."""
+        done = []
+        for announcement in standing.outgoing:
+            newest = run if run and run.test_id == announcement.run else None
+            try:
+                self._outbox.put(
+                    compose(
+                        announcement,
+                        newest or self._store.load(announcement.run),
+                        self._context(announcement, standing),
+                    )
+                )
+            except K6dError as error:
+                logger.error("incident %s is not told yet: %s", announcement.incident.id, error)
+                continue
+            done.append(announcement.key)
+        if done:
+            self._keep(incidents.settled(standing, done))
+
+    def _context(self, announcement: Announcement, standing: Standing) -> Context:
+        notify, incident = self._settings.notify, announcement.incident
+        history = self._store.history(incident.script, limit=MAX_POINTS)
+        healthy = next((row for row in history if _is_before(row, incident.first_run)), None)
+        return Context(
+            data=self._settings.data,
+            scripts=self._settings.scripts,
+            history=history,
+            previous=self._store.load(healthy["test_id"]) if healthy else None,
+            tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
+            dashboard=self._dashboard(),
+        )
+
+    def _dashboard(self) -> tuple[str, str] | None:
+        """The address that readers are given, else that of our own dashboard while it is on."""
+        if self._settings.notify.dashboard:
+            return "Open the dashboard", self._settings.notify.dashboard
+        api = self._settings.api
+        if not (self._serving and api.enabled):
+            return None
+        machine = socket.gethostname()
+        host = machine if api.host in ANYWHERE else api.host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        here = f" (on {machine} itself)" if host in ITSELF else ""
+        return f"Open the dashboard{here}", f"http://{host}:{api.port}"
+
+    def _standing(self, script: str) -> Standing:
+        raw = self._standings.get(script)
+        return (_read(script, raw) if raw else None) or Standing(script=script)
+
+    def _keep(self, standing: Standing) -> None:
+        document = orjson.loads(orjson.dumps(standing, option=orjson.OPT_UTC_Z))
+        self._standings.put(standing.script, document)
+
+
+@cache
+def _adapter() -> TypeAdapter[Standing]:
+    return TypeAdapter(Standing)
+
+
+def _read(name: str, raw: Mapping[str, Any]) -> Standing | None:
+    try:
+        return _adapter().validate_python(raw)
+    except ValidationError:
+        logger.error("what was known of incidents of %s does not parse; it starts anew", name)
+        return None
+
+
+def _is_before(row: Mapping[str, Any], first: str) -> bool:
+    """Whether an index document is of a healthy run before the run `first`."""
+    completed = row["outcome"] == Outcome.COMPLETED and not row["anomalies"]
+    return completed and not row["overrides"] and row["test_id"] < first

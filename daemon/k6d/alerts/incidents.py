@@ -1,0 +1,259 @@
+"""Incidents as a pure state machine: a script's standing and one more run → what to tell, if any.
+
+An incident compares what is so with what people were *told*: an opened, worsened, changed, improved
+or resolved is due when the two differ, and telling makes them equal. So nothing is told twice, and
+what a mute or a severity held back is told when it is free to be, if it is still so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
+from k6d.model import FindingKind, Outcome, Severity, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from k6d.model import Finding, Run
+
+REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
+MAX_PROBLEMS = 200
+DELIBERATE = (Trigger.ADDED, Trigger.CHANGED, Trigger.MANUAL, Trigger.RECOVERY)
+ERRORS = ("error_rate", "http_req_failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How patient and how talkative to be about one script; `remind_s` 0 means never."""
+
+    open_after: int = 1
+    resolve_after: int = 2
+    min_severity: Severity = Severity.LOW
+    remind_s: float = 86_400.0
+    muted: bool = False
+
+    def tells(self, severity: Severity) -> bool:
+        """Whether people are to hear of something this bad."""
+        return not self.muted and severity.rank >= self.min_severity.rank
+
+
+def observe(run: Run) -> Observation:
+    """What the run says about its script. A run that was cut short without a fault says nothing."""
+    verdict = run.anomaly_analysis
+    problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
+    return Observation(
+        run=run.test_id,
+        at=run.timestamp + timedelta(seconds=run.execution_time),
+        script=run.script,
+        severity=verdict.severity,
+        healthy=not verdict.anomalies_detected and run.execution.outcome is Outcome.COMPLETED,
+        problems=problems,
+        cause=_cause(run),
+        deliberate=run.trigger in DELIBERATE,
+        overrides=dict(run.overrides),
+    )
+
+
+def advance(
+    standing: Standing, seen: Observation, rules: Rules
+) -> tuple[Standing, Announcement | None]:
+    """Take one run in. The announcement is also put at the end of the standing's `outgoing`.
+
+    A run with other options than the script's own can open an incident, but resolves only one that
+    such a run opened: one virtual user that is well says nothing about a hundred.
+    """
+    if seen.run in standing.seen:
+        return standing, None
+    standing = replace(
+        standing,
+        seen=[*standing.seen, seen.run][-REMEMBERED_RUNS:],
+        expected=[run for run in standing.expected if run != seen.run],
+    )
+    if seen.severity is not None:
+        return _failing(standing, seen, seen.severity, rules)
+    if seen.healthy:
+        return _healthy(standing, seen, rules)
+    return standing, None
+
+
+def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, Announcement | None]:
+    """What is due of an open incident though no run came: what a mute held back, or a reminder.
+
+    Nothing while the newest run was healthy: the next one decides.
+    """
+    incident = standing.incident
+    if incident is None or incident.healthy:
+        return standing, None
+    change = _due(incident, now, rules, patience=rules.resolve_after)
+    if change is None:
+        return standing, None
+    return _tell(standing, incident, change, now, incident.last_run)
+
+
+def ended(standing: Standing, at: datetime) -> Standing:
+    """The standing of what is no test any more: its incident is over, and nothing is well again."""
+    last = replace(standing.incident, resolved_at=at) if standing.incident else standing.last
+    return replace(standing, incident=None, last=last, failures=0, failing_since=None)
+
+
+def noted(standing: Standing, notify: bool | list[str]) -> Standing:
+    """The standing with what the script now says of who is to be told."""
+    return replace(standing, notify=notify)
+
+
+def expecting(standing: Standing, runs: list[str]) -> Standing:
+    """The standing with the runs that will be taken in, lest a crash in between loses one."""
+    return replace(standing, expected=[run for run in runs if run not in standing.seen])
+
+
+def settled(standing: Standing, keys: Sequence[str]) -> Standing:
+    """The standing once the announcements `keys` are safe in the outbox."""
+    rest = [announcement for announcement in standing.outgoing if announcement.key not in keys]
+    return replace(standing, outgoing=rest)
+
+
+def _failing(
+    standing: Standing, seen: Observation, severity: Severity, rules: Rules
+) -> tuple[Standing, Announcement | None]:
+    since = standing.failing_since or seen.at
+    standing = replace(standing, failures=standing.failures + 1, failing_since=since)
+    incident = standing.incident
+    if incident is None:
+        if standing.failures < rules.open_after:
+            return standing, None
+        incident = Incident(
+            id=seen.run,
+            script=seen.script,
+            since=since,
+            severity=severity,
+            peak=severity,
+            problems=seen.problems,
+            first_run=seen.run,
+            last_run=seen.run,
+            last_seen=seen.at,
+            cause=seen.cause,
+            overrides=seen.overrides,
+            runs=standing.failures,
+        )
+    else:
+        told = incident.told
+        milder = told is not None and severity.rank < told.rank
+        incident = replace(
+            incident,
+            severity=severity,
+            peak=max(incident.peak, severity, key=lambda s: s.rank),
+            problems=seen.problems,
+            last_run=seen.run,
+            last_seen=seen.at,
+            cause=seen.cause or incident.cause,
+            overrides=incident.overrides if seen.overrides else {},
+            runs=incident.runs + 1,
+            healthy=0,
+            milder=incident.milder + 1 if milder else 0,
+        )
+    patience = 1 if seen.deliberate else rules.resolve_after
+    change = _due(incident, seen.at, rules, patience=patience)
+    if change is None:
+        return replace(standing, incident=incident), None
+    return _tell(standing, incident, change, seen.at, seen.run)
+
+
+def _due(incident: Incident, now: datetime, rules: Rules, *, patience: int) -> Change | None:
+    """What differs between what is so and what people were told; milder runs need `patience`."""
+    severity, told = incident.severity, incident.told
+    if told is None:
+        return Change.OPENED if rules.tells(severity) else None
+    if severity.rank > told.rank:
+        return Change.WORSENED if rules.tells(severity) else None
+    if rules.muted:
+        return None
+    if rules.tells(severity) and not incident.problems.keys() <= set(incident.told_problems):
+        return Change.CHANGED
+    if severity.rank < told.rank and incident.milder >= patience:
+        return Change.IMPROVED
+    return Change.REMINDER if _reminder_due(incident, now, rules) else None
+
+
+def _healthy(
+    standing: Standing, seen: Observation, rules: Rules
+) -> tuple[Standing, Announcement | None]:
+    incident = standing.incident
+    if incident is None:
+        return replace(standing, failures=0, failing_since=None), None
+    if seen.overrides and seen.overrides != incident.overrides:
+        return standing, None
+    incident = replace(incident, healthy=incident.healthy + 1, last_seen=seen.at)
+    if incident.healthy < (1 if seen.deliberate else rules.resolve_after):
+        return replace(standing, incident=incident), None
+    incident = replace(incident, resolved_at=seen.at, last_run=seen.run)
+    closed = replace(standing, failures=0, failing_since=None)
+    if incident.told is None:
+        return replace(closed, incident=None, last=incident), None
+    return _tell(closed, incident, Change.RESOLVED, seen.at, seen.run)
+
+
+def _tell(
+    standing: Standing, incident: Incident, change: Change, at: datetime, run: str
+) -> tuple[Standing, Announcement]:
+    before = incident.told
+    known = [*incident.told_problems, *(p for p in incident.problems)]
+    incident = replace(
+        incident,
+        told=incident.severity,
+        told_at=at,
+        told_problems=list(dict.fromkeys(known))[-MAX_PROBLEMS:],
+        milder=0,
+        changes=incident.changes + 1,
+    )
+    announcement = Announcement(
+        key=f"{incident.id}-{incident.changes}",
+        change=change,
+        at=at,
+        incident=incident,
+        run=run,
+        before=before,
+    )
+    over = change is Change.RESOLVED
+    standing = replace(
+        standing,
+        incident=None if over else incident,
+        last=incident if over else standing.last,
+        outgoing=[*standing.outgoing, announcement],
+    )
+    return standing, announcement
+
+
+def _reminder_due(incident: Incident, now: datetime, rules: Rules) -> bool:
+    if not rules.remind_s or incident.told_at is None or not rules.tells(incident.severity):
+        return False
+    return (now - incident.told_at).total_seconds() >= rules.remind_s
+
+
+def _key(finding: Finding) -> str:
+    return "|".join((finding.kind, finding.metric or "", finding.endpoint or ""))
+
+
+def _cause(run: Run) -> str | None:
+    """What this failure may have in common with those of other scripts: no k6, or one target."""
+    findings = run.anomaly_analysis.findings
+    if not findings:
+        return None
+    worst = findings[0]
+    if worst.kind is FindingKind.K6_UNAVAILABLE:
+        return "k6 unavailable"
+    if worst.kind is not FindingKind.UNREACHABLE and worst.metric not in ERRORS:
+        return None
+    hosts = {_host(endpoint.name) for endpoint in run.breakdown.endpoints if endpoint.failed}
+    host = hosts.pop() if len(hosts) == 1 else ""
+    if host:
+        return f"target {host}"
+    return "target unreachable" if worst.kind is FindingKind.UNREACHABLE else None
+
+
+def _host(url: str) -> str:
+    scheme, found, rest = url.partition("://")
+    return rest.partition("/")[0].partition("?")[0] if found and scheme.startswith("http") else ""

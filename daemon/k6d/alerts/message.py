@@ -1,0 +1,270 @@
+"""A change of an incident becomes a message: what, where, since when, how sure, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.model import FindingKind, Trigger
+from k6d.units import count, in_unit, ms, percent, plural, rate, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from k6d.model import Finding, Run, Severity
+
+MAX_LINE = 240
+MAX_FINDINGS = 5
+MAX_POINTS = 40
+CHARTED = {
+    "response_time_avg": ("average response time", "ms"),
+    "response_time_p95": ("p95 response time", "ms"),
+    "error_rate": ("failed requests", "%"),
+    "requests_per_second": ("requests per second", "/s"),
+}
+# What a metric of k6 is called in the index of runs.
+ALIASES = {"http_req_duration": "response_time_p95", "http_req_failed": "error_rate"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the words need beyond the run.
+
+    `history` are index documents of the script, newest first; `previous` is the newest healthy run
+    before the incident, `dashboard` the label and the address of a link to it.
+    """
+
+    data: Path
+    scripts: Path
+    history: Sequence[dict[str, Any]] = ()
+    previous: Run | None = None
+    tags: list[str] | None = None
+    dashboard: tuple[str, str] | None = None
+
+
+def compose(announcement: Announcement, run: Run, context: Context) -> Message:
+    """The message about a change of an incident, whose newest run is `run`."""
+    change, incident = announcement.change, announcement.incident
+    verdict = run.anomaly_analysis
+    over = change is Change.RESOLVED
+    findings = [] if over else [f for f in verdict.findings if f.message]
+    issues = [f.message for f in findings] or ([] if over else verdict.issues)
+    shown = [one_line(issue, MAX_LINE) for issue in issues[:MAX_FINDINGS]]
+    return Message(
+        id=announcement.key,
+        at=announcement.at,
+        change=change,
+        script=one_line(run.script, 120),
+        severity=incident.peak if over else incident.severity,
+        subject=_subject(announcement, issues),
+        incident=incident.id,
+        since=incident.since,
+        cause=incident.cause,
+        findings=shown,
+        hidden=max(0, len(issues) - MAX_FINDINGS),
+        facts=[
+            (label, one_line(text, MAX_LINE))
+            for label, text in _facts(announcement, run, context, findings)
+            if text
+        ],
+        commands=_commands(run, context, over=over),
+        link=_link(run, context),
+        chart=_chart(findings, context.history),
+        tags=context.tags,
+    )
+
+
+def notice(
+    *,
+    key: str,
+    at: datetime,
+    script: str,
+    subject: str,
+    facts: Iterable[tuple[str, str]] = (),
+    severity: Severity | None = None,
+    tags: list[str] | None = None,
+) -> Message:
+    """A message that is about no run: a test of the receivers, a scheduled run that did not come.
+
+    `key` is told once, ever; a–z, 0–9 and -.
+    """
+    return Message(
+        id=key,
+        at=at,
+        change=Change.NOTICE,
+        script=one_line(script, 120),
+        subject=one_line(subject, MAX_LINE),
+        severity=severity,
+        facts=[(label, one_line(text, MAX_LINE)) for label, text in facts],
+        tags=tags,
+    )
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text from scripts and responses on one line, without control characters, cut at `limit`."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def moment(at: datetime) -> str:
+    """A time as all messages give it: "2026-11-22 14:05 UTC"."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _subject(announcement: Announcement, issues: list[str]) -> str:
+    """What the title says: the first clause of the worst finding; the body has all of it."""
+    change, incident = announcement.change, announcement.incident
+    lead = issues[0].partition("; ")[0] if issues else "no finding"
+    lasted = seconds(round((announcement.at - incident.since).total_seconds()))
+    words = {
+        Change.WORSENED: f"worse, was {announcement.before}: {lead}",
+        Change.CHANGED: f"still failing, now {lead}",
+        Change.IMPROVED: f"better, was {announcement.before}: {lead}",
+        Change.RESOLVED: f"healthy again after {lasted}",
+        Change.REMINDER: f"still failing after {lasted}: {lead}",
+    }
+    return one_line(words.get(change, lead), MAX_LINE)
+
+
+def _facts(
+    announcement: Announcement, run: Run, context: Context, findings: list[Finding]
+) -> list[tuple[str, str]]:
+    incident, metrics = announcement.incident, run.metrics
+    numbers = (
+        f"{count(metrics.total_requests)} requests, {rate(metrics.requests_per_second)}, "
+        f"average {ms(metrics.response_time_avg)}, p95 {ms(metrics.response_time_p95)}, "
+        f"errors {percent(metrics.error_rate)}, {seconds(run.execution_time)}"
+    )
+    worst = findings[0] if findings else None
+    over = announcement.change is Change.RESOLVED
+    places = list(dict.fromkeys(f.endpoint for f in findings if f.endpoint))
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return [
+        ("Where", ", ".join(places[:3]) + more if places else ""),
+        ("Since", _since(announcement, incident)),
+        _baseline(run, worst),
+        ("How sure", _certainty(run, worst)),
+        ("Changed", _changed(run, context.previous, worst)),
+        ("AI says", (run.explanation.summary or "") if run.explanation else ""),
+        ("Severity", _raised(run)),
+        *(
+            ("To do", advice)
+            for advice in ([] if over else run.anomaly_analysis.recommendations)[:2]
+        ),
+        ("Numbers", numbers if metrics.total_requests else ""),
+        ("Run", f"{run.test_id} of {run.script}, {run.trigger}, {moment(run.timestamp)}"),
+    ]
+
+
+def _since(announcement: Announcement, incident: Incident) -> str:
+    if announcement.change is Change.RESOLVED:
+        return f"{moment(incident.since)}, {plural(incident.runs, 'failing run')}"
+    if incident.runs == 1:
+        return f"{moment(incident.since)}, this run"
+    return f"{moment(incident.since)}, {plural(incident.runs, 'run')}"
+
+
+def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
+    """What the worst finding is measured against: earlier runs, or a limit."""
+    if worst is None or worst.kind is not FindingKind.REGRESSION:
+        return "Expected", (worst and worst.expected) or ""
+    place = (worst.metric, worst.endpoint)
+    found = next((c for c in run.comparisons if (c.metric, c.endpoint) == place), None)
+    if found is None or found.expected is None:
+        return "Baseline", worst.expected or ""
+    usual = f", usually {worst.expected}" if worst.expected else ""
+    runs = plural(found.runs, "comparable run")
+    return "Baseline", f"{in_unit(found.expected, found.unit)}{usual}, from {runs}"
+
+
+def _certainty(run: Run, worst: Finding | None) -> str:
+    """How often it was seen; what else is in doubt says nothing against what was confirmed."""
+    if worst is None:
+        return ""
+    sure = percent(round(100 * worst.confidence))
+    if worst.confirmed:
+        return f"confirmed in {worst.confirmed} runs, {sure}"
+    doubts = "; ".join(run.anomaly_analysis.doubts[:2])
+    return sure + (f", but {doubts}" if doubts else "")
+
+
+def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
+    """What the comparison says that changed, and what else is not as when it was healthy."""
+    told = [worst.changed] if worst and worst.changed else []
+    if previous is not None:
+        since = f"since {previous.test_id}, the last healthy run"
+        changes = _changes(run, previous, script=not told)
+        if changes:
+            told.append(f"{', '.join(changes)}, {since}")
+        elif not told:
+            told.append(f"nothing of script, workload and k6 {since}")
+    return "; ".join(told)
+
+
+def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
+    """What is not as it was in the run `previous`; of the script only if it is asked for."""
+    now, then = run.snapshot, previous.snapshot
+    changes = []
+    if script and now and then and now.fingerprint != then.fingerprint:
+        edited = {p for p, h in now.dependencies.items() if then.dependencies.get(p) != h}
+        names = ", ".join(sorted(p.rpartition("/")[2] for p in edited)[:3])
+        changes.append(f"the script ({names})" if names else "the script")
+    if now and then and now.workload != then.workload:
+        changes.append("the workload")
+    for what, new, old in (
+        ("k6", run.execution.k6_version, previous.execution.k6_version),
+        ("the machine", run.execution.machine, previous.execution.machine),
+    ):
+        if new and old and new != old:
+            changes.append(f"{what} (from {old} to {new})")
+    return changes
+
+
+def _raised(run: Run) -> str:
+    found = run.explanation
+    if found is None or not found.raised_from:
+        return ""
+    return f"raised from {found.raised_from} by the AI: {found.raised_because or ''}"
+
+
+def _link(run: Run, context: Context) -> tuple[str, str] | None:
+    if context.dashboard is None:
+        return None
+    label, address = context.dashboard
+    return label, f"{address.rstrip('/')}/runs/{run.test_id}"
+
+
+def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]]:
+    data = f"--data {shlex.quote(str(context.data))}"
+    path = shlex.quote(one_line(str(context.scripts / run.script), MAX_LINE))
+    name = shlex.quote(one_line(run.script, MAX_LINE))
+    again = f"k6d replay {run.test_id} {data}" if run.snapshot else f"k6d run {path} {data}"
+    closer = [("Look closer", f"k6d show {run.test_id} --log {data}")]
+    if over:
+        return closer
+    return [*closer, ("Run it again", again), ("Quiet it", f"k6d mute {name} --for 2h {data}")]
+
+
+def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:
+    """The metric of the worst finding that the index knows, else the p95, over the last runs."""
+    metrics = (ALIASES.get(f.metric or "", f.metric or "") for f in findings)
+    metric = next((name for name in metrics if name in CHARTED), "response_time_p95")
+    title, unit = CHARTED[metric]
+    points = [
+        Point(
+            at=datetime.fromisoformat(document["timestamp"]),
+            value=float(document[metric]),
+            bad=bool(document["anomalies"]),
+        )
+        for document in reversed(history[:MAX_POINTS])
+        if document.get(metric) is not None
+        and not document.get("overrides")
+        and document.get("trigger") != Trigger.CONFIRMATION
+    ]
+    if len(points) < 2:
+        return None
+    return Chart(title=f"{title}, last {plural(len(points), 'run')}", unit=unit, points=points)

@@ -1,0 +1,251 @@
+"""The outbox: messages on the disk until everybody has them.
+
+    outbox/waiting/<id>.json   a message and where it stands at each receiver
+    outbox/done/<id>.json      the same, when there is nothing left to do; kept for a while
+    outbox/sending/<key>.json  what a helper is sending to one receiver now, and what came of it
+    outbox/sending/<key>.lock  held by that helper as long as it lives
+    outbox/sender.lock         held by the process that sends
+    outbox/key                 secret key of the hashes that stand for URLs
+
+Every change is one atomic replacement, in this order: message, sending, begun, outcome, message,
+sending removed. Whoever is killed in between is taken up where it was: the helper writes the
+outcome itself, so only the death of the helper between a receiver's answer and the next write
+leaves in doubt whether a message has arrived. Then it is sent again, by the same key.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from k6d.alerts.records import Kept, Message, Sending, State
+from k6d.model import K6dError
+from k6d.slots import try_lock
+from k6d.store.files import (
+    disk_errors,
+    make_folder,
+    names,
+    remove_leftovers,
+    set_aside,
+    write_atomic,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+    from typing import TextIO
+
+logger = logging.getLogger(__name__)
+
+NOBODY = ""  # stands for a receiver where a message found none
+KEPT_DAYS = 14  # delivered messages, so that what is told again by mistake is known
+_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,100}")
+_DAEMON = "daemon"
+_T = TypeVar("_T", Kept, Sending)
+
+
+class Outbox:
+    """The outbox under the folder `data`; opening it touches nothing."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "outbox"
+        self._waiting = self._folder / "waiting"
+        self._done = self._folder / "done"
+        self._sending = self._folder / "sending"
+
+    def put(self, message: Message) -> bool:
+        """Take a message in, durably; False when it was taken in before, whatever became of it."""
+        if not _ID.fullmatch(message.id):
+            raise K6dError(f"{message.id!r} cannot name a message; use a-z, 0-9 and -")
+        places = (self._waiting, self._done)
+        if any((place / f"{message.id}.json").exists() for place in places):
+            return False
+        self._write(self._waiting, message.id, Kept(message=message))
+        return True
+
+    def waiting(self) -> list[Kept]:
+        """The messages that somebody has not got, oldest first."""
+        return sorted(self._all(self._waiting, Kept), key=_age)
+
+    def done(self) -> list[Kept]:
+        """The messages with nothing left to do, oldest first."""
+        return sorted(self._all(self._done, Kept), key=_age)
+
+    def undeliverable(self) -> list[Kept]:
+        """The messages that were given up at one receiver at least, oldest first."""
+        return [kept for kept in self.done() if _has(kept, State.UNDELIVERABLE)]
+
+    def update(self, kept: Kept) -> None:
+        """Write where a waiting message stands; it is done when no delivery waits any more."""
+        self._write(self._waiting, kept.message.id, kept)
+        if kept.deliveries is not None and not _has(kept, State.WAITING):
+            self._move(kept, self._waiting, self._done)
+
+    def retry(self) -> int:
+        """Let all that was given up wait again; return how many messages."""
+        found = self.undeliverable()
+        for kept in found:
+            deliveries = {
+                r: replace(d, state=State.WAITING, attempts=0, next_at=None, barred_until=None)
+                if d.state is State.UNDELIVERABLE
+                else d
+                for r, d in (kept.deliveries or {}).items()
+            }
+            again = None if NOBODY in deliveries else deliveries
+            self._write(self._done, kept.message.id, Kept(message=kept.message, deliveries=again))
+            self._move(kept, self._done, self._waiting)
+        return len(found)
+
+    def forget(self) -> int:
+        """Remove all that was given up; return how many messages."""
+        found = self.undeliverable()
+        for kept in found:
+            self._remove(self._done / f"{kept.message.id}.json")
+        return len(found)
+
+    def repair(self, now: datetime) -> None:
+        """Remove what crashes left and what was delivered long ago; for who may send."""
+        remove_leftovers([self._folder, self._waiting, self._done, self._sending])
+        for kept in self.waiting():  # killed between the last write and the move
+            if kept.deliveries is not None and not _has(kept, State.WAITING):
+                self._move(kept, self._waiting, self._done)
+        for kept in self.done():
+            old = (now - kept.message.at).days > KEPT_DAYS
+            if old and not _has(kept, State.UNDELIVERABLE):
+                self._remove(self._done / f"{kept.message.id}.json")
+
+    def begin(self, sending: Sending) -> TextIO | None:
+        """Lock and write down what is about to be sent; give the lock to the helper, then close it.
+
+        None when a helper that outlived its daemon is at it still.
+        """
+        with disk_errors("lock", self._sending):
+            make_folder(self._sending)
+            lock = try_lock(self.sending_path(sending.key).with_suffix(".lock"))
+        if lock is not None:
+            self._write(self._sending, sending.key, sending)
+        return lock
+
+    def sendings(self) -> list[tuple[Sending, bool]]:
+        """What is written down as being sent, and whether a helper is at it."""
+        found = []
+        for sending in self._all(self._sending, Sending):
+            lock = try_lock(self.sending_path(sending.key).with_suffix(".lock"))
+            if lock is not None:
+                lock.close()
+                # Written between our reading it and the helper's end?
+                found += [(s, False) for s in self._one(self._sending, sending.key, Sending)]
+            else:
+                found.append((sending, True))
+        return found
+
+    def end(self, sending: Sending) -> None:
+        """Forget a sending whose outcome the messages know."""
+        path = self.sending_path(sending.key)
+        self._remove(path)
+        self._remove(path.with_suffix(".lock"))
+
+    def sending_path(self, key: str) -> Path:
+        """The file that a helper writes its outcome to."""
+        return self._sending / f"{key}.json"
+
+    def sender(self, *, daemon: bool) -> TextIO | None:
+        """The right to send, until it is closed; None while another process has it."""
+        with disk_errors("lock", self._folder):
+            make_folder(self._folder)
+            lock = try_lock(self._folder / "sender.lock")
+        if lock is not None:
+            lock.truncate(0)
+            lock.write(_DAEMON if daemon else "run")
+            lock.flush()
+        return lock
+
+    def daemon_sends(self) -> bool:
+        """Whether the process that has the right to send is a daemon, which stays."""
+        try:
+            return (self._folder / "sender.lock").read_text() == _DAEMON
+        except OSError:
+            return False
+
+    def changed(self) -> int:
+        """A number that differs when messages came or went."""
+        try:
+            return self._waiting.stat().st_mtime_ns
+        except OSError:  # nothing there yet, or a disk of which the next look will tell
+            return 0
+
+    def key(self) -> str:
+        """The secret that hashes of URLs are made with, so that they tell nothing of a password."""
+        path = self._folder / "key"
+        with disk_errors("read", path):
+            if not path.exists():
+                make_folder(self._folder)
+                temp = path.with_name(f".key.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+                descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_hex(32))
+                    file.flush()
+                    os.fsync(file.fileno())
+                try:
+                    os.link(temp, path)  # the first one wins
+                except FileExistsError:
+                    pass
+                finally:
+                    temp.unlink()
+            return path.read_text()
+
+    def _all(self, folder: Path, kind: type[_T]) -> Iterator[_T]:
+        with disk_errors("read", folder):
+            found = names(folder)
+        for name in found:
+            if name.endswith(".json"):
+                yield from self._one(folder, name.removesuffix(".json"), kind)
+
+    def _one(self, folder: Path, name: str, kind: type[_T]) -> list[_T]:
+        path = folder / f"{name}.json"
+        try:
+            with disk_errors("read", path):
+                return [_adapter(kind.__name__).validate_python(orjson.loads(path.read_bytes()))]
+        except K6dError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return []
+            raise
+        except (ValidationError, ValueError):
+            logger.error("%s does not parse and was set aside", path)
+            set_aside(path)
+            return []
+
+    def _write(self, folder: Path, name: str, record: Kept | Sending) -> None:
+        write_atomic(folder / f"{name}.json", orjson.dumps(record, option=orjson.OPT_UTC_Z))
+
+    def _move(self, kept: Kept, source: Path, target: Path) -> None:
+        name = f"{kept.message.id}.json"
+        with disk_errors("move", source / name):
+            make_folder(target)
+            (source / name).replace(target / name)
+
+    def _remove(self, path: Path) -> None:
+        with disk_errors("remove", path):
+            path.unlink(missing_ok=True)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter({"Kept": Kept, "Sending": Sending}[name])
+
+
+def _age(kept: Kept) -> tuple[datetime, str]:
+    return kept.message.at, kept.message.id
+
+
+def _has(kept: Kept, state: State) -> bool:
+    return any(delivery.state is state for delivery in (kept.deliveries or {}).values())

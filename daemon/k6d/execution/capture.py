@@ -1,0 +1,355 @@
+"""k6's remote-write pushes → numbers by endpoint, scenario and group, and a time line.
+
+k6 pushes once a second, and once more when it ends, the series that changed since the last push,
+each with its running total. So the latest state of each series is kept, the rows are added up from
+those at the end, and what a push added to them is the time line's next entry. Only the histograms
+of `http_req_duration` are read: their counts are those of `http_reqs`, tag for tag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import TYPE_CHECKING, Self
+
+from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
+from k6d.execution.timeline import Recorder, Tally, ms
+from k6d.model import Breakdown, RequestStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+OTHER = "other"
+_LATENCY = name_label("k6_http_req_duration_seconds")
+_VUS = name_label("k6_vus")
+
+_Key = tuple[str, str | None]  # name and method of a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """How a run is going: totals so far, and the rates and p95 of its last second."""
+
+    elapsed_s: float
+    vus: int | None
+    requests: int
+    failed: int | None
+    requests_per_second: float
+    errors_per_second: float
+    p95_ms: float | None
+
+
+@dataclass(slots=True)
+class _Series:
+    """Requests with the same tags; `expected` is None where k6 was told not to judge them."""
+
+    name: str
+    method: str | None
+    scenario: str | None
+    group: str | None
+    status: str | None
+    error_code: str | None
+    expected: bool | None
+    latency: Histogram = field(default_factory=Histogram)
+
+    @classmethod
+    def of(cls, found: dict[str, str]) -> _Series:
+        expected = found.get("expected_response")
+        return cls(
+            name=found.get("name") or found.get("url") or "(all requests)",
+            method=found.get("method"),
+            scenario=found.get("scenario"),
+            group=found.get("group"),
+            status=found.get("status"),
+            error_code=found.get("error_code"),
+            expected=None if expected is None else expected == "true",
+        )
+
+
+class Capture:
+    """Adds up the pushes of one run; every method may be called from any thread."""
+
+    def __init__(self, max_endpoints: int = 200, max_series: int = 50_000) -> None:
+        self._max_endpoints = max_endpoints
+        self._max_series = max_series
+        # By the hash of all tags: unique URLs would otherwise be held here a second time.
+        self._series: dict[int, _Series] = {}
+        self._untracked: dict[tuple[object, ...], _Series] = {}
+        self._recorder = Recorder()
+        self._total = Tally()
+        self._vus: int | None = None
+        self._lock = threading.Lock()
+
+    def feed(self, body: bytes) -> None:
+        """Take one push as k6 sent it; ValueError, and nothing counted, when it is malformed."""
+        latencies: list[tuple[tuple[bytes, ...], Histogram]] = []
+        vus, at_ms = None, 0
+        for raw in decode(body):
+            if _LATENCY not in raw and _VUS not in raw:
+                continue  # nine tenths of a push
+            series = read(raw)
+            if _LATENCY in series.labels:
+                for latency, when in series.histograms:
+                    latencies.append((series.labels, latency))
+                    at_ms = max(at_ms, when)
+            elif _VUS in series.labels:
+                for value, when in series.samples:
+                    vus, at_ms = round(value), max(at_ms, when)
+        if at_ms:
+            with self._lock:
+                self._count(latencies, vus=vus, at_ms=at_ms)
+
+    def _untracked_series(
+        self, found: dict[str, str], latency: Histogram
+    ) -> tuple[_Series, Histogram]:
+        """What stands for a series too many, and what to count of it.
+
+        Its last total is not known, so each push that names it counts as one request, with its mean
+        latency: exact where every URL is requested once, and never too much.
+        """
+        made = _Series.of(found | {"name": OTHER})
+        made.method = made.group = None
+        key = (made.scenario, made.status, made.error_code, made.expected)
+        pooled = self._untracked.setdefault(key, made)
+        if latency.count > 1:
+            latency = Histogram.of([latency.sum / latency.count], schema=latency.schema)
+        return pooled, latency
+
+    def _count(
+        self, latencies: list[tuple[tuple[bytes, ...], Histogram]], *, vus: int | None, at_ms: int
+    ) -> None:
+        push = Tally(vus=vus)
+        for labels, latency in latencies:
+            key = hash(labels)
+            series = self._series.get(key)
+            if series is None and len(self._series) < self._max_series:
+                series = self._series[key] = _Series.of(tags(labels))
+            if series is None:
+                series, new = self._untracked_series(tags(labels), latency)
+                series.latency.add(new)
+            else:
+                new, series.latency = latency - series.latency, latency
+            push.count(new, expected=series.expected)
+        self._total.merge(push)
+        self._vus = self._vus if vus is None else vus
+        self._recorder.add(push, at_ms)
+
+    def live(self) -> Live:
+        """Where the run stands, for a progress bar."""
+        with self._lock:
+            recorder, total = self._recorder, self._total
+            now = recorder.current
+            since_s = (recorder.last_ms - recorder.first_ms) / 1000
+            return Live(
+                elapsed_s=round(since_s + 1, 1) if recorder.second >= 0 else 0.0,
+                vus=self._vus,
+                requests=total.requests,
+                failed=total.failed,
+                requests_per_second=float(now.requests),
+                errors_per_second=float(now.failed or 0),
+                p95_ms=ms(now.latency, 0.95),
+            )
+
+    def result(self, duration_s: float | None) -> Breakdown:
+        """All that was captured; rates are over `duration_s`, or over the time line without it."""
+        with self._lock:
+            timeline = self._recorder.timeline()
+            series = [*self._series.values(), *self._untracked.values()]
+            overflow = sum(one.latency.count for one in self._untracked.values())
+            notes: list[str] = []
+            if overflow:
+                notes.append(
+                    f"more than {self._max_series} distinct sets of tags: at least {overflow}"
+                    f" requests beyond them are summed as '{OTHER}'; give requests a name tag to"
+                    " group URLs"
+                )
+            lasted_s = duration_s or len(timeline.t) * timeline.resolution_s
+
+            def rows(what: str, key: Callable[[_Series], _Key | None]) -> list[RequestStats]:
+                return _rows(
+                    series, key, what=what, most=self._max_endpoints, lasted_s=lasted_s, notes=notes
+                )
+
+            return Breakdown(
+                endpoints=rows("endpoints", lambda one: (one.name, one.method)),
+                scenarios=rows("scenarios", lambda one: _named(one.scenario)),
+                groups=rows("groups", lambda one: _named(one.group)),
+                status_codes=_counts(series, lambda one: one.status),
+                error_codes=_counts(series, lambda one: one.error_code),
+                timeline=timeline,
+                notes=notes,
+            )
+
+
+def _named(tag: str | None) -> _Key | None:
+    """The key of a row without a method; the group at the top is called ""."""
+    return (tag, None) if tag else None
+
+
+def _counts(series: Iterable[_Series], key: Callable[[_Series], str | None]) -> dict[str, int]:
+    """Requests by a tag, those without it left out."""
+    counts: Counter[str] = Counter()
+    for one in series:
+        value = key(one)
+        if value:
+            counts[value] += one.latency.count
+    return dict(sorted(counts.items()))
+
+
+def _rows(
+    series: list[_Series],
+    key: Callable[[_Series], _Key | None],
+    *,
+    what: str,
+    most: int,
+    lasted_s: float,
+    notes: list[str],
+) -> list[RequestStats]:
+    """The series added up by `key`, the busiest first; those beyond `most` become one row."""
+    requests: Counter[_Key] = Counter()
+    for one in series:
+        where = key(one)
+        if where:
+            requests[where] += one.latency.count
+    other = (OTHER, None)
+    kept = {where for where, _ in requests.most_common(most)} - {other}
+    cut = len(requests.keys() - kept - {other})
+    if cut:
+        notes.append(
+            f"{cut} {what} beyond the busiest {len(kept)} are summed as '{OTHER}';"
+            " give requests a name tag to group URLs"
+        )
+    sums: dict[_Key, Tally] = {}
+    for one in series:
+        where = key(one)
+        if where:
+            row = sums.setdefault(where if where in kept else other, Tally())
+            row.count(one.latency, expected=one.expected)
+    stats = [_stats(name, method, row, lasted_s) for (name, method), row in sums.items()]
+    return sorted(stats, key=lambda row: (-row.count, row.name, row.method or ""))
+
+
+def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> RequestStats:
+    count, failed = row.requests, row.failed
+    latency = row.latency
+    top = latency.max_bound
+    return RequestStats(
+        name=name,
+        method=method,
+        count=count,
+        failed=failed,
+        rate=round(count / lasted_s, 2) if lasted_s else 0.0,
+        error_rate=None if failed is None or not count else round(failed / count * 100, 4),
+        avg_ms=round(latency.sum / count * 1000, 3) if latency.buckets else None,
+        p50_ms=ms(latency, 0.5),
+        p90_ms=ms(latency, 0.9),
+        p95_ms=ms(latency, 0.95),
+        p99_ms=ms(latency, 0.99),
+        max_bucket_ms=round(top * 1000, 3) if top else None,
+    )
+
+
+class Receiver:
+    """An HTTP server on 127.0.0.1 that feeds a `Capture` while the context is open.
+
+    `also` is called with each push that was taken, as k6 sent it, and must not wait.
+    `url` is for k6's K6_PROMETHEUS_RW_SERVER_URL; its path is secret, so that no other process on
+    the machine can add to a run by guessing the port.
+    """
+
+    def __init__(
+        self, capture: Capture, *, also: Callable[[bytes], None] = lambda _body: None
+    ) -> None:
+        self._path = f"/{secrets.token_urlsafe(24)}/write"
+        self._server = _Server(capture, self._path, also)
+        self._port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self._port}{self._path}"
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._accept, name="remote-write", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        # A connection of our own ends the wait for the next one without a loop that polls.
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        self._thread.join(timeout=1)
+        self._server.server_close()
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, address = self._server.get_request()
+            except OSError as error:
+                log.warning("cannot take k6's metrics, there will be no breakdown: %s", error)
+                return
+            if self._closing.is_set():
+                connection.close()
+            else:
+                self._server.process_request(connection, address)
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, capture: Capture, path: str, also: Callable[[bytes], None]) -> None:
+        self.capture = capture
+        self.also = also
+        self.path = path
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, *_: object) -> None:
+        """A k6 that was killed breaks its connection; the run's outcome says so already."""
+        log.debug("remote-write connection broke", exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # k6 pushes every second on one connection
+    server: _Server
+
+    def do_POST(self) -> None:
+        """Take one push: 204, or the reason why not."""
+        self._reply(self._take())
+
+    def _take(self) -> int:
+        if not secrets.compare_digest(self.path.encode(), self.server.path.encode()):
+            return 404
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+        except ValueError:
+            return 411
+        if length > MAX_BODY_BYTES:
+            return 413
+        try:
+            body = self.rfile.read(max(length, 0))
+            self.server.capture.feed(body)
+            self.server.also(body)
+        except ValueError as error:
+            log.debug("remote-write push refused: %s", error)
+            return 400
+        return 204
+
+    def _reply(self, status: int) -> None:
+        self.send_response(status)
+        if status != 204:
+            # The body may not have been read, so the connection is of no further use.
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the console; what matters is logged above."""

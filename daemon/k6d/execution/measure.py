@@ -1,0 +1,150 @@
+"""One execution of a snapshot under k6, from its start to the last number it gave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from k6d.execution import k6, outcome, scripts, summary
+from k6d.execution.generator import Monitor
+from k6d.execution.runlog import KeptLog
+from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from k6d.execution.capture import Capture
+    from k6d.execution.guard import Guard
+    from k6d.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PLANLESS_DEADLINE_S = 3600.0  # k6 did not say how long it takes: better a bound than none
+NOTHING = Summary(metrics=Metrics())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
+
+    `tags` tell the runs apart in a Prometheus to which the metrics are forwarded.
+    """
+
+    archive: Path
+    folder: Path
+    env: dict[str, str]
+    trend_stats: list[str]
+    tags: dict[str, str]
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of it, before it is judged."""
+
+    result: Result
+    elapsed_s: float = 0.0
+    log: Log = field(default_factory=Log)
+    output: Log = field(default_factory=Log)
+
+
+def unmeasured(execution: Execution) -> Measured:
+    """An execution that never came to a measurement."""
+    return Measured(result=Result(execution=execution, summary=NOTHING, breakdown=Breakdown()))
+
+
+async def measure(
+    order: Order,
+    *,
+    binary: k6.K6,
+    guard: Guard,
+    settings: Settings,
+    stop: asyncio.Event,
+    on_start: Callable[[Capture], None],
+) -> Measured:
+    """Run the archive and gather what k6 says, to its last push."""
+    from k6d.execution.capture import (  # with HTTP and protobuf: not before the first run
+        Capture,
+        Receiver,
+    )
+    from k6d.execution.forward import Forwarder
+
+    log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
+    summary_file, files = order.folder / "summary.json", order.folder / "files"
+    files.mkdir()
+    command = binary.run_command(
+        order.archive,
+        summary=summary_file,
+        trend_stats=order.trend_stats,
+        tags=order.tags if settings.forward.url else {},
+    )
+    plan = asyncio.create_task(binary.inspect(order.archive, guard=guard, env=order.env))
+    deadline = asyncio.create_task(_deadline(plan, order, settings))
+    capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
+    watchers: list[asyncio.Task[None]] = []
+    try:
+        with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
+            on_start(capture)
+            ended = await binary.run(
+                command,
+                guard=guard,
+                env=order.env | k6.remote_write(receiver.url),
+                cwd=files,
+                log=log,
+                output=output,
+                deadline=asyncio.shield(deadline),
+                stop=stop,
+                stop_grace_s=settings.k6.stop_grace,
+                on_start=lambda pid: watchers.append(asyncio.create_task(monitor.watch(pid))),
+            )
+        planned = await plan
+    finally:
+        for task in (plan, deadline, *watchers):
+            task.cancel()
+    totals = _read_summary(summary_file)
+    kind, error = outcome.classify(ended, totals)
+    execution = Execution(
+        outcome=kind,
+        exit_code=ended.exit_code,
+        error=error,
+        k6_version=binary.version,
+        machine=scripts.machine(),
+        command=[part.replace(f"{order.folder}/", "") for part in command],
+        planned_s=planned.total_s if planned else None,
+        deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
+        signals=ended.signals,
+    )
+    duration_ms = totals.metrics.duration_ms
+    result = Result(
+        execution=execution,
+        summary=totals,
+        breakdown=capture.result(duration_ms / 1000 if duration_ms else None),
+        exceptions=ended.exceptions,
+        first_exception=outcome.one_line(ended.first_exception),
+        generator=monitor.health(
+            totals.metrics, vus_exhausted=log.vus_exhausted, max_cpu=settings.compare.max_cpu
+        ),
+    )
+    return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
+
+
+async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: Settings) -> float:
+    """Seconds the run may take."""
+    planned = await asyncio.shield(plan)
+    if order.timeout_s:
+        return order.timeout_s
+    return planned.total_s + settings.k6.grace if planned else PLANLESS_DEADLINE_S
+
+
+def _read_summary(path: Path) -> Summary:
+    """The totals; nothing when k6 was killed before it wrote them or wrote what we cannot read."""
+    try:
+        return summary.parse(path.read_bytes())
+    except FileNotFoundError:
+        return NOTHING
+    except K6dError as error:
+        logger.error("%s", error)
+        return NOTHING

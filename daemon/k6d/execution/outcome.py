@@ -1,0 +1,66 @@
+"""k6's exit code and what it measured, read as an outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k6d.model import Outcome
+
+if TYPE_CHECKING:
+    from k6d.execution.k6 import Ended
+    from k6d.model import Summary
+
+# Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: all ended
+# well, thresholds crossed, marked as failed by the script.
+MARKED_AS_FAILED = 110
+MEASURED = (0, 99, MARKED_AS_FAILED)
+SIGNALLED = 105
+STOPPED_BY_API = 103
+ABORTED_BY_SCRIPT = 108
+TIMEOUTS = {100: "setup()", 101: "teardown()", 102: "the test"}
+# What every run has, whether or not it measured anything.
+BARE_METRICS = frozenset(
+    {"iterations", "iteration_duration", "vus", "vus_max", "data_sent", "data_received"}
+    | {"dropped_iterations", "group_duration", "checks", "http_reqs"}
+)
+
+
+def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
+    """The outcome and, where there is one, the reason in k6's own words."""
+    error = one_line(ended.errors[0]) if ended.errors else None
+    code = ended.exit_code
+    if ended.timed_out:
+        return Outcome.TIMED_OUT, error
+    if ended.stopped:
+        return Outcome.ABORTED, None
+    if code in MEASURED:
+        if not measured(summary):
+            return Outcome.NO_DATA, one_line(ended.first_exception) or error
+        return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
+    if code == ABORTED_BY_SCRIPT:
+        return Outcome.ABORTED, error or "the script aborted its run"
+    if code in (SIGNALLED, STOPPED_BY_API):
+        return Outcome.ABORTED, "k6 was stopped by somebody else before the end"
+    if code < 0:
+        return Outcome.ABORTED, f"k6 was killed by signal {-code}; was the machine out of memory?"
+    if code in TIMEOUTS:
+        return Outcome.SCRIPT_ERROR, f"{TIMEOUTS[code]} took too long: {error}"
+    return Outcome.SCRIPT_ERROR, error or f"k6 ended with exit code {code}"
+
+
+def measured(summary: Summary) -> bool:
+    """Whether anything was: a request, a check, or a sample of any metric beyond the bare ones."""
+    metrics = summary.metrics
+    if metrics.total_requests or metrics.checks_passed or metrics.checks_failed:
+        return True
+    return any(
+        (values.get("count") or values.get("value") or values.get("passes")) is not None
+        and any(values.values())
+        for name, values in summary.k6_metrics.items()
+        if name not in BARE_METRICS and not name.startswith("http_req_")
+    )
+
+
+def one_line(text: str | None) -> str | None:
+    """k6's words on one line, with paths as users know them; None for none."""
+    return " ".join(text.replace("file://", "").split()) if text else None

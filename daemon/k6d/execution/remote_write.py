@@ -1,0 +1,258 @@
+"""What Prometheus remote write 1.0 sends, and the arithmetic of its native histograms.
+
+A push is a snappy block holding a protobuf `WriteRequest`. Field numbers are those of Prometheus'
+`prompb/remote.proto` and `types.proto`; what nobody here reads (exemplars, metadata, negative
+buckets) is skipped, and so are, unread, the nine tenths of the series that nobody asks for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import cramjam
+
+from k6d.execution.protowire import (
+    Value,
+    double,
+    doubles,
+    fields,
+    message,
+    signed,
+    varints,
+    whole,
+    zigzag,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # a snappy block of 32 MiB can claim far more
+_SCHEMAS = range(-4, 9)  # the exponential schemas of Prometheus; -53 means custom bounds
+_ZERO = bytes(8)  # a double that was left out
+
+
+class Series(NamedTuple):
+    """One series of a push: labels as they were sent, (value, ms) samples, (histogram, ms)."""
+
+    labels: tuple[bytes, ...]
+    samples: list[tuple[float, int]]
+    histograms: list[tuple[Histogram, int]]
+
+
+def decode(body: bytes) -> list[bytes]:
+    """The series in the body of a push, for `read`; ValueError for anything else."""
+    try:
+        if cramjam.snappy.decompress_raw_len(body) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"push unpacks to more than {MAX_MESSAGE_BYTES} bytes")
+        raw = bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise ValueError(f"push is not a snappy block: {error}") from error
+    return [message(value) for number, value in fields(raw) if number == 1]
+
+
+def name_label(name: str) -> bytes:
+    """The label that names a series, as it is sent: what lacks it need not be read."""
+    text = name.encode()
+    return b"\n\x08__name__\x12" + bytes([len(text)]) + text
+
+
+def read(series: bytes) -> Series:
+    """All of a series; ValueError when it is malformed."""
+    labels, samples, histograms = [], [], []
+    for number, value in fields(series):
+        if number == 1:
+            labels.append(message(value))
+        elif number == 2:
+            samples.append(_sample(message(value)))
+        elif number == 4:
+            histograms.append(_histogram(message(value)))
+    return Series(tuple(sorted(labels)), samples, histograms)
+
+
+def tags(labels: Iterable[bytes]) -> dict[str, str]:
+    """All labels of a series by name; ValueError when one is malformed."""
+    found = {}
+    for label in labels:
+        texts = {number: str(message(value), "utf-8", "replace") for number, value in fields(label)}
+        found[texts.get(1, "")] = texts.get(2, "")
+    return found
+
+
+def _sample(raw: bytes) -> tuple[float, int]:
+    number = dict(fields(raw))
+    return double(number.get(1, _ZERO)), signed(number.get(2, 0))
+
+
+def _histogram(raw: bytes) -> tuple[Histogram, int]:
+    """The count is that of its buckets, whose integers k6 sends as deltas; floats are absolute."""
+    last: dict[int, Value] = {}
+    deltas: list[int] = []
+    counts: list[float] = []
+    spans: list[tuple[int, int]] = []
+    for number, value in fields(raw):
+        if number == 11:
+            span = dict(fields(message(value)))
+            spans.append((zigzag(span.get(1, 0)), whole(span.get(2, 0))))
+        elif number == 12:
+            deltas += map(zigzag, varints(value))
+        elif number == 13:
+            counts += doubles(value)
+        else:
+            last[number] = value
+    made = Histogram(
+        schema=zigzag(last.get(4, 0)),
+        buckets=_buckets(spans, map(round, counts) if counts else itertools.accumulate(deltas)),
+        zero=whole(last.get(6, 0)) or round(double(last.get(7, _ZERO))),
+        total=double(last.get(3, _ZERO)),
+    )
+    if made.schema not in _SCHEMAS:
+        raise ValueError(f"histogram schema {made.schema} is not supported")
+    return made, signed(last.get(15, 0))
+
+
+def _buckets(spans: list[tuple[int, int]], counts: Iterable[int]) -> dict[int, int]:
+    """Spans are (gap to the one before, length); the first gap is the first bucket's number."""
+    buckets: dict[int, int] = {}
+    index, left = 0, iter(counts)
+    for offset, length in spans:
+        index += offset
+        for _ in range(length):
+            count = next(left, None)
+            if count is None:
+                raise ValueError("histogram has fewer buckets than its spans announce")
+            if count:
+                buckets[index] = count
+            index += 1
+    return buckets
+
+
+class Histogram:
+    """Counts of values in buckets that grow by b = 2^(2^-schema), and their exact count and sum.
+
+    Bucket i holds values in (b^(i-1), b^i]; `zero` counts those too small for any bucket. Values
+    are in the unit of the pushes (seconds for k6's times). Histograms of different schemas meet at
+    the coarser one, where bucket i becomes bucket ceil(i / 2).
+    """
+
+    __slots__ = ("buckets", "count", "schema", "sum", "zero")
+
+    def __init__(
+        self,
+        *,
+        schema: int = _SCHEMAS[-1],
+        buckets: dict[int, int] | None = None,
+        zero: int = 0,
+        total: float = 0.0,
+    ) -> None:
+        self.schema = schema
+        self.buckets = {} if buckets is None else buckets
+        self.zero = zero
+        self.sum = total
+        self.count = zero + sum(self.buckets.values())
+
+    @classmethod
+    def of(cls, values: Iterable[float], *, schema: int = 3) -> Histogram:
+        """The histogram of plain values; what is not above zero counts as zero."""
+        made = cls(schema=schema)
+        for value in values:
+            made.count += 1
+            made.sum += value
+            if value > 0:
+                index = math.ceil(math.log2(value) * 2.0**schema)
+                made.buckets[index] = made.buckets.get(index, 0) + 1
+            else:
+                made.zero += 1
+        return made
+
+    def at(self, schema: int) -> Histogram:
+        """A copy at `schema`, which must not be finer than this one's."""
+        shift = self.schema - schema
+        buckets: dict[int, int] = {}
+        for index, count in self.buckets.items():
+            coarse = -(-index >> shift)
+            buckets[coarse] = buckets.get(coarse, 0) + count
+        return Histogram(schema=schema, buckets=buckets, zero=self.zero, total=self.sum)
+
+    def add(self, other: Histogram) -> None:
+        """Count the other's values here as well."""
+        if self.schema > other.schema:
+            self.schema, self.buckets = other.schema, self.at(other.schema).buckets
+        elif self.schema < other.schema:
+            other = other.at(self.schema)
+        buckets = self.buckets
+        for index, count in other.buckets.items():
+            buckets[index] = buckets.get(index, 0) + count
+        self.zero += other.zero
+        self.count += other.count
+        self.sum += other.sum
+
+    def __add__(self, other: Histogram) -> Histogram:
+        """Both together, as a new histogram."""
+        made = self.at(self.schema)
+        made.add(other)
+        return made
+
+    def __sub__(self, earlier: Histogram) -> Histogram:
+        """What came since `earlier`, a former state of this one; nothing goes below zero."""
+        schema = min(self.schema, earlier.schema)
+        now = self if self.schema == schema else self.at(schema)
+        old = earlier if earlier.schema == schema else earlier.at(schema)
+        before = old.buckets
+        buckets = {
+            index: left
+            for index, count in now.buckets.items()
+            if (left := count - before.get(index, 0)) > 0
+        }
+        zero = max(now.zero - old.zero, 0)
+        return Histogram(schema=schema, buckets=buckets, zero=zero, total=max(now.sum - old.sum, 0))
+
+    def __eq__(self, other: object) -> bool:
+        """Same schema and same counts; sums are floats and may differ in the last digits."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine, its = (
+            (self.schema, self.zero, self.buckets),
+            (other.schema, other.zero, other.buckets),
+        )
+        return mine == its and math.isclose(self.sum, other.sum, rel_tol=1e-9, abs_tol=1e-9)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def bound(self, index: float) -> float:
+        """Upper bound of a bucket: 2^(index * 2^-schema), and no more than a float can hold."""
+        return float(2.0 ** min(index * 2.0**-self.schema, 1023.0))
+
+    @property
+    def mean(self) -> float | None:
+        """The exact mean; None when empty."""
+        return self.sum / self.count if self.count else None
+
+    @property
+    def max_bound(self) -> float | None:
+        """Upper bound of the highest bucket in use; 0 when all values are zero, None when empty."""
+        if not self.count:
+            return None
+        return self.bound(max(self.buckets)) if self.buckets else 0.0
+
+    def quantile(self, q: float) -> float | None:
+        """The q-quantile (0 ≤ q ≤ 1), interpolated geometrically in its bucket; None when empty.
+
+        The rank is q·(n - 1), as in k6's own percentiles, and a bucket's values are taken to lie
+        evenly on the logarithmic scale, the first half a step above its lower bound.
+        """
+        if not self.count:
+            return None
+        if self.count == 1:
+            return self.sum
+        rank = q * (self.count - 1) + 0.5
+        seen = self.zero
+        if rank <= seen:
+            return 0.0
+        for index in sorted(self.buckets):
+            count = self.buckets[index]
+            if rank <= seen + count:
+                return self.bound(index - 1 + max(rank - seen, 0) / count)
+            seen += count
+        return self.max_bound

@@ -1,0 +1,106 @@
+"""Tallies of requests, and the time line that they make, second by second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from k6d.execution.remote_write import Histogram
+from k6d.model import Timeline
+
+_MAX_POINTS = 600
+# Each divides the next, so that entries can be merged again and again.
+_RESOLUTIONS_S = (1, 2, 10, 30, 60, 300, 600, 1800, 3600)
+_SAME_SECOND_MS = 250  # the last push comes right after a regular one
+_DRIFT_S = 0.75  # beyond it, a push was missed
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests of a row of the breakdown, or of a stretch of the time line."""
+
+    requests: int = 0
+    failed: int | None = None
+    vus: int | None = None
+    latency: Histogram = field(default_factory=Histogram)
+
+    def count(self, latency: Histogram, *, expected: bool | None) -> None:
+        self.requests += latency.count
+        if expected is not None:
+            self.failed = (self.failed or 0) + (0 if expected else latency.count)
+        self.latency.add(latency)
+
+    def merge(self, other: Tally) -> None:
+        self.requests += other.requests
+        if other.failed is not None:
+            self.failed = (self.failed or 0) + other.failed
+        if other.vus is not None:
+            self.vus = max(self.vus or 0, other.vus)
+        self.latency.add(other.latency)
+
+
+class Recorder:
+    """The time line while it grows; the entries are merged whenever there are too many."""
+
+    def __init__(self) -> None:
+        self.resolution_s = 1
+        self.first_ms = self.last_ms = 0
+        self.second = -1
+        self.current = Tally()
+        self._entries: dict[int, Tally] = {}
+
+    def add(self, push: Tally, at_ms: int) -> None:
+        """Add what a push brought whose newest sample is of `at_ms`."""
+        second = self._second(at_ms)
+        if second != self.second:
+            self.second, self.current = second, Tally()
+        self.last_ms = max(self.last_ms, at_ms)
+        self.current.merge(push)
+        while second // self.resolution_s >= _MAX_POINTS:
+            self._coarsen()
+        self._entries.setdefault(second // self.resolution_s, Tally()).merge(push)
+
+    def _second(self, at_ms: int) -> int:
+        """One push a second: the next one, unless it comes at once or far from where it should.
+
+        Samples carry the time of the requests, not of the push, so they lie anywhere in the second
+        before it: a grid of seconds laid over them would show holes and double seconds.
+        """
+        if self.second < 0:
+            self.first_ms = self.last_ms = at_ms
+            return 0
+        if at_ms - self.last_ms < _SAME_SECOND_MS:
+            return self.second
+        following, passed_s = self.second + 1, (at_ms - self.first_ms) / 1000
+        if abs(passed_s - following) <= _DRIFT_S:
+            return following
+        return max(following, round(passed_s))
+
+    def _coarsen(self) -> None:
+        finer = self.resolution_s
+        larger = (step for step in _RESOLUTIONS_S if step > finer)
+        self.resolution_s = next(larger, finer * 2)
+        entries, self._entries = self._entries, {}
+        for index, entry in entries.items():
+            merged = self._entries.setdefault(index * finer // self.resolution_s, Tally())
+            merged.merge(entry)
+
+    def timeline(self) -> Timeline:
+        """Every second from the first push to the last, also those in which nothing came."""
+        step = self.resolution_s
+        empty = Tally()
+        length = self.second // step + 1 if self.second >= 0 else 0
+        entries = [self._entries.get(index, empty) for index in range(length)]
+        return Timeline(
+            resolution_s=step,
+            t=[(index + 1) * step for index in range(length)],
+            vus=[entry.vus for entry in entries],
+            requests_per_second=[round(entry.requests / step, 2) for entry in entries],
+            errors_per_second=[round((entry.failed or 0) / step, 2) for entry in entries],
+            p95_ms=[ms(entry.latency, 0.95) for entry in entries],
+        )
+
+
+def ms(latency: Histogram, q: float) -> float | None:
+    """A quantile in ms; None when no request was ever answered (k6 counts those as 0 s)."""
+    seconds = latency.quantile(q) if latency.buckets else None
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,269 @@
+"""The state machine of incidents: histories as data, and what holds for every history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k6d.alerts.incidents import Rules, advance, ended, observe, remind, settled
+from k6d.alerts.records import Change, Observation, Standing
+from k6d.model import (
+    Breakdown,
+    Execution,
+    Finding,
+    FindingKind,
+    Outcome,
+    Severity,
+    Trigger,
+    Verdict,
+)
+from records import NOON, make_anomaly, make_endpoint, make_run
+
+if TYPE_CHECKING:
+    from k6d.alerts.records import Announcement
+
+LETTERS = {"l": Severity.LOW, "m": Severity.MEDIUM, "h": Severity.HIGH, "c": Severity.CRITICAL}
+TOLD = {
+    Change.OPENED: "open",
+    Change.WORSENED: "worse",
+    Change.CHANGED: "other",
+    Change.IMPROVED: "better",
+    Change.RESOLVED: "ok",
+    Change.REMINDER: "still",
+}
+
+
+def look(number: int, sign: str, **more: Any) -> Observation:
+    """A run an hour after the last: l, m, h, c anomalous, "." healthy, "?" neither.
+
+    "h2" has another problem as well; "!" after it marks a run after an edit.
+    """
+    deliberate, sign = sign.endswith("!"), sign.rstrip("!")
+    severity = LETTERS.get(sign[0])
+    problems = {f"p{p}": f"problem {p}" for p in (sign[1:] or "1")} if severity else {}
+    seen = Observation(
+        run=f"run-{number:04}",
+        at=NOON + timedelta(hours=number),
+        script="a.js",
+        severity=severity,
+        healthy=sign == ".",
+        problems=problems,
+        deliberate=deliberate,
+    )
+    return replace(seen, **more)
+
+
+def play(signs: str, rules: Rules) -> tuple[Standing, list[Announcement | None]]:
+    """What is told after each run of a history."""
+    standing, told = Standing(script="a.js"), []
+    for number, sign in enumerate(signs.split()):
+        standing, announcement = advance(standing, look(number, sign), rules)
+        told.append(announcement)
+    return standing, told
+
+
+@pytest.mark.parametrize(
+    ("signs", "expected", "rules"),
+    [
+        ("h", "open", {}),
+        (". . .", "- - -", {}),
+        ("h h h", "open - -", {}),
+        ("h c c h", "open worse - -", {}),
+        ("h c h h h", "open worse - better -", {}),
+        ("c h!", "open better", {}),
+        ("h . h . h . .", "open - - - - - ok", {}),
+        ("h .!", "open ok", {}),
+        ("h . .", "open - ok", {}),
+        ("h . . h", "open - ok open", {}),
+        ("h1 h2 h1 h2 h12", "open other - - -", {}),
+        ("h ? ? .", "open - - -", {}),
+        ("h ? . ? .", "open - - - ok", {}),
+        ("h h . h h h", "- - - - - open", {"open_after": 3}),
+        ("h ? h", "- - open", {"open_after": 2}),
+        ("h . h .", "open ok open ok", {"resolve_after": 1}),
+        ("l m h . .", "- - open - ok", {"min_severity": Severity.HIGH}),
+        ("h l l . .", "open - better - ok", {"min_severity": Severity.HIGH}),
+        ("l . .", "- - -", {"min_severity": Severity.MEDIUM}),
+        ("h c . .", "- - - -", {"muted": True}),
+        ("h h h h", "open - - still", {"remind_s": 3 * 3600}),
+        ("h h h h", "open - - -", {"remind_s": 0}),
+    ],
+)
+def test_histories(signs: str, expected: str, rules: dict[str, Any]) -> None:
+    """After each run exactly what changed is told."""
+    _, told = play(signs, Rules(**rules))
+    assert " ".join(TOLD[a.change] if a else "-" for a in told) == expected
+
+
+def test_a_mute_holds_back_and_the_end_of_it_tells() -> None:
+    """What began during a mute is told after it, if it is still so; a known one's end at once."""
+    standing = Standing(script="a.js")
+    standing, told = advance(standing, look(0, "h"), Rules(muted=True))
+    assert told is None
+    assert standing.incident is not None
+    standing, told = advance(standing, look(1, "h"), Rules())
+    assert told is not None
+    assert (told.change, told.incident.since) == (Change.OPENED, NOON)
+    standing, told = advance(standing, look(2, "c"), Rules(muted=True))
+    assert told is None
+    standing, told = advance(standing, look(3, ".!"), Rules(muted=True))
+    assert told is not None
+    assert told.change is Change.RESOLVED
+
+
+def test_runs_with_other_options_do_not_resolve_what_ordinary_ones_found() -> None:
+    """One virtual user that is well says nothing about a hundred."""
+    standing, _ = play("h", Rules())
+    standing, told = advance(standing, look(1, ".!", overrides={"vus": "1"}), Rules())
+    assert told is None
+    opened, _ = advance(Standing(script="a.js"), look(0, "h", overrides={"vus": "9"}), Rules())
+    _, told = advance(opened, look(1, ".!", overrides={"vus": "9"}), Rules())
+    assert told is not None
+    assert told.change is Change.RESOLVED
+
+
+def test_reminders_are_for_what_people_know_of() -> None:
+    """Daily by default, from the last thing told; none for what is muted, closed or untold."""
+    standing, _ = play("h", Rules())
+    assert remind(standing, NOON + timedelta(hours=23), Rules())[1] is None
+    later = NOON + timedelta(hours=24)
+    reminded, told = remind(standing, later, Rules())
+    assert told is not None
+    assert told.change is Change.REMINDER
+    assert remind(reminded, later + timedelta(hours=1), Rules())[1] is None
+    assert remind(standing, later, Rules(muted=True))[1] is None
+    assert remind(standing, later, Rules(remind_s=0))[1] is None
+    assert remind(Standing(script="a.js"), later, Rules())[1] is None
+
+
+def test_the_end_of_a_mute_tells_without_a_run() -> None:
+    """A script may run only when it is changed: what is still wrong is told all the same, once."""
+    standing, _ = play("h", Rules(muted=True))
+    later = NOON + timedelta(hours=2)
+    assert remind(standing, later, Rules(muted=True))[1] is None
+    assert remind(standing, later, Rules(min_severity=Severity.CRITICAL))[1] is None
+    standing, told = remind(standing, later, Rules())
+    assert told is not None
+    assert (told.change, told.run, told.incident.since) == (Change.OPENED, "run-0000", NOON)
+    standing, _ = advance(standing, look(3, "c"), Rules(muted=True))
+    standing, told = remind(standing, later, Rules())
+    assert told is not None
+    assert told.change is Change.WORSENED
+    assert remind(standing, later, Rules())[1] is None
+    standing, _ = advance(standing, look(4, "."), Rules())
+    assert remind(standing, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
+
+
+def test_what_is_no_test_any_more_has_no_incident() -> None:
+    """It is kept as the last one, nothing is told, and the next failure counts from one again."""
+    standing, _ = play("h h", Rules(open_after=2))
+    over = ended(standing, NOON + timedelta(hours=5))
+    assert (over.incident, over.failures, over.outgoing) == (None, 0, standing.outgoing)
+    assert over.last is not None
+    assert over.last.resolved_at == NOON + timedelta(hours=5)
+    assert remind(over, NOON + timedelta(days=9), Rules()) == (over, None)
+    assert ended(over, NOON + timedelta(hours=6)) == over
+
+
+def test_outgoing_stays_until_it_is_safe() -> None:
+    """What is decided is part of the standing until the outbox has it."""
+    standing, told = play("h c", Rules())
+    keys = [a.key for a in told if a]
+    assert [a.key for a in standing.outgoing] == keys == ["run-0000-1", "run-0000-2"]
+    assert settled(standing, keys[:1]).outgoing == standing.outgoing[1:]
+
+
+SIGNS = st.lists(
+    st.sampled_from(["l", "m", "h", "c", "h1", "h2", "h12", ".", ".!", "h!", "l!", "?", "look"]),
+    max_size=30,
+)
+RULES = st.builds(
+    Rules,
+    open_after=st.integers(1, 3),
+    resolve_after=st.integers(1, 3),
+    min_severity=st.sampled_from(Severity),
+    remind_s=st.sampled_from([0.0, 7200.0, 86_400.0]),
+    muted=st.booleans(),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(SIGNS, RULES), max_size=4))
+def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]]) -> None:
+    """Opened and resolved take turns, in between only of an open one; keys are told once ever."""
+    standing, number, is_open, keys = Standing(script="a.js"), 0, False, []
+    for signs, rules in parts:
+        for sign in signs:
+            number += 1
+            if sign == "look":
+                standing, told = remind(standing, NOON + timedelta(hours=number), rules)
+            else:
+                seen = look(number, sign)
+                standing, told = advance(standing, seen, rules)
+                again, nothing = advance(standing, seen, rules)
+                assert (again, nothing) == (standing, None), "a run is taken in once"
+            if told:
+                keys.append(told.key)
+                assert is_open == (told.change is not Change.OPENED)
+                is_open = told.change is not Change.RESOLVED
+                assert told.change in (Change.RESOLVED, Change.IMPROVED) or rules.tells(
+                    told.incident.severity
+                )
+            incident = standing.incident
+            # What people believe is what is so, as far as they are to know.
+            assert is_open == (incident is not None and incident.told is not None)
+            if incident and rules.tells(incident.severity) and not incident.healthy:
+                assert incident.told is not None
+                assert incident.told.rank >= incident.severity.rank
+                assert incident.problems.keys() <= set(incident.told_problems)
+    assert [a.key for a in standing.outgoing] == keys
+    assert len(set(keys)) == len(keys)
+    patience = Rules(resolve_after=3)
+    for extra in range(3):
+        standing, _ = advance(standing, look(number + 1 + extra, "."), patience)
+    assert standing.incident is None
+
+
+def test_what_a_run_says() -> None:
+    """Anomalous, healthy or neither; problems by what and where, not by their numbers."""
+    anomalous = observe(make_run(anomaly_analysis=make_anomaly()))
+    assert anomalous.severity is Severity.HIGH
+    assert list(anomalous.problems) == ["limit broken|response_time_p95|GET /cart"]
+    assert anomalous.deliberate
+    assert anomalous.cause is None
+    healthy = observe(make_run(trigger=Trigger.SCHEDULED))
+    assert (healthy.healthy, healthy.deliberate) == (True, False)
+    aborted = make_run(execution=Execution(outcome=Outcome.ABORTED))
+    assert (observe(aborted).healthy, observe(aborted).severity) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "urls", "cause"),
+    [
+        (FindingKind.K6_UNAVAILABLE, None, [], "k6 unavailable"),
+        (FindingKind.UNREACHABLE, "error_rate", ["http://shop:80/a", "http://shop:80/b"],
+         "target shop:80"),
+        (FindingKind.UNREACHABLE, "error_rate", ["/a"], "target unreachable"),
+        (FindingKind.LIMIT, "error_rate", ["https://shop/a?x=1"], "target shop"),
+        (FindingKind.LIMIT, "error_rate", ["http://a/", "http://b/"], None),
+        (FindingKind.LIMIT, "response_time_p95", ["http://shop/a"], None),
+    ],
+)  # fmt: skip
+def test_causes_that_scripts_share(
+    kind: FindingKind, metric: str | None, urls: list[str], cause: str | None
+) -> None:
+    """k6 that is gone, and a target that fails, are causes that several scripts may have."""
+    finding = Finding(
+        kind=kind, severity=Severity.CRITICAL, message="x", recommendation="y", metric=metric
+    )
+    verdict = Verdict(
+        anomalies_detected=True, severity=Severity.CRITICAL, issues=["x"], findings=[finding]
+    )
+    endpoints = [make_endpoint(name=url, failed=5) for url in urls]
+    run = make_run(anomaly_analysis=verdict, breakdown=Breakdown(endpoints=endpoints))
+    assert observe(run).cause == cause

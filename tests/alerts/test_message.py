@@ -1,0 +1,249 @@
+"""What an alert says, and how it looks in each format."""
+
+from __future__ import annotations
+
+import html
+import struct
+import zlib
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k6d.alerts.chart import HEIGHT, SCALE, WIDTH, png
+from k6d.alerts.message import Context, compose, notice
+from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.alerts.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
+from k6d.explain.merge import merge
+from k6d.model import (
+    Comparison,
+    Execution,
+    Explanation,
+    Finding,
+    FindingKind,
+    Metrics,
+    Outcome,
+    Severity,
+    Verdict,
+)
+from records import NOON, make_anomaly, make_run
+
+CONTEXT = Context(
+    data=Path("/var/lib/k6d data"),
+    scripts=Path("/srv/k6"),
+    previous=make_run(test_id="20261122-110000-3f9a2c"),
+)
+
+
+def told(
+    verdict: Verdict | None = None, change: Change = Change.OPENED, *, number: int = 1, **run: Any
+) -> Message:
+    """The message about a run."""
+    made = make_run(**{"script": "cart.js", "anomaly_analysis": verdict or make_anomaly(), **run})
+    incident = Incident(
+        id=f"i{number}",
+        script=made.script,
+        since=NOON - timedelta(hours=2),
+        severity=Severity.HIGH,
+        peak=Severity.HIGH,
+        problems={},
+        first_run=made.test_id,
+        last_run=made.test_id,
+        last_seen=NOON,
+        runs=3,
+    )
+    announcement = Announcement(
+        key=f"i{number}-1",
+        change=change,
+        at=NOON,
+        incident=incident,
+        run=made.test_id,
+        before=Severity.LOW,
+    )
+    return compose(announcement, made, CONTEXT)
+
+
+def shown(*messages: Message) -> Rendered:
+    """How it is sent at once."""
+    return render(messages, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("change", "title", "level"),
+    [
+        (Change.OPENED, "[HIGH] cart: p95 of GET /cart is 912 ms", "failure"),
+        (Change.WORSENED, "[HIGH] cart: worse, was low: p95 of GET /cart", "failure"),
+        (Change.CHANGED, "[HIGH] cart: still failing, now p95 of GET /cart", "failure"),
+        (Change.REMINDER, "[HIGH] cart: still failing after 2 h: p95 of", "failure"),
+        (Change.RESOLVED, "[RESOLVED] cart: healthy again after 2 h", "success"),
+    ],
+)
+def test_the_title_says_it_all_on_one_line(change: Change, title: str, level: str) -> None:
+    """Severity, script, and the worst finding or what became of it."""
+    rendered = shown(told(make_anomaly("p95 of GET /cart is\n912 ms"), change))
+    assert rendered.title.startswith(title)
+    assert rendered.level == level
+
+
+def test_a_regression_as_people_read_it() -> None:
+    """A short title; then what, where, since when, against which baseline, how sure, what changed.
+
+    What fixed the title's length is in the body: the whole finding, and one command to replay it.
+    """
+    compared = Comparison(
+        metric="response_time_p95", endpoint="GET /cart", unit="ms", state="worse",
+        observed=412.0, expected=268.0, low=240.0, high=296.0, runs=12, needed=5, seen=3, of=3,
+    )  # fmt: skip
+    message = "p95 of GET /cart 412 ms, was 268 ms (+54 %); also overall p95; confirmed 3 of 3"
+    finding = Finding(
+        kind=FindingKind.REGRESSION, severity=Severity.HIGH, message=message, recommendation="Look",
+        metric="response_time_p95", endpoint="GET /cart", expected="240 ms to 296 ms",
+        confidence=0.99, changed="lib/cart.js changed with this run", confirmed="3 of 3",
+    )  # fmt: skip
+    verdict = replace(make_anomaly(), findings=[finding], issues=[message], doubts=["noise"])
+    newer = Execution(outcome=Outcome.COMPLETED, k6_version="1.2.0", machine="ci")
+    made = told(verdict, comparisons=[compared], execution=newer)
+    rendered = shown(made)
+    assert rendered.title == "[HIGH] cart: p95 of GET /cart 412 ms, was 268 ms (+54 %)"
+    lines = rendered.text.splitlines()
+    assert lines[0] == f"• {message}"
+    assert "Where: GET /cart" in lines
+    assert "Baseline: 268 ms, usually 240 ms to 296 ms, from 12 comparable runs" in lines
+    assert "How sure: confirmed in 3 of 3 runs, 99 %" in lines
+    assert (
+        "Changed: lib/cart.js changed with this run; k6 (from 1.1.0 to 1.2.0), "
+        "since 20261122-110000-3f9a2c, the last healthy run"
+    ) in lines
+    assert ("Run it again: k6d replay 20261122-120000-3f9a2c --data '/var/lib/k6d data'") in lines
+
+
+def test_the_body_has_what_the_ai_says() -> None:
+    """Two sentences of the AI, named as such; no HTML and no mention gets through."""
+    opinion = Explanation(
+        source="AI",
+        summary="The checkout fails. <b>Look</b> @channel at the database.",
+        severity=Severity.CRITICAL,
+        raised_because="It gets worse.",
+        model="gemini",
+    )
+    verdict, explanation = merge(make_anomaly(), opinion)
+    rendered = shown(told(verdict, explanation=explanation))
+    for body in (rendered.text, rendered.html, rendered.markdown):
+        assert "AI says" in body
+        assert "The checkout fails." in body
+        assert "raised from high by the AI: It gets worse." in body
+    assert "@channel" not in rendered.text + rendered.markdown  # where it would call everybody
+    assert "&lt;b&gt;Look" in rendered.html
+
+
+def test_the_body_has_findings_numbers_advice_and_commands() -> None:
+    """Observed against expected, since when, and what to do, in every format."""
+    verdict = replace(make_anomaly(), issues=["a", "b"])
+    rendered = shown(told(replace(verdict, findings=[verdict.findings[0]] * 2)))
+    page = rendered.html.replace("\u00a0", " ")  # numbers stay on one line with their units
+    for body in (rendered.text, page, rendered.markdown):
+        assert "p95 of GET /cart is 912 ms, the limit is 500 ms" in body
+        assert "6,000 requests, 100/s, average 41.5 ms, p95 88.2 ms, errors 0.1 %, 1 m 1 s" in body
+        assert "at most 500" in body
+        assert "Look at GET /cart first." in body
+        assert "2026-11-22 10:00 UTC, 3 runs" in body
+        assert "20261122-120000-3f9a2c of cart.js, changed, 2026-11-22 12:00 UTC" in body
+    assert "k6d show 20261122-120000-3f9a2c --log --data '/var/lib/k6d data'" in rendered.text
+    assert "k6d mute cart.js --for 2h --data '/var/lib/k6d data'" in rendered.markdown
+    assert "--data &#x27;/var/lib/k6d data&#x27;</pre>" in rendered.html
+    unread = told(snapshot=None)
+    assert "k6d run /srv/k6/cart.js --data '/var/lib/k6d data'" in shown(unread).markdown
+    over = shown(told(change=Change.RESOLVED)).text
+    assert "k6d show" in over
+    assert "k6d mute" not in over
+
+
+def test_of_many_findings_five_are_told_and_the_rest_is_counted() -> None:
+    """The worst come first already."""
+    finding = make_anomaly().findings[0]
+    findings = [replace(finding, message=f"finding {i}") for i in range(9)]
+    text = shown(told(replace(make_anomaly(), findings=findings))).text
+    assert "finding 4" in text
+    assert "finding 5" not in text
+    assert "and 4 more findings" in text
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    """A title fits a subject line, a body what Slack takes of a section."""
+    rendered = shown(told(make_anomaly("x" * 5000)))
+    assert len(rendered.title) <= MAX_TITLE
+    assert rendered.title.endswith("…")
+    assert "• " + "x" * 200 in rendered.text, "what the title lacks"
+    finding = replace(make_anomaly().findings[0], message="<&" * 500)
+    signs = shown(told(replace(make_anomaly(), findings=[finding] * 5)))
+    assert len(html.escape(signs.markdown)) < MAX_BODY + 100, "as it is on its way to Slack"
+    many = shown(*(told(make_anomaly("y" * 5000), number=n, script=f"{n}.js") for n in range(40)))
+    assert len(many.markdown.encode()) < MAX_BODY + 100
+    assert many.title.startswith("[HIGH] 40 scripts: ")
+    assert "more line" in many.text
+
+
+def test_nobody_is_called_by_what_a_target_answers() -> None:
+    """Mentions and mark-up from scripts and answers are words only."""
+    words = "<!channel> @here <script>alert(1)</script> & co [x](http://evil) `rm` *b*"
+    rendered = shown(told(make_anomaly(words), script="@all.js"))
+    for text in (rendered.title, rendered.text.partition("\n\n")[0], rendered.markdown):
+        assert "<!channel>" not in text
+        assert "@here" not in text
+    assert "@all" not in rendered.title
+    assert "[x](" not in shown(told(replace(make_anomaly(words)), Change.WORSENED)).markdown
+    assert "<script>" not in rendered.html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in rendered.html
+
+
+def test_what_nobody_measured_is_left_out() -> None:
+    """A script that cannot run has no numbers."""
+    text = shown(told(make_anomaly("the script cannot run"), metrics=Metrics())).text
+    assert "None" not in text
+    assert "Numbers" not in text
+
+
+def test_scripts_of_one_cause_are_one_message_with_a_line_each() -> None:
+    """Worst first; what was overtaken is a remark; late and repeated ones say so."""
+    messages = [told(number=n, script=f"{n}.js") for n in (1, 2)]
+    link = ("Open the dashboard", "https://k6d.example/runs/1")
+    shared = [replace(m, cause="target shop", link=link) for m in messages]
+    over = replace(shared[0], id="i1-2", change=Change.RESOLVED, at=NOON + timedelta(minutes=5))
+    rendered = render([*shared, over], now=NOON + timedelta(hours=1), repeat=True)
+    assert rendered.title.startswith("[HIGH] 1 of 2 scripts: target shop: p95 of GET /cart")
+    assert rendered.text.index("[HIGH] 2") < rendered.text.index("[RESOLVED] 1")
+    assert "Sent late: from 2026-11-22 12:00 UTC to 2026-11-22 12:05 UTC" in rendered.text
+    assert "Before this, not sent in time: opened 2026-11-22 12:00 UTC" in rendered.text
+    assert "Sent again: an earlier attempt may have reached you" in rendered.text
+    assert rendered.chart is None
+    assert rendered.markdown.count("[Open the dashboard](https://k6d.example/runs/1)") == 2
+    assert shown(*shared).title.startswith("[HIGH] 2 scripts: target shop: ")
+
+
+def test_a_notice_has_no_severity() -> None:
+    """A test of the receivers is neither good nor bad."""
+    rendered = shown(notice(key="n", at=NOON, script="k6d", subject="a test"))
+    assert (rendered.title, rendered.level, rendered.text) == (
+        "[k6d] k6d: a test",
+        "info",
+        "[k6d] k6d: a test",
+    )
+
+
+def test_the_chart_is_a_picture_that_mails_show() -> None:
+    """A PNG of the right size, red where it was bad, and no picture without attachments."""
+    points = [Point(at=NOON, value=v, bad=v > 300) for v in (270.0, 260.0, 412.0)]
+    chart = Chart(title="p95 response time, last 3 runs", unit="ms", points=points)
+    picture = png(chart)
+    assert struct.unpack(">II", picture[16:24]) == (WIDTH * SCALE, HEIGHT * SCALE)
+    start = picture.index(b"IDAT") + 4
+    length = struct.unpack(">I", picture[start - 8 : start - 4])[0]
+    pixels = zlib.decompress(picture[start : start + length])
+    assert bytes((211, 47, 47)) in pixels
+    page = shown(replace(told(), chart=chart)).html
+    assert 'src="cid:history.png"' in page
+    assert "0 to 433 ms, the last 412 ms" in page.replace("\u00a0", " ")
+    assert "cid:" not in without_picture(page)
+    assert png(replace(chart, points=points[:1])).startswith(b"\x89PNG")

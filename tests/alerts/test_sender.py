@@ -1,0 +1,329 @@
+"""Messages reach real receivers, however these behave; every helper is a real process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from k6d.alerts.outbox import Outbox
+from k6d.alerts.records import Change, Chart, Message, Point, State
+from k6d.alerts.sender import Sender
+from k6d.model import Severity
+from k6d.settings import Notify
+from receivers import (
+    PASSWORD,
+    USER,
+    HttpReceiver,
+    MailReceiver,
+    SlackProxy,
+    TestCa,
+    basic,
+    closed_port,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+PATIENCE_S = 60.0
+TOKEN = "path-hunter2-token"
+SLACK = "slack://T1JJ3T3L2/B1HUNTER2/aaaaaaaaHUNTER2aaaaaaaa1"
+
+
+def message(number: int = 1, **changes: Any) -> Message:
+    """A message about an incident of its own."""
+    made = Message(
+        id=f"m-{number}",
+        at=datetime.now(UTC),
+        change=Change.OPENED,
+        script=f"shop/{number}.js",
+        subject="p95 412 ms, was 268 ms (+54 %) <b>&amp; @channel",
+        severity=Severity.HIGH,
+        incident=f"i-{number}",
+        findings=["p95 of GET /cart is 412 ms, <!channel> *was* 268 ms"],
+        facts=[("Where", "GET /cart?a=1&b=<2>")],
+        commands=[("Look closer", f"k6d show m-{number}")],
+    )
+    return replace(made, **changes)
+
+
+def notify(*urls: str, **more: Any) -> Notify:
+    """Settings without waiting."""
+    fast = {"retry": 0.2, "group_wait": 0, "timeout": 20}
+    return Notify(urls=list(urls), **{**fast, **more})
+
+
+@asynccontextmanager
+async def sending(settings: Notify, outbox: Outbox) -> AsyncIterator[None]:
+    """A sender at work, as in the daemon."""
+    task = asyncio.create_task(Sender(settings, outbox).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(happened: Callable[[], object], what: str) -> None:
+    """Wait for it, with a deadline."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    """An empty outbox."""
+    return Outbox(tmp_path / "data")
+
+
+@pytest.fixture
+def http() -> Iterator[HttpReceiver]:
+    """A receiver for json://."""
+    with HttpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestCa:
+    """A certificate authority that helpers trust."""
+    made = TestCa(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made.path))
+    return made
+
+
+def json_url(port: int) -> str:
+    """The Apprise URL of the receiver, with secrets in all places that can hold one."""
+    return f"json://user:{PASSWORD}@127.0.0.1:{port}/{TOKEN}?+X-Key=header-hunter2"
+
+
+def mail_url(port: int, password: str = PASSWORD, to: str = "oncall@localhost") -> str:
+    """The Apprise URL of the receiver."""
+    where = f"{USER}:{password}@localhost:{port}"
+    return f"mailtos://{where}?mode=starttls&from=k6d@localhost&to={to}"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([404], "HTTP 404: no_service"),
+        ([500], "HTTP 500: no_service"),
+        ([(429, {"Retry-After": "1"})], "HTTP 429: no_service"),
+    ],
+)
+async def test_json_receiver_that_refuses_at_first(
+    answers: list[Any], said: str, outbox: Outbox, http: HttpReceiver, caplog: Any
+) -> None:
+    """Each refusal is tried again later, by the same key, until it is taken; once."""
+    caplog.set_level(logging.DEBUG)
+    http.plan = list(answers)
+    outbox.put(message())
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(outbox.done, "the delivery")
+    assert [got.answer for got in http.got] == [*answers, 200]
+    assert len({got.headers["Idempotency-Key"] for got in http.got}) == 1
+    assert {got.headers["Authorization"] for got in http.got} == {basic("user", PASSWORD)}
+    if isinstance(answers[0], tuple):
+        assert http.got[1].at - http.got[0].at >= 1.0
+    (kept,) = outbox.done()
+    (delivery,) = (kept.deliveries or {}).values()
+    assert (delivery.state, delivery.attempts) == (State.DELIVERED, len(answers))
+    assert said in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_unsure_deliveries_say_so_when_they_are_repeated(
+    outbox: Outbox, http: HttpReceiver, caplog: Any
+) -> None:
+    """After no answer the same message goes out by the same key, with a remark."""
+    http.plan = ["close"]
+    outbox.put(message())
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(lambda: http.got, "the first attempt")
+        outbox.put(message(2, incident="i-1", script="shop/1.js", change=Change.RESOLVED))
+        await until(lambda: len(outbox.done()) == 2, "both deliveries")
+    first, again, later = (got.json for got in http.got)
+    assert first["title"] == again["title"]
+    assert again["message"].startswith("Sent again: an earlier attempt may have reached you")
+    assert later["title"].startswith("[RESOLVED]")
+    assert "Sent again" not in later["message"]
+    assert "it closed the connection without an answer" in caplog.text
+
+
+async def test_a_receiver_that_hangs_is_cut_off_and_blocks_nobody(
+    outbox: Outbox, http: HttpReceiver
+) -> None:
+    """The others get their messages meanwhile; it is asked again after its time-out."""
+    with HttpReceiver() as hanging:
+        hanging.plan = ["hang"]
+        outbox.put(message())
+        urls = [json_url(hanging.port), json_url(http.port)]
+        async with sending(notify(*urls, timeout=8), outbox):
+            await until(lambda: hanging.got and http.taken, "the healthy one's message")
+            outbox.put(message(2))
+            await until(lambda: len(http.taken) == 2, "its second message")
+            assert not hanging.taken
+            await until(lambda: len(outbox.done()) == 2, "all messages everywhere")
+    assert len(http.got) == 2
+    assert [got.answer for got in hanging.got].count("hang") == 1
+
+
+async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
+    outbox: Outbox, http: HttpReceiver
+) -> None:
+    """What is overtaken is merged, and said to be late."""
+    early = datetime.now(UTC) - timedelta(minutes=40)
+    outbox.put(message(1, at=early))
+    later = early + timedelta(minutes=20)
+    outbox.put(message(2, at=later, incident="i-1", script="shop/1.js", change=Change.RESOLVED))
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(lambda: len(outbox.done()) == 2, "both")
+    (got,) = http.got
+    assert got.json["title"].startswith("[RESOLVED] shop/1: ")
+    assert f"Sent late: from {early:%Y-%m-%d %H:%M} UTC" in got.json["message"]
+    assert f"Before this, not sent in time: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
+
+
+async def test_a_disk_that_refuses_does_not_end_the_sender(outbox: Outbox, caplog: Any) -> None:
+    """It says so and tries again; the daemon's other work goes on."""
+    place = outbox.sending_path("x").parent.parent
+    place.parent.mkdir()
+    place.write_text("in the way")
+    task = asyncio.create_task(Sender(notify(), outbox).run())
+    await until(lambda: "messages wait: cannot lock" in caplog.text, "the reason")
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_quiet_hours_let_only_what_is_critical_through(
+    outbox: Outbox, http: HttpReceiver
+) -> None:
+    """The rest waits for their end; who was woken hears of the end of it at once."""
+    now = datetime.now(UTC)
+    hours = f"{now - timedelta(hours=2):%H:%M}-{now + timedelta(hours=2):%H:%M} UTC"
+    outbox.put(message(1))
+    outbox.put(message(2, severity=Severity.CRITICAL))
+    async with sending(notify(json_url(http.port), quiet_hours=hours), outbox):
+        await until(outbox.done, "the critical one")
+        over = message(3, severity=Severity.CRITICAL, change=Change.RESOLVED, incident="i-2")
+        outbox.put(over)
+        await until(lambda: len(outbox.done()) == 2, "the end of it")
+    assert [kept.message.id for kept in outbox.waiting()] == ["m-1"]
+    assert [got.json["title"].partition("]")[0] for got in http.got] == ["[CRITICAL", "[RESOLVED"]
+
+
+async def test_undeliverable_is_kept_and_can_be_tried_again(outbox: Outbox) -> None:
+    """Beyond the horizon a message is given up, not lost; `retry` sends it after all."""
+    outbox.put(message(1, at=datetime.now(UTC) - timedelta(hours=1)))
+    dead = f"json://127.0.0.1:{closed_port()}/{TOKEN}"
+    async with sending(notify(dead, horizon=1), outbox):
+        await until(outbox.undeliverable, "giving up")
+    (kept,) = outbox.undeliverable()
+    (delivery,) = (kept.deliveries or {}).values()
+    assert "could not be reached" in (delivery.error or "")
+    assert TOKEN not in json.dumps([str(kept)])
+    assert outbox.retry() == 1
+    assert [item.message.id for item in outbox.waiting()] == ["m-1"]
+
+
+async def test_a_message_without_a_receiver_waits_and_says_why(
+    outbox: Outbox, http: HttpReceiver, tmp_path: Path
+) -> None:
+    """Tags that nobody has keep a message waiting; a changed Apprise file lets it out."""
+    config = tmp_path / "apprise.yml"
+    config.write_text(f'version: 1\nurls:\n  - "{json_url(http.port)}":\n      - tag: team\n')
+    outbox.put(message(1, tags=["oncall"]))
+    settings = notify(config=config)
+    async with sending(settings, outbox):
+        await until(lambda: outbox.waiting()[0].problem, "the reason")
+        assert "no receiver has the tag oncall" in (outbox.waiting()[0].problem or "")
+        config.write_text(config.read_text().replace("team", "team, oncall"))
+        outbox.put(message(2, tags=["oncall"]))
+        await until(lambda: len(outbox.done()) == 2, "both")
+    assert len(http.got) == 2
+
+
+async def test_mail(outbox: Outbox, ca: TestCa, caplog: Any) -> None:
+    """By SMTP with TLS and login: HTML and plain text of ours, the chart inline, a stable id."""
+    caplog.set_level(logging.DEBUG)
+    points = [Point(at=datetime.now(UTC), value=float(v), bad=v > 300) for v in (270, 260, 412)]
+    chart = Chart(title="p95 response time, last 3 runs", unit="ms", points=points)
+    with MailReceiver(ca) as mail:
+        mail.plan = ["451 try later", "close"]
+        outbox.put(message(chart=chart))
+        async with sending(notify(mail_url(mail.port)), outbox):
+            await until(outbox.done, "the mail")
+        (got,) = mail.got
+        assert mail.attempts == 3
+    kinds = [part.get_content_type() for part in got.walk()]
+    assert kinds == ["multipart/related", "multipart/alternative", "text/plain", "text/html", "image/png"]  # fmt: skip  # noqa: E501
+    plain, page, picture = (part for part in got.walk() if not part.is_multipart())
+    assert "• p95 of GET /cart is 412 ms" in plain.get_content()
+    assert 'src="cid:history.png"' in page.get_content()
+    assert "&lt;!channel&gt;" in page.get_content()
+    assert picture["Content-ID"] == "<history.png>"
+    assert picture.get_content().startswith(b"\x89PNG\r\n")
+    assert got["Subject"].startswith("[HIGH] shop/1: p95 412 ms")
+    (kept,) = outbox.done()
+    assert "SMTP 451: try later" in caplog.text
+    assert got["Message-ID"].startswith("<") and got["References"] == "<i-1@k6d>"
+    assert "hunter2" not in caplog.text
+    assert kept.deliveries is not None
+
+
+async def test_mail_with_a_wrong_password_waits_for_the_right_one(
+    outbox: Outbox, ca: TestCa
+) -> None:
+    """A mended URL gets what waits for the receiver under its old one."""
+    with MailReceiver(ca) as mail:
+        outbox.put(message())
+        async with sending(notify(mail_url(mail.port, "wrong-hunter2")), outbox):
+            await until(lambda: error(outbox), "the refusal")
+        assert "SMTP 535" in (error(outbox) or "")
+        async with sending(notify(mail_url(mail.port)), outbox):
+            await until(outbox.done, "the mail")
+        assert len(mail.got) == 1
+
+
+async def test_slack(
+    outbox: Outbox, ca: TestCa, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack's own plugin, over TLS: mrkdwn in a block, the title as preview, nobody called."""
+    caplog.set_level(logging.DEBUG)
+    with SlackProxy(ca) as slack:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{slack.port}")
+        slack.plan = [(429, {"Retry-After": "1"}), 404]
+        outbox.put(message())
+        async with sending(notify(SLACK), outbox):
+            await until(outbox.done, "the message")
+    assert {got.path for got in slack.got} == {
+        "/services/T1JJ3T3L2/B1HUNTER2/aaaaaaaaHUNTER2aaaaaaaa1"
+    }
+    assert slack.got[1].at - slack.got[0].at >= 1.0
+    payload = slack.taken[0].json
+    assert payload["text"].startswith("*[HIGH] shop/1: p95 412 ms, was 268 ms (+54 %) &lt;b&gt;")
+    (block,) = payload["attachments"][0]["blocks"]
+    assert block["text"]["type"] == "mrkdwn"
+    assert "*Where:* GET /cart?a=1&amp;b=&lt;2&gt;" in block["text"]["text"]
+    assert "`k6d show m-1`" in block["text"]["text"]
+    assert "<!channel>" not in block["text"]["text"]
+    assert "@channel" not in payload["text"]
+    assert "HTTP 404: no_service" in caplog.text or "HTTP 429" in caplog.text
+    assert "hunter2" not in caplog.text.lower()
+
+
+def error(outbox: Outbox) -> str | None:
+    """Why the oldest message waits."""
+    found = [d for kept in outbox.waiting() for d in (kept.deliveries or {}).values()]
+    return found[0].error if found else None

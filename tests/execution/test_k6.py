@@ -1,0 +1,324 @@
+"""The real k6 (both versions) and real processes: found, archived, run, stopped, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from binaries import BINARIES, NEW, bare_run
+from k6d.execution import k6
+from k6d.execution.guard import Guard
+from k6d.execution.runlog import KeptLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target import Target
+
+PATIENCE_S = 30.0
+both = pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not happened():  # noqa: ASYNC110  (another process makes it happen)
+            await asyncio.sleep(0.02)
+
+
+def _script(folder: Path, body: str, *, top: str = "") -> Path:
+    path = folder / "script.js"
+    path.write_text(
+        f"import http from 'k6/http';\n{top}\nexport default function () {{ {body} }}\n"
+    )
+    return path
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _program(path: Path, shell: str, mode: int = 0o755) -> Path:
+    path.write_text(f"#!/bin/sh\n{shell}\n")
+    path.chmod(mode)
+    return path
+
+
+@both
+async def test_a_configured_binary_tells_its_version(binary: Path) -> None:
+    """The version comes from the binary itself, and so does what compares."""
+    found = await k6.find(binary)
+    version = next(v for v, path in BINARIES.items() if path == binary)
+    assert (found.path, found.version) == (binary, version)
+    assert found.minor == version.rpartition(".")[0]
+
+
+async def test_k6_is_looked_for_beside_python_then_on_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a configured path the environment's own k6 comes before the one on PATH."""
+    other = _program(tmp_path / "k6", "echo other")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert k6.candidates(None) == [NEW, other]
+    assert k6.candidates(other) == [other]
+    assert (await k6.find(None)).path == NEW
+
+
+@pytest.mark.parametrize(
+    ("shell", "mode", "words"),
+    [
+        (None, 0, "is not at"),
+        ("exit 0", 0o644, "is not at"),
+        ("echo hello", 0o755, "is not k6 (it says ['hello'])"),
+        ("exit 1", 0o755, "is not k6 (it says [])"),
+        ("echo 'k6 v0.56.9 (go1.22)'", 0o755, "is k6 0.56.9, k6d needs 0.57 or newer"),
+    ],
+)
+async def test_an_unusable_k6_is_one_line_with_a_remedy(
+    tmp_path: Path, shell: str | None, mode: int, words: str
+) -> None:
+    """Missing, not executable, something else, too old: what, where, how to get one."""
+    path = tmp_path / "k6"
+    if shell is not None:
+        _program(path, shell, mode)
+    with pytest.raises(k6.K6UnavailableError) as caught:
+        await k6.find(path)
+    text = str(caught.value)
+    assert words in text
+    assert str(path) in text
+    assert "K6D_K6__PATH" in text
+    assert "\n" not in text
+
+
+async def test_a_file_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
+    """A binary of another machine is a clear error, not an exception of Python's."""
+    path = tmp_path / "k6"
+    path.write_bytes(b"\x7fELF not really")
+    path.chmod(0o755)
+    with pytest.raises(k6.K6UnavailableError, match="cannot be run"):
+        await k6.find(path)
+
+
+def test_the_environment_of_k6_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing passes but path, home, locale, zone, certificates and proxies, and what is named."""
+    for name in ("GEMINI_API_KEY", "K6D_NOTIFY__URLS", "K6_VUS", "AWS_SECRET", "XPATH", "PATHS"):
+        monkeypatch.setenv(name, "secret")
+    passed = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "HTTPS_PROXY", "no_proxy")
+    for name in passed:
+        monkeypatch.setenv(name, "passed")
+    made = k6.environment({"BASE_URL": "http://x", "HOME": "/elsewhere"})
+    assert "secret" not in made.values()
+    assert all(made[name] == "passed" for name in passed if name != "HOME")
+    assert (made["BASE_URL"], made["HOME"]) == ("http://x", "/elsewhere")
+    monkeypatch.delenv("PATH")
+    assert k6.environment({})["PATH"] == os.defpath
+
+
+@both
+async def test_an_archive_holds_the_options_and_no_environment(
+    tmp_path: Path, binary: Path
+) -> None:
+    """The script sees its variables in init code; the tar holds the overrides but no value."""
+    script = _script(tmp_path, "", top="if (__ENV.TOKEN !== 'hunter2') throw new Error('no token')")
+    target = tmp_path / "x.tar"
+    found = await k6.find(binary)
+    env = k6.environment({"TOKEN": "hunter2"})
+    async with Guard() as guard:
+        options = {"vus": "3", "duration": "1m30s"}
+        ended = await found.archive(script, target, guard=guard, env=env, options=options)
+        plan = await found.inspect(target, guard=guard, env=env)
+        no_plan = await found.inspect(script.with_name("gone.tar"), guard=guard, env=env)
+    assert (ended.exit_code, ended.errors) == (0, [])
+    assert plan == k6.Plan(total_s=120.0)  # k6 adds 30 s to stop gracefully
+    assert no_plan is None
+    with tarfile.open(target) as tar:
+        file = tar.extractfile("metadata.json")
+        assert file is not None
+        metadata = orjson.loads(file.read())
+    assert metadata["options"]["vus"] == 3
+    assert not metadata["env"]
+
+
+@both
+async def test_init_code_that_never_ends_is_ended(tmp_path: Path, binary: Path) -> None:
+    """An endless loop, silent or chatty, ends at the time-out with a word about it."""
+    found = await k6.find(binary)
+    for loop in ("while (true) {}", "while (true) { console.log('x'.repeat(1000)) }"):
+        script = _script(tmp_path, "", top=loop)
+        async with Guard() as guard:
+            ended = await found.archive(
+                script,
+                tmp_path / "x.tar",
+                guard=guard,
+                env=k6.environment({}),
+                options={},
+                timeout_s=0.5,
+            )
+        assert ended.timed_out
+        assert ended.errors == ["the script's init code did not end within 0.5 s"]
+
+
+@both
+async def test_a_run_is_measured_and_its_words_are_kept(
+    tmp_path: Path, binary: Path, target: Target
+) -> None:
+    """Exit 0, k6's printed summary on one side, the script's console on the other."""
+    bare = await bare_run(
+        _script(tmp_path, f"http.get('{target.url}/a'); console.log('hi', 'there')"), binary=binary
+    )
+    assert (bare.ended.exit_code, bare.ended.signals, bare.ended.errors) == (0, [], [])
+    assert not bare.ended.timed_out
+    assert not bare.ended.stopped
+    assert bare.ended.elapsed_s > 0
+    assert bare.summary.metrics.total_requests == target.requests["GET /a"] == 1
+    assert "info console hi there" in bare.log.head
+    assert "http_req_duration" in bare.output.head
+
+
+@both
+async def test_handle_summary_prints_and_writes_in_the_runs_own_folder(
+    tmp_path: Path, binary: Path
+) -> None:
+    """What handleSummary prints is kept, and files go where the run works; our summary stays."""
+    top = "export function handleSummary() { return { stdout: 'own words', 'own.txt': 'kept' }; }"
+    bare = await bare_run(_script(tmp_path, "", top=top), binary=binary)
+    assert bare.output.head == "own words"
+    assert (tmp_path / "work" / "files" / "own.txt").read_text() == "kept"
+    assert bare.summary.metrics.iterations == 1
+
+
+@both
+async def test_at_the_deadline_k6_is_interrupted_and_its_summary_kept(
+    tmp_path: Path, binary: Path, target: Target
+) -> None:
+    """SIGINT is enough for k6; what was measured until then is in the summary."""
+    top = "import { sleep } from 'k6'; export const options = { duration: '1m' };"
+    script = _script(tmp_path, f"http.get('{target.url}/a'); sleep(0.1)", top=top)
+    bare = await bare_run(script, binary=binary, deadline_s=1.5)
+    assert bare.ended.timed_out
+    assert bare.ended.signals == ["SIGINT"]
+    assert bare.ended.exit_code == 105
+    assert bare.summary.metrics.total_requests == target.requests["GET /a"]
+
+
+async def test_being_told_to_stop_is_not_a_time_out(tmp_path: Path, target: Target) -> None:
+    """The run ends by SIGINT at once, as stopped."""
+    top = "import { sleep } from 'k6'; export const options = { duration: '1m' };"
+    script = _script(tmp_path, f"http.get('{target.url}/a'); sleep(0.1)", top=top)
+    bare = await bare_run(script, stop_after_s=1.5)
+    assert (bare.ended.stopped, bare.ended.timed_out) == (True, False)
+    assert bare.ended.signals == ["SIGINT"]
+
+
+async def _run_command(
+    folder: Path, shell: str, *, deadline_s: float = PATIENCE_S
+) -> tuple[k6.Ended, KeptLog, KeptLog]:
+    """A shell in k6's place, for what k6 does only when it is ill."""
+    log, output = KeptLog(4096), KeptLog(4096)
+    deadline: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    deadline.set_result(deadline_s)
+    async with Guard() as guard:
+        ended = await k6.K6(NEW, "1.1.0").run(
+            ["/bin/sh", "-c", shell],
+            guard=guard,
+            env=k6.environment({}),
+            cwd=folder,
+            log=log,
+            output=output,
+            deadline=deadline,
+            stop=asyncio.Event(),
+            stop_grace_s=0.3,
+        )
+    return ended, log, output
+
+
+async def test_who_heeds_no_signal_is_killed(tmp_path: Path) -> None:
+    """SIGINT, SIGTERM, SIGKILL to the whole group; the exit code tells the last."""
+    pid_file = tmp_path / "pid"
+    shell = f"trap '' INT TERM; sleep 1000 & echo $! > {pid_file}; while :; do sleep 0.1; done"
+    ended, _, _ = await _run_command(tmp_path, shell, deadline_s=0.5)
+    assert ended.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
+    assert (ended.exit_code, ended.timed_out) == (-signal.SIGKILL, True)
+    await _until(lambda: not _alive(int(pid_file.read_text())))
+
+
+async def test_a_child_that_keeps_the_pipes_open_does_not_keep_us(tmp_path: Path) -> None:
+    """The run ends with k6; whoever holds its pipes after that is killed."""
+    pid_file = tmp_path / "pid"
+    ended, _, output = await _run_command(
+        tmp_path, f"sleep 1000 & echo $! > {pid_file}; echo done; exit 3"
+    )
+    assert (ended.exit_code, ended.signals) == (3, [])
+    assert output.log().head == "done"
+    await _until(lambda: not _alive(int(pid_file.read_text())))
+
+
+async def test_garbage_is_read_away(tmp_path: Path) -> None:
+    """A megabyte of random bytes on both pipes is no error and keeps to its bound."""
+    ended, log, output = await _run_command(
+        tmp_path, "head -c 1000000 /dev/urandom; head -c 1000000 /dev/urandom >&2"
+    )
+    assert ended.exit_code == 0
+    for kept in (log.log(), output.log()):
+        assert kept.cut_bytes > 0
+        assert len(kept.head) + len(kept.tail) < 10_000
+
+
+ORPHAN_MAKER = """
+import asyncio, pathlib, sys
+from k6d.execution.guard import Guard
+
+async def main():
+    async with Guard() as guard:
+        process = await guard.spawn(["sleep", "1000"], env={}, cwd=pathlib.Path("/"))
+        print(process.pid, flush=True)
+        await process.wait()
+
+asyncio.run(main())
+"""
+
+
+def test_no_process_survives_its_daemon() -> None:
+    """Kill -9 of the process that holds the guard takes everything in the group with it."""
+    with subprocess.Popen([sys.executable, "-c", ORPHAN_MAKER], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        pid = int(holder.stdout.readline())
+        assert _alive(pid)
+        holder.kill()
+        holder.wait()
+        asyncio.run(_until(lambda: not _alive(pid)))
+
+
+async def test_leaving_the_guard_kills_what_is_left() -> None:
+    """A process that nobody waited for is gone when the job is over."""
+    async with Guard() as guard:
+        process = await guard.spawn(["sleep", "1000"], env={"PATH": os.defpath}, cwd=Path("/"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert await process.wait() == -signal.SIGKILL
+
+
+async def test_a_run_can_be_cancelled(tmp_path: Path) -> None:
+    """Cancelling leaves no process behind and takes no grace period."""
+    pid_file = tmp_path / "pid"
+    shell = f"echo $$ > {pid_file}; exec sleep 1000"
+    task = asyncio.create_task(_run_command(tmp_path, shell))
+    await _until(lambda: pid_file.exists() and bool(pid_file.read_text().strip()))
+    started = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started < PATIENCE_S
+    assert not _alive(int(pid_file.read_text()))
