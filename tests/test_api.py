@@ -321,6 +321,9 @@ def test_run_files(shared: Served, target: Target) -> None:
         assert answer.status == 200
         assert answer.headers["content-type"].startswith(kind)
         assert answer.headers["content-disposition"].startswith("attachment")
+    routes = shared.get("/openapi.json").json["paths"]
+    documented = routes["/api/v1/runs/{test_id}/report"]["get"]["responses"]["200"]["content"]
+    assert {"text/html", "text/markdown", "application/xml"} <= documented.keys()
     assert shared.get("/api/v1/runs/latest").body == record.body
 
 

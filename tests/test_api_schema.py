@@ -88,6 +88,9 @@ def test_the_document_has_the_original_routes(served: Served) -> None:
         "/api/v1/test/statistics": ("get", {"days"}),
         "/api/v1/test/health": ("get", set()),
     }
+    assert {"200", "202", "409", "429", "503"} <= paths["/api/v1/test/run"]["post"][
+        "responses"
+    ].keys()
     for path, (method, parameters) in expected.items():
         names = {one["name"] for one in paths[path][method].get("parameters", [])}
         assert parameters <= names

@@ -49,6 +49,7 @@ def create(context: Context) -> ASGIApp:
                 400: "The request is malformed",
                 401: "The token is missing or wrong",
                 403: "From a page of another site",
+                413: "The body is too large",
                 422: "A parameter is not what it should be",
             }.items()
         },

@@ -83,7 +83,11 @@ async def cancel(job: str, k6d: K6d) -> Response:
 @router.post(
     "/scripts/run",
     status_code=202,
-    responses=shapes.response(shapes.JOB, status=202, _404="There is no such script"),
+    responses={
+        **shapes.ran(),
+        **shapes.problem(404, "There is no such script"),
+        **shapes.problem(503, "k6 is missing"),
+    },
 )
 async def run_script(
     body: Wanted,

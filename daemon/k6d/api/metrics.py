@@ -18,7 +18,7 @@ router = APIRouter(tags=["metrics"])
 Endpoints = list[dict[str, object]]
 
 
-@router.get("/metrics", responses=shapes.text(CONTENT_TYPE, "Prometheus text format"))
+@router.get("/metrics", responses=shapes.text(CONTENT_TYPE, description="Prometheus text format"))
 async def metrics(k6d: K6d) -> Response:
     """Last results by script and endpoint, verdicts, queue and runs; of bounded cardinality."""
     queue = k6d.board.queue()

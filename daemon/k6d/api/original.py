@@ -63,7 +63,7 @@ class OneOff(BaseModel):
         return script
 
 
-@router.post("/run", responses=shapes.response(shapes.TEST, _409="Cancelled", _503="k6 is missing"))
+@router.post("/run", responses={**shapes.ran(), **shapes.problem(503, "k6 is missing")})
 async def run_text(
     body: OneOff,
     k6d: K6d,

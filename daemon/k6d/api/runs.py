@@ -19,6 +19,7 @@ from k6d.store import is_test_id
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
 PLAIN = "text/plain; charset=utf-8"
+REPORTS = ("text/html", "text/markdown", "application/xml")
 
 
 @router.get("/{test_id}", responses=shapes.response({"type": "object"}, _404="No such run"))
@@ -38,7 +39,7 @@ async def record(test_id: str, k6d: K6d, request: Request) -> Response:
     return Response(data, media_type="application/json", headers=headers)
 
 
-@router.get("/{test_id}/log", responses=shapes.text(PLAIN, "k6's log"))
+@router.get("/{test_id}/log", responses=shapes.text(PLAIN, description="k6's log"))
 async def log(
     test_id: str,
     k6d: K6d,
@@ -49,7 +50,9 @@ async def log(
     return Response(log_text(run.get(stream, {})), media_type=PLAIN, headers=_named(run, "log"))
 
 
-@router.get("/{test_id}/snapshot", responses=shapes.text("application/x-tar", "the archive"))
+@router.get(
+    "/{test_id}/snapshot", responses=shapes.text("application/x-tar", description="the archive")
+)
 async def snapshot(test_id: str, k6d: K6d) -> Response:
     """The archive that ran: `k6 run` runs it again."""
     run = orjson.loads(await asyncio.to_thread(read_run, k6d, test_id))
@@ -61,7 +64,7 @@ async def snapshot(test_id: str, k6d: K6d) -> Response:
     return FileResponse(path, media_type="application/x-tar", headers=headers)
 
 
-@router.get("/{test_id}/report", responses=shapes.text("text/html", "a report of the run"))
+@router.get("/{test_id}/report", responses=shapes.text(*REPORTS, description="a report of the run"))
 async def report(
     test_id: str, k6d: K6d, form: Literal["html", "markdown", "junit"] = "html"
 ) -> Response:

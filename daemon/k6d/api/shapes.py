@@ -118,23 +118,36 @@ def response(
     schema: Schema, *, status: int = 200, description: str = "What was asked for", **more: str
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route; `more` are other statuses, `_404="…"`, which are problems."""
-    problems: dict[int | str, dict[str, Any]] = {
-        int(code.removeprefix("_")): {
-            "description": text,
-            "content": {"application/problem+json": {"schema": PROBLEM}},
-        }
-        for code, text in more.items()
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"description": description, "content": {"application/json": {"schema": schema}}}
     }
-    content = {"application/json": {"schema": schema}}
-    return {status: {"description": description, "content": content}, **problems}
+    for code, text in more.items():
+        found |= problem(int(code.removeprefix("_")), text)
+    return found
 
 
-def text(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that gives a file, or 404."""
+def problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    """One of the `responses` of a route: what went wrong."""
+    content = {"application/problem+json": {"schema": PROBLEM}}
+    return {status: {"description": description, "content": content}}
+
+
+ACCEPTED_JOB = "With wait=false: the job is queued, Location says where to look for it"
+RAN = "With wait=true: the run, when it is over"
+
+
+def ran() -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that queues a job, and waits for its run or does not."""
     return {
-        200: {"description": description, "content": {media_type: {"schema": TEXT}}},
-        404: {
-            "description": "There is no such run",
-            "content": {"application/problem+json": {"schema": PROBLEM}},
-        },
+        **response(TEST, description=RAN, _409="No run came of it", _429="Too many are pending"),
+        **response(JOB, status=202, description=ACCEPTED_JOB),
+    }
+
+
+def text(*media_types: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that gives a file of one of these types, or 404."""
+    content = {media_type: {"schema": TEXT} for media_type in media_types}
+    return {
+        200: {"description": description, "content": content},
+        **problem(404, "There is no such run"),
     }
