@@ -88,7 +88,8 @@ class Crashes:
         self._look()
         self._look_at_incidents()
         now = datetime.now(UTC).isoformat()
-        assert all(one["next"] > now for one in self.daemon.store.state("schedule").all().values())
+        entries = self.daemon.store.state("schedule").all()
+        assert all(one["next"] > now for one in entries.values()), entries
         assert list((self.daemon.data / "work").iterdir()) == []
         assert not list(self.daemon.data.rglob("*.tmp"))
         assert self.repeated() <= 2 * self.kills, "contents ran again without a kill"

@@ -37,7 +37,8 @@ def measure(work: Path) -> Table:
                 crashes.live(longest_s=LONGEST_S)
             crashes.settle()
         except AssertionError as error:
-            raise AssertionError(f"kill {crashes.kills} of seed {SEED}: {error}") from error
+            log = daemon.log[-6000:]
+            raise AssertionError(f"kill {crashes.kills} of seed {SEED}: {error}\n{log}") from error
         finally:
             daemon.close()
     told = len(receiver.taken)
