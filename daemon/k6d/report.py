@@ -87,8 +87,8 @@ def _headline(run: Run) -> Text:
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
         (f" {_clean(run.script)}", "bold"),
-        f"  {run.test_id}  {run.timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        f"  {run.trigger}  {seconds(run.execution_time)}",
+        f"\n run {run.test_id}, {run.trigger}, {run.timestamp:%Y-%m-%d %H:%M:%S} UTC,"
+        f" {seconds(run.execution_time)}",
     )
 
 
