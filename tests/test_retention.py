@@ -219,6 +219,19 @@ def test_old_runs_get_smaller_once(tmp_path: Path) -> None:
     assert pruning.prune(loaded, store, now=NOW + 150 * DAY).slimmed == 2
 
 
+def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
+    """What it keeps may mean more than we know; everything else gets smaller."""
+    store = Store(tmp_path / "data")
+    newer, ours = (_save(store, number, age_days=200) for number in (0, 1))
+    path = store.run_path(newer.test_id)
+    written = path.read_bytes().replace(b'"schema_version":1', b'"schema_version":2')
+    path.write_bytes(written)
+    _save(store, 2, age_days=0)
+    assert pruning.prune(_settings(tmp_path), store, now=NOW).slimmed == 1
+    assert path.read_bytes() == written
+    assert store.load(ours.test_id).breakdown.endpoints == []
+
+
 def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Path) -> None:
     """A run under way keeps its snapshot before it is saved; prune must not take it away."""
     store = Store(tmp_path / "data")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.comparing import ACCEPTED, HISTORY_RUNS
-from k6d.model import K6dError
+from k6d.model import SCHEMA_VERSION, K6dError
 from k6d.retention import Removal, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.units import plural
 
@@ -136,7 +136,10 @@ def _slim(
         if run.test_id <= done.get(wanted.value, "") or run.test_id in kept:
             continue
         try:
-            smaller = slimmed(orjson.loads(store.load_raw(run.test_id)), wanted)
+            record = orjson.loads(store.load_raw(run.test_id))
+            if record.get("schema_version", 0) > SCHEMA_VERSION:
+                raise K6dError("a newer k6d wrote it")
+            smaller = slimmed(record, wanted)
             if smaller is not None:
                 data = orjson.dumps(smaller, option=orjson.OPT_APPEND_NEWLINE)
                 count, freed = count + 1, freed + max(run.bytes - len(data), 0)
