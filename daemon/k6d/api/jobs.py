@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, field_validator
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.problems import Problem
+from k6d.api.shaped import test
 from k6d.catalogue import path_of
-from k6d.model import K6dError, Trigger
+from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 from k6d.units import parse_duration
 
@@ -98,8 +99,6 @@ async def run_script(
     job = run_known(k6d, body.script, body.options)
     if not wait:
         return accepted(job)
-    from k6d.api.original import respond
-
     return await respond(k6d, job)
 
 
@@ -136,7 +135,18 @@ def enqueue(k6d: Context, job: Job) -> Job:
     return queued
 
 
-async def finished_run(k6d: Context, job: Job) -> dict[str, Any]:
+async def respond(k6d: Context, job: Job) -> Response:
+    """The job's run as soon as it is there; a script error is 422 as it always was."""
+    record = await _finished_run(k6d, job)
+    outcome, error = record["execution"]["outcome"], record["execution"]["error"]
+    if outcome == Outcome.SCRIPT_ERROR:
+        raise Problem(422, error or "the script has an error", test_id=record["test_id"])
+    if outcome == Outcome.K6_UNAVAILABLE:
+        raise Problem(503, error or "k6 is missing", test_id=record["test_id"])
+    return as_json(test(record))
+
+
+async def _finished_run(k6d: Context, job: Job) -> dict[str, Any]:
     """The record of the job's run when it is over; a problem when it made none."""
     finished = await k6d.board.end_of(job.id)
     if finished.test_id is None:

@@ -14,12 +14,12 @@ from pydantic import BaseModel, Field, field_validator
 
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
-from k6d.api.jobs import Options, accepted, enqueue, finished_run
+from k6d.api.jobs import Options, accepted, enqueue, respond
 from k6d.api.problems import Problem
 from k6d.api.runs import read_run
-from k6d.api.shaped import result, source_of, test, tests
+from k6d.api.shaped import result, source_of, tests
 from k6d.execution import k6
-from k6d.model import K6dError, Outcome, Trigger
+from k6d.model import K6dError, Trigger
 from k6d.queue import Job
 from k6d.store import Query as Search
 from k6d.store import is_test_id
@@ -94,17 +94,6 @@ def _one_off(body: OneOff, k6d: Context) -> Job:
     job.path.parent.mkdir(parents=True, mode=0o700)
     job.path.write_text(body.script, encoding="utf-8")
     return job
-
-
-async def respond(k6d: Context, job: Job) -> Response:
-    """The job's run as soon as it is there; a script error is 422 as it always was."""
-    record = await finished_run(k6d, job)
-    outcome, error = record["execution"]["outcome"], record["execution"]["error"]
-    if outcome == Outcome.SCRIPT_ERROR:
-        raise Problem(422, error or "the script has an error", test_id=record["test_id"])
-    if outcome == Outcome.K6_UNAVAILABLE:
-        raise Problem(503, error or "k6 is missing", test_id=record["test_id"])
-    return as_json(test(record))
 
 
 @router.get("/history", responses=shapes.response(shapes.TESTS))
