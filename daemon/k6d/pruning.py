@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -136,10 +136,7 @@ def _slim(
         if run.test_id <= done.get(wanted.value, "") or run.test_id in kept:
             continue
         try:
-            record = orjson.loads(store.load_raw(run.test_id))
-            if record.get("schema_version", 0) > SCHEMA_VERSION:
-                raise K6dError("a newer k6d wrote it")
-            smaller = slimmed(record, wanted)
+            smaller = slimmed(_record(store, run.test_id), wanted)
             if smaller is not None:
                 data = orjson.dumps(smaller, option=orjson.OPT_APPEND_NEWLINE)
                 count, freed = count + 1, freed + max(run.bytes - len(data), 0)
@@ -151,3 +148,11 @@ def _slim(
     if not dry_run and reached != done:
         state.put("slimmed", reached)
     return count, freed
+
+
+def _record(store: Store, test_id: str) -> dict[str, Any]:
+    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know."""
+    record: dict[str, Any] = orjson.loads(store.load_raw(test_id))
+    if record.get("schema_version", 0) > SCHEMA_VERSION:
+        raise K6dError("a newer k6d wrote it")
+    return record
