@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -133,6 +134,17 @@ def test_removed_k6_holds_the_queue_until_it_is_back(
     assert daemon.run("a.js", 5).execution.outcome is Outcome.COMPLETED
 
 
+def _put_in_the_way(place: Path, aside: Path) -> None:
+    """A file where the folder was, which the daemon may be about to make anew."""
+    file = aside.with_name("in-the-way")
+    file.write_text("in the way\n")
+    place.rename(aside)
+    while file.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        with suppress(IsADirectoryError):
+            file.rename(place)
+
+
 @pytest.mark.parametrize("folder", ["runs", "snapshots", "state", "work", "index", "slots"])
 def test_data_folder_that_refuses_is_no_end(daemon: Daemon, target: Target, folder: str) -> None:
     """A part of the data folder that cannot be used is one clear line; afterwards all is well."""
@@ -141,8 +153,7 @@ def test_data_folder_that_refuses_is_no_end(daemon: Daemon, target: Target, fold
     daemon.run("a.js")
     place, aside = daemon.data / folder, daemon.data / f"{folder}-aside"
     daemon.barrier()
-    place.rename(aside)
-    place.write_text("in the way\n")
+    _put_in_the_way(place, aside)
     daemon.write("b.js", hitting(f"{target.url}/b"))
     daemon.until(
         lambda: any(str(place) in line for line in daemon.log.splitlines() if "ERROR" in line),
@@ -150,6 +161,7 @@ def test_data_folder_that_refuses_is_no_end(daemon: Daemon, target: Target, fold
     )
     place.unlink()
     aside.rename(place)
+    daemon.until(lambda: daemon.runs("b.js"), "b.js to run without another edit")
     daemon.write("a.js", hitting(f"{target.url}/mended"))
     run = daemon.run("a.js", 2)
     assert run.execution.outcome is Outcome.COMPLETED

@@ -226,21 +226,23 @@ class Service:
     async def _watch(self, watcher: Watcher) -> None:
         """Every batch of settled paths becomes jobs."""
         watcher.follow(Path(path) for path in self._dependents.paths())
-        left: frozenset[Path] = frozenset()
         async for batch in watcher:
-            left |= batch
-            try:
-                jobs = await asyncio.to_thread(self._jobs, left)
-            except (K6dError, OSError) as error:
-                logger.error("changes are looked at again with the next ones: %s", error)
-                continue
-            left = frozenset()
+            jobs = await self._looked_at(batch)
             for job in jobs:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
             if jobs:
                 self._board.changed()
                 notify(STATUS=self._status())
+
+    async def _looked_at(self, batch: frozenset[Path]) -> list[Job]:
+        """The jobs of a batch, as soon as the disk lets us see; further changes wait meanwhile."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._jobs, batch)
+            except (K6dError, OSError) as error:
+                logger.error("changes are looked at again in %g s: %s", RETRY_S, error)
+            await asyncio.sleep(RETRY_S)
 
     def _jobs(self, batch: Iterable[Path]) -> list[Job]:
         """A job for each script whose contents, or those of a dependency, are not what ran last."""
