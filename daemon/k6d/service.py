@@ -358,7 +358,8 @@ class Service:
         """Hold the queue while there is no k6; then the job that met with it runs after all."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), K6_POLL_S)
+                async with asyncio.timeout(K6_POLL_S):
+                    await self._stop.wait()
             with contextlib.suppress(k6.K6UnavailableError):
                 binary = await k6.find(self._settings.k6.path)
                 logger.info("k6 is back: %s at %s", binary.version, binary.path)

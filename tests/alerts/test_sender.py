@@ -327,3 +327,19 @@ def error(outbox: Outbox) -> str | None:
     """Why the oldest message waits."""
     found = [d for kept in outbox.waiting() for d in (kept.deliveries or {}).values()]
     return found[0].error if found else None
+
+
+async def test_stopped_at_the_instant_a_helper_ends(outbox: Outbox, http: HttpReceiver) -> None:
+    """The wish to stop is not lost to the news that woke the sender with it."""
+    outbox.put(message())
+    stopping = asyncio.create_task(Sender(notify(json_url(http.port)), outbox).run())
+
+    def helpers() -> list[asyncio.Task[Any]]:
+        named = ((task, task.get_coro()) for task in asyncio.all_tasks())
+        return [task for task, coro in named if getattr(coro, "__qualname__", "") == "send"]
+
+    await until(helpers, "the helper")
+    helpers()[0].add_done_callback(lambda _: stopping.cancel())
+    ended, _ = await asyncio.wait({stopping}, timeout=PATIENCE_S)
+    assert ended, "the sender went on"
+    assert len(http.got) == 1

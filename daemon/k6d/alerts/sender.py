@@ -324,8 +324,10 @@ class Sender:
             left_s = (until - datetime.now(UTC)).total_seconds()
             if left_s <= 0:
                 break
+            # Not `wait_for`: up to Python 3.11 it loses a cancellation that comes with the news.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(left_s, POLL_S))
+                async with asyncio.timeout(min(left_s, POLL_S)):
+                    await self._wake.wait()
         self._wake.clear()
 
 
