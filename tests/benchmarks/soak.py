@@ -37,7 +37,7 @@ SCRIPTS = 8
 PAST_RUNS, PAST_APART = 12_500, timedelta(seconds=4)
 SAMPLE_S, EDIT_S, TEXT_S, LISTEN_S = 5.0, 17.0, 29.0, 41.0
 CYCLE_S, FAILING_S = 300.0, 80.0  # the target fails for a while in each cycle
-# Of the time: what is kept fills up for 25 minutes (histories, pages, counts), and a leak has no end.
+# Of the time: what is kept (histories, pages, counts) fills up for 25 minutes; a leak has no end.
 WARM_UP = 1 / 2
 BLOCK_S = 150.0  # the slope is fitted to medians of blocks, which are nearly independent
 GOAL_MIB = 1.0  # an hour, plus what the fit cannot tell from nothing
@@ -207,7 +207,8 @@ def measure(work: Path) -> Table:
             f"{runs:,} runs, {load.edits - SCRIPTS} edits, {load.texts} texts posted, "
             f"{load.looks:,} pages and answers, {len(receiver.taken)} messages delivered, "
             f"{errors} errors in the log; {PAST_RUNS:,} runs stored before.",
-            f"The daemon's own process in the last {MINUTES * (1 - WARM_UP):.0f} minutes; a line fitted to medians of {BLOCK_S:.0f} s, ± two standard errors.",
+            f"The daemon's own process in the last {MINUTES * (1 - WARM_UP):.0f} minutes; "
+            f"a line fitted to medians of {BLOCK_S:.0f} s, ± two standard errors.",
             f"Measured on {date}, commit {code}.",
         ],
     )
