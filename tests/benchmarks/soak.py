@@ -36,7 +36,8 @@ SCRIPTS = 8
 # A past as dense as the load, so that what is looked at has its usual size from the start.
 PAST_RUNS, PAST_APART = 12_500, timedelta(seconds=4)
 SAMPLE_S, EDIT_S, TEXT_S, LISTEN_S = 5.0, 17.0, 29.0, 41.0
-CYCLE_S, FAILING_S = 300.0, 80.0  WARM_UP = 1 / 6  # of the time: everything has been used once, caches are full
+CYCLE_S, FAILING_S = 300.0, 80.0  # the target fails for a while in each cycle
+WARM_UP = 1 / 6  # of the time: everything has been used once, caches are full
 BLOCK_S = 150.0  # the slope is fitted to medians of blocks, which are nearly independent
 GOAL_MIB = 1.0  # an hour, plus what the fit cannot tell from nothing
 PLOT = Path(__file__).with_name("soak.svg")
