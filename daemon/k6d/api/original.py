@@ -17,8 +17,9 @@ from k6d.api.context import Context, K6d, as_json
 from k6d.api.jobs import Options, accepted, enqueue, respond
 from k6d.api.problems import Problem
 from k6d.api.runs import read_run
-from k6d.api.shaped import result, source_of, tests
+from k6d.api.shaped import result, tests
 from k6d.execution import k6
+from k6d.explain.snapshot import source as script_of
 from k6d.model import K6dError, Trigger
 from k6d.queue import Job
 from k6d.store import Query as Search
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/api/v1/test", tags=["tests"])
 
 MOST_ROWS = 1000
 MAX_SCRIPT = 1_000_000
+MAX_SOURCE_BYTES = 256 * 1024
 HEALTH_KEPT_S = 10.0  # asking k6 for its version starts a process
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 
@@ -174,7 +176,8 @@ async def results(test_id: str, k6d: K6d) -> Response:
     def read() -> bytes:
         record = orjson.loads(read_run(k6d, test_id))
         snapshot = (record.get("snapshot") or {}).get("id")
-        source = source_of(k6d.store.snapshot_path(snapshot)) if snapshot else None
+        archive = k6d.store.snapshot_path(snapshot) if snapshot else None
+        source = script_of(archive, most=MAX_SOURCE_BYTES) if archive else None
         return orjson.dumps(result(record, source=source))
 
     return Response(await asyncio.to_thread(read), media_type="application/json")

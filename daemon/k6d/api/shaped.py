@@ -6,7 +6,6 @@ ours has null, and the index only the worst. The list therefore reads the run fi
 
 from __future__ import annotations
 
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,11 +14,9 @@ from k6d.model import K6dError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from k6d.store import Store
 
-MAX_SOURCE_BYTES = 256 * 1024
 METRICS = (
     "response_time_avg",
     "response_time_p95",
@@ -107,13 +104,3 @@ def log_text(log: dict[str, Any]) -> str:
     if not cut:
         return str(head)
     return f"{head}\n… {cut} lines ({log.get('cut_bytes', 0)} bytes) not kept …\n{tail}"
-
-
-def source_of(archive: Path) -> str | None:
-    """The script in a snapshot, as far as it is text of a reasonable size; None without one."""
-    try:
-        with tarfile.open(archive) as tar:
-            file = tar.extractfile("data")
-            return file.read(MAX_SOURCE_BYTES).decode(errors="replace") if file else None
-    except (OSError, KeyError, tarfile.TarError):
-        return None

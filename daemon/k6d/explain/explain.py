@@ -25,7 +25,6 @@ from k6d.explain.allowance import Allowance
 from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
 from k6d.explain.redact import forms
-from k6d.explain.snapshot import Archived
 from k6d.model import Explanation, FindingKind, K6dError
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HISTORY_RUNS = 10
+MAX_SOURCE_BYTES = 200_000
 HISTORY_LOOKED_AT = 40  # at first; for an old run, with many later ones, at all there are
 FIRST_WAIT_S = 0.5
 LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start: with less left it is not worth trying
@@ -220,9 +220,12 @@ class Explainer:
 
     def _prompt(self, run: Run, env: Mapping[str, str] | None) -> prompt.Prompt:
         withheld = []
-        archived = Archived()
+        source, workload = None, None
         if run.snapshot is not None:
-            archived = snapshot.read(self._store.snapshot_path(run.snapshot.id))
+            archive = self._store.snapshot_path(run.snapshot.id)
+            workload = snapshot.workload(archive)
+            if self._ai.send_source:
+                source = snapshot.source(archive, most=MAX_SOURCE_BYTES)
         if not self._ai.send_source:
             withheld.append("source: kept at home")
         if env is None and any(name.startswith("env ") for name in run.overrides):
@@ -230,8 +233,8 @@ class Explainer:
             withheld.append("log, errors: they may hold the values of this run's variables")
         return prompt.build(
             run,
-            source=archived.source if self._ai.send_source else None,
-            workload=archived.workload,
+            source=source,
+            workload=workload,
             history=self._history(run),
             known=self._known(env or {}),
             withheld=withheld,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,44 +10,25 @@ import orjson
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_SOURCE_BYTES = 200_000
 MAX_METADATA_BYTES = 1_000_000
 # Of the options those that say how much load is made, and by whom; none that could hold a secret.
 WORKLOAD = ("vus", "duration", "iterations", "stages", "rps", "scenarios")
 LEFT_OUT = ("env", "tags")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archived:
-    """`source` is None and `workload` empty when they cannot be read."""
-
-    source: str | None = None
-    workload: dict[str, Any] = field(default_factory=dict)
+def source(archive: Path, *, most: int) -> str | None:
+    """The first `most` bytes of the main script as text; None without an archive that reads."""
+    found = _member(archive, "data", most)
+    return None if found is None else found.decode(errors="replace")
 
 
-def read(archive: Path) -> Archived:
-    """What there is to say; nothing when there is no such archive."""
+def workload(archive: Path) -> dict[str, Any]:
+    """k6's options about load; empty without an archive that reads."""
     try:
-        with tarfile.open(archive) as tar:
-            source = _member(tar, "data", MAX_SOURCE_BYTES)
-            metadata = orjson.loads(_member(tar, "metadata.json", MAX_METADATA_BYTES) or b"{}")
-    except (OSError, tarfile.TarError, orjson.JSONDecodeError):
-        return Archived()
-    return Archived(
-        source=None if source is None else source.decode(errors="replace"),
-        workload=_workload(metadata.get("options") or {}),
-    )
-
-
-def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes | None:
-    try:
-        file = tar.extractfile(name)
-    except KeyError:
-        return None
-    return file.read(limit) if file else None
-
-
-def _workload(options: dict[str, Any]) -> dict[str, Any]:
+        metadata = orjson.loads(_member(archive, "metadata.json", MAX_METADATA_BYTES) or b"{}")
+    except orjson.JSONDecodeError:
+        return {}
+    options = metadata.get("options") or {}
     said = {name: options[name] for name in WORKLOAD if options.get(name) is not None}
     if "scenarios" in said:
         said["scenarios"] = {
@@ -56,3 +36,12 @@ def _workload(options: dict[str, Any]) -> dict[str, Any]:
             for name, one in said["scenarios"].items()
         }
     return said
+
+
+def _member(archive: Path, name: str, limit: int) -> bytes | None:
+    try:
+        with tarfile.open(archive) as tar:
+            file = tar.extractfile(name)
+            return file.read(limit) if file else None
+    except (OSError, KeyError, tarfile.TarError):
+        return None
