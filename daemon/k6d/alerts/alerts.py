@@ -65,18 +65,14 @@ class Alerts:
         `notify` is what the script says of who is to be told; None for as it said last.
         """
         with locked(self._lock):
-            standing = self._standing(script)
-            if notify is not None:
-                standing = incidents.noted(standing, notify)
+            standing = incidents.noted(self._standing(script), notify)
             runs = [*standing.expected, test_id]
             self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
 
     def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
         """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
         with locked(self._lock):
-            standing = self._standing(run.script)
-            if notify is not None:
-                standing = incidents.noted(standing, notify)
+            standing = incidents.noted(self._standing(run.script), notify)
             standing, told = incidents.advance(
                 standing, incidents.observe(run), self._rules(standing)
             )
@@ -168,6 +164,11 @@ class Alerts:
         untils = {k: datetime.fromisoformat(v["until"]) for k, v in self._mutes.all().items()}
         return {pattern: until for pattern, until in untils.items() if until > now}
 
+    def mutes_of(self, script: str, now: datetime) -> dict[str, datetime]:
+        """The mutes that cover the script, its own or a pattern's."""
+        mutes = self.mutes(now).items()
+        return {pattern: until for pattern, until in mutes if fnmatchcase(script, pattern)}
+
     def mute(self, pattern: str, until: datetime | None) -> None:
         """Tell nothing of scripts that match until then; None ends the mute."""
         if until is None:
@@ -177,14 +178,13 @@ class Alerts:
 
     def _rules(self, standing: Standing) -> Rules:
         notify = self._settings.notify
-        mutes = self.mutes(datetime.now(UTC))
         silent = standing.notify is False or not (notify.urls or notify.config)
         return Rules(
             open_after=notify.open_after,
             resolve_after=notify.resolve_after,
             min_severity=notify.min_severity,
             remind_s=notify.remind,
-            muted=silent or any(fnmatchcase(standing.script, pattern) for pattern in mutes),
+            muted=silent or bool(self.mutes_of(standing.script, datetime.now(UTC))),
         )
 
     def _send_off(self, standing: Standing, run: Run | None) -> None:

@@ -100,9 +100,9 @@ def ended(standing: Standing, at: datetime) -> Standing:
     return replace(standing, incident=None, last=last, failures=0, failing_since=None)
 
 
-def noted(standing: Standing, notify: bool | list[str]) -> Standing:
-    """The standing with what the script now says of who is to be told."""
-    return replace(standing, notify=notify)
+def noted(standing: Standing, notify: bool | list[str] | None) -> Standing:
+    """The standing with what the script now says of who is to be told; None: as it said last."""
+    return standing if notify is None else replace(standing, notify=notify)
 
 
 def expecting(standing: Standing, runs: list[str]) -> Standing:

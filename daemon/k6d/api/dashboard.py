@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -120,11 +119,9 @@ def _plain(record: object) -> dict[str, Any] | None:
 
 
 def _mutes(name: str, k6d: Context) -> dict[str, str]:
-    """The mutes that cover the script, its own or a pattern's, and when they end."""
-    mutes = alerts_of(k6d).mutes(datetime.now(UTC))
-    return {
-        pattern: end.isoformat() for pattern, end in mutes.items() if fnmatchcase(name, pattern)
-    }
+    """The mutes that cover the script, and when they end, as templates have it."""
+    mutes = alerts_of(k6d).mutes_of(name, datetime.now(UTC))
+    return {pattern: end.isoformat() for pattern, end in mutes.items()}
 
 
 def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
