@@ -90,8 +90,9 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
         path = data / name
         if path.exists():
             present += 1
-            if hashlib.sha256(path.read_bytes()).hexdigest() != digests.get(name):
-                different.append(name)
+            with path.open("rb") as ours:
+                if _copied(ours) != digests.get(name):
+                    different.append(name)
             continue
         with replacing(path) as copy:
             if _copied(contents, copy) != digests.get(name):

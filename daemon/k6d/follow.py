@@ -14,7 +14,7 @@ from rich.text import Text
 from k6d.listing import Listing
 from k6d.model import K6dError
 from k6d.token import read_token
-from k6d.units import count, ms, plural, rate, seconds
+from k6d.units import count, ms, plural, printable, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,7 +75,7 @@ def _table(queue: dict[str, Any]) -> Group:
         live = job["live"] or {}
         of = f" of {seconds(round(job['planned_s']))}" if job["planned_s"] else ""
         table.add(
-            Text("".join(c if c.isprintable() else "\ufffd" for c in job["script"])),
+            Text(printable(job["script"], "\ufffd")),
             f"{seconds(round(job['elapsed_s']))}{of}",
             count(live.get("requests")),
             rate(live.get("requests_per_second")),

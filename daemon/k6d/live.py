@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from k6d.pipeline import Watching
-from k6d.units import count, ms, rate, seconds
+from k6d.units import count, ms, printable, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,5 +81,5 @@ class LiveLine:
 
 def _short(name: str) -> str:
     """The end of a long name, which tells more than its folder; nothing that moves the cursor."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in name)
+    shown = printable(name, "\ufffd")
     return shown if len(shown) <= MAX_NAME else "…" + shown[1 - MAX_NAME :]

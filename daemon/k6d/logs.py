@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.model import K6dError
+from k6d.model import K6dError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,5 +84,5 @@ def _rotating(file: Path) -> logging.Handler:
             file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", errors="replace"
         )
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot log into {file}: {reason}; choose another log_file") from error
+        why = reason(error)
+        raise K6dError(f"cannot log into {file}: {why}; choose another log_file") from error

@@ -19,6 +19,11 @@ class K6dError(Exception):
     """A mistake that a user can mend; its text is one line and says what to do next."""
 
 
+def reason(error: OSError) -> str:
+    """Why the system refused, in words that fit into a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
 class Trigger(StrEnum):
     """Why a job is run."""
 

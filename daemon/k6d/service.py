@@ -27,7 +27,7 @@ from k6d.execution import k6
 from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap
-from k6d.model import K6dError, Missed, Outcome, Severity, Trigger
+from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scheduling import UNDER_WAY
@@ -350,9 +350,8 @@ class Service:
     def _reason(self, error: K6dError | OSError) -> str:
         if not isinstance(error, OSError):
             return str(error)
-        said = (error.strerror or str(error)).lower()
         place = error.filename or self._settings.data
-        return f"cannot use {place}: {said}; check the disk and the data folder"
+        return f"cannot use {place}: {reason(error)}; check the disk and the data folder"
 
     async def _await_k6(self, job: Job) -> None:
         """Hold the queue while there is no k6; then the job that met with it runs after all."""
@@ -393,8 +392,8 @@ def only_daemon(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         lock = try_lock(path)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot use {data}: {reason}; choose another --data") from error
+        why = reason(error)
+        raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
     if lock is None:
         pid = path.read_text().strip() or "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")

@@ -1,4 +1,4 @@
-"""Numbers as people read them: one place, so that every table, message and log agrees."""
+"""Numbers and foreign texts as people read them: one place, so that all that is shown agrees."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ def parse_duration(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"not a duration: {text!r}")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def printable(text: str, instead: str = " ") -> str:
+    """Text from anybody without what drives a terminal or turns the direction of text."""
+    return "".join(c if c.isprintable() else instead for c in text)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text from anybody on one line, without control characters, cut at `limit`."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

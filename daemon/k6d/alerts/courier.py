@@ -28,9 +28,10 @@ from apprise.plugins.email.base import NotifyEmail
 
 from k6d.alerts.chart import png
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
-from k6d.alerts.render import PICTURE, without_picture
+from k6d.alerts.render import PICTURE, unstyled, without_picture
 from k6d.alerts.wire import Heard, Wire
 from k6d.store.files import write_atomic
+from k6d.units import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -306,8 +307,7 @@ def _prepare_slack(plugin: Any, title: str) -> str:
 
     def with_text(url: str, payload: Any, **options: Any) -> Any:
         if isinstance(payload, dict) and "attachments" in payload:
-            bold = title.replace("*", "∗").replace("`", "'")  # as `render.markdown` has them
-            payload = {"text": f"*{html.escape(bold, quote=False)}*", **payload}
+            payload = {"text": f"*{html.escape(unstyled(title), quote=False)}*", **payload}
         return post(url, payload, **options)
 
     plugin._send = with_text
@@ -332,7 +332,7 @@ def _outcome(wire: Wire, delivered: bool, reached: _Reached, *, secrets: set[str
     return Outcome(
         at=now,
         delivered=False,
-        error="".join(c if c.isprintable() else " " for c in error)[:MAX_ERROR],
+        error=printable(error)[:MAX_ERROR],
         unsure=wire.unsure,
         retry_after_s=wire.retry_after_s,
         reached=reached.digests,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
 from k6d.model import FindingKind, Trigger
-from k6d.units import count, in_unit, ms, percent, plural, rate, seconds
+from k6d.units import count, in_unit, ms, one_line, percent, plural, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,12 +102,6 @@ def notice(
         facts=[(label, one_line(text, MAX_LINE)) for label, text in facts],
         tags=tags,
     )
-
-
-def one_line(text: str, limit: int) -> str:
-    """Text from scripts and responses on one line, without control characters, cut at `limit`."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def moment(at: datetime) -> str:

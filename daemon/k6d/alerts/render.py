@@ -13,10 +13,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from k6d.alerts.chart import HEIGHT, WIDTH, ceiling
-from k6d.alerts.message import moment, one_line
+from k6d.alerts.message import moment
 from k6d.alerts.records import Change
 from k6d.model import Severity
-from k6d.units import in_unit, plural
+from k6d.units import in_unit, one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,12 +95,14 @@ def harmless(text: str) -> str:
     return text.replace("@", "@\u200b").replace("<!", "<\u200b!")
 
 
-def markdown(text: str) -> str:
-    """Text that stays as it is in Markdown and in what Apprise makes of it for Slack.
+def unstyled(text: str) -> str:
+    """Text in which * and ` are likenesses: Slack shows a backslash before them as such."""
+    return text.replace("*", "∗").replace("`", "'")
 
-    Slack shows a backslash before * and ` as such, so these two become their likenesses.
-    """
-    text = harmless(text).replace("*", "∗").replace("`", "'").replace("\\", "\\\\")
+
+def markdown(text: str) -> str:
+    """Text that stays as it is in Markdown and in what Apprise makes of it for Slack."""
+    text = unstyled(harmless(text)).replace("\\", "\\\\")
     for sign in "[]()<>#!":
         text = text.replace(sign, "\\" + sign)
     return text

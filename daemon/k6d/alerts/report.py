@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from k6d.alerts.message import moment, one_line
-from k6d.units import seconds
+from k6d.alerts.message import moment
+from k6d.units import one_line, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

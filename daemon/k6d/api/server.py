@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from k6d.api.access import Access
 from k6d.memory import give_back
+from k6d.model import reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -158,13 +159,12 @@ def _bind(api: Api) -> list[socket.socket]:
     except OSError as error:
         for one in bound:
             one.close()
-        reason = (error.strerror or str(error)).lower()
         logger.error(
             "no API and no dashboard: cannot listen on %s port %d: %s; choose another api.port, "
             "or api.enabled = false; trying again",
             api.host,
             api.port,
-            reason,
+            reason(error),
         )
         return []
     logger.info("dashboard and API at http://%s:%d/", _in_url(api.host), api.port)

@@ -53,13 +53,18 @@ def points(
 
 def band(rows: Sequence[Row], metric: str, store: Store) -> Row | None:
     """What the newest comparable run of `rows` was compared with."""
-    newest = next((row for row in rows if row["comparable"]), None)
+    newest = _newest(rows)
     try:
         raw = store.load_raw(newest["test_id"]) if newest else b"{}"
         compared = orjson.loads(raw).get("comparisons") or []
     except (K6dError, ValueError):
         return None
     return next((c for c in compared if c["metric"] == metric and c["endpoint"] is None), None)
+
+
+def _newest(rows: Sequence[Row]) -> Row | None:
+    """The newest comparable run."""
+    return next((row for row in rows if row["comparable"]), None)
 
 
 def _in_incident(test_id: str, standing: Standing | None) -> bool:
@@ -74,7 +79,7 @@ def _in_incident(test_id: str, standing: Standing | None) -> bool:
 
 def _shifted(rows: Sequence[Row], metric: str) -> set[str]:
     """The runs with which a new level of the metric began, among those like the newest one."""
-    newest = next((row for row in rows if row["comparable"]), None)
+    newest = _newest(rows)
     if newest is None:
         return set()
     values = [

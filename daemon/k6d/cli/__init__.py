@@ -33,7 +33,7 @@ from k6d.cli.common import (
     variables,
 )
 from k6d.cli.running import finish, under_way
-from k6d.model import K6dError
+from k6d.model import K6dError, reason
 from k6d.units import parse_duration
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def main() -> NoReturn:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"k6d: {error.filename}: {(error.strerror or str(error)).lower()}", file=sys.stderr)  # noqa: T201
+        print(f"k6d: {error.filename}: {reason(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(NOT_RUN)
     sys.exit(HEALTHY)
 

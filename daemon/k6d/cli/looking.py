@@ -26,7 +26,7 @@ from k6d.cli.common import (
     script_name,
     terminal,
 )
-from k6d.model import K6dError
+from k6d.model import K6dError, reason
 
 commands = typer.Typer()
 
@@ -154,8 +154,8 @@ def report(
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot write {output}: {reason}; name another file") from error
+        why = reason(error)
+        raise K6dError(f"cannot write {output}: {why}; name another file") from error
 
 
 @commands.command(name="watch-live")

@@ -66,10 +66,7 @@ async def measure(
     on_start: Callable[[Capture], None],
 ) -> Measured:
     """Run the archive and gather what k6 says, to its last push."""
-    from k6d.execution.capture import (  # with HTTP and protobuf: not before the first run
-        Capture,
-        Receiver,
-    )
+    from k6d.execution.capture import Capture, Receiver  # with HTTP: not before the first run
     from k6d.execution.forward import Forwarder
 
     log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from k6d.explain import verify
 from k6d.model import Explanation, Severity
+from k6d.units import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +130,7 @@ class _Reader:
     def line(self, text: str, limit: int) -> str:
         """One line of printable characters, without foreign links, at most `limit` long."""
         # NFKC first: look-alike letters could otherwise hide a link or a number from what follows.
-        shown = "".join(map(_printable, unicodedata.normalize("NFKC", text)))
+        shown = printable(unicodedata.normalize("NFKC", text))
         line = " ".join(_LINK.sub(self._link, shown).replace(verify.MARK, "").split())
         return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
@@ -148,8 +149,3 @@ class _Reader:
         link = match.group().rstrip(_PUNCTUATION)
         rest = match.group()[len(link) :]
         return (link if link in self._endpoints else NO_LINK) + rest
-
-
-def _printable(character: str) -> str:
-    # Control characters drive terminals; format characters (Cf) turn the direction of text.
-    return character if character.isprintable() else " "

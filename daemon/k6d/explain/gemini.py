@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.units import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -270,9 +272,7 @@ def _retry_after_s(response: Any) -> float | None:
 
 def _tidy(text: str, secret: str) -> str:
     """One short line without the key, which a server may repeat."""
-    shown = "".join(c if c.isprintable() else " " for c in text.replace(secret, "[redacted]"))
-    line = " ".join(shown.split())
-    return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 1] + "…"
+    return one_line(text.replace(secret, "[redacted]"), MAX_DETAIL)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from pydantic import BaseModel
 
 from k6d.settings.model import fields, section_of
+from k6d.units import printable
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -77,11 +78,6 @@ def explained(
         full = ".".join(filter(None, (prefix, dotted)))
         told.append(f"{where}: {full}: {problem}{meaning}")
     return printable("; ".join(told))
-
-
-def printable(text: str) -> str:
-    """`text` in one line that cannot drive a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from k6d.model import K6dError
-from k6d.settings.mistakes import Key, explained, printable
+from k6d.settings.mistakes import Key, explained
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
 from k6d.settings.values import expanded
+from k6d.units import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

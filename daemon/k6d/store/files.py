@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
-from k6d.model import K6dError
+from k6d.model import K6dError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,8 +41,7 @@ def disk_errors(doing: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk and the data folder")
-        reason = (error.strerror or str(error)).lower()
-        raise K6dError(f"cannot {doing} {path}: {reason}; {remedy}") from error
+        raise K6dError(f"cannot {doing} {path}: {reason(error)}; {remedy}") from error
 
 
 @contextmanager
