@@ -1,7 +1,8 @@
 """The index over the runs: small documents in partitions, ordered by test id.
 
-    index/current             names the generation in use
-    index/generation-<hex>/   <test_id>.json: a partition, named by the lowest id that belongs to it
+    index/current               names the generation in use
+    index/generation-<a>-<b>/   a: of which fields its documents are; b: chance
+        <test_id>.json          a partition, named by the lowest id that belongs to it
 
 A partition's ids end where the next partition's begin; that range, not what a file happens to
 hold, decides. So a split (upper half written first, lower half after) shows nothing twice when it
@@ -12,11 +13,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import zlib
 from bisect import bisect_left, bisect_right
-from collections import deque
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,23 +25,24 @@ from k6d.store.files import disk_errors, folders, locked, make_folder, names, wr
 from k6d.store.record import FIELDS, is_test_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
 T = TypeVar("T")
 
-# What one save rewrites at most: 1,000 documents of 0.5 KB are written in a few milliseconds.
-PARTITION_LIMIT = 1_000
+# What one save rewrites at most, and twice as much is kept in memory: documents of 0.5 KB.
+PARTITION_LIMIT = 500
 # Partitions kept in memory: the newest takes the new runs, the one before serves short histories.
 KEPT_PARTITIONS = 2
-# A reader starts over when partitions came or went meanwhile; that is once in 1,000 runs.
+# A reader starts over when partitions came or went meanwhile; that is once in 500 runs.
 READ_ATTEMPTS = 10
 # Names the first partition, so that every id has one to which it belongs.
 LOWEST_ID = "00000000-000000-000000"
 
-_FIELDS_OF = itemgetter(*FIELDS)  # KeyError for a document without one of them
-_GENERATION = re.compile(r"generation-[0-9a-f]{8}")
+# Documents of other fields, of an older k6d, are of no use: such a generation is built anew.
+_PREFIX = f"generation-{zlib.crc32(' '.join(sorted(FIELDS)).encode()):08x}-"
+_GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 
 
 class Generation:
@@ -66,7 +67,7 @@ class Generation:
         end: str | None = None
         for path in reversed(paths):
             if newest is None or path.stem <= newest:
-                yield from sorted(self._load(path, paths, end), key=_age, reverse=True)
+                yield from _by_age(self._load(path, paths, end))
             end = path.stem
 
     def add(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -131,15 +132,10 @@ class Generation:
             self._documents(path, paths).replace(first)
 
     def _load(self, path: Path, paths: Sequence[Path], end: str | None) -> list[dict[str, Any]]:
-        """One partition up to the id `end`; its documents must not be changed.
-
-        DamagedError also when an older k6d wrote it.
-        """
+        """One partition up to the id `end`, sorted by id; its documents must not be changed."""
         documents = self._documents(path, paths).plain()
-        try:
-            deque(map(_FIELDS_OF, documents), maxlen=0)
-        except KeyError as error:
-            raise DamagedError(path) from error
+        if documents and FIELDS - documents[0].keys():
+            raise DamagedError(path)
         if end is None or not documents or documents[-1]["test_id"] < end:
             return documents
         return [document for document in documents if document["test_id"] < end]
@@ -172,7 +168,7 @@ class Index:
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         folder = self._folder / name
-        if not _GENERATION.fullmatch(name) or not folder.is_dir():
+        if not _is_ours(name) or not folder.is_dir():
             return None
         if self._generation is None or self._generation.folder != folder:
             self._generation = Generation(folder)
@@ -206,7 +202,7 @@ class Index:
     @contextmanager
     def rebuilding(self) -> Iterator[Generation]:
         """A new generation, in use when the block ends; readers see the old or it. Lock held."""
-        generation = Generation(self._folder / f"generation-{token_hex(4)}")
+        generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}")
         make_folder(generation.folder)
         try:
             yield generation
@@ -242,6 +238,17 @@ class Index:
     def folders(self) -> list[Path]:
         """Every folder in which the index writes."""
         return [self._folder, *folders(self._folder)]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_PREFIX) and _GENERATION.fullmatch(name) is not None
+
+
+def _by_age(documents: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Documents sorted by id, newest first; sorted again only when two are of one second."""
+    if len({document["test_id"][:15] for document in documents}) == len(documents):
+        return documents[::-1]
+    return sorted(documents, key=_age, reverse=True)
 
 
 def _number(test_id: str) -> int:

@@ -66,7 +66,11 @@ class Query:
         if self.text is not None:
             text = self.text.casefold()
             tests.append(
-                lambda d: text in f"{d['script']}\n{d['issue']}\n{d['outcome']}".casefold()
+                lambda d: (
+                    text in d["script"].casefold()
+                    or text in d["outcome"]
+                    or (d["issue"] is not None and text in d["issue"].casefold())
+                )
             )
         return tests
 
