@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -117,7 +118,9 @@ def test_the_file_is_compact_json_in_the_record_order(tmp_path: Path) -> None:
     )
     assert '"snapshot":null' in text
     assert path.stat().st_mode & 0o777 == 0o640 & ~_umask()
-    assert store.load_raw("20261122-120000-3f9a2c") == text.encode()
+    record, seal = text.rsplit(',"crc32":')
+    assert store.load_raw("20261122-120000-3f9a2c") == record.encode() + b"}"
+    assert seal == f"{zlib.crc32(record.encode())}}}\n"
 
 
 def _umask() -> int:
@@ -332,6 +335,28 @@ def test_a_flipped_bit_is_seen_wherever_it_is(tmp_path: Path) -> None:
         assert check
         path.write_bytes(tables + b"}")
         assert AtomicStorage(path).read() == written
+
+
+def test_a_flipped_bit_in_a_run_is_no_other_number(tmp_path: Path) -> None:
+    """What is read of a run's file is the run, or an error that names the file."""
+    store, chance = Store(tmp_path), random.Random(7)
+    run = make_run()
+    store.save(run)
+    path, raw = store.run_path(run.test_id), store.load_raw(run.test_id)
+    assert b"crc32" not in raw
+    whole = path.read_bytes()
+    assert orjson.loads(whole).pop("crc32") == zlib.crc32(raw[:-1])
+    for bit in chance.sample(range(8 * len(whole)), 2000):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with suppress(K6dError):
+            assert store.load(run.test_id) == run
+    path.write_bytes(whole.replace(b'"error_rate":', b'"error_rate":1', 1))
+    with pytest.raises(K6dError, match=rf"{path}: is damaged \(its checksum is another\)"):
+        store.load(run.test_id)
+    assert store.reindex() == 0
+    assert Path(f"{path}.unreadable").exists()
 
 
 def test_two_processes_lose_nothing(tmp_path: Path) -> None:

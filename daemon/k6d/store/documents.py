@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -13,6 +12,7 @@ from tinydb.table import Document, Table
 
 from k6d.model import K6dError
 from k6d.store.files import disk_errors, write_atomic
+from k6d.store.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,10 +22,8 @@ __all__ = ["AtomicStorage", "DamagedError", "Document", "Documents", "where"]
 
 Tables = dict[str, dict[str, Any]]
 
-# The last table of a file is the checksum of all before it: a flipped bit may leave JSON that reads
-# well and says something else. Files without it, of an older k6d or from a person, are taken as is.
-_CHECK = b',"check":{"1":{"crc32":'
-_END = b"}}}"
+# The last table of a file is its seal, so that TinyDB reads the file by itself as well.
+_SEAL = Seal(b'"check":{"1":{"crc32":', b"}}}")
 
 
 class DamagedError(K6dError):
@@ -53,12 +51,10 @@ class _Copy:
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 data = file.read()
-            if not _is_as_written(data):
-                raise DamagedError(path)
-            tables = {n: table for n, table in orjson.loads(data).items() if n != "check"}
+            tables: Tables = dict(orjson.loads(_SEAL.taken(data)).items())
             if not all(isinstance(d, dict) for table in tables.values() for d in table.values()):
                 raise DamagedError(path)
-        except (orjson.JSONDecodeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise DamagedError(path) from error
         self.tables = tables
 
@@ -97,7 +93,7 @@ class AtomicStorage(Storage):
     def write(self, data: Tables) -> None:
         """Replace the file; raises K6dError, and then the old file is still in its place."""
         self._copy = None  # TinyDB may have changed documents in it that now don't get written
-        write_atomic(self._path, _sealed(orjson.dumps(data or {"_default": {}})))
+        write_atomic(self._path, _SEAL.put(orjson.dumps(data or {"_default": {}})))
         with disk_errors("read", self._path):
             copy = _Copy(self._path)
         copy.tables = dict(data)
@@ -127,13 +123,3 @@ class Documents(Table):
             table.update(contents)
 
         self._update_table(refill)
-
-
-def _sealed(data: bytes) -> bytes:
-    tables = data.removesuffix(b"}")
-    return b"".join([tables, _CHECK, b"%d" % zlib.crc32(tables), _END])
-
-
-def _is_as_written(data: bytes) -> bool:
-    tables, check, ending = data.rpartition(_CHECK)
-    return not check or ending == b"%d" % zlib.crc32(tables) + _END

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from k6d.model import SCHEMA_VERSION, K6dError, Run
 from k6d.store.files import disk_errors, folders, names, set_aside, write_atomic
 from k6d.store.record import check_test_id, encode, index_document, is_test_id, run_adapter
+from k6d.store.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
+_SEAL = Seal(b'"crc32":', b"}\n")
+_RESTORE = "restore it from a backup or move it away"
 
 
 class RunFiles:
@@ -55,17 +58,23 @@ class RunFiles:
     def write(self, run: Run) -> dict[str, Any]:
         """Keep the run, durably; return its index document."""
         data = encode(run)
-        write_atomic(self.own_path(run.test_id), data)
+        self.replace(run.test_id, data)
         return index_document(orjson.loads(data))
 
+    def replace(self, test_id: str, data: bytes) -> None:
+        """Let the run's file hold `data`, its JSON, durably."""
+        write_atomic(self.own_path(test_id), _SEAL.put(data))
+
     def read(self, test_id: str) -> bytes:
-        """The file as it is; K6dError when there is none."""
+        """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
         path = self.path(test_id)
         with disk_errors("read", path):
             try:
-                return path.read_bytes()
+                return _SEAL.taken(path.read_bytes())
             except FileNotFoundError:
                 raise K6dError(f"no run {test_id}; see 'k6d history' for those there are") from None
+            except ValueError as error:
+                raise K6dError(f"{path}: is damaged ({error}); {_RESTORE}") from None
 
     def load(self, test_id: str) -> Run:
         """The run; fields of the same schema version that we don't know are ignored."""
@@ -83,7 +92,7 @@ class RunFiles:
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         except ValueError as error:
             reason = str(error)
-        raise K6dError(f"{path}: is no run ({reason}); restore it from a backup or move it away")
+        raise K6dError(f"{path}: is no run ({reason}); {_RESTORE}")
 
     def document(self, test_id: str) -> dict[str, Any] | None:
         """The run's index document; None when its file is gone.
@@ -97,7 +106,7 @@ class RunFiles:
                 data = path.read_bytes()
             except FileNotFoundError:
                 return None
-        record = orjson.loads(data)
+        record = orjson.loads(_SEAL.taken(data))
         try:
             document = index_document(record)
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -21,7 +21,6 @@ from k6d.store.files import (
     remove_leftovers,
     replacing,
     size,
-    write_atomic,
 )
 from k6d.store.index import Index
 from k6d.store.query import Query, Standing, Statistics, standings, statistics
@@ -86,7 +85,7 @@ class Store:
         return self._runs.load(test_id)
 
     def load_raw(self, test_id: str) -> bytes:
-        """The JSON file of the run, as it is."""
+        """The run's JSON as it is in its file, without the checksum at the end."""
         return self._runs.read(test_id)
 
     def run_path(self, test_id: str) -> Path:
@@ -165,9 +164,8 @@ class Store:
     def shrink(self, test_id: str, data: bytes) -> None:
         """Replace a run's file by `data`, the same run with less in it that the index has not."""
         with self._index.locked():
-            path = self._runs.own_path(test_id)
-            if path.exists():
-                write_atomic(path, data)
+            if self._runs.own_path(test_id).exists():
+                self._runs.replace(test_id, data)
 
     def run_bytes(self, test_id: str) -> int:
         """What the run's file takes; 0 when it is gone."""
