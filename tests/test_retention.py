@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from hypothesis import strategies as st
 from daemon import until
 from k6d import pruning
 from k6d.comparing import accept
+from k6d.queue import JobQueue
 from k6d.retention import MIB, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
 from k6d.store import Store
+from k6d.upkeep import Upkeep
 from records import make_run
 
 if TYPE_CHECKING:
@@ -224,12 +227,31 @@ def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     store = Store(tmp_path / "data")
     newer, ours = (_save(store, number, age_days=200) for number in (0, 1))
     path = store.run_path(newer.test_id)
-    written = path.read_bytes().replace(b'"schema_version":1', b'"schema_version":2')
+    raw = store.load_raw(newer.test_id)
+    written = raw.replace(b'"schema_version":1', b'"schema_version":2')
     path.write_bytes(written)
     _save(store, 2, age_days=0)
     assert pruning.prune(_settings(tmp_path), store, now=NOW).slimmed == 1
     assert path.read_bytes() == written
     assert store.load(ours.test_id).breakdown.endpoints == []
+    gone = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
+    assert [removal.test_id for removal in gone] == [ours.test_id]
+    assert path.read_bytes() == written
+
+
+def test_what_an_incident_kept_whole_gets_smaller_when_it_is_over(tmp_path: Path) -> None:
+    """However much younger runs were made smaller meanwhile."""
+    store, loaded = Store(tmp_path / "data"), _settings(tmp_path)
+    failing = _save(store, 1, age_days=60)
+    other = _save(store, 2, age_days=59, script="b.js")
+    store.state("incidents").put("a.js", {"incident": {"first_run": failing.test_id}})
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(other.test_id).log.head == ""
+    assert store.load(failing.test_id) == failing
+    store.state("incidents").put("a.js", {"incident": None})
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(failing.test_id).log.head == ""
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
 
 
 def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Path) -> None:
@@ -245,6 +267,32 @@ def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Pa
     assert store.snapshot_path("snap-1").exists()
 
 
+def test_a_clock_that_was_set_removes_nothing(tmp_path: Path) -> None:
+    """Set to 2030 and back: only after an hour in which it went evenly is anything old."""
+    store = Store(tmp_path / "data")
+    _save(store, 1, age_days=10)
+    _save(store, 2, age_days=0)
+    times = [NOW.timestamp(), 0.0]
+    upkeep = Upkeep(
+        _settings(tmp_path, retention__days=50),
+        store,
+        JobQueue(),
+        clock=lambda: (times[0], times[1]),
+    )
+
+    def an_hour_later(*, set_by: timedelta = timedelta()) -> int:
+        times[0] += 3600 + set_by.total_seconds()
+        times[1] += 3600
+        asyncio.run(upkeep.prune_when_due())
+        return len(store.history())
+
+    assert an_hour_later(set_by=timedelta(days=1500)) == 2
+    assert an_hour_later(set_by=-timedelta(days=1500)) == 2
+    assert an_hour_later() == 2
+    assert an_hour_later(set_by=timedelta(days=45)) == 2
+    assert an_hour_later() == 1
+
+
 PRUNE = """
 import sys
 from pathlib import Path
@@ -252,6 +300,7 @@ from datetime import datetime, UTC
 from k6d import pruning
 from k6d.settings import load
 from k6d.store import Store
+from k6d.upkeep import Upkeep
 home = Path(sys.argv[1])
 loaded = load(home / "k6d.toml", data=home / "data", scripts=home / "scripts", retention__days=50)
 print("begins", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     runs, used = _stored(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
-    gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+    gone = _ours(store, removals(runs, settings.retention, now=now, used=used, kept=kept))
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -89,6 +90,19 @@ def _stored(store: Store) -> list[Stored]:
     ]
 
 
+def _ours(store: Store, gone: list[Removal]) -> list[Removal]:
+    """Those that we can read: what a newer k6d wrote, or what is damaged, is not ours to remove."""
+    ours = []
+    for removal in gone:
+        with suppress(K6dError, ValueError):
+            _record(store, removal.test_id)
+            ours.append(removal)
+    if len(ours) < len(gone):
+        strange = plural(len(gone) - len(ours), "old run")
+        logger.warning("%s stay: damaged, or written by a newer k6d", strange)
+    return ours
+
+
 def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:
     """Runs that accepted levels name, or that belong to an incident that is open."""
     named = {i.decode() for i in _TEST_ID.findall(orjson.dumps(store.state(ACCEPTED).all()))}
@@ -123,17 +137,22 @@ def _slim(
 ) -> tuple[int, int]:
     """Make each run as small as its age wants; how many, and the bytes that frees.
 
-    A run is read once for each tier that it comes to: `done` is how far each has been worked off.
+    A run is read once for each tier that it comes to: `done` is how far each has been worked off,
+    and which runs were passed over because an incident was open.
     """
     state, policy = store.state(STATE), settings.retention
     done = state.get("slimmed") or {}
-    count, freed, reached = 0, 0, dict(done)
-    kept = _spoken_of(store, runs)
+    count, freed, reached = 0, 0, {"spared": []} | done
+    kept, spared = _spoken_of(store, runs), set(reached["spared"])
+    reached["spared"] = []
     for run in reversed(runs):
         wanted = tier(now - run.timestamp, policy)
         if wanted is Tier.FULL:
             break
-        if run.test_id <= done.get(wanted.value, "") or run.test_id in kept:
+        if run.test_id in kept:
+            reached["spared"].append(run.test_id)
+            continue
+        if run.test_id <= done.get(wanted.value, "") and run.test_id not in spared:
             continue
         try:
             smaller = slimmed(_record(store, run.test_id), wanted)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # Clocks jump and machines sleep without a word, so the time is looked at that often.
 LONGEST_S = 15.0
 PRUNE_S = 3600.0
+STEADY_S = 60.0  # by what the clock may be set in that time
 MIB = 1 << 20
 DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
@@ -44,6 +45,7 @@ class Upkeep:
         queue: JobQueue,
         *,
         on_missed: Callable[[Missed], None] = lambda _missed: None,
+        clock: Callable[[], tuple[float, float]] = lambda: (time.time(), time.monotonic()),
     ) -> None:
         self._settings = settings
         self._store = store
@@ -52,7 +54,8 @@ class Upkeep:
         self._wake = asyncio.Event()
         self._held: str | None = None
         self._warned = False
-        self._pruned_at = time.monotonic()
+        self._clock = clock  # what time it is, and how long the machine has run; seconds
+        self._pruned_at = clock()
         self._place: tuple[int, int] | None = None
 
     @property
@@ -77,7 +80,7 @@ class Upkeep:
             now, following = datetime.now(UTC), None
             try:
                 following = self._look(now)
-                await self._prune_now_and_then()
+                await self.prune_when_due()
             except (K6dError, OSError) as error:
                 logger.error("schedules and retention are looked at again: %s", error)
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
@@ -118,11 +121,18 @@ class Upkeep:
         self._warned = low
         return None
 
-    async def _prune_now_and_then(self) -> None:
-        if time.monotonic() - self._pruned_at < PRUNE_S:
+    async def prune_when_due(self) -> None:
+        """Once an hour, unless the clock was set in that hour: to it, every run may look old."""
+        now = self._clock()
+        passed_s, ran_s = (now[n] - self._pruned_at[n] for n in range(2))
+        if ran_s < PRUNE_S:
             return
-        self._pruned_at = time.monotonic()
-        await asyncio.to_thread(pruning.prune, self._settings, self._store, now=datetime.now(UTC))
+        self._pruned_at = now
+        if abs(passed_s - ran_s) > STEADY_S:
+            logger.warning("the clock was set, or the machine slept: nothing is pruned this hour")
+            return
+        moment = datetime.fromtimestamp(now[0], UTC)
+        await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
