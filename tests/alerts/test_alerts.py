@@ -262,7 +262,9 @@ def test_what_was_given_up_is_shown_and_can_be_tried_again(
 
 def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:
     more = {f"notify__{name}": value for name, value in notify.items()}
-    loaded = settings.load(data=tmp_path, notify__urls=["json://127.0.0.1:1/"], **more)
+    loaded = settings.load(
+        data=tmp_path, scripts=tmp_path / "scripts", notify__urls=["json://127.0.0.1:1/"], **more
+    )
     store, outbox = Store(tmp_path), Outbox(tmp_path)
     return Alerts(loaded, store, outbox), store, outbox
 
@@ -342,6 +344,23 @@ def test_what_the_disk_refused_is_told_later(tmp_path: Path) -> None:
     alerts.remind(NOON + timedelta(hours=1))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
     assert alerts.standings()["shop/a.js"].outgoing == []
+
+
+def test_nobody_is_reminded_of_a_script_that_is_gone(tmp_path: Path) -> None:
+    """Its incident is over when the reminder would be due; a folder that is away says nothing."""
+    alerts, store, outbox = _alerts(tmp_path)
+    _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
+    told = alerts.standings()["shop/a.js"].incident
+    assert told is not None
+    assert told.told_at is not None
+    scripts = tmp_path / "scripts"
+    scripts.mkdir(exist_ok=True)
+    alerts.remind(told.told_at + timedelta(hours=24))
+    assert [kept.message.change for kept in outbox.waiting()] == ["opened", "still open"]
+    (scripts / "other.js").touch()
+    alerts.remind(told.told_at + timedelta(hours=49))
+    assert len(outbox.waiting()) == 2
+    assert alerts.standings()["shop/a.js"].incident is None
 
 
 def test_reminders_and_other_announcements(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from k6d.alerts import incidents
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, compose, notice
-from k6d.alerts.records import Standing
+from k6d.alerts.records import Change, Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity
 from k6d.store.files import locked
@@ -87,22 +87,35 @@ class Alerts:
     def end(self, script: str) -> None:
         """What was taken for a broken script is a helper module: its incident is over, untold."""
         with locked(self._lock):
-            standing = self._standing(script)
-            if standing.incident:
-                logger.info("incident %s of %s: over", standing.incident.id, script)
-            self._keep(incidents.ended(standing, datetime.now(UTC)))
+            self._end(self._standing(script))
+
+    def _end(self, standing: Standing) -> None:
+        if standing.incident:
+            logger.info("incident %s of %s: over", standing.incident.id, standing.script)
+        self._keep(incidents.ended(standing, datetime.now(UTC)))
 
     def remind(self, now: datetime) -> None:
-        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused."""
+        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused.
+
+        Nobody is reminded of a script that is gone: its incident is over instead, untold.
+        """
         for standing in self.standings().values():
             if standing.incident is None and not standing.outgoing:
                 continue
             with locked(self._lock):
                 fresh = self._standing(standing.script)
-                fresh, told = incidents.remind(fresh, now, self._rules(fresh))
+                was, (fresh, told) = fresh, incidents.remind(fresh, now, self._rules(fresh))
+                if told and told.change is Change.REMINDER and self._is_gone(fresh.script):
+                    self._end(was)
+                    continue
                 if told:
                     self._keep(fresh)
                 self._send_off(fresh, None)
+
+    def _is_gone(self, script: str) -> bool:
+        """Not when the whole folder is away, as a disk that was unplugged is."""
+        root = self._settings.scripts
+        return root.is_dir() and any(root.iterdir()) and not (root / script).exists()
 
     def recover(self) -> None:
         """Take in the runs, and make the messages, that a crash prevented."""

@@ -5,24 +5,28 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from k6d.alerts.message import moment
+from k6d.listing import plain_table
 from k6d.units import one_line, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from rich.console import Console, ConsoleOptions, RenderResult
 
     from k6d.alerts.records import Incident
 
+LEAST_WIDTH = 80  # columns of a terminal in which these tables can be read
 STYLES = {"low": "yellow", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 
 def incidents_table(
     incidents: Iterable[Incident], mutes: Mapping[str, datetime], *, now: datetime
-) -> Table:
+) -> Grid:
     """One row an incident: severity, script, since when, in how many runs, what."""
     table = _grid("severity", "script", "since", "runs", "what", "told")
     for incident in incidents:
@@ -44,7 +48,7 @@ def incidents_table(
     return table
 
 
-def outbox_table(rows: Iterable[dict[str, Any]]) -> Table:
+def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
     """One row a message and receiver: what, for whom, how it stands, why not."""
     table = _grid("from", "message", "receiver", "state", "tries", "next", "why")
     for row in rows:
@@ -62,8 +66,35 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
-def _grid(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
+def _grid(*titles: str) -> Grid:
+    return Grid(titles)
+
+
+class Grid:
+    """Rows of texts that fold; on a narrow terminal a row is a paragraph, its first cell above."""
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        self._titles = titles
+        self._rows: list[tuple[str | Text, ...]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """A cell for each title."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As wide as there is room."""
+        if options.max_width >= LEAST_WIDTH:
+            table = plain_table()
+            for title in self._titles:
+                table.add_column(title, overflow="fold")
+            for row in self._rows:
+                table.add_row(*row)
+            yield table
+            return
+        for row in self._rows:
+            (_, head), *rest = zip(self._titles, row, strict=True)
+            yield Text.assemble(head, overflow="fold")
+            for title, cell in rest:
+                if cell:
+                    line = Text.assemble((f"{title} ", "dim"), cell, overflow="fold")
+                    yield Padding(line, (0, 0, 0, 2))
