@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GZIP = b"\x1f\x8b"
 MANIFEST = "k6d-export.json"
 PIECE = 1 << 20  # bytes read at once
 MOST_MANIFEST = 1 << 30  # bytes: a hundred a file; an archive may be made to harm
@@ -73,6 +74,12 @@ def export(data: Path, file: Path) -> int:
         manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
         _add(tar, MANIFEST, io.BytesIO(orjson.dumps(manifest)))
     return sum(name.startswith("runs/") for name in digests)
+
+
+def is_archive(file: Path) -> bool:
+    """Whether it begins as what `export` makes; raises OSError when it cannot be read."""
+    with file.open("rb") as contents:
+        return contents.read(len(GZIP)) == GZIP
 
 
 def restore(data: Path, file: Path, store: Store) -> Restored:

@@ -14,7 +14,10 @@ from k6d.cli import alerts, baseline, explaining, looking, upkeep
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
+    LOOK,
     NOT_RUN,
+    RUN,
+    UPKEEP,
     AsCsv,
     AsJson,
     Config,
@@ -78,7 +81,7 @@ def _common(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def serve(
     scripts: Scripts = None,
     data: Data = None,
@@ -90,7 +93,7 @@ def serve(
     daemon.become(config, scripts=scripts, data=data, log_file=log_file, log_format=log_format)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(
     script: Annotated[Path, typer.Argument(help="The script to run.", show_default=False)],
     vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
@@ -135,7 +138,7 @@ def _check_duration(given: str) -> None:
         raise K6dError(f"--duration {given}: should be a duration such as 30s or 5m") from error
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def history(
     script: ScriptName = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
@@ -160,7 +163,7 @@ def history(
         typer.echo(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def show(
     run_id: RunId = "latest",
     log: Annotated[bool, typer.Option("--log", help="k6's log and output as well.")] = False,
@@ -177,7 +180,7 @@ def show(
         print_run(store.load(test_id), terminal(), log=log)
 
 
-@app.command(name="scripts")
+@app.command(name="scripts", rich_help_panel=LOOK)
 def list_scripts(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
@@ -195,7 +198,7 @@ def list_scripts(
         typer.echo(f"no scripts in {loaded.scripts} yet")
 
 
-@app.command()
+@app.command(rich_help_panel=UPKEEP)
 def doctor(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
@@ -217,7 +220,7 @@ def doctor(
     sys.exit(HEALTHY if all(check.ok for check in checks) else ANOMALOUS)
 
 
-@app.command()
+@app.command(rich_help_panel=UPKEEP)
 def reindex(data: Data = None, config: Config = None) -> None:
     """Rebuild the index from the run files."""
     from rich.progress import Progress
@@ -230,7 +233,7 @@ def reindex(data: Data = None, config: Config = None) -> None:
     typer.echo(f"{total} runs indexed")
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def demo(
     keep: Annotated[bool, typer.Option(help="Leave it running at the end.")] = False,
     data: Data = None,

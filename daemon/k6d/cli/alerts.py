@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k6d.cli.common import (
+    ALERTS,
     ANOMALOUS,
     HEALTHY,
     AsJson,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(name="incidents")
+@commands.command(name="incidents", rich_help_panel=ALERTS)
 def incidents(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the last one that was resolved of each script.")
@@ -67,7 +68,7 @@ def incidents(
         sys.exit(ANOMALOUS)
 
 
-@commands.command(name="mute")
+@commands.command(name="mute", rich_help_panel=ALERTS)
 def mute(
     script: Annotated[
         str,
@@ -98,7 +99,7 @@ def mute(
     typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
 
 
-@commands.command(name="notify-test")
+@commands.command(name="notify-test", rich_help_panel=ALERTS)
 def notify_test(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="Only receivers with this tag.")
@@ -119,7 +120,7 @@ def notify_test(
     sys.exit(HEALTHY if all(result["delivered"] for result in results) else ANOMALOUS)
 
 
-@commands.command(name="outbox")
+@commands.command(name="outbox", rich_help_panel=ALERTS)
 def outbox(
     retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Remove what was given up.")] = False,

@@ -10,6 +10,8 @@ import orjson
 import typer
 
 from k6d.cli.common import (
+    JUDGE,
+    RUN,
     AsCsv,
     AsJson,
     Config,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=JUDGE)
 def compare(
     after: RunId = "latest",
     before: Annotated[
@@ -88,7 +90,7 @@ def _why_not(run: Run) -> str:
     return "all of its requests failed" if not run.comparable else "compare.enabled was false"
 
 
-@commands.command()
+@commands.command(rich_help_panel=JUDGE)
 def trend(
     script: OneScript,
     metric: Annotated[
@@ -128,7 +130,7 @@ def trend(
     console.print(trend_chart(run.script, metric, points, band, width=console.width))
 
 
-@commands.command()
+@commands.command(rich_help_panel=JUDGE)
 def accept(
     script: OneScript,
     reason: Annotated[str, typer.Option(help="Why, for those who ask later.")] = "",
@@ -145,7 +147,7 @@ def accept(
     typer.echo(f"accepted: {run.script} is compared with its runs since {since}")
 
 
-@commands.command()
+@commands.command(rich_help_panel=JUDGE)
 def backtest(
     script: ScriptName = None,
     changes: Annotated[
@@ -183,7 +185,7 @@ def backtest(
         terminal().print(backtest_report(results))
 
 
-@commands.command()
+@commands.command(rich_help_panel=RUN)
 def replay(
     run_id: RunId,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,

@@ -23,10 +23,20 @@ if TYPE_CHECKING:
     from k6d.store import Store
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
+# The parts of `k6d --help`.
+RUN, LOOK, JUDGE, ALERTS, UPKEEP = "Run", "Look", "Judge", "Alerts", "Upkeep"
 
-Data = Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)]
-Scripts = Annotated[Path | None, typer.Option(help="Folder of the scripts.", show_default=False)]
-Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).", show_default=False)]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the results.", show_default="the settings', else k6d-data"),
+]
+Scripts = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the scripts.", show_default="the settings', else scripts"),
+]
+Config = Annotated[
+    Path | None, typer.Option(help="Settings file (TOML).", show_default="k6d.toml, if there")
+]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV for spreadsheets.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 

@@ -11,6 +11,7 @@ import typer
 
 from k6d import logs
 from k6d.cli.common import (
+    JUDGE,
     AsJson,
     Config,
     Data,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=JUDGE)
 def explain(
     run_id: RunId = "latest",
     dry_run: Annotated[

@@ -12,6 +12,9 @@ from typing import Annotated
 import typer
 
 from k6d.cli.common import (
+    LOOK,
+    RUN,
+    UPKEEP,
     AsCsv,
     AsJson,
     Config,
@@ -45,7 +48,7 @@ Moment = Annotated[
 ]
 
 
-@commands.command()
+@commands.command(rich_help_panel=LOOK)
 def search(
     text: Annotated[
         str | None, typer.Argument(help="In the script's name, finding or outcome.")
@@ -97,7 +100,7 @@ def search(
         typer.echo(f"no run in {loaded.data} matches")
 
 
-@commands.command()
+@commands.command(rich_help_panel=LOOK)
 def stats(
     script: ScriptName = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="The last days.")] = 7,
@@ -123,7 +126,7 @@ def stats(
         console.print(statistics_report(found, width=console.width))
 
 
-@commands.command()
+@commands.command(rich_help_panel=LOOK)
 def report(
     run_id: RunId = "latest",
     form: Annotated[Form, typer.Option(help="One page by itself, or a form for tools.")] = (
@@ -158,7 +161,7 @@ def report(
         raise K6dError(f"cannot write {output}: {why}; name another file") from error
 
 
-@commands.command(name="watch-live")
+@commands.command(name="watch-live", rich_help_panel=RUN)
 def watch_live(
     once: Annotated[bool, typer.Option("--once", help="End with the run under way.")] = False,
     as_json: AsJson = False,
@@ -171,7 +174,7 @@ def watch_live(
     follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
 
 
-@commands.command()
+@commands.command(rich_help_panel=UPKEEP)
 def token(data: Data = None, config: Config = None) -> None:
     """Print the token for the API and the dashboard's login."""
     from k6d.token import read_token

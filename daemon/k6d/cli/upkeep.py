@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k6d.cli.common import (
+    UPKEEP,
     AsJson,
     Config,
     Data,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command()
+@commands.command(rich_help_panel=UPKEEP)
 def schedule(
     limit: Annotated[int, typer.Option("--next", min=1, help="How many starts of each.")] = 1,
     as_json: AsJson = False,
@@ -74,7 +75,7 @@ def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[
     return rows
 
 
-@commands.command()
+@commands.command(rich_help_panel=UPKEEP)
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
@@ -95,7 +96,7 @@ def prune(
             typer.echo(f"  {run.test_id}  {run.script}  {run.reason}")
 
 
-@commands.command(name="export")
+@commands.command(name="export", rich_help_panel=UPKEEP)
 def export_data(
     file: Annotated[Path, typer.Argument(help="The archive to make, such as k6d.tar.gz.")],
     data: Data = None,
@@ -109,19 +110,29 @@ def export_data(
     typer.echo(f"{plural(count, 'run')} in {file}")
 
 
-@commands.command(name="import")
+@commands.command(name="import", rich_help_panel=UPKEEP)
 def import_data(
-    file: Annotated[Path, typer.Argument(help="An archive of 'k6d export'.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="An archive of 'k6d export', or the original service's TinyDB file."),
+    ],
     data: Data = None,
     config: Config = None,
 ) -> None:
     """Bring an archive's contents into the data folder; what is there is never replaced."""
     from k6d import archive
     from k6d.service import only_daemon
+    from k6d.takeover import take_over
 
     loaded = load_settings(config, data=data)
+    store = open_store(loaded)
     with only_daemon(loaded.data):
-        done = archive.restore(loaded.data, file, open_store(loaded))
+        if archive.is_archive(file):
+            done = archive.restore(loaded.data, file, store)
+        else:
+            new, present = take_over(file, store)
+            typer.echo(f"{plural(new, 'run')} taken over; {present:,} were there already")
+            return
     typer.echo(
         f"{plural(done.runs, 'run')}, {plural(done.snapshots, 'snapshot')} and "
         f"{plural(done.states, 'state')} restored; {done.present:,} were there already"

@@ -1,0 +1,109 @@
+"""The original service's runs, from the TinyDB file that it kept, as a user of it comes to k6d."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from tinydb import TinyDB
+
+from k6d.model import K6dError, Outcome, Severity
+from k6d.store import Query, Store
+from k6d.takeover import take_over
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT = "2026-03-01T10:00:00+00:00"
+METRICS = {
+    "response_time_avg": 150.5,
+    "response_time_p95": 420.0,
+    "error_rate": 12.5,
+    "requests_per_second": 80.0,
+    "virtual_users": 10,
+    "total_requests": 2400,
+    "duration_ms": 30000.0,
+}
+FOUND = {
+    "anomalies_detected": True,
+    "severity": "high",
+    "issues": ["High error rate: 12.5%"],
+    "recommendations": ["Look at the server's log"],
+    "confidence": 0.9,
+}
+
+
+def _record(number: int, **changes: object) -> dict[str, object]:
+    return {
+        "test_id": f"0b1e-{number}",
+        "timestamp": AT,
+        "status": "completed",
+        "execution_time": 31.5,
+        "metrics": METRICS,
+        "anomaly_analysis": FOUND,
+    } | changes
+
+
+def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> None:
+    """By the command, from a file that TinyDB itself wrote; a second time nothing comes twice."""
+    healthy = {"anomalies_detected": False, "severity": "low", "issues": []}
+    with TinyDB(tmp_path / "tests.json") as kept:
+        table = kept.table("test_results")
+        table.insert(_record(1))
+        table.insert(_record(2, anomaly_analysis=healthy, script_name="checkout.js"))
+        table.insert(_record(3, status="failed", metrics=None, anomaly_analysis=None, error="boom"))
+        table.insert(_record(4, timestamp="yesterday"))
+        table.insert(_record(5, metrics={"error_rate": "many"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "k6d", "import", "tests.json", "--data", "data"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.stdout == "3 runs taken over; 0 were there already\n"
+    assert "record test_results/4 is left out: Invalid isoformat string: 'yesterday'" in done.stderr
+    assert "record test_results/5 is left out: metrics.error_rate: Input should be" in done.stderr
+    store = Store(tmp_path / "data")
+    found = {row["issue"]: store.load(row["test_id"]) for row in store.history(limit=None)}
+    run = found["High error rate: 12.5%"]
+    assert run.timestamp == datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert run.schema_version == 1
+    assert {name: getattr(run.metrics, name) for name in METRICS} == METRICS
+    assert run.anomaly_analysis.severity is Severity.HIGH
+    assert run.anomaly_analysis.recommendations == FOUND["recommendations"]
+    assert not run.comparable
+    (healthy_row,) = store.search(Query(severity="healthy"))
+    assert healthy_row["script"] == "checkout.js"
+    (failed,) = store.search(Query(status="failed"))
+    assert store.load(failed["test_id"]).execution.outcome is Outcome.NO_DATA
+    assert store.load(failed["test_id"]).execution.error == "boom"
+    counted = store.statistics(days=7, now=datetime(2026, 3, 2, tzinfo=UTC))
+    assert (counted.total_tests, counted.anomaly_tests) == (3, 1)
+    assert take_over(tmp_path / "tests.json", store) == (0, 3)
+
+
+@pytest.mark.parametrize("contents", [b"", b"[1]", b'{"a": 1}', b"no JSON"])
+def test_another_file_is_refused(tmp_path: Path, contents: bytes) -> None:
+    """One line that names the file, and nothing is written."""
+    file = tmp_path / "other.json"
+    file.write_bytes(contents)
+    with pytest.raises(K6dError, match=f"^{file}: is neither"):
+        take_over(file, Store(tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_time_of_a_record_is_local_unless_it_says_otherwise(tmp_path: Path) -> None:
+    """As Python's datetime.now() wrote it, on the machine that is asked now."""
+    file = tmp_path / "tests.json"
+    file.write_bytes(orjson.dumps({"_default": {"1": _record(1, timestamp="2026-03-01T10:00:00")}}))
+    store = Store(tmp_path / "data")
+    assert take_over(file, store) == (1, 0)
+    (row,) = store.history()
+    local = datetime(2026, 3, 1, 10).astimezone()
+    assert store.load(row["test_id"]).timestamp == local
