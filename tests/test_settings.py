@@ -199,6 +199,7 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[k6]\ntimeout = 0", "k6.timeout: 0 should be greater than 0"),
         ("[k6]\ngrace = nan", "k6.grace: nan should be"),
         ("[k6]\nconcurrency = 65", "k6.concurrency: 65 should be less than or equal to 64"),
+        ('[api]\ntoken = "hunter2"', "api.token: should have at least 12 characters, made by"),
         ("[api]\nhots = 1", "api.hots: unknown key, did you mean api.host?"),
         (
             "timeout = 1",

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+SHORTEST_TOKEN = 12  # characters: nobody tries so many at a local server
+
+
 class Limit(Section):
     """Severity → number that a measurement may reach but not pass; no number means switched off."""
 
@@ -284,6 +287,18 @@ class Api(Section):
     names: Annotated[list[str], BeforeValidator(lines)] = Field(
         default=[], description="more names that browsers may use for it, such as a proxy's"
     )
+    idle: Duration = Field(
+        default=100.0,
+        description="how long the process that answers requests stays when nobody asks; longer "
+        "than the pause between two scrapes of a Prometheus",
+    )
+
+    @field_validator("token")
+    @classmethod
+    def _not_to_be_guessed(cls, token: Secret | None) -> Secret | None:
+        if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"should have at least {SHORTEST_TOKEN} characters, made by chance")
+        return token
 
 
 class Forward(Section):
