@@ -7,10 +7,10 @@ import select
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
+import stored
 from stage import (
     FIVE_ENDPOINTS,
     MOVED_TO,
@@ -25,7 +25,7 @@ from stage import (
 )
 
 from daemon import Daemon
-from k6d.store import Store, new_test_id
+from k6d.store import Store
 
 STORED = 10_000
 SCRIPTS = 50  # that the stored runs belong to, the measured one among them
@@ -93,19 +93,9 @@ def one_run(served: Daemon, text: str) -> Sample:
 
 
 def fill(data: Path) -> None:
-    """Copies of the newest record, under as many scripts' names, every five minutes before it."""
-    store = Store(data)
-    newest = store.history(limit=1)[0]["test_id"]
-    record = orjson.loads(store.load_raw(newest))
-    last = datetime.fromisoformat(record["timestamp"])
-    for number in range(1, STORED + 1):
-        at = last - timedelta(minutes=5 * number)
-        name = f"script-{number % SCRIPTS}.js" if number % SCRIPTS else record["script"]
-        record |= {"test_id": new_test_id(at), "timestamp": at.isoformat(), "script": name}
-        path = store.run_path(record["test_id"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(record))
-    store.reindex()
+    """Copies of the newest record, of its own script and as many others."""
+    own = Store(data).history(limit=1)[0]["script"]
+    stored.fill(data, STORED, [own, *(f"script-{number}.js" for number in range(1, SCRIPTS))])
 
 
 def sizes(folder: Path) -> int:
