@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 from daemon import PATIENCE_S, Daemon
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,17 @@ class Served(Daemon):
         """As the daemon's, with the API on."""
         api = {"K6D_API__ENABLED": "true", "K6D_API__PORT": str(self.port)}
         return super().environment(**(api | variables))
+
+    def answering(self) -> list[int]:
+        """The process that answers requests, if there is one."""
+        ours = f"HOME={self.home}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (folder / "cmdline").read_bytes()
+                if b"k6d.api.server" in command and ours in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+        return found
 
     @property
     def token(self) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEPT_FINISHED = 500  # jobs whose end can still be asked for by their id
+KEPT_FINISHED = 200  # jobs whose end can still be asked for by their id
 SHOWN_ENDED = 10
 MOST_READERS = 32
 KEPT_EVENTS = 100

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
+from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from typing import TYPE_CHECKING
 
 import orjson
@@ -57,10 +57,13 @@ class _Json(logging.Formatter):
         return orjson.dumps(line, default=str).decode(errors="replace")
 
 
-def set_up(level: str, *, form: str = "text", file: Path | None = None) -> None:
+def set_up(
+    level: str, *, form: str = "text", file: Path | None = None, rotate: bool = True
+) -> None:
     """Log k6d's own lines from `level` on, other libraries' from warning on; may be called again.
 
-    `form` is "text" or "json"; `file` gets the lines as well and is rotated.
+    `form` is "text" or "json"; `file` gets the lines as well and is rotated, by one process only:
+    others, which do not `rotate` it, follow.
     """
     handler = logging.StreamHandler(sys.stderr)
     journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
@@ -70,7 +73,7 @@ def set_up(level: str, *, form: str = "text", file: Path | None = None) -> None:
     handler.setFormatter(shown)
     handlers: list[logging.Handler] = [handler]
     if file:
-        handlers.append(_rotating(file))
+        handlers.append(_rotating(file) if rotate else WatchedFileHandler(file, encoding="utf-8"))
         handlers[-1].setFormatter(plain)
     logging.basicConfig(handlers=handlers, level=logging.WARNING, force=True)
     logging.getLogger("k6d").setLevel(level.upper())

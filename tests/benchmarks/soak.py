@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygal
+from idle import memory_mib
 from pygal.style import CleanStyle
 from stage import PATIENCE_S, ROOT, Table, verdict, wait
 from stored import fill
@@ -101,17 +102,18 @@ class Load:
 
 
 def sample(served: Served, at: float) -> Sample:
-    """What the daemon's own process holds `at` seconds after the start."""
+    """What the daemon and the process that answers requests hold `at` seconds after the start."""
     assert served.process is not None
-    process = Path(f"/proc/{served.process.pid}")
-    lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     queue = served.get("/api/v1/queue").json
+    daemon, both = [served.process.pid], [served.process.pid, *served.answering()]
+    processes = [Path(f"/proc/{pid}") for pid in both]
     return {
         "at": at,
-        "RSS, MiB": int(lines["VmRSS"].split()[0]) / 1024,
-        "private memory, MiB": int(lines["RssAnon"].split()[0]) / 1024,
-        "open files": len(list((process / "fd").iterdir())),
-        "threads": int(lines["Threads"]),
+        "RSS, MiB": memory_mib(*both)["VmRSS"],
+        "of the daemon, MiB": memory_mib(*daemon)["VmRSS"],
+        "private memory, MiB": memory_mib(*both)["RssAnon"],
+        "open files": sum(len(list((process / "fd").iterdir())) for process in processes),
+        "threads": sum(len(list((process / "task").iterdir())) for process in processes),
         "jobs waiting": len(queue["pending"]),
     }
 
@@ -154,7 +156,7 @@ def plot(samples: Sequence[Sample], title: str) -> None:
         disable_xml_declaration=True,
         no_prefix=True,
     )
-    for name in ("RSS, MiB", "private memory, MiB", "open files", "threads"):
+    for name in ("RSS, MiB", "of the daemon, MiB", "open files", "threads"):
         chart.add(name, [(round(one["at"] / 60, 2), round(one[name], 1)) for one in samples])
     PLOT.write_text(chart.render(is_unicode=True) + "\n")
 
@@ -206,7 +208,8 @@ def measure(work: Path) -> Table:
             f"{runs:,} runs, {load.edits - SCRIPTS} edits, {load.texts} texts posted, "
             f"{load.looks:,} pages and answers, {len(receiver.taken)} messages delivered, "
             f"{errors} errors in the log; {PAST_RUNS:,} runs stored before.",
-            f"The daemon's own process in the last {MINUTES * (1 - WARM_UP):.0f} minutes; "
+            "The daemon and the process that answers requests, which never gets to rest here, in "
+            f"the last {MINUTES * (1 - WARM_UP):.0f} minutes; "
             f"a line fitted to medians of {BLOCK_S:.0f} s, ± two standard errors.",
             f"Measured on {date}, commit {code}.",
         ],

@@ -1,5 +1,5 @@
-"""HTTP: the API, the live events and the dashboard; `serving` runs them in the daemon's loop."""
+"""HTTP: the API, the live events and the dashboard; `serving` has them answered."""
 
-from k6d.api.server import serving
+from k6d.api.standby import serving
 
 __all__ = ["serving"]

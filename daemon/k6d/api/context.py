@@ -7,20 +7,18 @@ import orjson
 from fastapi import Depends, Request, Response
 
 from k6d.api.access import Access
-from k6d.board import Board
-from k6d.queue import JobQueue
+from k6d.api.desk import RemoteDesk
 from k6d.settings import Settings
 from k6d.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The daemon's parts that the routes may use."""
+    """What the routes may use; `desk` is where the daemon is asked."""
 
     settings: Settings
     store: Store
-    queue: JobQueue
-    board: Board
+    desk: RemoteDesk
     access: Access
     cache: dict[str, object] = field(default_factory=dict)
 

@@ -40,7 +40,7 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 @router.get("/")
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     """All scripts with their state."""
-    ended = k6d.board.queue()["ended"]
+    ended = (await k6d.desk.queue())["ended"]
 
     def make() -> HTMLResponse:
         rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
@@ -254,7 +254,7 @@ async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
 @router.get("/queue")
 async def queue(request: Request, k6d: K6d) -> HTMLResponse:
     """What is under way."""
-    return page(request, k6d, "queue.html", queue=k6d.board.queue())
+    return page(request, k6d, "queue.html", queue=await k6d.desk.queue())
 
 
 @router.get("/docs")
@@ -269,7 +269,7 @@ async def run_now(request: Request, k6d: K6d) -> Response:
     """The button of a script."""
     name = (await form(request)).get("script", "")
     try:
-        run_known(k6d, name)
+        await run_known(k6d, name)
     except Problem as problem:
         return _missing(request, k6d, problem.detail, status=problem.status)
     return RedirectResponse("/queue", status_code=303)
@@ -303,7 +303,7 @@ async def mute(request: Request, k6d: K6d) -> Response:
 @router.post("/queue/{job}/cancel")
 async def cancel(job: str, k6d: K6d) -> Response:
     """The button of a job; one that is over needs no telling."""
-    await k6d.board.cancel(job)
+    await k6d.desk.cancel(job)
     return RedirectResponse("/queue", status_code=303)
 
 

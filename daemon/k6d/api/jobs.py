@@ -1,7 +1,6 @@
 """Jobs: what is under way and pending, the run of a known script, the end of a job."""
 
 import asyncio
-import shutil
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -20,7 +19,6 @@ from k6d.units import parse_duration
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
-MOST_PENDING = 200  # jobs that somebody asked for; a folder may have more scripts than that
 RETRY_AFTER_S = 30
 LONGEST_S = 7 * 86_400
 
@@ -56,13 +54,13 @@ async def queue(k6d: K6d) -> Response:
     """Jobs under way, with what they measured so far, pending ones in their order, the last ten
     that ended, newest first.
     """
-    return as_json(k6d.board.queue())
+    return as_json(await k6d.desk.queue())
 
 
 @router.get("/queue/{job}", responses=shapes.response(shapes.JOB, _404="There is no such job"))
 async def show(job: str, k6d: K6d) -> Response:
     """A job; `test_id` names its run as soon as there is one."""
-    entry = k6d.board.entry(job)
+    entry = await k6d.desk.entry(job)
     if entry is None:
         raise _unknown(job)
     headers = {}
@@ -76,9 +74,10 @@ async def show(job: str, k6d: K6d) -> Response:
 )
 async def cancel(job: str, k6d: K6d) -> Response:
     """End a job: a pending one at once, one under way gracefully, and what it measured is kept."""
-    if not await k6d.board.cancel(job):
+    entry = await k6d.desk.cancel(job)
+    if entry is None:
         raise _unknown(job)
-    return as_json(k6d.board.entry(job), 202)
+    return as_json(entry, 202)
 
 
 @router.post(
@@ -96,13 +95,13 @@ async def run_script(
     wait: Annotated[bool, Query(description="true: 200 with the run when it is over")] = False,
 ) -> Response:
     """Run a script of the folder now."""
-    job = run_known(k6d, body.script, body.options)
+    job = await run_known(k6d, body.script, body.options)
     if not wait:
         return accepted(job)
     return await respond(k6d, job)
 
 
-def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
+async def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
     """Queue a script of the folder by its name."""
     try:
         path = path_of(name, k6d.settings)
@@ -114,24 +113,18 @@ def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
         trigger=Trigger.MANUAL,
         options=options.texts() if options else {},
     )
-    return enqueue(k6d, job)
+    return await enqueue(k6d, job)
 
 
-def enqueue(k6d: Context, job: Job) -> Job:
+async def enqueue(k6d: Context, job: Job) -> Job:
     """Queue the job; what comes back has the id of a pending one that it was merged with."""
-    asked_for = [one for one in k6d.queue.pending() if one.trigger is Trigger.MANUAL]
-    if len(asked_for) >= MOST_PENDING:
-        _tidy(job)
+    queued = await k6d.desk.put(job)
+    if isinstance(queued, int):
         raise Problem(
             429,
-            f"{len(asked_for)} jobs are pending; try again when some are over",
+            f"{queued} jobs are pending; try again when some are over",
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
-    k6d.queue.put(job)
-    queued = next(one for one in k6d.queue.pending() if one.key == job.key)
-    if queued.one_off:
-        _tidy_at_end(k6d, queued)
-    k6d.board.changed()
     return queued
 
 
@@ -148,10 +141,10 @@ async def respond(k6d: Context, job: Job) -> Response:
 
 async def _finished_run(k6d: Context, job: Job) -> dict[str, Any]:
     """The record of the job's run when it is over; a problem when it made none."""
-    finished = await k6d.board.end_of(job.id)
-    if finished.test_id is None:
-        raise Problem(409, f"{job.name}: {finished.why}", job=job.id)
-    raw = await asyncio.to_thread(k6d.store.load_raw, finished.test_id)
+    end = await k6d.desk.end_of(job.id)
+    if end.test_id is None:
+        raise Problem(409, f"{job.name}: {end.why}", job=job.id)
+    raw = await asyncio.to_thread(k6d.store.load_raw, end.test_id)
     record: dict[str, Any] = orjson.loads(raw)
     return record
 
@@ -167,26 +160,6 @@ def accepted(job: Job) -> Response:
         "location": location,
     }
     return as_json(entry, 202, {"Location": location})
-
-
-_tidying: set[asyncio.Task[None]] = set()
-
-
-def _tidy_at_end(k6d: Context, job: Job) -> None:
-    """Remove the file of a one-off when its job is over, whether somebody waits for it or not."""
-
-    async def tidy() -> None:
-        await k6d.board.end_of(job.id)
-        _tidy(job)
-
-    task = asyncio.create_task(tidy())
-    _tidying.add(task)
-    task.add_done_callback(_tidying.discard)
-
-
-def _tidy(job: Job) -> None:
-    if job.one_off:
-        shutil.rmtree(job.path.parent, ignore_errors=True)
 
 
 def _unknown(job: str) -> Problem:

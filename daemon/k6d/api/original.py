@@ -76,7 +76,7 @@ async def run_text(
         await k6.find(k6d.settings.k6.path)
     except k6.K6UnavailableError as error:
         raise Problem(503, str(error)) from error
-    job = enqueue(k6d, _one_off(body, k6d))
+    job = await enqueue(k6d, _one_off(body, k6d))
     if not wait:
         return accepted(job)
     return await respond(k6d, job)
@@ -200,7 +200,7 @@ async def health(k6d: K6d) -> Response:
         version = await _k6_version(k6d)
     except K6dError as error:
         raise Problem(503, str(error), error="K6 runner not available", timestamp=now) from error
-    pending = plural(len(k6d.queue), "job")
+    pending = plural(len((await k6d.desk.queue())["pending"]), "job")
     return as_json(
         {
             "status": "healthy",

@@ -1,72 +1,78 @@
-"""The HTTP server in the daemon's event loop: bound at the start, gone before the daemon is.
+"""The process that answers HTTP: started by `standby`, ended by it, by its end, or by itself.
 
-A port that is taken is an error in the log and no reason not to run load tests: it is tried again.
-The libraries that answer are a quarter of the daemon's memory: they are imported when the first
-connection waits in the backlog, so that who never looks doesn't pay for it.
+`python -m k6d.api.server LINK SOCKET...`: numbers of open files, a socket to the daemon and those
+that listen. The daemon's first words are its settings.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import shutil
+import os
+import pickle
+import signal
 import socket
+import sys
+import time
 from typing import TYPE_CHECKING
 
+import uvicorn
+
+from k6d import logs
 from k6d.api.access import Access
-from k6d.memory import give_back
-from k6d.model import reason
+from k6d.api.app import create
+from k6d.api.context import Context
+from k6d.api.desk import RemoteDesk
+from k6d.api.link import Caller, Frames
+from k6d.memory import one_heap
+from k6d.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from k6d.settings import Settings
 
-    import uvicorn
-
-    from k6d.api.context import Context
-    from k6d.board import Board
-    from k6d.queue import JobQueue
-    from k6d.settings import Api, Settings
-    from k6d.store import Store
-
-logger = logging.getLogger(__name__)
-
-BACKLOG = 128
 MOST_REQUESTS = 200  # at once; more get 503
 GRACE_S = 5  # for requests under way when the daemon stops
-RETRY_S = 15.0
-TIDY_S = 20.0
+LOOK_S = 1.0
 
 
-@contextlib.asynccontextmanager
-async def serving(
-    settings: Settings, store: Store, queue: JobQueue, board: Board
-) -> AsyncIterator[None]:
-    """Answer requests while the context is open."""
-    shutil.rmtree(settings.data / "one-off", ignore_errors=True)
-    access = Access.of(settings.api, settings.data)
+def main(link: int, listening: list[int]) -> None:
+    """Answer until it is over; the daemon's signals are the daemon's business."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    one_heap()
+    asyncio.run(_serve(link, listening))
 
-    def make() -> uvicorn.Server:
-        from k6d.api.context import Context
 
-        return _server(
-            Context(settings=settings, store=store, queue=queue, board=board, access=access)
+async def _serve(link: int, listening: list[int]) -> None:
+    frames = Frames(*await asyncio.open_connection(sock=socket.socket(fileno=link)))
+    settings: Settings = pickle.loads(await frames.read() or b"")  # noqa: S301  (our own parent's)
+    logs.set_up(settings.log_level, form=settings.log_format, file=settings.log_file, rotate=False)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    caller = Caller(frames, on_stop=stop)
+    server = _server(
+        Context(
+            settings=settings,
+            store=Store(settings.data),
+            desk=RemoteDesk(caller),
+            access=Access.of(settings.api, settings.data),
         )
-
-    task = asyncio.create_task(_serve(make, settings.api, store, _bind(settings.api)))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    )
+    sockets = [socket.socket(fileno=number) for number in listening]
+    answering = asyncio.create_task(server.serve(sockets=sockets))
+    calling = asyncio.create_task(caller.run())
+    leaving = asyncio.create_task(_leave_when_idle(server, settings.api.idle))
+    await asyncio.wait({answering, calling}, return_when=asyncio.FIRST_COMPLETED)
+    if not answering.done():
+        os._exit(1)  # the daemon is gone, and its successor needs the port
+    leaving.cancel()
+    calling.cancel()
+    answering.result()
 
 
 def _server(context: Context) -> uvicorn.Server:
-    import uvicorn
-
-    from k6d.api.app import create
-
     config = uvicorn.Config(
         create(context),
         loop="none",
@@ -82,94 +88,26 @@ def _server(context: Context) -> uvicorn.Server:
         timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # the daemon's
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]
     return server
 
 
-async def _serve(
-    make: Callable[[], uvicorn.Server], api: Api, store: Store, bound: list[socket.socket]
-) -> None:
-    while not bound:
-        await asyncio.sleep(RETRY_S)
-        bound = _bind(api)
-    try:
-        await _first_connection(bound)
-        server = await asyncio.to_thread(make)
-        await _answer(server, bound, store)
-    finally:
-        for one in bound:
-            one.close()
+async def _leave_when_idle(server: uvicorn.Server, idle_s: float) -> None:
+    """End when nobody was connected for a while; who has connected meanwhile is still answered."""
+    last, seen = time.monotonic(), 0
+    while time.monotonic() - last < idle_s:
+        await asyncio.sleep(LOOK_S)
+        state = server.server_state
+        if state.connections or state.total_requests != seen:
+            last, seen = time.monotonic(), state.total_requests
+    for one in server.servers:
+        one.close()
+    connected = True
+    while connected:
+        await asyncio.sleep(LOOK_S)
+        connected = bool(server.server_state.connections)
+    server.should_exit = True
 
 
-async def _answer(server: uvicorn.Server, bound: list[socket.socket], store: Store) -> None:
-    """Until cancelled; what is under way then gets its grace period."""
-    answering = asyncio.create_task(server.serve(sockets=bound))
-    tidying = asyncio.create_task(_tidy(server, store))
-    try:
-        await asyncio.shield(answering)
-    finally:
-        tidying.cancel()
-        server.should_exit = True
-        await answering
-
-
-async def _first_connection(bound: list[socket.socket]) -> None:
-    """Until somebody has connected; the connection stays in the backlog for the server."""
-    loop, knocked = asyncio.get_running_loop(), asyncio.Event()
-    for one in bound:
-        loop.add_reader(one.fileno(), knocked.set)
-    try:
-        await knocked.wait()
-    finally:
-        for one in bound:
-            loop.remove_reader(one.fileno())
-
-
-async def _tidy(server: uvicorn.Server, store: Store) -> None:
-    """Give memory back when there were requests and now are none."""
-    seen = 0
-    while True:
-        await asyncio.sleep(TIDY_S)
-        requests = server.server_state.total_requests
-        if requests != seen and not server.server_state.tasks:
-            seen = requests
-            store.rest()
-            await asyncio.to_thread(give_back)
-
-
-def _bind(api: Api) -> list[socket.socket]:
-    """A socket for each address of the host; none, and a line in the log, when that fails.
-
-    Not by socket.create_server, whose sockets don't say that they are TCP: asyncio then leaves
-    Nagle's algorithm on, and every answer takes 40 ms longer.
-    """
-    bound: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(
-            api.host.strip("[]"), api.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            one = socket.socket(family, kind, protocol)
-            bound.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-            one.listen(BACKLOG)
-    except OSError as error:
-        for one in bound:
-            one.close()
-        logger.error(
-            "no API and no dashboard: cannot listen on %s port %d: %s; choose another api.port, "
-            "or api.enabled = false; trying again",
-            api.host,
-            api.port,
-            reason(error),
-        )
-        return []
-    logger.info("dashboard and API at http://%s:%d/", _in_url(api.host), api.port)
-    return bound
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+if __name__ == "__main__":
+    main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]])

@@ -1,0 +1,181 @@
+"""What the API may ask of the daemon: its queue, its jobs, its events. At both ends of the link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k6d.api.link import result_of
+from k6d.model import Trigger
+from k6d.queue import Job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from k6d.api.link import Caller, Frame
+    from k6d.board import Board
+    from k6d.queue import JobQueue
+
+MOST_PENDING = 200  # jobs that somebody asked for; a folder may have more scripts than that
+REFRESH_S = 1.0
+LOOK_S = 15.0
+
+
+class Desk:
+    """The daemon's end, in its event loop."""
+
+    def __init__(self, queue: JobQueue, board: Board) -> None:
+        self._queue, self._board = queue, board
+        self._tidying: set[asyncio.Task[None]] = set()
+
+    def calls(self) -> dict[str, Callable[..., Any]]:
+        """What can be called, by name; arguments and results are JSON."""
+        calls = (self.state, self.entry, self.cancel, self.put, self.end_of, self.events)
+        return {call.__name__: call for call in calls}
+
+    async def state(self) -> dict[str, Any]:
+        """The queue, and the runs since the start by verdict and in seconds."""
+        return {
+            "queue": self._board.queue(),
+            "runs": dict(self._board.runs),
+            "run_seconds": self._board.run_seconds,
+        }
+
+    async def entry(self, job: str) -> dict[str, Any] | None:
+        """A job; None when it is unknown."""
+        return self._board.entry(job)
+
+    async def cancel(self, job: str) -> dict[str, Any] | None:
+        """The job that ends now; None when it is over or unknown."""
+        return self._board.entry(job) if await self._board.cancel(job) else None
+
+    async def put(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Queue a job that somebody asks for; {id, trigger} of it or of one it was merged with.
+
+        {pending}, how many there are, when there are too many. The folder of a one-off is removed
+        when its job is over, whether somebody waits for it or not.
+        """
+        job = Job(**given | {"path": Path(given["path"])}, trigger=Trigger.MANUAL)
+        asked_for = [one for one in self._queue.pending() if one.trigger is Trigger.MANUAL]
+        if len(asked_for) >= MOST_PENDING:
+            _tidy(job)
+            return {"pending": len(asked_for)}
+        self._queue.put(job)
+        queued = next(one for one in self._queue.pending() if one.key == job.key)
+        if queued.one_off:
+            task = asyncio.create_task(self._tidy_at_end(queued))
+            self._tidying.add(task)
+            task.add_done_callback(self._tidying.discard)
+        self._board.changed()
+        return {"id": queued.id, "trigger": queued.trigger.value}
+
+    async def end_of(self, job: str) -> dict[str, Any]:
+        """{test_id, why} of a job, as soon as it is over."""
+        finished = await self._board.end_of(job)
+        return {"test_id": finished.test_id, "why": finished.why}
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """{kind, data}: the queue now, whenever it changes and every second of a run; ended runs.
+
+        {kind: full} alone when there are listeners enough.
+        """
+        with self._board.reader() as reader:
+            if reader is None:
+                yield {"kind": "full", "data": {"detail": "too many listen already"}}
+                return
+            yield {"kind": "queue", "data": self._board.queue()}
+            while not reader.closed:
+                busy = self._board.busy
+                events = await reader.take(REFRESH_S if busy else LOOK_S)
+                for event in events:
+                    yield {"kind": event.kind, "data": event.data}
+                if not events and busy:
+                    yield {"kind": "queue", "data": self._board.queue()}
+
+    async def _tidy_at_end(self, job: Job) -> None:
+        await self._board.end_of(job.id)
+        _tidy(job)
+
+
+def _tidy(job: Job) -> None:
+    if job.one_off:
+        shutil.rmtree(job.path.parent, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended: with a run, or without one and why."""
+
+    test_id: str | None
+    why: str
+
+
+class RemoteDesk:
+    """The end in the process that answers; everything may raise MistakeError."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def state(self) -> dict[str, Any]:
+        """See `Desk.state`."""
+        state: dict[str, Any] = await self._caller.call("state")
+        return state
+
+    async def queue(self) -> dict[str, Any]:
+        """What is under way, pending and just over."""
+        queue: dict[str, Any] = (await self.state())["queue"]
+        return queue
+
+    async def entry(self, job: str) -> dict[str, Any] | None:
+        """See `Desk.entry`."""
+        entry: dict[str, Any] | None = await self._caller.call("entry", job)
+        return entry
+
+    async def cancel(self, job: str) -> dict[str, Any] | None:
+        """See `Desk.cancel`."""
+        entry: dict[str, Any] | None = await self._caller.call("cancel", job)
+        return entry
+
+    async def put(self, job: Job) -> Job | int:
+        """The job as it was queued; how many are pending already when these are too many."""
+        given = {"name": job.name, "path": str(job.path), "id": job.id, "options": job.options}
+        queued = await self._caller.call("put", given | {"one_off": job.one_off})
+        if "pending" in queued:
+            return int(queued["pending"])
+        return replace(job, id=queued["id"], trigger=Trigger(queued["trigger"]))
+
+    async def end_of(self, job: str) -> End:
+        """How the job ended, as soon as it has."""
+        return End(**await self._caller.call("end_of", job))
+
+    @contextlib.asynccontextmanager
+    async def events(self) -> AsyncIterator[Events]:
+        """What happens from now on."""
+        async with self._caller.stream("events") as frames:
+            yield Events(frames)
+
+
+class Events:
+    """Events to be taken as they come."""
+
+    def __init__(self, frames: asyncio.Queue[Frame]) -> None:
+        self._frames = frames
+        self.over = False
+
+    async def take(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next event, {kind, data}; None when none came in that time, or they are `over`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                frame = await self._frames.get()
+        except TimeoutError:
+            return None
+        if "item" in frame:
+            event: dict[str, Any] = frame["item"]
+            return event
+        result_of(frame)
+        self.over = True
+        return None

@@ -1,0 +1,141 @@
+"""The process that answers HTTP: it comes with a request, goes when nobody asks, and may die."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon import PATIENCE_S, lasting, until
+from serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from target import Target
+
+HISTORY = "/api/v1/test/history"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A daemon with its API on, started by the test."""
+    made = Served(tmp_path / "home")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_it_comes_and_goes(served: Served) -> None:
+    """None before the first request; the same one for the next; none when nobody has asked."""
+    served.start(K6D_API__IDLE="2s")
+    assert served.answering() == []
+    assert served.get(HISTORY).status == 200
+    (first,) = served.answering()
+    assert served.get("/").status == 200
+    assert served.answering() == [first]
+    until(lambda: not served.answering(), "the process to end")
+    assert served.get(HISTORY).status == 200
+    (second,) = served.answering()
+    assert second != first
+    assert "ended with code" not in served.log
+
+
+def test_nobody_is_turned_away_while_it_ends(served: Served) -> None:
+    """Asked at just the moments at which it goes, from several sides, everybody gets an answer."""
+    served.start(K6D_API__IDLE="1s")
+    seen: set[int] = set()
+    failed: list[object] = []
+
+    def ask() -> None:
+        try:
+            assert served.get(HISTORY).status == 200
+        except (OSError, http.client.HTTPException, AssertionError) as error:
+            failed.append(error)
+
+    for pause_s in (1.9, 2.1, 2.3, 2.5, 2.7, 2.9, 3.1):
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        seen.update(served.answering())
+        time.sleep(pause_s)
+    assert failed == []
+    assert len(seen) > 1
+
+
+def test_who_listens_keeps_it(served: Served) -> None:
+    """An open event stream is no idleness."""
+    served.start(K6D_API__IDLE="1s")
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE_S)
+    connection.request("GET", "/api/v1/live")
+    answer = connection.getresponse()
+    assert answer.readline() == b"event: queue\n"
+    before = served.answering()
+    time.sleep(4.0)
+    assert served.answering() == before
+    connection.close()
+    until(lambda: not served.answering(), "the process to end")
+
+
+def test_its_death_is_no_end(served: Served, target: Target) -> None:
+    """Killed in the midst of a run: said, the run goes on, and the next request is answered."""
+    served.start()
+    served.write("shop.js", lasting(f"{target.url}/shop", seconds=4))
+    served.until(lambda: served.get("/api/v1/queue").json["running"], "the run to start")
+    (first,) = served.answering()
+    os.kill(first, signal.SIGKILL)
+    served.until_logged("the process that answers requests ended with code -9")
+    assert served.get("/api/v1/queue").json["running"]
+    assert served.run("shop.js").status == "completed"
+    queue = served.get("/api/v1/queue").json
+    assert queue["ended"][0]["verdict"]
+
+
+def test_it_does_not_outlive_the_daemon(served: Served) -> None:
+    """Killed without a word, the daemon leaves nobody on its port: the next one has it at once."""
+    served.start()
+    assert served.get(HISTORY).status == 200
+    assert served.answering()
+    served.end(signal.SIGKILL)
+    until(lambda: not served.answering(), "the process to end")
+    served.start()
+    assert "cannot listen" not in served.log
+    assert served.get(HISTORY).status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_them_is_the_daemons_business(
+    served: Served, target: Target, number: signal.Signals
+) -> None:
+    """As Ctrl-C does it: the run that somebody waits for is ended, kept and answered."""
+    served.start()
+    served.write("shop.js", lasting(f"{target.url}/shop", seconds=60))
+    served.until(lambda: target.requests["GET /shop"], "the run to start")
+    job = served.get("/api/v1/queue").json["running"][0]["job"]
+    answers = []
+
+    def ask() -> None:
+        body = {"script": "shop.js"}
+        answers.append(served.post("/api/v1/scripts/run?wait=true", body))
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    served.until(lambda: served.get("/api/v1/queue").json["pending"], "the request to be taken")
+    assert served.process is not None
+    os.killpg(served.process.pid, number)
+    assert served.process.wait(PATIENCE_S) == 0
+    waiting.join()
+    (answer,) = answers
+    assert answer.status == 409
+    assert "k6d was stopped before it ran" in answer.text
+    assert job
+    assert served.store.history()[0]["outcome"] == "aborted"
