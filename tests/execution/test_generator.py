@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon import hitting
 from k6d.execution.generator import SAMPLE_S, Monitor
 from k6d.model import FindingKind, Metrics, Trigger
 from k6d.pipeline import Pipeline
 from k6d.queue import Job
+from k6d.settings import Compare
 from k6d.store import Store
+from k6d.units import percent
 from shop import settings_for
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ async def watched(code: str, *, samples: int) -> Monitor:
 async def test_a_process_that_computes_is_seen() -> None:
     """Its share of all CPUs, that of the machine, and memory; a limit below is passed always."""
     monitor = await watched("while True: pass", samples=8)
-    health = monitor.health(Metrics(), vus_exhausted=False, max_cpu=1.0)
+    health = monitor.health(Metrics(), vus_exhausted=False, limits=Compare(max_cpu=1.0))
     one_cpu = 100 / (os.cpu_count() or 1)
     assert health.k6_cpu_percent is not None
     assert health.machine_cpu_percent is not None
@@ -61,14 +64,14 @@ async def test_a_process_that_computes_is_seen() -> None:
     assert 0 < (health.memory_free_percent or 0) < 100
     (reason,) = health.reasons
     assert reason.startswith("this machine's CPUs were full in 100 % of the time (k6 itself ")
-    believed = monitor.health(Metrics(), vus_exhausted=False, max_cpu=100.0)
+    believed = monitor.health(Metrics(), vus_exhausted=False, limits=Compare(max_cpu=100.0))
     assert believed.reasons == []
 
 
 async def test_an_idle_process_takes_nothing() -> None:
     """And few seconds say nothing of the machine, however busy it was."""
     monitor = await watched("import time; time.sleep(60)", samples=3)
-    health = monitor.health(Metrics(), vus_exhausted=False, max_cpu=0.001)
+    health = monitor.health(Metrics(), vus_exhausted=False, limits=Compare(max_cpu=0.001))
     assert (health.k6_cpu_percent or 0) < 10
     assert health.reasons == []
 
@@ -79,7 +82,7 @@ async def test_it_ends_with_the_process() -> None:
     process.wait()
     monitor = Monitor()
     await asyncio.wait_for(monitor.watch(process.pid), PATIENCE_S + SAMPLE_S)
-    health = monitor.health(Metrics(), vus_exhausted=False, max_cpu=95.0)
+    health = monitor.health(Metrics(), vus_exhausted=False, limits=Compare(max_cpu=95.0))
     assert (health.k6_cpu_percent, health.memory_free_percent, health.reasons) == (None, None, [])
 
 
@@ -100,7 +103,7 @@ def test_dropped_iterations(
 ) -> None:
     """More than one per cent of what was to be started."""
     metrics = Metrics(iterations=iterations, dropped_iterations=dropped)
-    health = Monitor().health(metrics, vus_exhausted=exhausted, max_cpu=95.0)
+    health = Monitor().health(metrics, vus_exhausted=exhausted, limits=Compare(max_cpu=95.0))
     assert health.reasons == reasons
 
 
@@ -140,8 +143,23 @@ export default function () {{ http.get('{target.url}/'); }}
     }  # fmt: skip
 
 
-def _run(script: Path, home: Path) -> Run:
-    loaded = settings_for(home)
+def test_a_machine_short_of_memory_is_not_believed(target: Target, tmp_path: Path) -> None:
+    """As much is asked for as no machine has free: said with what was, and no baseline."""
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts" / "shop.js"
+    script.write_text(hitting(f"{target.url}/", iterations=100))
+    run = _run(script, tmp_path, compare__min_memory=100)
+    (finding,) = run.anomaly_analysis.findings
+    assert finding.kind is FindingKind.GENERATOR
+    free = run.generator.memory_free_percent
+    assert free is not None
+    assert f"only {percent(free)} of this machine's memory was free" in finding.message
+    assert not run.comparable
+    assert _run(script, tmp_path).generator.reasons == []
+
+
+def _run(script: Path, home: Path, **settings: object) -> Run:
+    loaded = settings_for(home, **settings)
     pipeline = Pipeline(loaded, Store(loaded.data), stop=asyncio.Event())
     run = asyncio.run(pipeline.run(Job(name=script.name, path=script, trigger=Trigger.MANUAL)))
     assert run is not None

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k6d.model import Metrics
+    from k6d.settings import Compare
 
 SAMPLE_S = 1.0
 # Fewer seconds say little: starting k6 alone keeps a small machine busy for one.
 MIN_SAMPLES = 5
 # A run counts as short of CPU when most of its seconds were, not for a burst of something else.
 BUSY_SECONDS_PERCENT = 50.0
-LEAST_MEMORY_PERCENT = 5.0
 # An arrival-rate scenario drops one or two iterations while its VUs start.
 DROPPED_PERCENT = 1.0
 
@@ -50,13 +50,13 @@ class Monitor:
             self._samples.append(sample)
             await asyncio.sleep(SAMPLE_S)
 
-    def health(self, metrics: Metrics, *, vus_exhausted: bool, max_cpu: float) -> Generator:
-        """What was seen; `max_cpu` is the share of all CPUs, in percent, that is still healthy."""
+    def health(self, metrics: Metrics, *, vus_exhausted: bool, limits: Compare) -> Generator:
+        """What was seen; `limits`: how much CPU may be busy, and how much memory must be free."""
         measured = _shares(self._samples)
         cpu = [machine for _, machine in measured]
         mine = [k6 for k6, _ in measured]
         free = min((sample.memory_free for sample in self._samples), default=None)
-        busy = 100 * sum(share > max_cpu for share in cpu) / len(cpu) if cpu else None
+        busy = 100 * sum(share > limits.max_cpu for share in cpu) / len(cpu) if cpu else None
         health = Generator(
             k6_cpu_percent=_mean(mine),
             machine_cpu_percent=_mean(cpu),
@@ -64,7 +64,7 @@ class Monitor:
             memory_free_percent=None if free is None else round(free, 1),
         )
         reasons = [*_short_of_cpu(health, len(cpu)), *_short_of_vus(metrics, vus_exhausted)]
-        if free is not None and free < LEAST_MEMORY_PERCENT:
+        if free is not None and free < limits.min_memory:
             reasons.append(f"only {percent(free)} of this machine's memory was free")
         return replace(health, reasons=reasons)
 

@@ -122,7 +122,7 @@ async def measure(
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(
-            totals.metrics, vus_exhausted=log.vus_exhausted, max_cpu=settings.compare.max_cpu
+            totals.metrics, vus_exhausted=log.vus_exhausted, limits=settings.compare
         ),
     )
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())

@@ -234,6 +234,12 @@ class Compare(Section):
         le=100,
         description="a load generator busier than this is not believed, in percent (100: always)",
     )
+    min_memory: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="nor one with a smaller share of its memory free, in percent (0: always)",
+    )
 
 
 class Ai(Section):

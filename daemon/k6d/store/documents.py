@@ -74,6 +74,10 @@ class AtomicStorage(Storage):
         self._path = path
         self._copy: _Copy | None = None
 
+    def rest(self) -> None:
+        """Let go of what the file held; the next `read` reads it again."""
+        self._copy = None
+
     def read(self) -> Tables | None:
         """The tables, None when there is no file; raises DamagedError or K6dError."""
         with disk_errors("read", self._path):

@@ -62,6 +62,10 @@ class State:
             if key in self._items():
                 Documents(self._storage).remove(where("key") == key)
 
+    def rest(self) -> None:
+        """Let go of what is held in memory to be fast; the next call reads it again."""
+        self._storage.rest()
+
     def set_aside_if_damaged(self) -> Path | None:
         """Rename a file that does not parse, so that k6d can go on; return its new name."""
         with locked(self._lock):
