@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LENGTH = 4
+KEPT = 100  # frames for one who takes them slowly; then the oldest are dropped
 
 Frame = dict[str, Any]
 
@@ -113,7 +114,10 @@ class Caller:
             frame = orjson.loads(contents)
             if "stop" in frame:
                 self._on_stop()
-            elif waiting := self._open.get(frame["id"]):
+            elif frame["id"] in self._open:
+                waiting = self._open[frame["id"]]
+                if waiting.qsize() >= KEPT:
+                    waiting.get_nowait()
                 waiting.put_nowait(frame)
 
     async def call(self, name: str, *given: Any) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 200  # at once; more get 503
 GRACE_S = 5  # for requests under way when the daemon stops
 LOOK_S = 1.0
+LATECOMERS_S = 3  # for who connected at the very moment at which it went
 
 
 def main(link: int, listening: list[int]) -> None:
@@ -93,7 +94,10 @@ def _server(context: Context) -> uvicorn.Server:
 
 
 async def _leave_when_idle(server: uvicorn.Server, idle_s: float) -> None:
-    """End when nobody was connected for a while; who has connected meanwhile is still answered."""
+    """End when nobody was connected for a while; who has connected meanwhile is still answered.
+
+    Not for long: until it has ended, the next ones wait.
+    """
     last, seen = time.monotonic(), 0
     while time.monotonic() - last < idle_s:
         await asyncio.sleep(LOOK_S)
@@ -102,10 +106,10 @@ async def _leave_when_idle(server: uvicorn.Server, idle_s: float) -> None:
             last, seen = time.monotonic(), state.total_requests
     for one in server.servers:
         one.close()
-    connected = True
-    while connected:
+    for _ in range(LATECOMERS_S):
         await asyncio.sleep(LOOK_S)
-        connected = bool(server.server_state.connections)
+        if not server.server_state.connections:
+            break
     server.should_exit = True
 
 

@@ -61,8 +61,14 @@ async def _stand_by(settings: Settings, desk: Desk, bound: list[socket.socket]) 
     try:
         while True:
             await _first_connection(bound)
-            if code := await _answered(settings, desk, bound):
+            try:
+                code = await _answered(settings, desk, bound)
+            except OSError as error:
+                logger.error("nothing answers requests: %s; trying again", reason(error))
+                code = None
+            if code:
                 logger.error("the process that answers requests ended with code %d", code)
+            if code != 0:
                 await asyncio.sleep(AGAIN_S)
     finally:
         for one in bound:
@@ -96,15 +102,24 @@ async def _answered(settings: Settings, desk: Desk, bound: list[socket.socket]) 
     answering = asyncio.create_task(answer(frames, desk.calls()))
     try:
         await asyncio.wait({answering})
-        return await process.wait()
     finally:
-        frames.write(orjson.dumps({"stop": True}))
-        await asyncio.wait({answering}, timeout=GRACE_S)
+        if not answering.done():
+            frames.write(orjson.dumps({"stop": True}))
+            await asyncio.wait({answering}, timeout=GRACE_S)
         answering.cancel()
         frames.close()
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        code = await _end_of(process)
+    return code
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> int:
+    """Its exit code; one that does not end by itself is killed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_S):
+            return await process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    return await process.wait()
 
 
 def _bind(api: Api) -> list[socket.socket]:
