@@ -11,15 +11,18 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from rich.console import Console
 
 from k6d import settings
 from k6d.alerts.alerts import Alerts
 from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
+from k6d.alerts.report import incidents_table
 from k6d.model import Severity
 from k6d.store import Store
 from receivers import HttpReceiver, closed_port
@@ -344,6 +347,25 @@ def test_what_the_disk_refused_is_told_later(tmp_path: Path) -> None:
     alerts.remind(NOON + timedelta(hours=1))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
     assert alerts.standings()["shop/a.js"].outgoing == []
+
+
+@pytest.mark.parametrize("width", [40, 120])
+def test_incidents_in_a_terminal(tmp_path: Path, width: int) -> None:
+    """A row each; where it has no room, a paragraph in which no word is cut."""
+    alerts, store, _ = _alerts(tmp_path)
+    _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
+    incident = alerts.standings()["shop/a.js"].incident
+    assert incident is not None
+    console = Console(width=width, file=StringIO())
+    console.print(incidents_table([incident], {}, now=NOON + timedelta(minutes=2)))
+    assert isinstance(console.file, StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(" ".join(lines).split())
+    assert ("script shop/a.js since 2026-11-22 12:01" in words) == (width < 80)
+    for problem in incident.problems.values():
+        assert set(problem.split()) <= set(words.split())
+    assert len(lines) == 2 or width < 80
 
 
 def test_nobody_is_reminded_of_a_script_that_is_gone(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def import_data(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Bring an archive's contents into the data folder; what is there is never replaced."""
+    """Bring in an archive, or the original service's runs; what is there is never replaced."""
     from k6d import archive
     from k6d.service import only_daemon
     from k6d.takeover import take_over
