@@ -294,9 +294,9 @@ class Api(Section):
         default=[], description="more names that browsers may use for it, such as a proxy's"
     )
     idle: Duration = Field(
-        default=100.0,
-        description="how long the process that answers requests stays when nobody asks; longer "
-        "than the pause between two scrapes of a Prometheus",
+        default=600.0,
+        description="how long the process that answers requests stays when nobody asks; starting "
+        "it takes most of a second",
     )
 
     @field_validator("token")
