@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import PATIENCE_S, lasting, until
+from k6d.api.server import OTHER_VERSION
 from serving import Served
 
 if TYPE_CHECKING:
@@ -98,6 +101,43 @@ def test_its_death_is_no_end(served: Served, target: Target) -> None:
     assert served.run("shop.js").status == "completed"
     queue = served.get("/api/v1/queue").json
     assert queue["ended"][0]["verdict"]
+
+
+FAILING = """
+import os, sys
+if "k6d.api.server" in sys.orig_argv and os.path.exists(os.environ["TRIP"]):
+    os._exit(9)
+"""
+
+
+def test_one_that_cannot_start_is_not_started_for_ever(served: Served) -> None:
+    """Who waits is turned away, so that only who asks has another one started; then all is well."""
+    trip, own = served.home / "trip", served.home / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text(FAILING)
+    trip.touch()
+    served.start(PYTHONPATH=str(own), TRIP=str(trip))
+    with pytest.raises((OSError, http.client.HTTPException)):
+        served.get(HISTORY)
+    time.sleep(3.0)
+    assert served.log.count("the process that answers requests ended with code 9") == 1
+    trip.unlink()
+    assert served.get(HISTORY).status == 200
+
+
+def test_another_version_is_told(tmp_path: Path) -> None:
+    """After an upgrade under a running daemon."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "k6d.api.server", "0.0.1", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == OTHER_VERSION
+    assert "k6d 0.0.1 runs" in done.stderr
+    assert "restart k6d" in done.stderr
 
 
 def test_it_does_not_outlive_the_daemon(served: Served) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from daemon import PATIENCE_S
+from k6d.api import link
 from k6d.api.link import KEPT, Caller, Frames, MistakeError, answer
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ async def test_who_leaves_a_stream_ends_it() -> None:
             ended.put_nowait("call")
 
     async with _linked(stream=stream, never=never) as caller:
-        async with caller.stream("stream") as frames:
-            assert (await frames.get())["item"] == 0
+        async with caller.stream("stream") as stream:
+            assert (await stream.get())["item"] == 0
         assert await ended.get() == "stream"
         waiting = asyncio.create_task(caller.call("never"))
         await asyncio.sleep(0.05)
@@ -102,10 +103,37 @@ async def test_a_slow_listener_keeps_the_newest() -> None:
     async def none() -> None:
         pass
 
-    async with _linked(stream=stream, none=none) as caller, caller.stream("stream") as frames:
+    async with _linked(stream=stream, none=none) as caller, caller.stream("stream") as taken:
         await over.wait()
         await caller.call("none")  # its answer comes after all of the stream
-        assert frames.qsize() == KEPT
-        taken = [frames.get_nowait() for _ in range(KEPT)]
-        assert [frame["item"] for frame in taken[:-1]] == list(range(9 * KEPT + 1, 10 * KEPT))
-        assert taken[-1]["result"] is None
+        last = [await taken.get() for _ in range(KEPT)]
+        assert [frame["item"] for frame in last[:-1]] == list(range(9 * KEPT + 1, 10 * KEPT))
+        assert last[-1] == {"result": None}
+
+
+async def test_what_cannot_be_called_or_sent_is_a_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown name, too many arguments, a result that is no JSON: the link goes on."""
+
+    async def call() -> str:
+        return "\ud800"
+
+    async with _linked(call=call) as caller:
+        for name, given in (("unknown", ()), ("call", (1, 2)), ("call", ())):
+            with pytest.raises(MistakeError):
+                await caller.call(name, *given)
+    assert "surrogates" in caplog.text
+
+
+async def test_a_caller_that_is_stuck_is_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that says nothing for too long, though its sockets are open."""
+    monkeypatch.setattr(link, "SILENCE_S", 0.2)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        frames = Frames(*await asyncio.open_connection(sock=ours))
+        async with asyncio.timeout(PATIENCE_S):
+            await answer(frames, {})
+        frames.close()
+        await asyncio.sleep(0)
+    assert "the process that answers requests was silent for 0.2 s" in caplog.text

@@ -239,6 +239,19 @@ def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == written
 
 
+def test_what_stays_is_no_room(tmp_path: Path) -> None:
+    """A limit on the disk is kept by others where the oldest are a newer k6d's."""
+    store = Store(tmp_path / "data")
+    runs = [_save(store, number, age_days=200 - number) for number in range(4)]
+    oldest = store.run_path(runs[0].test_id)
+    raw = store.load_raw(runs[0].test_id)
+    oldest.write_bytes(raw.replace(b'"schema_version":1', b'"schema_version":2') + b" " * MIB)
+    big = store.run_path(runs[1].test_id)
+    big.write_bytes(store.load_raw(runs[1].test_id) + b" " * MIB)
+    gone = pruning.prune(_settings(tmp_path, retention__disk_mib=2), store, now=NOW).removed
+    assert [removal.test_id for removal in gone] == [runs[1].test_id]
+
+
 def test_what_an_incident_kept_whole_gets_smaller_when_it_is_over(tmp_path: Path) -> None:
     """However much younger runs were made smaller meanwhile."""
     store, loaded = Store(tmp_path / "data"), _settings(tmp_path)

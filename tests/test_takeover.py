@@ -58,6 +58,9 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
         table.insert(_record(3, status="failed", metrics=None, anomaly_analysis=None, error="boom"))
         table.insert(_record(4, timestamp="yesterday"))
         table.insert(_record(5, metrics={"error_rate": "many"}))
+        table.insert(_record(6, metrics=[1]))
+        odd_one = {"anomaly_analysis": FOUND | {"issues": ["odd"]}, "script_name": "\ud800.js"}
+        table.insert(_record(7, metrics={"error_rate": float("nan")}, **odd_one))
     done = subprocess.run(
         [sys.executable, "-m", "k6d", "import", "tests.json", "--data", "data"],
         capture_output=True,
@@ -66,10 +69,13 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
         cwd=tmp_path,
         timeout=60,
     )
-    assert done.stdout == "3 runs taken over; 0 were there already\n"
+    assert done.stdout == "4 runs taken over; 0 were there already\n"
     assert "record test_results/4 is left out: Invalid isoformat string: 'yesterday'" in done.stderr
     assert "record test_results/5 is left out: metrics.error_rate: Input should be" in done.stderr
+    assert "record test_results/6 is left out: " in done.stderr
     store = Store(tmp_path / "data")
+    (odd,) = store.search(Query(script=".js"))
+    assert odd["error_rate"] is None
     found = {row["issue"]: store.load(row["test_id"]) for row in store.history(limit=None)}
     run = found["High error rate: 12.5%"]
     assert run.timestamp == datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -84,8 +90,8 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
     assert store.load(failed["test_id"]).execution.outcome is Outcome.NO_DATA
     assert store.load(failed["test_id"]).execution.error == "boom"
     counted = store.statistics(days=7, now=datetime(2026, 3, 2, tzinfo=UTC))
-    assert (counted.total_tests, counted.anomaly_tests) == (3, 1)
-    assert take_over(tmp_path / "tests.json", store) == (0, 3)
+    assert (counted.total_tests, counted.anomaly_tests) == (4, 2)
+    assert take_over(tmp_path / "tests.json", store) == (0, 4)
 
 
 @pytest.mark.parametrize("contents", [b"", b"[1]", b'{"a": 1}', b"no JSON"])

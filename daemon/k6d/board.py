@@ -169,8 +169,8 @@ class Board:
         self._stopping = True
         for running in self._running.values():
             running.stop.set()
-        for job in self._queue.pending():
-            self._end(Finished(job=job, error="k6d was stopped before it ran"))
+        for job in self._queue.pending():  # however many: somebody may wait for each
+            self._finished[job.id] = Finished(job=job, error="k6d was stopped before it ran")
         for reader in self._readers:
             reader.close()
         await self._wake()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     runs, used = _stored(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
-    gone = _ours(store, removals(runs, settings.retention, now=now, used=used, kept=kept))
+    gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+    while strange := _not_ours(store, gone):
+        kept |= strange
+        gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -90,17 +92,16 @@ def _stored(store: Store) -> list[Stored]:
     ]
 
 
-def _ours(store: Store, gone: list[Removal]) -> list[Removal]:
-    """Those that we can read: what a newer k6d wrote, or what is damaged, is not ours to remove."""
-    ours = []
+def _not_ours(store: Store, gone: list[Removal]) -> set[str]:
+    """Those that we cannot read: what a newer k6d wrote, or what is damaged, is kept."""
+    strange = set()
     for removal in gone:
-        with suppress(K6dError, ValueError):
+        try:
             _record(store, removal.test_id)
-            ours.append(removal)
-    if len(ours) < len(gone):
-        strange = plural(len(gone) - len(ours), "old run")
-        logger.warning("%s stay: damaged, or written by a newer k6d", strange)
-    return ours
+        except (K6dError, ValueError) as error:
+            strange.add(removal.test_id)
+            logger.warning("run %s stays: %s", removal.test_id, error)
+    return strange
 
 
 def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:

@@ -148,7 +148,7 @@ class Service:
             return contextlib.nullcontext()
         from k6d.api import serving
 
-        return serving(self._settings, self._queue, self._board)
+        return serving(lambda: self._settings, self._queue, self._board)
 
     def _watcher(self) -> Watcher:
         watch = self._settings.watch

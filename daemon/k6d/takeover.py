@@ -7,11 +7,11 @@ runs are listed, searched and counted; nothing is compared with them, for nobody
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from pydantic import ValidationError
 
 from k6d.model import K6dError, Trigger
@@ -43,7 +43,7 @@ def take_over(file: Path, store: Store) -> tuple[int, int]:
     for place, record in _records(file):
         try:
             run = upgraded(record)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             logger.warning("%s: record %s is left out: %s", file, place, _why(error))
             continue
         if store.run_path(run.test_id).exists():
@@ -55,7 +55,7 @@ def take_over(file: Path, store: Store) -> tuple[int, int]:
 
 
 def upgraded(record: dict[str, Any]) -> Run:
-    """The record of schema 0 as a run; raises ValueError, TypeError or KeyError when it is none."""
+    """The record of schema 0 as a run; raises whatever comes of it when it is none."""
     at = datetime.fromisoformat(record["timestamp"]).astimezone()
     chance = hashlib.sha256(str(record["test_id"]).encode()).hexdigest()[:6]
     analysis = {key: (record.get("anomaly_analysis") or {}).get(key) for key in ANALYSIS}
@@ -85,7 +85,7 @@ def upgraded(record: dict[str, Any]) -> Run:
 def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every record of every table, and its place: TinyDB keeps {table: {number: record}}."""
     try:
-        tables = orjson.loads(file.read_bytes())
+        tables = json.loads(file.read_bytes(), parse_constant=lambda _: None)  # as TinyDB, but NaN
         found = [(f"{t}/{n}", one) for t, table in tables.items() for n, one in table.items()]
     except (ValueError, AttributeError) as error:
         raise K6dError(

@@ -45,7 +45,7 @@ class Upkeep:
         queue: JobQueue,
         *,
         on_missed: Callable[[Missed], None] = lambda _missed: None,
-        clock: Callable[[], tuple[float, float]] = lambda: (time.time(), time.monotonic()),
+        clock: Callable[[], tuple[float, float]] = lambda: (time.time(), _awake_or_asleep_s()),
     ) -> None:
         self._settings = settings
         self._store = store
@@ -129,10 +129,15 @@ class Upkeep:
             return
         self._pruned_at = now
         if abs(passed_s - ran_s) > STEADY_S:
-            logger.warning("the clock was set, or the machine slept: nothing is pruned this hour")
+            logger.warning("the clock was set: nothing is pruned in this hour")
             return
         moment = datetime.fromtimestamp(now[0], UTC)
         await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+
+
+def _awake_or_asleep_s() -> float:
+    """Seconds since some moment, those of a sleeping machine too where the system counts them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -115,7 +115,10 @@ class Alerts:
     def _is_gone(self, script: str) -> bool:
         """Not when the whole folder is away, as a disk that was unplugged is."""
         root = self._settings.scripts
-        return root.is_dir() and any(root.iterdir()) and not (root / script).exists()
+        try:
+            return root.is_dir() and any(root.iterdir()) and not (root / script).exists()
+        except OSError:
+            return False
 
     def recover(self) -> None:
         """Take in the runs, and make the messages, that a crash prevented."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from k6d.api.link import result_of
 from k6d.model import Trigger
@@ -16,7 +15,7 @@ from k6d.queue import Job
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from k6d.api.link import Caller, Frame
+    from k6d.api.link import Caller, Stream
     from k6d.board import Board
     from k6d.queue import JobQueue
 
@@ -152,25 +151,36 @@ class RemoteDesk:
         """How the job ended, as soon as it has."""
         return End(**await self._caller.call("end_of", job))
 
-    @contextlib.asynccontextmanager
-    async def events(self) -> AsyncIterator[Events]:
+    async def leave(self) -> None:
+        """No new connections will be taken here; the daemon sees to it that somebody does."""
+        await self._caller.call("leave")
+
+    def events(self) -> Events:
         """What happens from now on."""
-        async with self._caller.stream("events") as frames:
-            yield Events(frames)
+        return Events(self._caller.stream("events"))
 
 
 class Events:
     """Events to be taken as they come."""
 
-    def __init__(self, frames: asyncio.Queue[Frame]) -> None:
-        self._frames = frames
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self.over = False
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *given: object) -> None:
+        """Listen no more."""
+        await self._stream.__aexit__(*given)
 
     async def take(self, timeout_s: float) -> dict[str, Any] | None:
         """The next event, {kind, data}; None when none came in that time, or they are `over`."""
         try:
             async with asyncio.timeout(timeout_s):
-                frame = await self._frames.get()
+                frame = await self._stream.get()
         except TimeoutError:
             return None
         if "item" in frame:

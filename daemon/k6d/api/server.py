@@ -1,7 +1,7 @@
 """The process that answers HTTP: started by `standby`, ended by it, by its end, or by itself.
 
-`python -m k6d.api.server LINK SOCKET...`: numbers of open files, a socket to the daemon and those
-that listen. The daemon's first words are its settings.
+`python -m k6d.api.server VERSION LINK SOCKET...`: the daemon's version and numbers of open files, a
+socket to the daemon and those that listen. The daemon's first words are its settings.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from k6d import logs
-from k6d.api.access import Access
+from k6d import __version__, logs
 from k6d.api.app import create
 from k6d.api.context import Context
 from k6d.api.desk import RemoteDesk
@@ -33,38 +32,49 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 200  # at once; more get 503
 GRACE_S = 5  # for requests under way when the daemon stops
 LOOK_S = 1.0
-LATECOMERS_S = 3  # for who connected at the very moment at which it went
+OTHER_VERSION = 3  # the exit code
 
 
-def main(link: int, listening: list[int]) -> None:
+def main(version: str, link: int, listening: list[int]) -> None:
     """Answer until it is over; the daemon's signals are the daemon's business."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    if version != __version__:
+        print(f"k6d {version} runs, {__version__} is installed: restart k6d", file=sys.stderr)  # noqa: T201
+        sys.exit(OTHER_VERSION)
     one_heap()
-    asyncio.run(_serve(link, listening))
+    asyncio.run(_serve(link, [socket.socket(fileno=number) for number in listening]))
 
 
-async def _serve(link: int, listening: list[int]) -> None:
+async def _serve(link: int, listening: list[socket.socket]) -> None:
     frames = Frames(*await asyncio.open_connection(sock=socket.socket(fileno=link)))
-    settings: Settings = pickle.loads(await frames.read() or b"")  # noqa: S301  (our own parent's)
+    _, given = await frames.read() or (0, b"")
+    settings: Settings
+    settings, access = pickle.loads(given)  # noqa: S301  (our own parent's)
     logs.set_up(settings.log_level, form=settings.log_format, file=settings.log_file, rotate=False)
 
     def stop() -> None:
         server.should_exit = True
 
     caller = Caller(frames, on_stop=stop)
-    server = _server(
-        Context(
-            settings=settings,
-            store=Store(settings.data),
-            desk=RemoteDesk(caller),
-            access=Access.of(settings.api, settings.data),
-        )
-    )
-    sockets = [socket.socket(fileno=number) for number in listening]
-    answering = asyncio.create_task(server.serve(sockets=sockets))
+    desk = RemoteDesk(caller)
+    store = Store(settings.data)
+    server = _server(Context(settings=settings, store=store, desk=desk, access=access))
+
+    async def leave_when_idle() -> None:
+        await _idle(server, settings.api.idle)
+        for one in listening:
+            asyncio.get_running_loop().remove_reader(one.fileno())
+        await desk.leave()  # who connects now gets another process
+        connected = True
+        while connected:  # who had connected before is answered
+            await asyncio.sleep(LOOK_S)
+            connected = bool(server.server_state.connections)
+        stop()
+
+    answering = asyncio.create_task(server.serve(sockets=listening))
     calling = asyncio.create_task(caller.run())
-    leaving = asyncio.create_task(_leave_when_idle(server, settings.api.idle))
+    leaving = asyncio.create_task(leave_when_idle())
     await asyncio.wait({answering, calling}, return_when=asyncio.FIRST_COMPLETED)
     if not answering.done():
         os._exit(1)  # the daemon is gone, and its successor needs the port
@@ -93,25 +103,15 @@ def _server(context: Context) -> uvicorn.Server:
     return server
 
 
-async def _leave_when_idle(server: uvicorn.Server, idle_s: float) -> None:
-    """End when nobody was connected for a while; who has connected meanwhile is still answered.
-
-    Not for long: until it has ended, the next ones wait.
-    """
+async def _idle(server: uvicorn.Server, idle_s: float) -> None:
+    """Until nobody was connected for so long."""
     last, seen = time.monotonic(), 0
     while time.monotonic() - last < idle_s:
         await asyncio.sleep(LOOK_S)
         state = server.server_state
         if state.connections or state.total_requests != seen:
             last, seen = time.monotonic(), state.total_requests
-    for one in server.servers:
-        one.close()
-    for _ in range(LATECOMERS_S):
-        await asyncio.sleep(LOOK_S)
-        if not server.server_state.connections:
-            break
-    server.should_exit = True
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(word) for word in sys.argv[2:]])
+    main(sys.argv[1], int(sys.argv[2]), [int(word) for word in sys.argv[3:]])

@@ -18,15 +18,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import orjson
-
+from k6d import __version__
 from k6d.api.access import Access
 from k6d.api.desk import Desk
 from k6d.api.link import Frames, answer
 from k6d.model import reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from k6d.board import Board
     from k6d.queue import JobQueue
@@ -36,16 +35,22 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 128
 RETRY_S = 15.0
-AGAIN_S = 2.0  # until a process that failed is started once more
+AGAIN_S, LONGEST_AGAIN_S = 2.0, 300.0  # until one that failed is started once more, doubled
 GRACE_S = 7.0  # for it to end when the daemon stops; it gives requests under way 5
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, queue: JobQueue, board: Board) -> AsyncIterator[None]:
-    """Have requests answered while the context is open."""
-    shutil.rmtree(settings.data / "one-off", ignore_errors=True)
-    Access.of(settings.api, settings.data)  # makes the token, which commands ask for
-    task = asyncio.create_task(_stand_by(settings, Desk(queue, board), _bind(settings.api)))
+async def serving(
+    settings: Callable[[], Settings], queue: JobQueue, board: Board
+) -> AsyncIterator[None]:
+    """Have requests answered while the context is open; a new process has the settings of then."""
+    now = settings()
+    shutil.rmtree(now.data / "one-off", ignore_errors=True)
+    access = Access.of(now.api, now.data)  # makes the token, which commands ask for
+    desk = Desk(queue, board)
+    task = asyncio.create_task(
+        _stand_by(lambda: pickle.dumps((settings(), access)), desk, now.api, _bind(now.api))
+    )
     try:
         yield
     finally:
@@ -54,25 +59,39 @@ async def serving(settings: Settings, queue: JobQueue, board: Board) -> AsyncIte
             await task
 
 
-async def _stand_by(settings: Settings, desk: Desk, bound: list[socket.socket]) -> None:
+async def _stand_by(
+    given: Callable[[], bytes], desk: Desk, api: Api, bound: list[socket.socket]
+) -> None:
     while not bound:
         await asyncio.sleep(RETRY_S)
-        bound = _bind(settings.api)
+        bound = _bind(api)
+    again_s = AGAIN_S
     try:
-        while True:
-            await _first_connection(bound)
-            try:
-                code = await _answered(settings, desk, bound)
-            except OSError as error:
-                logger.error("nothing answers requests: %s; trying again", reason(error))
-                code = None
-            if code:
-                logger.error("the process that answers requests ended with code %d", code)
-            if code != 0:
-                await asyncio.sleep(AGAIN_S)
+        async with asyncio.TaskGroup() as processes:  # those that leave end what they have begun
+            while True:
+                await _first_connection(bound)
+                left = asyncio.Event()
+                leaving = processes.create_task(left.wait())
+                answering = processes.create_task(_answered(given, desk, bound, left))
+                await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                leaving.cancel()
+                if left.is_set() or answering.result():
+                    again_s = AGAIN_S
+                    continue
+                _turn_away(bound)
+                await asyncio.sleep(again_s)
+                again_s = min(2 * again_s, LONGEST_AGAIN_S)
     finally:
         for one in bound:
             one.close()
+
+
+def _turn_away(bound: list[socket.socket]) -> None:
+    """Close what waits: nobody will answer it, and it would have one start after the other."""
+    for one in bound:
+        with contextlib.suppress(OSError):
+            while True:
+                one.accept()[0].close()
 
 
 async def _first_connection(bound: list[socket.socket]) -> None:
@@ -87,29 +106,54 @@ async def _first_connection(bound: list[socket.socket]) -> None:
             loop.remove_reader(one.fileno())
 
 
-async def _answered(settings: Settings, desk: Desk, bound: list[socket.socket]) -> int:
-    """Have a process answer until it ends, and its exit code; cancelled, it is asked to end."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        given = [theirs.fileno(), *(one.fileno() for one in bound)]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "k6d.api.server", *map(str, given)),
-            stdin=subprocess.DEVNULL,
-            pass_fds=given,
-        )
-    frames = Frames(*await asyncio.open_connection(sock=ours))
-    frames.write(pickle.dumps(settings))
-    answering = asyncio.create_task(answer(frames, desk.calls()))
+async def _answered(
+    given: Callable[[], bytes], desk: Desk, bound: list[socket.socket], left: asyncio.Event
+) -> bool:
+    """Have a process answer until it ends; False, with a line in the log, when that went wrong.
+
+    `left` is set when it takes no more connections. Cancelled, it is asked to end.
+    """
+
+    async def leave() -> None:
+        left.set()
+
+    try:
+        process, frames = await _started(bound)
+    except OSError as error:
+        logger.error("nothing answers requests: %s; trying again", reason(error))
+        return False
+    frames.write(0, given())
+    answering = asyncio.create_task(answer(frames, desk.calls() | {"leave": leave}))
     try:
         await asyncio.wait({answering})
     finally:
         if not answering.done():
-            frames.write(orjson.dumps({"stop": True}))
+            frames.write(0)
             await asyncio.wait({answering}, timeout=GRACE_S)
         answering.cancel()
         frames.close()
         code = await _end_of(process)
-    return code
+    if code:
+        logger.error("the process that answers requests ended with code %d", code)
+    return code == 0
+
+
+async def _started(bound: list[socket.socket]) -> tuple[asyncio.subprocess.Process, Frames]:
+    """The process, out of reach of a terminal's signals, and the link to it."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        numbers = [theirs.fileno(), *(one.fileno() for one in bound)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "k6d.api.server", __version__, *map(str, numbers)),
+                stdin=subprocess.DEVNULL,
+                pass_fds=numbers,
+                process_group=0,
+            )
+        except OSError:
+            ours.close()
+            raise
+    return process, Frames(*await asyncio.open_connection(sock=ours))
 
 
 async def _end_of(process: asyncio.subprocess.Process) -> int:
@@ -141,7 +185,8 @@ def _bind(api: Api) -> list[socket.socket]:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind(address)
             one.listen(BACKLOG)
-    except OSError as error:
+            one.setblocking(False)
+    except (OSError, UnicodeError) as error:
         for one in bound:
             one.close()
         logger.error(
@@ -149,7 +194,7 @@ def _bind(api: Api) -> list[socket.socket]:
             "or api.enabled = false; trying again",
             api.host,
             api.port,
-            reason(error),
+            reason(error) if isinstance(error, OSError) else error,
         )
         return []
     logger.info("dashboard and API at http://%s:%d/", _in_url(api.host), api.port)
