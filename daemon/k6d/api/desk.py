@@ -33,13 +33,18 @@ class Desk:
 
     def calls(self) -> dict[str, Callable[..., Any]]:
         """What can be called, by name; arguments and results are JSON."""
-        calls = (self.state, self.entry, self.cancel, self.put, self.end_of, self.events)
-        return {call.__name__: call for call in calls}
+        calls = (self.queue, self.counts, self.entry, self.cancel, self.put, self.end_of)
+        return {call.__name__: call for call in calls} | {"events": self.events}
 
-    async def state(self) -> dict[str, Any]:
-        """The queue, and the runs since the start by verdict and in seconds."""
+    async def queue(self) -> dict[str, Any]:
+        """What is under way, pending and just over."""
+        return self._board.queue()
+
+    async def counts(self) -> dict[str, Any]:
+        """Jobs pending and running; the runs since the start, by verdict and in seconds."""
         return {
-            "queue": self._board.queue(),
+            "pending": len(self._queue),
+            "running": len(self._queue.running),
             "runs": dict(self._board.runs),
             "run_seconds": self._board.run_seconds,
         }
@@ -119,15 +124,15 @@ class RemoteDesk:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def state(self) -> dict[str, Any]:
-        """See `Desk.state`."""
-        state: dict[str, Any] = await self._caller.call("state")
-        return state
-
     async def queue(self) -> dict[str, Any]:
-        """What is under way, pending and just over."""
-        queue: dict[str, Any] = (await self.state())["queue"]
+        """See `Desk.queue`."""
+        queue: dict[str, Any] = await self._caller.call("queue")
         return queue
+
+    async def counts(self) -> dict[str, Any]:
+        """See `Desk.counts`."""
+        counts: dict[str, Any] = await self._caller.call("counts")
+        return counts
 
     async def entry(self, job: str) -> dict[str, Any] | None:
         """See `Desk.entry`."""

@@ -22,11 +22,11 @@ Endpoints = list[dict[str, object]]
 @router.get("/metrics", responses=shapes.text(CONTENT_TYPE, description="Prometheus text format"))
 async def metrics(k6d: K6d) -> Response:
     """Last results by script and endpoint, verdicts, queue and runs; of bounded cardinality."""
-    text = await asyncio.to_thread(_scrape, k6d, await k6d.desk.state())
+    text = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
     return Response(text, media_type=CONTENT_TYPE)
 
 
-def _scrape(k6d: Context, state: dict[str, Any]) -> str:
+def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
     standings = list(k6d.store.standings(recent=1).values())
     last = [standing.last for standing in standings[:MOST_SCRIPTS]]
     standings_ = alerts_of(k6d).standings().values()
@@ -36,10 +36,7 @@ def _scrape(k6d: Context, state: dict[str, Any]) -> str:
             last=last,
             dropped=max(0, len(standings) - MOST_SCRIPTS),
             endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
-            pending=len(state["queue"]["pending"]),
-            running=len(state["queue"]["running"]),
-            runs=state["runs"],
-            run_seconds=state["run_seconds"],
+            **counts,
             incidents=Counter(s.incident.severity for s in standings_ if s.incident),
             messages={
                 "waiting": len(outbox.waiting()),

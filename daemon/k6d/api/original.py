@@ -200,7 +200,7 @@ async def health(k6d: K6d) -> Response:
         version = await _k6_version(k6d)
     except K6dError as error:
         raise Problem(503, str(error), error="K6 runner not available", timestamp=now) from error
-    pending = plural(len((await k6d.desk.queue())["pending"]), "job")
+    pending = plural((await k6d.desk.counts())["pending"], "job")
     return as_json(
         {
             "status": "healthy",
