@@ -26,7 +26,7 @@ from k6d.dependents import Dependents
 from k6d.execution import k6
 from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.journal import StoredJournal
-from k6d.memory import give_back, one_heap
+from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
@@ -292,6 +292,8 @@ class Service:
             notify(STATUS=self._status())
             if self._queue.idle:
                 self._rest()
+            else:
+                trim()
             if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
                 await self._await_k6(job)
 

@@ -23,7 +23,7 @@ from k6d.api.app import create
 from k6d.api.context import Context
 from k6d.api.desk import RemoteDesk
 from k6d.api.link import Caller, Frames
-from k6d.memory import one_heap
+from k6d.memory import one_heap, trim
 from k6d.store import Store
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ async def _idle(server: uvicorn.Server, idle_s: float) -> None:
         state = server.server_state
         if state.connections or state.total_requests != seen:
             last, seen = time.monotonic(), state.total_requests
+            trim()
 
 
 if __name__ == "__main__":

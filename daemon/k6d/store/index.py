@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What one save rewrites at most, and twice as much is kept in memory: documents of 0.5 KB.
+# What one save reads and rewrites at most: documents of 0.5 KB, in a few milliseconds. None is kept
+# in memory, where it takes 3 KB.
 PARTITION_LIMIT = 500
-# Partitions kept in memory: the newest takes the new runs, the one before serves short histories.
-KEPT_PARTITIONS = 2
 # A reader starts over when partitions came or went meanwhile; that is once in 500 runs.
 READ_ATTEMPTS = 10
 # Names the first partition, so that every id has one to which it belongs.
@@ -50,7 +49,6 @@ class Generation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._kept: dict[Path, AtomicStorage] = {}
 
     def paths(self) -> list[Path]:
         """The partitions, oldest first."""
@@ -67,7 +65,7 @@ class Generation:
         end: str | None = None
         for path in reversed(paths):
             if newest is None or path.stem <= newest:
-                yield from _by_age(self._load(path, paths, end))
+                yield from _by_age(_load(path, end))
             end = path.stem
 
     def add(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -90,7 +88,7 @@ class Generation:
         """Drop the documents of `test_ids`. Lock held."""
         paths = self.paths() if test_ids else []
         for path in paths:
-            table = self._documents(path, paths)
+            table = _documents(path)
             gone = [document.doc_id for document in table if document["test_id"] in test_ids]
             if gone:
                 table.remove(doc_ids=gone)
@@ -104,7 +102,7 @@ class Generation:
         for at, path in enumerate(paths):
             end = paths[at + 1].stem if at + 1 < len(paths) else None
             try:
-                yield path, end, {document["test_id"] for document in self._load(path, paths, end)}
+                yield path, end, {document["test_id"] for document in _load(path, end)}
             except DamagedError:
                 yield path, end, None
 
@@ -116,7 +114,7 @@ class Generation:
     def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
         """Put `new` into partition `at`, and what is too much for it into further partitions."""
         path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
-        loaded = (Document(d, _number(d["test_id"])) for d in self._load(path, paths, end))
+        loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end))
         held = {document.doc_id: document for document in loaded}
         merged = held | {document.doc_id: document for document in new}
         rows = iter([merged[number] for number in sorted(merged)])
@@ -127,26 +125,9 @@ class Generation:
         first, *others = iter(lambda: list(islice(rows, size)), [])
         for piece in reversed(others):
             beyond = self.folder / f"{piece[0]['test_id']}.json"
-            Documents(AtomicStorage(beyond)).replace(piece)
+            _documents(beyond).replace(piece)
         if first != list(held.values()):
-            self._documents(path, paths).replace(first)
-
-    def _load(self, path: Path, paths: Sequence[Path], end: str | None) -> list[dict[str, Any]]:
-        """One partition up to the id `end`, sorted by id; its documents must not be changed."""
-        documents = self._documents(path, paths).plain()
-        if documents and FIELDS - documents[0].keys():
-            raise DamagedError(path)
-        if end is None or not documents or documents[-1]["test_id"] < end:
-            return documents
-        return [document for document in documents if document["test_id"] < end]
-
-    def _documents(self, path: Path, paths: Sequence[Path]) -> Documents:
-        newest = paths[-KEPT_PARTITIONS:]
-        if path not in newest:
-            return Documents(AtomicStorage(path))
-        kept = {recent: self._kept.get(recent) or AtomicStorage(recent) for recent in newest}
-        self._kept = kept
-        return Documents(kept[path])
+            _documents(path).replace(first)
 
 
 class Index:
@@ -231,13 +212,23 @@ class Index:
         name = generation.folder.name if generation else ""
         return name, [(n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in found]
 
-    def rest(self) -> None:
-        """Let go of the partitions that are held in memory."""
-        self._generation = None
-
     def folders(self) -> list[Path]:
         """Every folder in which the index writes."""
         return [self._folder, *folders(self._folder)]
+
+
+def _load(path: Path, end: str | None) -> list[dict[str, Any]]:
+    """One partition up to the id `end`, sorted by id."""
+    documents = _documents(path).plain()
+    if documents and FIELDS - documents[0].keys():
+        raise DamagedError(path)
+    if end is None or not documents or documents[-1]["test_id"] < end:
+        return documents
+    return [document for document in documents if document["test_id"] < end]
+
+
+def _documents(path: Path) -> Documents:
+    return Documents(AtomicStorage(path))
 
 
 def _is_ours(name: str) -> bool:

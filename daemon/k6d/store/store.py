@@ -323,7 +323,6 @@ class Store:
     def rest(self) -> None:
         """Let go of what is held in memory to be fast; the next call reads it again."""
         self._answers.clear()
-        self._index.rest()
         for state in list(self._states.values()):
             state.rest()
 
