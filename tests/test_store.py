@@ -505,10 +505,10 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def test_a_save_rewrites_one_partition(tmp_path: Path) -> None:
-    """With 1,500 runs stored, a new run touches the newest partition and no other."""
+    """With 750 runs stored, a new run touches the newest partition and no other."""
     store = Store(tmp_path)
-    put_files(store, NOON, 1_500)
-    assert store.reindex() == 1_500
+    put_files(store, NOON, 750)
+    assert store.reindex() == 750
     before = {path: _identity(path) for path in index_files(tmp_path)}
     assert len(before) == 3
     for number in range(2):
@@ -516,12 +516,12 @@ def test_a_save_rewrites_one_partition(tmp_path: Path) -> None:
     after = {path: _identity(path) for path in index_files(tmp_path)}
     assert all(after[path] == before[path] for path in before)
     assert len(after) == 4
-    store.save(run_at(NOON + timedelta(seconds=250)))
+    store.save(run_at(NOON + timedelta(seconds=120)))
     assert [len(orjson.loads(p.read_bytes())["_default"]) for p in index_files(tmp_path)] == [
-        *(250, 250, 1, 500, 500, 2)
+        *(125, 125, 1, 250, 250, 2)
     ]
     everything = ids(store.history(limit=None))
-    assert len(set(everything)) == len(everything) == 1_503
+    assert len(set(everything)) == len(everything) == 753
     assert everything == sorted(everything, key=lambda i: str(i)[:15], reverse=True)
 
 
@@ -542,7 +542,7 @@ def test_older_runs_find_their_place(tmp_path: Path) -> None:
 def test_repair_goes_by_the_ranges_of_partitions(tmp_path: Path) -> None:
     """A split that was cut off is no difference; a damaged partition in the middle is filled."""
     store = Store(tmp_path)
-    put_files(store, NOON, 1_250)
+    put_files(store, NOON, 625)
     store.reindex()
     first, second, _ = index_files(tmp_path)
     whole = orjson.loads(first.read_bytes())
@@ -552,9 +552,9 @@ def test_repair_goes_by_the_ranges_of_partitions(tmp_path: Path) -> None:
     assert store.repair() == Repair()
     second.write_bytes(b"{")
     report = store.repair()
-    assert (report.added, report.dropped, report.partitions_rebuilt) == (500, 0, 1)
+    assert (report.added, report.dropped, report.partitions_rebuilt) == (250, 0, 1)
     everything = ids(store.history(limit=None))
-    assert len(set(everything)) == len(everything) == 1_250
+    assert len(set(everything)) == len(everything) == 625
     assert everything == sorted(everything, reverse=True)
 
 

@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 # What one save reads and rewrites at most: documents of 0.5 KB, in a few milliseconds. None is kept
 # in memory, where it takes 3 KB.
-PARTITION_LIMIT = 500
-# A reader starts over when partitions came or went meanwhile; that is once in 500 runs.
+PARTITION_LIMIT = 250
+# A reader starts over when partitions came or went meanwhile; that is once in 250 runs.
 READ_ATTEMPTS = 10
 # Names the first partition, so that every id has one to which it belongs.
 LOWEST_ID = "00000000-000000-000000"
@@ -114,7 +114,8 @@ class Generation:
     def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
         """Put `new` into partition `at`, and what is too much for it into further partitions."""
         path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
-        loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end))
+        table = _documents(path)
+        loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end, table))
         held = {document.doc_id: document for document in loaded}
         merged = held | {document.doc_id: document for document in new}
         rows = iter([merged[number] for number in sorted(merged)])
@@ -127,7 +128,7 @@ class Generation:
             beyond = self.folder / f"{piece[0]['test_id']}.json"
             _documents(beyond).replace(piece)
         if first != list(held.values()):
-            _documents(path).replace(first)
+            table.replace(first)
 
 
 class Index:
@@ -217,9 +218,9 @@ class Index:
         return [self._folder, *folders(self._folder)]
 
 
-def _load(path: Path, end: str | None) -> list[dict[str, Any]]:
-    """One partition up to the id `end`, sorted by id."""
-    documents = _documents(path).plain()
+def _load(path: Path, end: str | None, table: Documents | None = None) -> list[dict[str, Any]]:
+    """One partition up to the id `end`, sorted by id; those of `table` must not be changed."""
+    documents = (_documents(path) if table is None else table).plain()
     if documents and FIELDS - documents[0].keys():
         raise DamagedError(path)
     if end is None or not documents or documents[-1]["test_id"] < end:
