@@ -44,8 +44,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
     gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
     while strange := _not_ours(store, gone):
-        kept |= strange
+        kept |= strange.keys()
         gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+        worst, why = next(iter(strange.items()))
+        logger.warning("%s, %s say, stay: %s", plural(len(strange), "old run"), worst, why)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -92,15 +94,14 @@ def _stored(store: Store) -> list[Stored]:
     ]
 
 
-def _not_ours(store: Store, gone: list[Removal]) -> set[str]:
-    """Those that we cannot read: what a newer k6d wrote, or what is damaged, is kept."""
-    strange = set()
+def _not_ours(store: Store, gone: list[Removal]) -> dict[str, str]:
+    """Those that we cannot read, and why: what a newer k6d wrote, or what is damaged, is kept."""
+    strange = {}
     for removal in gone:
         try:
             _record(store, removal.test_id)
         except (K6dError, ValueError) as error:
-            strange.add(removal.test_id)
-            logger.warning("run %s stays: %s", removal.test_id, error)
+            strange[removal.test_id] = str(error)
     return strange
 
 
