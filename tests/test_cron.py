@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -53,6 +53,20 @@ def test_every_hour_goes_by_the_clock_where_clocks_change() -> None:
         "29 03:00+0200",
         "29 04:00+0200",
     ]
+
+
+@pytest.mark.parametrize("fields", ["*/20 0 * * *", "* 1 * * *", "* 2 * * 0", "*/7 1-4 * * *"])
+@pytest.mark.parametrize("start", ["2026-04-04T10:00Z", "2026-10-03T10:00Z"])
+def test_clocks_that_change_by_half_an_hour(fields: str, start: str) -> None:
+    """On Lord Howe every minute of 40 hours in which the local clock shows it, and no other."""
+    found, at = cron.parse(fields, "Australia/Lord_Howe"), datetime.fromisoformat(start)
+    pattern, end, expected = cron.parse(fields, "UTC"), at + timedelta(hours=40), []
+    minute = timedelta(minutes=1)
+    for moment in (at + number * minute for number in range(1, 2401)):
+        shown = moment.astimezone(found.zone).replace(tzinfo=UTC, fold=0)
+        if pattern.after(shown - minute) == shown:
+            expected.append(moment)
+    assert list(takewhile(lambda due: due <= end, found.times(at))) == expected
 
 
 @given(

@@ -8,6 +8,7 @@ twice is due the first time. Jobs for every hour or every so many minutes go by 
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, takewhile
@@ -35,6 +36,7 @@ ALLOWED = 'should be five cron fields such as "30 2 * * 1-5", or a name such as 
 WINDOW_ALLOWED = 'should be a cron expression and a duration, such as "0 22 * * 6 for 4h"'
 LOCALTIME = Path("/etc/localtime")
 # How far back `before` looks, in steps, so that each has a bounded number of times due in it.
+_MINUTE = timedelta(minutes=1)
 _LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
 
 
@@ -67,11 +69,47 @@ class Cron:
         """Every time due later than `moment`, in order."""
         latest = moment.astimezone(UTC)
         # Where clocks change, cronsim may give a time twice, or one of the hour before.
-        for due in CronSim(self.fields, latest.astimezone(self.zone)):
-            at = due.astimezone(UTC)
+        for at in self._from(latest):
             if at > latest:
+                if (change := self._odd_change(latest, at)) is not None:
+                    yield from self._past(change, latest)
+                    return
                 latest = at
                 yield at
+
+    def _from(self, moment: datetime) -> Iterator[datetime]:
+        for due in CronSim(self.fields, moment.astimezone(self.zone)):
+            yield due.astimezone(UTC)
+
+    def _past(self, change: datetime, latest: datetime) -> Iterator[datetime]:
+        """Times from a change of clocks by half an hour on, over which cronsim counts by hours.
+
+        Up to the next full hour each minute is looked at; from there it counts rightly.
+        """
+        at = change
+        while (local := at.astimezone(self.zone)).minute or at == change:
+            naive = local.replace(tzinfo=None, fold=0)
+            if at > latest and next(CronSim(self.fields, naive - _MINUTE)) == naive:
+                yield at
+            at += _MINUTE
+        yield from self.times(at - timedelta(seconds=1))
+
+    def _odd_change(self, start: datetime, end: datetime) -> datetime | None:
+        """The first minute after `start`, up to `end`, with another offset by no whole hours."""
+
+        def offset(moment: datetime) -> timedelta:
+            return moment.astimezone(self.zone).utcoffset() or timedelta()
+
+        if not (offset(end) - offset(start)) % timedelta(hours=1):
+            return None
+        low = start
+        while offset(min(low + timedelta(days=1), end)) == offset(start):
+            low += timedelta(days=1)
+        low = low.replace(second=0, microsecond=0)
+        steps = bisect_left(
+            range(1441), True, key=lambda n: offset(low + n * _MINUTE) != offset(start)
+        )
+        return low + steps * _MINUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
