@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,9 +99,11 @@ class Served(Daemon):
 
 
 def free_port() -> int:
-    """A port that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port that nobody has just now, and that the kernel gives to no connection meanwhile."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
