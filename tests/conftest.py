@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import Daemon
+from serving import Served
 from target import Target
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ def target() -> Iterator[Target]:
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon, not started yet, over folders of its own; ended and looked over afterwards."""
     made = Daemon(tmp_path / "home")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """The same with its API on."""
+    made = Served(tmp_path / "home")
     try:
         yield made
     finally:

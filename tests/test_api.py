@@ -21,7 +21,6 @@ from serving import Served, small_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from target import Target
 
@@ -58,16 +57,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("shared"))
     try:
         yield made.start()
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """A daemon with its API, not started yet."""
-    made = Served(tmp_path / "home")
-    try:
-        yield made
     finally:
         made.close()
 

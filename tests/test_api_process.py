@@ -15,25 +15,14 @@ import pytest
 
 from daemon import PATIENCE_S, lasting, until
 from k6d.api.server import OTHER_VERSION
-from serving import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from serving import Served
     from target import Target
 
 HISTORY = "/api/v1/test/history"
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """A daemon with its API on, started by the test."""
-    made = Served(tmp_path / "home")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_it_comes_and_goes(served: Served) -> None:

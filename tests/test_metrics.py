@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from target import Target
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """A daemon, not started yet."""
-    made = Served(tmp_path / "home")
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 def _program(name: str) -> str:
     path = shutil.which(name)
     assert path, f"{name} is missing: apt-get install prometheus (.ci/run does)"

@@ -278,6 +278,14 @@ def _record(alerts: Alerts, store: Store, test_id: str, **changes: Any) -> None:
     alerts.record(run, True)
 
 
+def _told_at(alerts: Alerts) -> datetime:
+    """When the open incident of shop/a.js was told."""
+    told = alerts.standings()["shop/a.js"].incident
+    assert told is not None
+    assert told.told_at is not None
+    return told.told_at
+
+
 def test_what_a_message_says(tmp_path: Path) -> None:
     """Since when, what changed since it was healthy, the metric's history, whom it is for."""
     routes = [{"tags": ["oncall"], "scripts": ["shop/*"], "min_severity": "high"}]
@@ -372,15 +380,13 @@ def test_nobody_is_reminded_of_a_script_that_is_gone(tmp_path: Path) -> None:
     """Its incident is over when the reminder would be due; a folder that is away says nothing."""
     alerts, store, outbox = _alerts(tmp_path)
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
-    told = alerts.standings()["shop/a.js"].incident
-    assert told is not None
-    assert told.told_at is not None
+    told_at = _told_at(alerts)
     scripts = tmp_path / "scripts"
     scripts.mkdir(exist_ok=True)
-    alerts.remind(told.told_at + timedelta(hours=24))
+    alerts.remind(told_at + timedelta(hours=24))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened", "still open"]
     (scripts / "other.js").touch()
-    alerts.remind(told.told_at + timedelta(hours=49))
+    alerts.remind(told_at + timedelta(hours=49))
     assert len(outbox.waiting()) == 2
     assert alerts.standings()["shop/a.js"].incident is None
 
@@ -389,13 +395,11 @@ def test_reminders_and_other_announcements(tmp_path: Path) -> None:
     """A reminder is due a day later; what no run says, as a missed schedule, is told once."""
     alerts, store, outbox = _alerts(tmp_path)
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
-    told = alerts.standings()["shop/a.js"].incident
-    assert told is not None
-    assert told.told_at is not None
-    alerts.remind(told.told_at + timedelta(hours=23))
+    told_at = _told_at(alerts)
+    alerts.remind(told_at + timedelta(hours=23))
     assert len(outbox.waiting()) == 1
     for hours in (24, 25):
-        alerts.remind(told.told_at + timedelta(hours=hours))
+        alerts.remind(told_at + timedelta(hours=hours))
         assert len(outbox.waiting()) == 2
     missed = {"key": "missed-1", "script": "shop/a.js", "subject": "did not run at 12:00"}
     assert alerts.announce(**missed, severity=Severity.HIGH)

@@ -13,7 +13,7 @@ from k6d.listing import plain_table
 from k6d.units import one_line, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -28,7 +28,7 @@ def incidents_table(
     incidents: Iterable[Incident], mutes: Mapping[str, datetime], *, now: datetime
 ) -> Grid:
     """One row an incident: severity, script, since when, in how many runs, what."""
-    table = _grid("severity", "script", "since", "runs", "what", "told")
+    table = Grid("severity", "script", "since", "runs", "what", "told")
     for incident in incidents:
         over = incident.resolved_at
         severity = Text("resolved", "green") if over else Text(incident.severity)
@@ -50,7 +50,7 @@ def incidents_table(
 
 def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
     """One row a message and receiver: what, for whom, how it stands, why not."""
-    table = _grid("from", "message", "receiver", "state", "tries", "next", "why")
+    table = Grid("from", "message", "receiver", "state", "tries", "next", "why")
     for row in rows:
         next_at = f"{row['next_at']:%H:%M:%S}" if row["next_at"] else "–"
         words = f"{row['script']}: {row['change']}, {row['subject']}"
@@ -66,14 +66,10 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
     return table
 
 
-def _grid(*titles: str) -> Grid:
-    return Grid(titles)
-
-
 class Grid:
     """Rows of texts that fold; on a narrow terminal a row is a paragraph, its first cell above."""
 
-    def __init__(self, titles: Sequence[str]) -> None:
+    def __init__(self, *titles: str) -> None:
         self._titles = titles
         self._rows: list[tuple[str | Text, ...]] = []
 
