@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))
 SCRIPTS = 8
-# A past as dense as the load, so that what is looked at has its usual size from the start.
+# A past as dense as the load, made of the scripts' runs under it, so that what is looked at and
+# compared with has its usual size from the start.
 PAST_RUNS, PAST_APART = 12_500, timedelta(seconds=4)
+PAST_MINUTES = 6.0
 SAMPLE_S, EDIT_S, TEXT_S, LISTEN_S = 5.0, 17.0, 29.0, 41.0
 CYCLE_S, FAILING_S = 300.0, 80.0  # the target fails for a while in each cycle
 WARM_UP = 1 / 6  # of the time: everything has been used once, caches are full
@@ -73,13 +75,15 @@ class Load:
                 self._next[act.__name__] = at + every_s
                 act()
 
-    def write(self, number: int) -> None:
+    def write(self, number: int) -> str:
         """One of the scripts, with contents it never had; the last of them asks for /checkout."""
         self.edits += 1
         page = "checkout" if number == SCRIPTS else f"page-{number}"
         own = "ext: { k6d: { schedule: '* * * * *' } }"
         text = lasting(f"{self.target.url}/{page}", seconds=2, options=own)
-        self.served.write(f"shop-{number}.js", f"{text}// {self.edits}\n")
+        name = f"shop-{number}.js"
+        self.served.write(name, f"{text}// {self.edits}\n")
+        return name
 
     def _look(self, path: str) -> None:
         assert self.served.get(path).status == 200, path
@@ -161,13 +165,24 @@ def plot(samples: Sequence[Sample], title: str) -> None:
     PLOT.write_text(chart.render(is_unicode=True) + "\n")
 
 
-def soak(load: Load, *, watched: Callable[[float], None]) -> None:
-    """Put the load on for as long as it is to last; `watched` is called at each second."""
+def soak(load: Load, minutes: float, *, watched: Callable[[float], None]) -> None:
+    """Put the load on for so long; `watched` is called at each second."""
     began = time.monotonic()
-    while (at := time.monotonic() - began) < MINUTES * 60:
+    while (at := time.monotonic() - began) < minutes * 60:
         load.second(at)
         watched(at)
         wait(max(0.0, 1.0 - (time.monotonic() - began - at)))
+
+
+def past(served: Served, target: Target, **settings: str) -> Load:
+    """Runs of some minutes under the load, and many copies of them before; the daemon is off."""
+    load = Load(served, target)
+    names = [load.write(number) for number in range(1, SCRIPTS + 1)]
+    served.start(**settings)
+    soak(load, PAST_MINUTES, watched=lambda _: None)
+    served.end()
+    fill(served.data, PAST_RUNS, names, apart=PAST_APART)
+    return load
 
 
 def measure(work: Path) -> Table:
@@ -175,24 +190,19 @@ def measure(work: Path) -> Table:
     samples: list[Sample] = []
     served = Served(work / "k6d")
     with Target() as target, HttpReceiver() as receiver:
-        urls = f'["json://127.0.0.1:{receiver.port}/"]'
+        settings = {"K6D_NOTIFY__URLS": f'["json://127.0.0.1:{receiver.port}/"]'}
 
         def watched(at: float) -> None:
             if not samples or at >= samples[-1]["at"] + SAMPLE_S:
                 samples.append(sample(served, at))
 
-        load = Load(served, target)
-        for number in range(1, SCRIPTS + 1):
-            load.write(number)
-        served.start(K6D_NOTIFY__URLS=urls)
         try:
-            served.run(f"shop-{SCRIPTS}.js")
-            served.end()
-            names = [f"past-{number}.js" for number in range(SCRIPTS)]
-            fill(served.data, PAST_RUNS, names, apart=PAST_APART)
-            served.start(K6D_NOTIFY__URLS=urls)
-            soak(load, watched=watched)
-            runs = len(served.store.history(limit=None)) - PAST_RUNS
+            edits = past(served, target, **settings).edits
+            stored, told = len(served.store.history(limit=None)), len(receiver.taken)
+            served.start(**settings)
+            load = Load(served, target, edits)
+            soak(load, MINUTES, watched=watched)
+            runs = len(served.store.history(limit=None)) - stored
             errors = sum(" ERROR " in line for line in served.log.splitlines())
         finally:
             served.close()
@@ -205,9 +215,9 @@ def measure(work: Path) -> Table:
         columns=["", "median", "an hour", "least–most", "goal"],
         rows=rows,
         notes=[
-            f"{runs:,} runs, {load.edits - SCRIPTS} edits, {load.texts} texts posted, "
-            f"{load.looks:,} pages and answers, {len(receiver.taken)} messages delivered, "
-            f"{errors} errors in the log; {PAST_RUNS:,} runs stored before.",
+            f"{runs:,} runs, {load.edits - edits} edits, {load.texts} texts posted, "
+            f"{load.looks:,} pages and answers, {len(receiver.taken) - told} messages delivered, "
+            f"{errors} errors in the log; {stored:,} runs stored before.",
             "The daemon and the process that answers requests, which never gets to rest here, in "
             f"the last {MINUTES * (1 - WARM_UP):.0f} minutes; "
             f"a line fitted to medians of {BLOCK_S:.0f} s, ± two standard errors.",
