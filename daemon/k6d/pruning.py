@@ -43,7 +43,8 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     used += sum(run.bytes for run in runs)
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
     gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
-    while strange := _not_ours(store, gone):
+    snapshots: dict[str, str | None] = {}
+    while strange := _unread(store, gone, snapshots):
         kept |= strange.keys()
         gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
         worst, why = next(iter(strange.items()))
@@ -51,8 +52,9 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
-    orphans = _orphans(store, [run for run in runs if run.test_id in leaving], staying)
-    snapshots = store.drop_snapshots(orphans, dry_run=dry_run)
+    going = [run for run in runs if run.test_id in leaving]
+    orphans = _orphans(store, going, staying, snapshots)
+    dropped = store.drop_snapshots(orphans, dry_run=dry_run)
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
@@ -60,8 +62,8 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     done = Pruned(
         removed=gone,
         slimmed=count,
-        snapshots=len(snapshots),
-        bytes=sum(removal.bytes for removal in gone) + freed + sum(snapshots),
+        snapshots=len(dropped),
+        bytes=sum(removal.bytes for removal in gone) + freed + sum(dropped),
     )
     if not dry_run and done != Pruned():
         logger.info("%s", said(done))
@@ -80,28 +82,36 @@ def said(done: Pruned, *, dry_run: bool = False) -> str:
 
 def _stored(store: Store) -> list[Stored]:
     """Every run, newest first; one that is replaced or goes meanwhile counts no bytes."""
-    return [
-        Stored(
+    texts: dict[Any, Any] = {}  # a hundred thousand runs are of some scripts only
+
+    def once(text: Any) -> Any:
+        return texts.setdefault(text, text)
+
+    def one(document: dict[str, Any]) -> Stored:
+        return Stored(
             test_id=document["test_id"],
-            script=document["script"],
+            script=once(document["script"]),
             timestamp=datetime.fromisoformat(document["timestamp"]),
-            workload=document["workload"],
-            fingerprint=document["fingerprint"],
+            workload=once(document["workload"]),
+            fingerprint=once(document["fingerprint"]),
             comparable=document["comparable"],
             bytes=store.run_bytes(document["test_id"]),
         )
-        for document in store.history(limit=None)
-    ]
+
+    return store.each(one)
 
 
-def _not_ours(store: Store, gone: list[Removal]) -> dict[str, str]:
-    """Those that we cannot read, and why: what a newer k6d wrote, or what is damaged, is kept."""
+def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None]) -> dict[str, str]:
+    """Those that we cannot read, and why: what a newer k6d wrote, or what is damaged, is kept.
+
+    The snapshots of the others are put into `snapshots`.
+    """
     strange = {}
-    for removal in gone:
+    for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
         try:
-            _record(store, removal.test_id)
+            snapshots[test_id] = _snapshot_of(_record(store, test_id))
         except (K6dError, ValueError) as error:
-            strange[removal.test_id] = str(error)
+            strange[test_id] = str(error)
     return strange
 
 
@@ -115,22 +125,24 @@ def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:
     return named | {run.test_id for run in runs if run.test_id >= open_since.get(run.script, "~")}
 
 
-def _orphans(store: Store, leaving: list[Stored], staying: list[Stored]) -> set[str]:
+def _orphans(
+    store: Store, leaving: list[Stored], staying: list[Stored], snapshots: dict[str, str | None]
+) -> set[str]:
     """Snapshots of runs that leave and of none that stays; runs that share one share contents."""
-    heirs: dict[str | None, list[Stored]] = {}
+    found = ((snapshots[run.test_id], run.fingerprint) for run in leaving)
+    prints = {snapshot: fingerprint for snapshot, fingerprint in found if snapshot}
+    heirs: dict[str | None, list[str]] = {fingerprint: [] for fingerprint in prints.values()}
     for run in staying:
-        heirs.setdefault(run.fingerprint, []).append(run)
+        if run.fingerprint in heirs:
+            heirs[run.fingerprint].append(run.test_id)
     orphans: set[str] = set()
-    for run in leaving:
+    for snapshot, fingerprint in prints.items():
         try:
-            snapshot = store.snapshot_of(run.test_id)
-            others = heirs.get(run.fingerprint, [])
-            needed = any(store.snapshot_of(other.test_id) == snapshot for other in others)
+            needing = (orjson.loads(store.load_raw(heir)) for heir in heirs[fingerprint])
+            if not any(_snapshot_of(record) == snapshot for record in needing):
+                orphans.add(snapshot)
         except (K6dError, ValueError) as error:
-            logger.warning("the snapshot of run %s is kept: %s", run.test_id, error)
-            continue
-        if snapshot and not needed:
-            orphans.add(snapshot)
+            logger.warning("snapshot %s is kept: %s", snapshot, error)
     return orphans
 
 
@@ -177,3 +189,11 @@ def _record(store: Store, test_id: str) -> dict[str, Any]:
     if record.get("schema_version", 0) > SCHEMA_VERSION:
         raise K6dError("a newer k6d wrote it")
     return record
+
+
+def _snapshot_of(record: dict[str, Any]) -> str | None:
+    """The id of the run's snapshot, None when it has none; ValueError for what is no run."""
+    try:
+        return str(record["snapshot"]["id"]) if record["snapshot"] else None
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a run") from error

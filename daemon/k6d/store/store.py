@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import orjson
-
 from k6d.model import K6dError
 from k6d.store.documents import DamagedError
 from k6d.store.files import (
@@ -130,6 +128,10 @@ class Store:
 
         return self._read(collect)
 
+    def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
+        """What `make` makes of every index document, newest first; only that stays in memory."""
+        return self._read(lambda documents: [make(document) for document in documents])
+
     def last(self, script: str) -> IndexDocument | None:
         """The index document of the newest run of `script`; None when it never ran."""
         return next(iter(self.history(script, limit=1)), None)
@@ -174,14 +176,6 @@ class Store:
     def snapshot_bytes(self) -> int:
         """What all snapshots take."""
         return sum(size(self._snapshots / name) for name in names(self._snapshots))
-
-    def snapshot_of(self, test_id: str) -> str | None:
-        """The id of the run's snapshot, None when it has none; ValueError for what is no run."""
-        try:
-            snapshot = orjson.loads(self._runs.read(test_id))["snapshot"]
-            return str(snapshot["id"]) if snapshot else None
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not a run") from error
 
     def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
         """Remove snapshots of no run, unless a run that isn't saved yet may need them; their bytes.
