@@ -13,12 +13,16 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
+from k6d.journal import StoredJournal
+from k6d.model import Trigger
+from k6d.queue import Job
 from k6d.store import Store
 
 if TYPE_CHECKING:
@@ -175,6 +179,12 @@ class Daemon:
         self.write(name, f"export const number = {self._barriers};\n")
         known = self.store.state("scripts")
         self.until(lambda: known.get(name), f"the daemon to get to {name}")
+
+    def wanted(self, name: str, trigger: Trigger) -> None:
+        """As if the life before had left the script in its queue, due now if by schedule."""
+        due = datetime.now(UTC) if trigger is Trigger.SCHEDULED else None
+        job = Job(name=name, path=self.scripts / name, trigger=trigger, due=due)
+        StoredJournal(self.store, self.scripts).put(job)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""

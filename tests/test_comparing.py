@@ -234,6 +234,33 @@ def test_replay_runs_the_stored_snapshot(shop: Shop, home: Path) -> None:
     assert shop.target.requests["GET /elsewhere"] == 0
 
 
+def test_a_replay_outlives_its_snapshot(shop: Shop, home: Path) -> None:
+    """Removed by a prune while k6 runs: the measurement is kept, and its snapshot again."""
+    old = runs_of(home)[0]
+    assert old.snapshot is not None
+    store = Store(home / "data")
+    path = store.snapshot_path(old.snapshot.id)
+    watching = Watching(started=lambda *_: path.unlink())
+    pipeline = Pipeline(settings(home), store, stop=asyncio.Event())
+    run = store.load(asyncio.run(pipeline.replay(old, env={}, watching=watching)).test_id)
+    assert run.execution.outcome is Outcome.COMPLETED
+    assert run.snapshot is not None
+    assert store.snapshot_path(run.snapshot.id).exists()
+
+
+def test_a_damaged_earlier_run_is_left_out(
+    shop: Shop, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said; the others are compared with, and a change is seen as before."""
+    path = Store(home / "data").run_path(runs_of(home)[0].test_id)
+    path.write_bytes(path.read_bytes().replace(b"completed", b"completes", 1))
+    shop.slow["pay"] = SLOWER
+    run = run_shop(settings(home))
+    assert run.anomaly_analysis.anomalies_detected
+    assert {c.runs for c in run.comparisons} == {RUNS - 1}
+    assert f"compared without an earlier one: {path}: is damaged" in caplog.text
+
+
 def test_another_workload_starts_a_baseline_of_its_own(shop: Shop, home: Path) -> None:
     """One virtual user is not two; it is said, and nothing alarms however slow it is."""
     shop.slow["pay"] = SLOWER

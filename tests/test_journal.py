@@ -11,14 +11,16 @@ from k6d.queue import Job, JobQueue
 from k6d.store import Store
 from records import make_run
 
+SCRIPTS = Path("/srv")
+
 
 def _job(name: str = "cart.js", trigger: Trigger = Trigger.MANUAL, **changes: object) -> Job:
-    return Job(**{"name": name, "path": Path("/srv") / name, "trigger": trigger} | changes)
+    return Job(**{"name": name, "path": SCRIPTS / name, "trigger": trigger} | changes)
 
 
 def _left(data: Path, *, repeat: bool = True) -> list[Job]:
     """What the next life of the daemon takes up."""
-    return StoredJournal(Store(data)).left(repeat=repeat)
+    return StoredJournal(Store(data), SCRIPTS).left(repeat=repeat)
 
 
 def _ran(data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1)) -> None:
@@ -33,7 +35,7 @@ def _ran(data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1
 
 def test_pending_jobs_of_people_and_schedules_come_back(tmp_path: Path) -> None:
     """With their options and when they were due; changes are found in the folder instead."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     due = datetime(2026, 11, 22, 12, tzinfo=UTC)
     jobs = [
         _job("a.js", options={"vus": "3"}),
@@ -47,7 +49,7 @@ def test_pending_jobs_of_people_and_schedules_come_back(tmp_path: Path) -> None:
 
 async def test_a_job_that_is_over_does_not_come_back(tmp_path: Path) -> None:
     """Nor one whose script is gone; one that was left for another day does."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     for name in ("over.js", "gone.js", "left.js"):
         queue.put(_job(name))
     queue.drop("gone.js")
@@ -58,7 +60,7 @@ async def test_a_job_that_is_over_does_not_come_back(tmp_path: Path) -> None:
 
 async def test_the_next_job_of_a_script_outlives_the_one_under_way(tmp_path: Path) -> None:
     """The end of the first does not make the second forgotten."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     queue.put(_job())
     first = await queue.get()
     queue.put(_job(options={"vus": "2"}))
@@ -68,7 +70,7 @@ async def test_the_next_job_of_a_script_outlives_the_one_under_way(tmp_path: Pat
 
 def test_a_job_whose_run_was_saved_is_over(tmp_path: Path) -> None:
     """Killed between saving the run and forgetting the job: it does not run twice."""
-    JobQueue(StoredJournal(Store(tmp_path))).put(_job())
+    JobQueue(StoredJournal(Store(tmp_path), SCRIPTS)).put(_job())
     _ran(tmp_path, outcome=Outcome.COMPLETED, later=-timedelta(hours=1))
     assert len(_left(tmp_path)) == 1
     _ran(tmp_path, outcome=Outcome.COMPLETED)
@@ -78,7 +80,7 @@ def test_a_job_whose_run_was_saved_is_over(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path) -> None:
     """A run that takes k6d down with it must not do so for ever."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     queue.put(_job())
     _ran(tmp_path, outcome=Outcome.ABORTED)
     again = _left(tmp_path)
@@ -93,14 +95,14 @@ def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path)
 
 def test_values_of_variables_are_not_written(tmp_path: Path) -> None:
     """They may be secrets; such a job does not come back."""
-    JobQueue(StoredJournal(Store(tmp_path))).put(_job(env={"TOKEN": "hunter2"}))
+    JobQueue(StoredJournal(Store(tmp_path), SCRIPTS)).put(_job(env={"TOKEN": "hunter2"}))
     assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*.json"))
     assert _left(tmp_path) == []
 
 
 async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> None:
     """In maintenance a person's job starts and others wait; afterwards they come, in order."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     queue.allow((Trigger.MANUAL,))
     for name, trigger in (("due.js", Trigger.SCHEDULED), ("new.js", Trigger.ADDED)):
         queue.put(_job(name, trigger))
@@ -112,7 +114,7 @@ async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> Non
 
 async def test_a_job_merged_into_another_is_over_with_it(tmp_path: Path) -> None:
     """A script that is due and then changes runs once, for both."""
-    queue = JobQueue(StoredJournal(Store(tmp_path)))
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
     queue.put(_job(trigger=Trigger.SCHEDULED))
     queue.put(_job(trigger=Trigger.CHANGED))
     assert len(_left(tmp_path)) == 1

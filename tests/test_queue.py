@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from k6d.model import Trigger
@@ -49,6 +50,17 @@ async def test_one_pending_job_a_script_the_newest_wins_in_its_place() -> None:
     first = await _next(queue)
     assert (first.path, first.trigger) == (newest.path, Trigger.MANUAL)
     assert first.id == waiting.id
+
+
+async def test_what_is_due_stays_due_whatever_it_is_merged_with() -> None:
+    """A change that is put back before its turn must not take the schedule's run along."""
+    due = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    for triggers in ((Trigger.SCHEDULED, Trigger.CHANGED), (Trigger.CHANGED, Trigger.SCHEDULED)):
+        queue = JobQueue()
+        for trigger in triggers:
+            queue.put(replace(_job("a", trigger), due=due if trigger is triggers[0] else None))
+        job = await _next(queue)
+        assert (job.trigger, job.due) == (Trigger.CHANGED, due)
 
 
 async def test_what_was_asked_for_in_detail_stays_by_itself() -> None:

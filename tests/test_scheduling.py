@@ -44,7 +44,7 @@ class Life:
     def __init__(self, home: Path, **given: object) -> None:
         self.settings = _settings(home, **given)
         self.store = Store(self.settings.data)
-        journal = StoredJournal(self.store)
+        journal = StoredJournal(self.store, self.settings.scripts)
         self.queue = JobQueue(journal)
         for job in journal.left(repeat=True):
             self.queue.put(job)

@@ -206,6 +206,55 @@ def test_kill_9_leaves_no_k6_and_the_run_is_recorded(daemon: Daemon, target: Tar
     until(lambda: list(work.iterdir()) == [], "the folders of the jobs to go")
 
 
+def test_a_stop_leaves_what_a_schedule_wanted_to_the_next_start(
+    daemon: Daemon, target: Target
+) -> None:
+    """SIGTERM during the run, as at an upgrade: it is saved as aborted, and runs again once."""
+    daemon.write("a.js", lasting(f"{target.url}/a", seconds=3))
+    daemon.start()
+    assert daemon.run("a.js").execution.outcome is Outcome.COMPLETED
+    assert daemon.end() == 0
+    daemon.wanted("a.js", Trigger.SCHEDULED)
+    target.served.clear()
+    target.requests.clear()
+    daemon.start()
+    under_way(daemon, target, "/a")
+    assert daemon.end() == 0
+    assert daemon.run("a.js", 2).execution.outcome is Outcome.ABORTED
+
+    daemon.start()
+    again = daemon.run("a.js", 3)
+    assert (again.execution.outcome, again.trigger) == (Outcome.COMPLETED, Trigger.SCHEDULED)
+    daemon.barrier()
+    assert daemon.store.state("queue").all() == {}
+    assert daemon.counts() == {"a.js": 3}
+
+
+def test_what_is_due_runs_though_it_was_changed_and_put_back_meanwhile(
+    daemon: Daemon, target: Target
+) -> None:
+    """The change came to nothing, the schedule did not."""
+    text = hitting(f"{target.url}/a")
+    daemon.write("a.js", text)
+    daemon.write("long.js", lasting(f"{target.url}/long", seconds=4))
+    daemon.start()
+    daemon.run("a.js")
+    daemon.run("long.js")
+    assert daemon.end() == 0
+    daemon.wanted("long.js", Trigger.MANUAL)
+    daemon.wanted("a.js", Trigger.SCHEDULED)
+    target.served.clear()
+    target.requests.clear()
+    daemon.start(LOG_LEVEL="debug")
+    under_way(daemon, target, "/long")
+    daemon.write("a.js", f"{text}// changed\n")
+    daemon.until_logged("a.js is pending already")
+    daemon.write("a.js", text)
+    assert daemon.run("a.js", 2).execution.outcome is Outcome.COMPLETED
+    daemon.barrier()
+    assert daemon.counts() == {"a.js": 2, "long.js": 2}
+
+
 def test_second_daemon_on_the_same_data_is_refused(daemon: Daemon) -> None:
     """It says who has the data folder, exits with 2, and disturbs nothing."""
     daemon.start()

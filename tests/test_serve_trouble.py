@@ -134,6 +134,27 @@ def test_removed_k6_holds_the_queue_until_it_is_back(
     assert daemon.run("a.js", 5).execution.outcome is Outcome.COMPLETED
 
 
+def test_what_a_schedule_wanted_without_k6_runs_in_the_life_in_which_k6_is_back(
+    daemon: Daemon, target: Target, tmp_path: Path
+) -> None:
+    """The run that says that k6 is gone is not the run that was wanted."""
+    link = tmp_path / "k6"
+    link.symlink_to(K6)
+    daemon.write("a.js", hitting(f"{target.url}/a"))
+    daemon.start(K6D_K6__PATH=str(link))
+    daemon.run("a.js")
+    daemon.end()
+    daemon.wanted("a.js", Trigger.SCHEDULED)
+    link.unlink()
+    daemon.start(K6D_K6__PATH=str(link))
+    assert daemon.run("a.js", 2).execution.outcome is Outcome.K6_UNAVAILABLE
+    daemon.end(signal.SIGKILL)
+    link.symlink_to(K6)
+    daemon.start(K6D_K6__PATH=str(link))
+    again = daemon.run("a.js", 3)
+    assert (again.execution.outcome, again.trigger) == (Outcome.COMPLETED, Trigger.SCHEDULED)
+
+
 def _put_in_the_way(place: Path, aside: Path) -> None:
     """A file where the folder was, which the daemon may be about to make anew."""
     file = aside.with_name("in-the-way")

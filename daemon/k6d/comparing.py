@@ -12,21 +12,19 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from k6d.analysis import comparison, regression
 from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
-from k6d.model import Comparison, K6dError, Outcome, Trigger
+from k6d.model import K6dError, Outcome, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from k6d.execution.scripts import Script
-    from k6d.model import Result, Run, Verdict
+    from k6d.model import Comparison, Result, Run, Verdict
     from k6d.settings import ScriptSettings, Settings
     from k6d.store import Store
 
@@ -174,14 +172,20 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     level was accepted last, if it was. `whole`: from the beginning, and `run` too.
     """
     workload = run.snapshot.workload if run.snapshot else None
-    found = store.history(run.script, HISTORY_RUNS, workload=workload, comparable=True)
+    found = store.history(
+        run.script, HISTORY_RUNS, newest=run.test_id, workload=workload, comparable=True
+    )
     accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
     since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
-    return [
-        _past(orjson.loads(store.load_raw(test_id)), root, accepted=test_id <= until)
-        for test_id in (document["test_id"] for document in reversed(found))
-        if since <= test_id < run.test_id or (whole and test_id == run.test_id)
-    ]
+    past = []
+    for test_id in (document["test_id"] for document in reversed(found)):
+        if test_id < since or (test_id == run.test_id and not whole):
+            continue
+        try:
+            past.append(_past(store.load(test_id), root, accepted=test_id <= until))
+        except K6dError as error:
+            logger.warning("run %s is compared without an earlier one: %s", run.test_id, error)
+    return past
 
 
 def accept(run: Run, store: Store, *, reason: str) -> str:
@@ -206,15 +210,13 @@ def files_of(dependencies: Mapping[str, str], root: Path) -> dict[str, str]:
     return {os.path.relpath(path, root): known for path, known in dependencies.items()}
 
 
-def _past(record: dict[str, Any], root: Path, *, accepted: bool) -> Past:
+def _past(run: Run, root: Path, *, accepted: bool) -> Past:
     """The run in short; what was worse in an accepted one is the normal now."""
-    snapshot = record.get("snapshot") or {}
-    compared = [] if accepted else record.get("comparisons") or []
-    worse = (Comparison(**c) for c in compared if c["state"] == comparison.WORSE)
+    compared = () if accepted else run.comparisons
     return Past(
-        test_id=record["test_id"],
-        timestamp=datetime.fromisoformat(record["timestamp"]),
-        series=record.get("series") or {},
-        files=files_of(snapshot.get("dependencies") or {}, root),
-        worse=frozenset(comparison.key_of(c) for c in worse),
+        test_id=run.test_id,
+        timestamp=run.timestamp,
+        series=run.series,
+        files=files_of(run.snapshot.dependencies if run.snapshot else {}, root),
+        worse=frozenset(comparison.key_of(c) for c in compared if c.state == comparison.WORSE),
     )

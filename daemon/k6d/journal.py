@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k6d.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,18 +28,17 @@ MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
 class StoredJournal:
     """A journal in the store's state; values of --env may be secrets and are not written."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, scripts: Path) -> None:
+        self._store, self._scripts = store, scripts
         self._state = store.state(STATE)
 
     def put(self, job: Job) -> None:
         """Note the job, on the disk when this returns; a disk that refuses is logged."""
-        if job.trigger not in KEPT or job.one_off:
+        if job.one_off or not (job.trigger in KEPT or job.due):
             return
         document = {
             "name": job.name,
             "id": job.id,
-            "path": str(job.path),
             "trigger": job.trigger.value,
             "options": job.options,
             "env": sorted(job.env),
@@ -87,7 +87,7 @@ class StoredJournal:
         return Job(
             name=name,
             id=kept["id"],
-            path=Path(kept["path"]),
+            path=self._scripts / name,
             trigger=Trigger(kept["trigger"]),
             options=kept["options"],
             due=datetime.fromisoformat(due) if due else None,
@@ -98,9 +98,9 @@ class StoredJournal:
 def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
     """Whether a run is that of the job: since it was asked for, and with options if it has any.
 
-    An interrupted run does not know its options; there the trigger tells.
+    An interrupted run does not know its options; there the trigger tells. Without k6 none began.
     """
-    if datetime.fromisoformat(run["timestamp"]) < at:
+    if datetime.fromisoformat(run["timestamp"]) < at or run["outcome"] == Outcome.K6_UNAVAILABLE:
         return False
     if run["outcome"] == Outcome.ABORTED:
         return bool(run["trigger"] == kept["trigger"])

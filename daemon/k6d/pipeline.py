@@ -225,14 +225,16 @@ class Pipeline:
         binary = await k6.find(self._settings.k6.path)
         if old.snapshot is None:
             raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
-        archive = self._store.snapshot_path(old.snapshot.id)
-        if not archive.exists():
-            raise K6dError(f"{archive} is gone: the snapshot of run {old.test_id} was removed")
-        script = scripts.reopen(
-            archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
-        )
-        own = parse_script_settings(script.raw_settings, script=script.name)
+        kept = self._store.snapshot_path(old.snapshot.id)
+        if not kept.exists():
+            raise K6dError(f"{kept} is gone: the snapshot of run {old.test_id} was removed")
         async with self._task(job, watching) as task:
+            archive = task.folder / scripts.ARCHIVE
+            self._store.copy_snapshot(old.snapshot.id, archive)
+            script = scripts.reopen(
+                archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
+            )
+            own = parse_script_settings(script.raw_settings, script=script.name)
             measured = await self._measure(task, binary, script, own)
             return self._saved(task, measured, script, own, confirms=confirms)
 
@@ -298,7 +300,8 @@ class Pipeline:
                 )
             return False
         known = self._known.get(job.name) or {}
-        return job.trigger not in ON_CHANGE or known.get("ran") != script.fingerprint
+        asked_for = job.due or job.trigger not in ON_CHANGE
+        return bool(asked_for) or known.get("ran") != script.fingerprint
 
     def _saved(
         self,
@@ -339,8 +342,7 @@ class Pipeline:
         """Only now, with the verdict saved, have these contents run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
-        aborted = run.execution.outcome is Outcome.ABORTED and not run.execution.error
-        interrupted = aborted or not done.settled
+        interrupted = is_interrupted(run) or not done.settled
         if script and remember:
             self._remember(script, ran=None if interrupted else script.fingerprint)
 
@@ -389,6 +391,11 @@ class Pipeline:
             self.alerts.record(run, _notify(run.execution, own))
         except K6dError as error:
             logger.error("run %s is not told: %s", run.test_id, error)
+
+
+def is_interrupted(run: Run) -> bool:
+    """Whether somebody stopped it, or the end of k6d did; not k6 itself, nor a lack of memory."""
+    return run.execution.outcome is Outcome.ABORTED and not run.execution.error
 
 
 def outline(run: Run) -> str:

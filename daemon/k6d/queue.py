@@ -91,12 +91,14 @@ class JobQueue:
     def put(self, job: Job) -> bool:
         """Add a job; False when it was merged into one of its script that was pending already.
 
-        The newest wins, with the place in line, the id and the more urgent trigger of the two.
+        The newest wins, with the place in line, the id and the more urgent trigger of the two. It
+        stays due if either was.
         """
         merged = self._pending.get(job.key)
         if merged:
             urgent = PRIORITY[merged.trigger] < PRIORITY[job.trigger]
-            job = replace(job, id=merged.id, trigger=merged.trigger if urgent else job.trigger)
+            trigger = merged.trigger if urgent else job.trigger
+            job = replace(job, id=merged.id, trigger=trigger, due=job.due or merged.due)
         if self._journal:
             self._journal.put(job)
         self._pending[job.key] = job

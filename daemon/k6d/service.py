@@ -28,7 +28,7 @@ from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
-from k6d.pipeline import ON_CHANGE, Pipeline
+from k6d.pipeline import ON_CHANGE, Pipeline, is_interrupted
 from k6d.queue import Job, JobQueue
 from k6d.scheduling import UNDER_WAY
 from k6d.slots import StoppedError, try_lock
@@ -63,7 +63,7 @@ class Service:
         self._reread = reread
         self._store = store
         self._stop = asyncio.Event()
-        self._journal = StoredJournal(store)
+        self._journal = StoredJournal(store, settings.scripts)
         self._queue = JobQueue(self._journal)
         self._upkeep = Upkeep(settings, store, self._queue, on_missed=self._missed)
         self._board = Board(self._queue)
@@ -287,7 +287,7 @@ class Service:
             job, since = waiting.result(), time.time()
             run = await self._run(job)
             await self._heartbeat.beat()
-            self._queue.done(job, left=run is None and self._stop.is_set())
+            self._queue.done(job, left=self._is_left(job, run))
             self._follow(job, watcher, since=since)
             notify(STATUS=self._status())
             if self._queue.idle:
@@ -296,6 +296,14 @@ class Service:
                 trim()
             if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
                 await self._await_k6(job)
+
+    def _is_left(self, job: Job, run: Run | None) -> bool:
+        """Whether it has yet to come to its end: later here, or in the daemon's next life."""
+        if run is None:
+            return self._stop.is_set() or bool(self._failures[job.name])
+        if run.execution.outcome is Outcome.K6_UNAVAILABLE:
+            return True
+        return self._stop.is_set() and is_interrupted(run)
 
     def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Take up what the job taught of its dependencies, with changes since it began."""

@@ -114,19 +114,28 @@ class Store:
         raise K6dError(f"{run} names {len(found)} runs: {listed}{more}; give more of the id")
 
     def history(
-        self, script: str | None = None, limit: int | None = 20, **filters: object
+        self,
+        script: str | None = None,
+        limit: int | None = 20,
+        *,
+        newest: str | None = None,
+        **filters: object,
     ) -> list[IndexDocument]:
-        """Index documents, newest first: of `script`, and equal to `filters` in those fields."""
+        """Index documents, newest first: of `script`, and equal to `filters` in those fields.
+
+        `newest` is the id after which none is wanted.
+        """
         unknown = sorted(filters.keys() - FIELDS)
         if unknown:
             raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
         wanted = dict(filters) if script is None else {**filters, "script": printable(script)}
 
         def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
-            matching = (d for d in documents if all(d[name] == wanted[name] for name in wanted))
+            old = (d for d in documents if newest is None or d["test_id"] <= newest)
+            matching = (d for d in old if all(d[name] == wanted[name] for name in wanted))
             return [dict(document) for document in islice(matching, limit)]
 
-        return self._read(collect)
+        return self._read(collect, newest=newest)
 
     def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
         """What `make` makes of every index document, newest first; only that stays in memory."""
@@ -241,6 +250,12 @@ class Store:
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):
             raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
         return self._snapshots / f"{snapshot_id}.tar"
+
+    def copy_snapshot(self, snapshot_id: str, target: Path) -> None:
+        """Copy the archive to `target`, where nobody removes it."""
+        path = self.snapshot_path(snapshot_id)
+        with disk_errors("read", path):
+            shutil.copyfile(path, target)
 
     def state(self, name: str) -> State:
         """The small store called `name` (lower case letters, digits, - and _)."""
