@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from k6d.memory import for_a_daemon
 from k6d.model import K6dError
 
 if TYPE_CHECKING:
@@ -25,14 +24,13 @@ STOPPED, NOT_SERVED, INTERRUPTED = 0, 2, 130
 
 
 def become(config: Path | None, **given: object) -> NoReturn:
-    """Turn this process into the daemon: the same pid, a fresh interpreter.
+    """Turn this process into the daemon: the same pid and environment, a fresh interpreter.
 
     `given` are settings, None if not given. `-P`: files of the current folder are no modules.
     """
     words = json.dumps({"config": config} | given, default=str)  # not orjson: any name of a file
     sys.stdout.flush()
-    environment = for_a_daemon() | os.environ
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "k6d.daemon", words], environment)  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "k6d.daemon", words])  # noqa: S606
 
 
 def main(words: str) -> NoReturn:

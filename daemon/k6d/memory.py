@@ -11,15 +11,6 @@ from typing import Any
 _M_ARENA_MAX = -8
 
 
-def for_a_daemon() -> dict[str, str]:
-    """What the environment of a Python that runs for months has to say, unless it does already.
-
-    Python's own allocator returns memory by the MiB, and one object keeps a MiB; the C library
-    returns pages, where `trim` can ask it to. It costs some percent of time.
-    """
-    return {"PYTHONMALLOC": "malloc"} if hasattr(_c_library(), "malloc_trim") else {}
-
-
 def one_heap() -> None:
     """Let all threads share one heap; for the start, before there are threads."""
     if hasattr(_c_library(), "mallopt"):

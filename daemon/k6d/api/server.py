@@ -23,7 +23,7 @@ from k6d.api.app import create
 from k6d.api.context import Context
 from k6d.api.desk import RemoteDesk
 from k6d.api.link import Caller, Frames
-from k6d.memory import one_heap, trim
+from k6d.memory import give_back, one_heap, trim
 from k6d.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 200  # at once; more get 503
 GRACE_S = 5  # for requests under way when the daemon stops
 LOOK_S = 1.0
+TIDY_S = 15.0
 OTHER_VERSION = 3  # the exit code
 
 
@@ -104,14 +105,21 @@ def _server(context: Context) -> uvicorn.Server:
 
 
 async def _idle(server: uvicorn.Server, idle_s: float) -> None:
-    """Until nobody was connected for so long."""
-    last, seen = time.monotonic(), 0
+    """Until nobody was connected for so long; meanwhile, let go of what pages leave behind.
+
+    A page is a tree with parents: garbage that Python looks for only when there is a quarter more.
+    """
+    last = tidied = time.monotonic()
+    seen = 0
     while time.monotonic() - last < idle_s:
         await asyncio.sleep(LOOK_S)
         state = server.server_state
         if state.connections or state.total_requests != seen:
             last, seen = time.monotonic(), state.total_requests
             trim()
+        if last - tidied > TIDY_S:
+            give_back()
+            tidied = last
 
 
 if __name__ == "__main__":
