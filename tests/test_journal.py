@@ -8,7 +8,7 @@ from pathlib import Path
 from k6d.journal import StoredJournal
 from k6d.model import Execution, Outcome, Trigger
 from k6d.queue import Job, JobQueue
-from k6d.store import Store
+from k6d.store import Store, new_test_id
 from records import make_run
 
 SCRIPTS = Path("/srv")
@@ -23,12 +23,15 @@ def _left(data: Path, *, repeat: bool = True) -> list[Job]:
     return StoredJournal(Store(data), SCRIPTS).left(repeat=repeat)
 
 
-def _ran(data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1)) -> None:
+def _ran(
+    data: Path, *, outcome: Outcome, later: timedelta = timedelta(seconds=1), **changes: object
+) -> None:
     run = make_run(
+        test_id=new_test_id(datetime.now(UTC) + later),
         script="cart.js",
         timestamp=datetime.now(UTC) + later,
-        trigger=Trigger.MANUAL,
         execution=Execution(outcome=outcome),
+        **{"trigger": Trigger.MANUAL, "comparable": outcome is Outcome.COMPLETED} | changes,
     )
     Store(data).save(run)
 
@@ -91,6 +94,20 @@ def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path)
     queue.put(_job())
     _ran(tmp_path, outcome=Outcome.ABORTED, later=timedelta(seconds=3))
     assert _left(tmp_path, repeat=False) == []
+
+
+def test_a_run_whose_confirmation_was_cut_off_is_repeated(tmp_path: Path) -> None:
+    """It has no verdict yet, though a re-run of it ended well; nor is a run without k6 a run."""
+    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue.put(_job())
+    _ran(tmp_path, outcome=Outcome.K6_UNAVAILABLE)
+    assert [job.repeats for job in _left(tmp_path)] == [0]
+    _ran(tmp_path, outcome=Outcome.COMPLETED, comparable=False)
+    confirming = {"trigger": Trigger.CONFIRMATION, "later": timedelta(seconds=2)}
+    _ran(tmp_path, outcome=Outcome.COMPLETED, **confirming)
+    assert [job.repeats for job in _left(tmp_path)] == [1]
+    _ran(tmp_path, outcome=Outcome.COMPLETED, later=timedelta(seconds=3))
+    assert _left(tmp_path) == []
 
 
 def test_values_of_variables_are_not_written(tmp_path: Path) -> None:

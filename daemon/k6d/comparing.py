@@ -37,16 +37,12 @@ ACCEPTED = "accepted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A job that ran and whose record is saved; `own` are the script's settings.
-
-    Not `settled`: stopped before its re-runs were done, so that it has to run again.
-    """
+    """A job that ran and whose record is saved; `own` are the script's settings."""
 
     run: Run
     result: Result
     own: ScriptSettings
     script: Script | None
-    settled: bool = True
 
 
 def is_comparable(run: Run) -> bool:
@@ -60,6 +56,15 @@ def is_comparable(run: Run) -> bool:
         and not run.generator.reasons
         and not failed_all
     )
+
+
+def is_unfinished(run: Run) -> bool:
+    """Whether somebody, or the end of k6d, cut it off: k6, or the re-runs that were to confirm it.
+
+    What k6 itself or a lack of memory ended is no such thing.
+    """
+    cut_off = run.execution.outcome is Outcome.ABORTED and not run.execution.error
+    return cut_off or (is_comparable(run) and not run.comparable)
 
 
 async def compared(
@@ -89,7 +94,7 @@ async def compared(
         store.save(unsettled)
         group += await _confirmations(done, confirm, settings=settings, stop=stop)
         if stop.is_set() and len(group) <= settings.compare.confirm:
-            return replace(done, run=unsettled, settled=False)
+            return replace(done, run=unsettled)
     values = [one.run.series for one in group]
     if len(group) > 1:
         settled = await asyncio.to_thread(compare_all, values, past)

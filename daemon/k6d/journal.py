@@ -9,6 +9,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.comparing import is_unfinished
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 
@@ -76,8 +77,8 @@ class StoredJournal:
         name, at = kept["name"], datetime.fromisoformat(kept["at"])
         runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, kept, at)]
         begun = bool(runs)
-        interrupted = begun and runs[0]["outcome"] == Outcome.ABORTED
-        if begun and not (interrupted and repeat and kept["repeats"] < MOST_REPEATS):
+        again = repeat and kept["repeats"] < MOST_REPEATS
+        if begun and not (again and self._is_unfinished(runs[0]["test_id"])):
             return None
         if kept["env"]:
             names = ", ".join(kept["env"])
@@ -94,13 +95,22 @@ class StoredJournal:
             repeats=kept["repeats"] + begun,
         )
 
+    def _is_unfinished(self, test_id: str) -> bool:
+        try:
+            return is_unfinished(self._store.load(test_id))
+        except K6dError as error:
+            logger.warning("%s", error)
+            return False
+
 
 def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
     """Whether a run is that of the job: since it was asked for, and with options if it has any.
 
     An interrupted run does not know its options; there the trigger tells. Without k6 none began.
     """
-    if datetime.fromisoformat(run["timestamp"]) < at or run["outcome"] == Outcome.K6_UNAVAILABLE:
+    if datetime.fromisoformat(run["timestamp"]) < at or run["trigger"] == Trigger.CONFIRMATION:
+        return False
+    if run["outcome"] == Outcome.K6_UNAVAILABLE:
         return False
     if run["outcome"] == Outcome.ABORTED:
         return bool(run["trigger"] == kept["trigger"])

@@ -18,7 +18,7 @@ from k6d.alerts.alerts import Alerts
 from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
-from k6d.comparing import Done, compared, is_comparable
+from k6d.comparing import Done, compared, is_comparable, is_unfinished
 from k6d.execution import k6, scripts
 from k6d.execution.guard import Guard
 from k6d.execution.measure import NOTHING, Measured, Order, measure, unmeasured
@@ -342,9 +342,8 @@ class Pipeline:
         """Only now, with the verdict saved, have these contents run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
-        interrupted = is_interrupted(run) or not done.settled
         if script and remember:
-            self._remember(script, ran=None if interrupted else script.fingerprint)
+            self._remember(script, ran=None if is_unfinished(run) else script.fingerprint)
 
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """What the daemon needs to tell, without k6, whether a script has changed."""
@@ -391,11 +390,6 @@ class Pipeline:
             self.alerts.record(run, _notify(run.execution, own))
         except K6dError as error:
             logger.error("run %s is not told: %s", run.test_id, error)
-
-
-def is_interrupted(run: Run) -> bool:
-    """Whether somebody stopped it, or the end of k6d did; not k6 itself, nor a lack of memory."""
-    return run.execution.outcome is Outcome.ABORTED and not run.execution.error
 
 
 def outline(run: Run) -> str:

@@ -22,13 +22,14 @@ from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.sender import Sender
 from k6d.board import Board
+from k6d.comparing import is_unfinished
 from k6d.dependents import Dependents
 from k6d.execution import k6
 from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
-from k6d.pipeline import ON_CHANGE, Pipeline, is_interrupted
+from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scheduling import UNDER_WAY
 from k6d.slots import StoppedError, try_lock
@@ -303,7 +304,7 @@ class Service:
             return self._stop.is_set() or bool(self._failures[job.name])
         if run.execution.outcome is Outcome.K6_UNAVAILABLE:
             return True
-        return self._stop.is_set() and is_interrupted(run)
+        return self._stop.is_set() and is_unfinished(run)
 
     def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Take up what the job taught of its dependencies, with changes since it began."""
