@@ -35,6 +35,8 @@ METRICS = (
     *("virtual_users", "total_requests", "duration_ms"),
 )
 ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
+# What comes of a record that is none.
+ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 def take_over(file: Path, store: Store) -> tuple[int, int]:
@@ -43,10 +45,11 @@ def take_over(file: Path, store: Store) -> tuple[int, int]:
     for place, record in _records(file):
         try:
             run = upgraded(record)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            path = store.run_path(run.test_id)
+        except ODD as error:
             logger.warning("%s: record %s is left out: %s", file, place, _why(error))
             continue
-        if store.run_path(run.test_id).exists():
+        if path.exists():
             present += 1
         else:
             store.save(run)
