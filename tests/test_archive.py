@@ -63,6 +63,18 @@ def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert len(new.history()) == 3
 
 
+def test_no_data_folder_is_no_empty_backup(tmp_path: Path) -> None:
+    """A mistyped name is said before an archive is made; a folder without runs is one."""
+    file, plain = tmp_path / "backup.tar.gz", tmp_path / "plain"
+    plain.touch()
+    for data in (tmp_path / "typo", plain):
+        with pytest.raises(K6dError, match=f"^{data} is no data folder"):
+            archive.export(data, file)
+    assert not file.exists()
+    (tmp_path / "data").mkdir()
+    assert archive.export(tmp_path / "data", file) == 0
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no archive"])
 def test_a_damaged_archive_changes_nothing(tmp_path: Path, damage: str) -> None:
     """Not one file of it is restored, and the message names the archive."""

@@ -59,6 +59,8 @@ def export(data: Path, file: Path) -> int:
     """Write an archive of the data folder; how many runs it holds. `file` is whole or not there."""
     if file.exists():
         raise K6dError(f"{file} exists: name another file, or remove it")
+    if not data.is_dir():
+        raise K6dError(f"{data} is no data folder: name the one to export with --data")
     digests: dict[str, str] = {}
     # For its owner only: snapshots and logs may hold what not everybody should read.
     with (
