@@ -239,6 +239,26 @@ def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == written
 
 
+def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its run goes as the others do; the id, which leads out of the folder, is named."""
+    store, outside = Store(tmp_path / "data"), tmp_path / "x.tar"
+    outside.touch()
+    os.utime(outside, (1, 1))
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    odd = _save(store, 1, age_days=100)
+    store.save(replace(odd, snapshot=replace(snapshot, id="../../x")))
+    _save(store, 2, age_days=99)
+    newest = _save(store, 3, age_days=1)
+    done = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    assert (len(done.removed), done.snapshots) == (2, 1)
+    assert [document["test_id"] for document in store.history()] == [newest.test_id]
+    assert "snapshot ../../x is kept" in caplog.text
+    assert outside.exists()
+
+
 def test_what_stays_is_no_room(tmp_path: Path) -> None:
     """A limit on the disk is kept by others where the oldest are a newer k6d's."""
     store = Store(tmp_path / "data")

@@ -138,6 +138,7 @@ def _orphans(
     orphans: set[str] = set()
     for snapshot, fingerprint in prints.items():
         try:
+            store.snapshot_path(snapshot)  # K6dError for what is no id
             needing = (orjson.loads(store.load_raw(heir)) for heir in heirs[fingerprint])
             if not any(_snapshot_of(record) == snapshot for record in needing):
                 orphans.add(snapshot)
