@@ -239,6 +239,27 @@ def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == written
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"timestamp": "2026-05-06T12:00:00"}, {"schema_version": "1"}, {"schema_version": None}],
+)
+def test_what_is_no_run_stays_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: dict[str, object]
+) -> None:
+    """Brought in by hand, say; the others go and get smaller as ever."""
+    store = Store(tmp_path / "data")
+    runs = [_save(store, number, age_days=200 - number) for number in range(4)]
+    path = store.run_path(runs[0].test_id)
+    path.write_bytes(orjson.dumps(orjson.loads(store.load_raw(runs[0].test_id)) | odd))
+    store.reindex()
+    written = path.read_bytes()
+    assert pruning.prune(_settings(tmp_path), store, now=NOW).slimmed == 3
+    gone = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
+    assert [removal.test_id for removal in gone] == [run.test_id for run in runs[1:3]]
+    assert path.read_bytes() == written
+    assert caplog.text.count(runs[0].test_id) == 2
+
+
 def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

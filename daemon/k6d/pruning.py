@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -88,10 +88,11 @@ def _stored(store: Store) -> list[Stored]:
         return texts.setdefault(text, text)
 
     def one(document: dict[str, Any]) -> Stored:
+        at = datetime.fromisoformat(document["timestamp"])
         return Stored(
             test_id=document["test_id"],
             script=once(document["script"]),
-            timestamp=datetime.fromisoformat(document["timestamp"]),
+            timestamp=at if at.tzinfo else at.replace(tzinfo=UTC),  # such a run stays: `_record`
             workload=once(document["workload"]),
             fingerprint=once(document["fingerprint"]),
             comparable=document["comparable"],
@@ -185,10 +186,19 @@ def _slim(
 
 
 def _record(store: Store, test_id: str) -> dict[str, Any]:
-    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know."""
+    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know.
+
+    ValueError for what is no run.
+    """
     record: dict[str, Any] = orjson.loads(store.load_raw(test_id))
-    if record.get("schema_version", 0) > SCHEMA_VERSION:
-        raise K6dError("a newer k6d wrote it")
+    try:
+        if record.get("schema_version", 0) > SCHEMA_VERSION:
+            raise K6dError("a newer k6d wrote it")
+        aware = datetime.fromisoformat(record["timestamp"]).tzinfo
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("not a run") from error
+    if not aware:
+        raise ValueError("its timestamp names no time zone")
     return record
 
 
