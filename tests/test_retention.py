@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -220,6 +221,25 @@ def test_old_runs_get_smaller_once(tmp_path: Path) -> None:
     assert store.history() == entries
     assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
     assert pruning.prune(loaded, store, now=NOW + 150 * DAY).slimmed == 2
+
+
+def test_a_save_waits_while_its_run_gets_smaller(tmp_path: Path) -> None:
+    """Else pruning would undo what `k6d explain` found out about an old run meanwhile."""
+    store = Store(tmp_path / "data")
+    run = _save(store, 1, age_days=60)
+    explained = replace(run, status="explained")
+
+    with ThreadPoolExecutor() as pool:
+
+        def less(data: bytes) -> bytes:
+            saves = pool.submit(Store(tmp_path / "data").save, explained)
+            assert not wait([saves], timeout=0.3).done
+            return data.replace(b"checkout.js", b"c.js")
+
+        freed = store.shrink(run.test_id, less)
+    assert freed
+    assert store.load(run.test_id) == explained
+    assert [document["status"] for document in store.history()] == ["explained"]
 
 
 def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -110,7 +111,7 @@ def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None])
     strange = {}
     for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
         try:
-            snapshots[test_id] = _snapshot_of(_record(store, test_id))
+            snapshots[test_id] = _snapshot_of(_record(store.load_raw(test_id)))
         except (K6dError, ValueError) as error:
             strange[test_id] = str(error)
     return strange
@@ -171,12 +172,9 @@ def _slim(
         if run.test_id <= done.get(wanted.value, "") and run.test_id not in spared:
             continue
         try:
-            smaller = slimmed(_record(store, run.test_id), wanted)
-            if smaller is not None:
-                data = orjson.dumps(smaller, option=orjson.OPT_APPEND_NEWLINE)
-                count, freed = count + 1, freed + max(run.bytes - len(data), 0)
-                if not dry_run:
-                    store.shrink(run.test_id, data)
+            less = store.shrink(run.test_id, partial(_less, wanted=wanted), dry_run=dry_run)
+            if less is not None:
+                count, freed = count + 1, freed + less
         except (K6dError, ValueError) as error:
             logger.warning("run %s stays as it is: %s", run.test_id, error)
         reached[wanted.value] = max(reached.get(wanted.value, ""), run.test_id)
@@ -185,12 +183,18 @@ def _slim(
     return count, freed
 
 
-def _record(store: Store, test_id: str) -> dict[str, Any]:
+def _less(data: bytes, *, wanted: Tier) -> bytes | None:
+    """The run's JSON as small as `wanted`; None when it is."""
+    record = slimmed(_record(data), wanted)
+    return None if record is None else orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _record(data: bytes) -> dict[str, Any]:
     """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know.
 
     ValueError for what is no run.
     """
-    record: dict[str, Any] = orjson.loads(store.load_raw(test_id))
+    record: dict[str, Any] = orjson.loads(data)
     try:
         if record.get("schema_version", 0) > SCHEMA_VERSION:
             raise K6dError("a newer k6d wrote it")

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -71,7 +72,9 @@ class Store:
         When only the index could not be written, the error says so: the run itself is kept, and
         the next `save` or `repair` enters it.
         """
-        document = self._runs.write(run)
+        # A run that is there may be getting smaller at this moment.
+        with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
+            document = self._runs.write(run)
         try:
             self._enter(document)
         except K6dError as error:
@@ -163,11 +166,19 @@ class Store:
         self._answers.clear()
         log.debug("removed %d runs", len(test_ids))
 
-    def shrink(self, test_id: str, data: bytes) -> None:
-        """Replace a run's file by `data`, the same run with less in it that the index has not."""
+    def shrink(
+        self, test_id: str, less: Callable[[bytes], bytes | None], *, dry_run: bool = False
+    ) -> int | None:
+        """Put what `less` makes of a run's JSON in its place; nobody saves it in between.
+
+        It is the same run to the index. How many bytes that frees; None: it stays as it is.
+        """
         with self._index.locked():
-            if self._runs.own_path(test_id).exists():
-                self._runs.replace(test_id, data)
+            data = self._runs.read(test_id)
+            left = less(data)
+            if left is not None and not dry_run:
+                self._runs.replace(test_id, left)
+        return None if left is None else len(data) - len(left)
 
     def run_bytes(self, test_id: str) -> int:
         """What the run's file takes; 0 when it is gone."""
