@@ -19,12 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from daemon import until
-from k6d import pruning
+from k6d import archive, pruning
 from k6d.comparing import accept
 from k6d.queue import JobQueue
 from k6d.retention import MIB, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
 from k6d.store import Store
+from k6d.takeover import take_over
 from k6d.upkeep import Upkeep
 from records import make_run
 
@@ -277,7 +278,7 @@ def test_what_is_no_run_stays_and_is_named(
     gone = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
     assert [removal.test_id for removal in gone] == [run.test_id for run in runs[1:3]]
     assert path.read_bytes() == written
-    assert caplog.text.count(runs[0].test_id) == 2
+    assert caplog.text.count(f"{runs[0].test_id} say, stay as they are") == 2
 
 
 def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
@@ -325,6 +326,42 @@ def test_what_an_incident_kept_whole_gets_smaller_when_it_is_over(tmp_path: Path
     store.state("incidents").put("a.js", {"incident": None})
     assert pruning.prune(loaded, store, now=NOW).slimmed == 1
     assert store.load(failing.test_id).log.head == ""
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
+
+
+def test_older_runs_that_are_brought_in_get_smaller(tmp_path: Path) -> None:
+    """After younger ones did: by an archive, and by the original service's file."""
+    old, store = Store(tmp_path / "old"), Store(tmp_path / "data")
+    older = _save(old, 1, age_days=100)
+    archive.export(tmp_path / "old", tmp_path / "backup.tar.gz")
+    _save(store, 2, age_days=50)
+    loaded = _settings(tmp_path)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    archive.restore(tmp_path / "data", tmp_path / "backup.tar.gz", store)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(older.test_id).log.head == ""
+    record = {"test_id": "0b1e", "timestamp": f"{NOW - 90 * DAY}"}
+    (tmp_path / "tests.json").write_bytes(orjson.dumps({"_default": {"1": record}}))
+    take_over(tmp_path / "tests.json", store)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+
+
+def test_a_run_that_the_disk_did_not_let_get_smaller_does_the_next_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However much younger runs were made smaller meanwhile."""
+    store, loaded = Store(tmp_path / "data"), _settings(tmp_path)
+    refused, other = (_save(store, number, age_days=100 - 50 * number) for number in range(2))
+    month = store.run_path(refused.test_id).parent
+    away = month.rename(tmp_path / "away")
+    month.symlink_to(away)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert f"{refused.test_id} say, stay as they are" in caplog.text
+    assert store.load(other.test_id).log.head == ""
+    month.unlink()
+    away.rename(month)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(refused.test_id).log.head == ""
     assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
 
 

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
+from k6d.pruning import look_again
 from k6d.store.files import replacing
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
             if _copied(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += 1
+    look_again(store)
     store.repair()
     return Restored(
         runs=counts["runs"],

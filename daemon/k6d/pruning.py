@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INCIDENTS = "incidents"
-STATE = "retention"
+STATE, SLIMMED = "retention", "slimmed"
 BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
 _TEST_ID = re.compile(rb"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
@@ -45,11 +45,11 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
     gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
     snapshots: dict[str, str | None] = {}
-    while strange := _unread(store, gone, snapshots):
-        kept |= strange.keys()
+    strange: dict[str, str] = {}
+    while found := _unread(store, gone, snapshots):
+        strange |= found
+        kept |= found.keys()
         gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
-        worst, why = next(iter(strange.items()))
-        logger.warning("%s, %s say, stay: %s", plural(len(strange), "old run"), worst, why)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -59,7 +59,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
-    count, freed = _slim(settings, store, staying, now=now, dry_run=dry_run)
+    count, freed = _slim(settings, store, staying, strange, now=now, dry_run=dry_run)
+    if strange:
+        first, why = next(iter(strange.items()))
+        logger.warning("%s, %s say, stay as they are: %s", plural(len(strange), "run"), first, why)
     done = Pruned(
         removed=gone,
         slimmed=count,
@@ -149,16 +152,27 @@ def _orphans(
     return orphans
 
 
+def look_again(store: Store) -> None:
+    """Old runs came in: which of all are to be made smaller is looked at anew."""
+    store.state(STATE).delete(SLIMMED)
+
+
 def _slim(
-    settings: Settings, store: Store, runs: list[Stored], *, now: datetime, dry_run: bool
+    settings: Settings,
+    store: Store,
+    runs: list[Stored],
+    strange: dict[str, str],
+    *,
+    now: datetime,
+    dry_run: bool,
 ) -> tuple[int, int]:
     """Make each run as small as its age wants; how many, and the bytes that frees.
 
     A run is read once for each tier that it comes to: `done` is how far each has been worked off,
-    and which runs were passed over because an incident was open.
+    and which runs were passed over: an incident was open, or they are `strange`, for this reason.
     """
     state, policy = store.state(STATE), settings.retention
-    done = state.get("slimmed") or {}
+    done = state.get(SLIMMED) or {}
     count, freed, reached = 0, 0, {"spared": []} | done
     kept, spared = _spoken_of(store, runs), set(reached["spared"])
     reached["spared"] = []
@@ -176,10 +190,11 @@ def _slim(
             if less is not None:
                 count, freed = count + 1, freed + less
         except (K6dError, ValueError) as error:
-            logger.warning("run %s stays as it is: %s", run.test_id, error)
+            strange[run.test_id] = str(error)
+            reached["spared"].append(run.test_id)
         reached[wanted.value] = max(reached.get(wanted.value, ""), run.test_id)
     if not dry_run and reached != done:
-        state.put("slimmed", reached)
+        state.put(SLIMMED, reached)
     return count, freed
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from k6d.model import K6dError, Trigger
+from k6d.pruning import look_again
 from k6d.store import new_test_id
 from k6d.store.record import run_adapter
 from k6d.units import one_line
@@ -54,6 +55,7 @@ def take_over(file: Path, store: Store) -> tuple[int, int]:
         else:
             store.save(run)
             new += 1
+    look_again(store)
     return new, present
 
 
