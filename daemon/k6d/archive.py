@@ -23,7 +23,7 @@ import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
 from k6d.pruning import look_again
-from k6d.store.files import replacing
+from k6d.store.files import refuse_link, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,8 +129,8 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
             continue
         if name in found or not _NAMES.fullmatch(name):
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
-        if (data / name).parent.is_symlink():
-            raise K6dError(f"{(data / name).parent}: is a link, which k6d did not make; remove it")
+        for folder in (data / name).parents[: name.count("/")]:
+            refuse_link(folder)
         found[name] = _copied(contents)
         needed += size
     if manifest is None:

@@ -42,6 +42,7 @@ ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 def take_over(file: Path, store: Store) -> tuple[int, int]:
     """Save each record of the original's file as a run; how many were new, and how many not."""
+    store.refuse_links()
     new = present = 0
     for place, record in _records(file):
         try:

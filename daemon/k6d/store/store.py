@@ -17,6 +17,7 @@ from k6d.store.documents import DamagedError
 from k6d.store.files import (
     disk_errors,
     names,
+    refuse_link,
     remove_leftovers,
     replacing,
     size,
@@ -150,11 +151,20 @@ class Store:
 
         return self._read(collect)
 
+    def refuse_links(self) -> None:
+        """K6dError when runs or snapshots lie behind a link; the data folder itself may be one.
+
+        They are read, and new ones kept; but nothing is removed and nothing restored there.
+        """
+        for folder in (self._runs.folder, self._snapshots):
+            refuse_link(folder)
+
     def delete(self, test_ids: Sequence[str]) -> None:
         """Forget runs: their entries first, then their files, so that no entry has no file.
 
         Killed in between, the next `repair` enters those whose files are still there.
         """
+        self.refuse_links()
         with self._index.locked():
             generation = self._index.generation()
             if generation:
@@ -173,6 +183,7 @@ class Store:
 
         It is the same run to the index. How many bytes that frees; None: it stays as it is.
         """
+        self.refuse_links()
         with self._index.locked():
             data = self._runs.read(test_id)
             left = less(data)
@@ -193,6 +204,7 @@ class Store:
 
         `put_snapshot` makes an archive young again, and holds the same lock.
         """
+        self.refuse_links()
         sizes = []
         for snapshot_id in snapshot_ids:
             path = self.snapshot_path(snapshot_id)
@@ -269,7 +281,9 @@ class Store:
         data, months = self._runs.folder.parent, self._runs.months()
         places = [data, *months, self._snapshots, self._state, *self._index.folders()]
         with disk_errors("clean", data):
-            leftovers = remove_leftovers(places)
+            within = data.resolve()
+            own = (place for place in places if place.resolve().is_relative_to(within))
+            leftovers = remove_leftovers(own)
         states = [path for path in map(self._set_state_aside, names(self._state)) if path]
         with self._index.locked():
             self._index.sweep()
