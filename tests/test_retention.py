@@ -22,7 +22,7 @@ from daemon import until
 from k6d import archive, pruning
 from k6d.comparing import accept
 from k6d.queue import JobQueue
-from k6d.retention import MIB, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import MIB, Archive, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
 from k6d.store import Store
 from k6d.takeover import take_over
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.model import Run
+    from k6d.retention import Contents
     from k6d.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -53,9 +54,16 @@ def _stored(
     )
 
 
-def _gone(runs: list[Stored], policy: Retention, *, kept: set[str] | None = None) -> dict[str, str]:
-    used = sum(run.bytes for run in runs)
-    found = removals(runs, policy, now=NOW, used=used, kept=kept or set())
+def _gone(
+    runs: list[Stored],
+    policy: Retention,
+    *,
+    kept: set[str] | None = None,
+    archives: dict[Contents, Archive] | None = None,
+) -> dict[str, str]:
+    archives = archives or {}
+    used = sum(taken.bytes for taken in (*runs, *set(archives.values())))
+    found = removals(runs, policy, now=NOW, used=used, kept=kept or set(), archives=archives)
     return {removal.test_id: removal.reason for removal in found}
 
 
@@ -73,6 +81,26 @@ def test_age_count_and_size_each_have_their_say() -> None:
     by_size = _gone(runs, Retention(disk_mib=4))
     assert by_size == dict.fromkeys(("run-0005", "run-0004"), "more than 4 MiB in all")
     assert list(_gone(runs, Retention(days=4, disk_mib=4))) == ["run-0005", "run-0004"]
+
+
+def test_a_snapshot_makes_room_when_its_last_run_goes() -> None:
+    """Whether by age or by size, and once, whatever else its runs differ in."""
+    archives = {("old", "w"): Archive("a", 8 * MIB), ("old", "v"): Archive("a", 8 * MIB)}
+    old = [replace(_stored(n, age_days=n), fingerprint="old", workload="wv"[n % 2]) for n in (6, 7)]
+    runs = [*(_stored(n, age_days=n) for n in range(6)), *old]
+    room = {mib: _gone(runs, Retention(disk_mib=mib), archives=archives) for mib in (15, 14)}
+    assert list(room[15]) == ["run-0007"]
+    assert list(room[14]) == ["run-0007", "run-0006"]
+    assert len(_gone(runs, Retention(days=5, disk_mib=6), archives=archives)) == 2
+
+
+def test_what_stays_leaves_room_for_others() -> None:
+    """A limit that cannot be kept is no reason for everything else to go: it is theirs alone."""
+    runs = [_stored(n, age_days=n, script="ab"[n > 5]) for n in range(12)]
+    runs[0] = replace(runs[0], fingerprint="large")
+    archives = {("large", "w"): Archive("a", 99 * MIB)}
+    gone = _gone(runs, Retention(disk_mib=4), kept={"run-0000"}, archives=archives)
+    assert list(gone) == [f"run-{n:04}" for n in range(11, 4, -1)]
 
 
 @given(
@@ -299,6 +327,24 @@ def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
     assert [document["test_id"] for document in store.history()] == [newest.test_id]
     assert "snapshot ../../x is kept" in caplog.text
     assert outside.exists()
+
+
+def test_room_is_made_by_versions_with_their_snapshots(tmp_path: Path) -> None:
+    """Large snapshots of a script that changed, or of another k6, are counted as they go."""
+    store = Store(tmp_path / "data")
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    for number in range(40):
+        version = number // 4
+        runs_of = replace(snapshot, id=f"snap-{version}", workload=f"load-{version}")
+        runs_of = replace(runs_of, fingerprint=f"print-{version // 2}")
+        _save(store, number, age_days=100 - number, snapshot=runs_of)
+        archive = store.snapshot_path(runs_of.id)
+        os.truncate(archive, 10 * MIB)
+        os.utime(archive, (1, 1))
+    done = pruning.prune(_settings(tmp_path, retention__disk_mib=61), store, now=NOW)
+    assert (len(done.removed), done.snapshots) == (16, 4)
+    assert store.snapshot_bytes() == 60 * MIB
 
 
 def test_what_stays_is_no_room(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +14,12 @@ import orjson
 
 from k6d.comparing import ACCEPTED, HISTORY_RUNS
 from k6d.model import SCHEMA_VERSION, K6dError
-from k6d.retention import Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import MIB, Archive, Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.store.files import size
 from k6d.units import plural
 
 if TYPE_CHECKING:
+    from k6d.retention import Contents
     from k6d.settings import Settings
     from k6d.store import Store
 
@@ -43,13 +46,15 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     runs, used = _stored(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
-    gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+    archives = _archives(store, runs) if 0 < settings.retention.disk_mib * MIB < used else {}
+    decide = partial(removals, runs, settings.retention, now=now, used=used, archives=archives)
+    gone = decide(kept=kept)
     snapshots: dict[str, str | None] = {}
     strange: dict[str, str] = {}
     while found := _unread(store, gone, snapshots):
         strange |= found
         kept |= found.keys()
-        gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+        gone = decide(kept=kept)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -80,7 +85,7 @@ def said(done: Pruned, *, dry_run: bool = False) -> str:
     return (
         f"{verb} {plural(len(done.removed), 'run')} and {plural(done.snapshots, 'snapshot')}, "
         f"{'make' if dry_run else 'made'} {plural(done.slimmed, 'run')} smaller: "
-        f"{done.bytes / (1 << 20):,.1f} MiB"
+        f"{done.bytes / MIB:,.1f} MiB"
     )
 
 
@@ -104,6 +109,16 @@ def _stored(store: Store) -> list[Stored]:
         )
 
     return store.each(one)
+
+
+def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
+    """The snapshot of each contents, as one of its runs names it; none where that doesn't read."""
+    found: dict[Contents, Archive] = {}
+    for contents, test_id in {run.contents: run.test_id for run in runs}.items():
+        with suppress(K6dError, ValueError):
+            if snapshot := _snapshot_of(orjson.loads(store.load_raw(test_id))):
+                found[contents] = Archive(snapshot, size(store.snapshot_path(snapshot)))
+    return found
 
 
 def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None]) -> dict[str, str]:
