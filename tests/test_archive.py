@@ -12,9 +12,11 @@ from daemon import lasting
 from k6d import archive
 from k6d.model import K6dError
 from k6d.store import Store
+from k6d.takeover import take_over
 from records import make_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from daemon import Daemon
@@ -61,6 +63,18 @@ def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert done.different == ["runs/2026-11/20261120-120000-000000.json"]
     assert new.load(mine.test_id) == mine
     assert len(new.history()) == 3
+
+
+def test_no_data_folder_is_no_empty_backup(tmp_path: Path) -> None:
+    """A mistyped name is said before an archive is made; a folder without runs is one."""
+    file, plain = tmp_path / "backup.tar.gz", tmp_path / "plain"
+    plain.touch()
+    for data in (tmp_path / "typo", plain):
+        with pytest.raises(K6dError, match=f"^{data} is no data folder"):
+            archive.export(data, file)
+    assert not file.exists()
+    (tmp_path / "data").mkdir()
+    assert archive.export(tmp_path / "data", file) == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no archive"])
@@ -156,6 +170,39 @@ def test_nothing_goes_through_links_out_of_the_data_folder(tmp_path: Path) -> No
     assert archive.export(tmp_path / "new", tmp_path / "new.tar.gz") == 0
     with tarfile.open(tmp_path / "new.tar.gz") as tar:
         assert tar.getnames() == ["k6d-export.json"]
+
+
+@pytest.mark.parametrize("name", ["runs", "snapshots"])
+def test_nothing_goes_from_behind_a_link_at_the_top(tmp_path: Path, name: str) -> None:
+    """Runs and snapshots there are read, none is removed, restored or made smaller."""
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    store = _filled(data)
+    archive.export(data, tmp_path / "backup.tar.gz")
+    (tmp_path / "tests.json").write_text('{"_default": {}}')
+    (data / name).rename(outside)
+    (data / name).symlink_to(outside)
+    (outside / ".a.json.99999999-00000000.tmp").touch()  # what a dead writer leaves
+    before = sorted(outside.rglob("*"))
+    test_ids = [document["test_id"] for document in store.history()]
+    assert archive.export(data, tmp_path / "again.tar.gz") == 3
+    removes: list[Callable[[], object]] = [
+        lambda: store.delete(test_ids),
+        lambda: store.drop_snapshots(["5d41402abc4b2a76"]),
+        lambda: store.shrink(test_ids[0], lambda _: b"{}"),
+        lambda: archive.restore(data, tmp_path / "backup.tar.gz", store),
+        lambda: take_over(tmp_path / "tests.json", store),
+    ]
+    for remove in removes:
+        with pytest.raises(K6dError, match=f"^{data / name}: is a link, and nothing behind it"):
+            remove()
+    store.repair()
+    assert sorted(outside.rglob("*")) == before
+    data.rename(tmp_path / "elsewhere")
+    data.symlink_to(tmp_path / "elsewhere")
+    (data / name).unlink()
+    outside.rename(data / name)
+    store.delete(test_ids)
+    assert store.history() == []
 
 
 def test_export_beside_a_running_daemon(daemon: Daemon, target: Target) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,12 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from daemon import until
-from k6d import pruning
+from k6d import archive, pruning
 from k6d.comparing import accept
 from k6d.queue import JobQueue
-from k6d.retention import MIB, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import MIB, Archive, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
 from k6d.store import Store
+from k6d.takeover import take_over
 from k6d.upkeep import Upkeep
 from records import make_run
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.model import Run
+    from k6d.retention import Contents
     from k6d.settings import Settings
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -51,9 +54,16 @@ def _stored(
     )
 
 
-def _gone(runs: list[Stored], policy: Retention, *, kept: set[str] | None = None) -> dict[str, str]:
-    used = sum(run.bytes for run in runs)
-    found = removals(runs, policy, now=NOW, used=used, kept=kept or set())
+def _gone(
+    runs: list[Stored],
+    policy: Retention,
+    *,
+    kept: set[str] | None = None,
+    archives: dict[Contents, Archive] | None = None,
+) -> dict[str, str]:
+    archives = archives or {}
+    used = sum(taken.bytes for taken in (*runs, *set(archives.values())))
+    found = removals(runs, policy, now=NOW, used=used, kept=kept or set(), archives=archives)
     return {removal.test_id: removal.reason for removal in found}
 
 
@@ -71,6 +81,26 @@ def test_age_count_and_size_each_have_their_say() -> None:
     by_size = _gone(runs, Retention(disk_mib=4))
     assert by_size == dict.fromkeys(("run-0005", "run-0004"), "more than 4 MiB in all")
     assert list(_gone(runs, Retention(days=4, disk_mib=4))) == ["run-0005", "run-0004"]
+
+
+def test_a_snapshot_makes_room_when_its_last_run_goes() -> None:
+    """Whether by age or by size, and once, whatever else its runs differ in."""
+    archives = {("old", "w"): Archive("a", 8 * MIB), ("old", "v"): Archive("a", 8 * MIB)}
+    old = [replace(_stored(n, age_days=n), fingerprint="old", workload="wv"[n % 2]) for n in (6, 7)]
+    runs = [*(_stored(n, age_days=n) for n in range(6)), *old]
+    room = {mib: _gone(runs, Retention(disk_mib=mib), archives=archives) for mib in (15, 14)}
+    assert list(room[15]) == ["run-0007"]
+    assert list(room[14]) == ["run-0007", "run-0006"]
+    assert len(_gone(runs, Retention(days=5, disk_mib=6), archives=archives)) == 2
+
+
+def test_what_stays_leaves_room_for_others() -> None:
+    """A limit that cannot be kept is no reason for everything else to go: it is theirs alone."""
+    runs = [_stored(n, age_days=n, script="ab"[n > 5]) for n in range(12)]
+    runs[0] = replace(runs[0], fingerprint="large")
+    archives = {("large", "w"): Archive("a", 99 * MIB)}
+    gone = _gone(runs, Retention(disk_mib=4), kept={"run-0000"}, archives=archives)
+    assert list(gone) == [f"run-{n:04}" for n in range(11, 4, -1)]
 
 
 @given(
@@ -222,6 +252,25 @@ def test_old_runs_get_smaller_once(tmp_path: Path) -> None:
     assert pruning.prune(loaded, store, now=NOW + 150 * DAY).slimmed == 2
 
 
+def test_a_save_waits_while_its_run_gets_smaller(tmp_path: Path) -> None:
+    """Else pruning would undo what `k6d explain` found out about an old run meanwhile."""
+    store = Store(tmp_path / "data")
+    run = _save(store, 1, age_days=60)
+    explained = replace(run, status="explained")
+
+    with ThreadPoolExecutor() as pool:
+
+        def less(data: bytes) -> bytes:
+            saves = pool.submit(Store(tmp_path / "data").save, explained)
+            assert not wait([saves], timeout=0.3).done
+            return data.replace(b"checkout.js", b"c.js")
+
+        freed = store.shrink(run.test_id, less)
+    assert freed
+    assert store.load(run.test_id) == explained
+    assert [document["status"] for document in store.history()] == ["explained"]
+
+
 def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     """What it keeps may mean more than we know; everything else gets smaller."""
     store = Store(tmp_path / "data")
@@ -237,6 +286,65 @@ def test_runs_of_a_newer_k6d_are_not_touched(tmp_path: Path) -> None:
     gone = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
     assert [removal.test_id for removal in gone] == [ours.test_id]
     assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"timestamp": "2026-05-06T12:00:00"}, {"schema_version": "1"}, {"schema_version": None}],
+)
+def test_what_is_no_run_stays_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: dict[str, object]
+) -> None:
+    """Brought in by hand, say; the others go and get smaller as ever."""
+    store = Store(tmp_path / "data")
+    runs = [_save(store, number, age_days=200 - number) for number in range(4)]
+    path = store.run_path(runs[0].test_id)
+    path.write_bytes(orjson.dumps(orjson.loads(store.load_raw(runs[0].test_id)) | odd))
+    store.reindex()
+    written = path.read_bytes()
+    assert pruning.prune(_settings(tmp_path), store, now=NOW).slimmed == 3
+    gone = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
+    assert [removal.test_id for removal in gone] == [run.test_id for run in runs[1:3]]
+    assert path.read_bytes() == written
+    assert caplog.text.count(f"{runs[0].test_id} say, stay as they are") == 2
+
+
+def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its run goes as the others do; the id, which leads out of the folder, is named."""
+    store, outside = Store(tmp_path / "data"), tmp_path / "x.tar"
+    outside.touch()
+    os.utime(outside, (1, 1))
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    odd = _save(store, 1, age_days=100)
+    store.save(replace(odd, snapshot=replace(snapshot, id="../../x")))
+    _save(store, 2, age_days=99)
+    newest = _save(store, 3, age_days=1)
+    done = pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    assert (len(done.removed), done.snapshots) == (2, 1)
+    assert [document["test_id"] for document in store.history()] == [newest.test_id]
+    assert "snapshot ../../x is kept" in caplog.text
+    assert outside.exists()
+
+
+def test_room_is_made_by_versions_with_their_snapshots(tmp_path: Path) -> None:
+    """Large snapshots of a script that changed, or of another k6, are counted as they go."""
+    store = Store(tmp_path / "data")
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    for number in range(40):
+        version = number // 4
+        runs_of = replace(snapshot, id=f"snap-{version}", workload=f"load-{version}")
+        runs_of = replace(runs_of, fingerprint=f"print-{version // 2}")
+        _save(store, number, age_days=100 - number, snapshot=runs_of)
+        archive = store.snapshot_path(runs_of.id)
+        os.truncate(archive, 10 * MIB)
+        os.utime(archive, (1, 1))
+    done = pruning.prune(_settings(tmp_path, retention__disk_mib=61), store, now=NOW)
+    assert (len(done.removed), done.snapshots) == (16, 4)
+    assert store.snapshot_bytes() == 60 * MIB
 
 
 def test_what_stays_is_no_room(tmp_path: Path) -> None:
@@ -264,6 +372,42 @@ def test_what_an_incident_kept_whole_gets_smaller_when_it_is_over(tmp_path: Path
     store.state("incidents").put("a.js", {"incident": None})
     assert pruning.prune(loaded, store, now=NOW).slimmed == 1
     assert store.load(failing.test_id).log.head == ""
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
+
+
+def test_older_runs_that_are_brought_in_get_smaller(tmp_path: Path) -> None:
+    """After younger ones did: by an archive, and by the original service's file."""
+    old, store = Store(tmp_path / "old"), Store(tmp_path / "data")
+    older = _save(old, 1, age_days=100)
+    archive.export(tmp_path / "old", tmp_path / "backup.tar.gz")
+    _save(store, 2, age_days=50)
+    loaded = _settings(tmp_path)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    archive.restore(tmp_path / "data", tmp_path / "backup.tar.gz", store)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(older.test_id).log.head == ""
+    record = {"test_id": "0b1e", "timestamp": f"{NOW - 90 * DAY}"}
+    (tmp_path / "tests.json").write_bytes(orjson.dumps({"_default": {"1": record}}))
+    take_over(tmp_path / "tests.json", store)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+
+
+def test_a_run_that_the_disk_did_not_let_get_smaller_does_the_next_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However much younger runs were made smaller meanwhile."""
+    store, loaded = Store(tmp_path / "data"), _settings(tmp_path)
+    refused, other = (_save(store, number, age_days=100 - 50 * number) for number in range(2))
+    month = store.run_path(refused.test_id).parent
+    away = month.rename(tmp_path / "away")
+    month.symlink_to(away)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert f"{refused.test_id} say, stay as they are" in caplog.text
+    assert store.load(other.test_id).log.head == ""
+    month.unlink()
+    away.rename(month)
+    assert pruning.prune(loaded, store, now=NOW).slimmed == 1
+    assert store.load(refused.test_id).log.head == ""
     assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
 
 

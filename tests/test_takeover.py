@@ -60,6 +60,7 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
         table.insert(_record(5, metrics={"error_rate": "many"}))
         table.insert(_record(6, metrics=[1]))
         odd_one = {"anomaly_analysis": FOUND | {"issues": ["odd"]}, "script_name": "\ud800.js"}
+        table.insert(_record(8, timestamp="0999-01-01T00:00:00+00:00"))
         table.insert(_record(7, metrics={"error_rate": float("nan")}, **odd_one))
     done = subprocess.run(
         [sys.executable, "-m", "k6d", "import", "tests.json", "--data", "data"],
@@ -73,6 +74,7 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
     assert "record test_results/4 is left out: Invalid isoformat string: 'yesterday'" in done.stderr
     assert "record test_results/5 is left out: metrics.error_rate: Input should be" in done.stderr
     assert "record test_results/6 is left out: " in done.stderr
+    assert "record test_results/7 is left out: '9990101-" in done.stderr
     store = Store(tmp_path / "data")
     (odd,) = store.search(Query(script=".js"))
     assert odd["error_rate"] is None

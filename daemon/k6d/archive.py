@@ -22,7 +22,8 @@ from typing import IO, TYPE_CHECKING
 import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
-from k6d.store.files import replacing
+from k6d.pruning import look_again
+from k6d.store.files import refuse_link, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,8 @@ def export(data: Path, file: Path) -> int:
     """Write an archive of the data folder; how many runs it holds. `file` is whole or not there."""
     if file.exists():
         raise K6dError(f"{file} exists: name another file, or remove it")
+    if not data.is_dir():
+        raise K6dError(f"{data} is no data folder: name the one to export with --data")
     digests: dict[str, str] = {}
     # For its owner only: snapshots and logs may hold what not everybody should read.
     with (
@@ -105,6 +108,7 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
             if _copied(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += 1
+    look_again(store)
     store.repair()
     return Restored(
         runs=counts["runs"],
@@ -125,8 +129,8 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
             continue
         if name in found or not _NAMES.fullmatch(name):
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
-        if (data / name).parent.is_symlink():
-            raise K6dError(f"{(data / name).parent}: is a link, which k6d did not make; remove it")
+        for folder in (data / name).parents[: name.count("/")]:
+            refuse_link(folder)
         found[name] = _copied(contents)
         needed += size
     if manifest is None:

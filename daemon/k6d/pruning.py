@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from k6d.comparing import ACCEPTED, HISTORY_RUNS
 from k6d.model import SCHEMA_VERSION, K6dError
-from k6d.retention import Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import MIB, Archive, Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.store.files import size
 from k6d.units import plural
 
 if TYPE_CHECKING:
+    from k6d.retention import Contents
     from k6d.settings import Settings
     from k6d.store import Store
 
 logger = logging.getLogger(__name__)
 
 INCIDENTS = "incidents"
-STATE = "retention"
+STATE, SLIMMED = "retention", "slimmed"
 BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
 _TEST_ID = re.compile(rb"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
@@ -42,13 +46,15 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     runs, used = _stored(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
-    gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
+    archives = _archives(store, runs) if 0 < settings.retention.disk_mib * MIB < used else {}
+    decide = partial(removals, runs, settings.retention, now=now, used=used, archives=archives)
+    gone = decide(kept=kept)
     snapshots: dict[str, str | None] = {}
-    while strange := _unread(store, gone, snapshots):
-        kept |= strange.keys()
-        gone = removals(runs, settings.retention, now=now, used=used, kept=kept)
-        worst, why = next(iter(strange.items()))
-        logger.warning("%s, %s say, stay: %s", plural(len(strange), "old run"), worst, why)
+    strange: dict[str, str] = {}
+    while found := _unread(store, gone, snapshots):
+        strange |= found
+        kept |= found.keys()
+        gone = decide(kept=kept)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
     # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
@@ -58,7 +64,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
-    count, freed = _slim(settings, store, staying, now=now, dry_run=dry_run)
+    count, freed = _slim(settings, store, staying, strange, now=now, dry_run=dry_run)
+    if strange:
+        first, why = next(iter(strange.items()))
+        logger.warning("%s, %s say, stay as they are: %s", plural(len(strange), "run"), first, why)
     done = Pruned(
         removed=gone,
         slimmed=count,
@@ -76,7 +85,7 @@ def said(done: Pruned, *, dry_run: bool = False) -> str:
     return (
         f"{verb} {plural(len(done.removed), 'run')} and {plural(done.snapshots, 'snapshot')}, "
         f"{'make' if dry_run else 'made'} {plural(done.slimmed, 'run')} smaller: "
-        f"{done.bytes / (1 << 20):,.1f} MiB"
+        f"{done.bytes / MIB:,.1f} MiB"
     )
 
 
@@ -88,10 +97,11 @@ def _stored(store: Store) -> list[Stored]:
         return texts.setdefault(text, text)
 
     def one(document: dict[str, Any]) -> Stored:
+        at = datetime.fromisoformat(document["timestamp"])
         return Stored(
             test_id=document["test_id"],
             script=once(document["script"]),
-            timestamp=datetime.fromisoformat(document["timestamp"]),
+            timestamp=at if at.tzinfo else at.replace(tzinfo=UTC),  # such a run stays: `_record`
             workload=once(document["workload"]),
             fingerprint=once(document["fingerprint"]),
             comparable=document["comparable"],
@@ -99,6 +109,16 @@ def _stored(store: Store) -> list[Stored]:
         )
 
     return store.each(one)
+
+
+def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
+    """The snapshot of each contents, as one of its runs names it; none where that doesn't read."""
+    found: dict[Contents, Archive] = {}
+    for contents, test_id in {run.contents: run.test_id for run in runs}.items():
+        with suppress(K6dError, ValueError):
+            if snapshot := _snapshot_of(orjson.loads(store.load_raw(test_id))):
+                found[contents] = Archive(snapshot, size(store.snapshot_path(snapshot)))
+    return found
 
 
 def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None]) -> dict[str, str]:
@@ -109,7 +129,7 @@ def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None])
     strange = {}
     for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
         try:
-            snapshots[test_id] = _snapshot_of(_record(store, test_id))
+            snapshots[test_id] = _snapshot_of(_record(store.load_raw(test_id)))
         except (K6dError, ValueError) as error:
             strange[test_id] = str(error)
     return strange
@@ -138,6 +158,7 @@ def _orphans(
     orphans: set[str] = set()
     for snapshot, fingerprint in prints.items():
         try:
+            store.snapshot_path(snapshot)  # K6dError for what is no id
             needing = (orjson.loads(store.load_raw(heir)) for heir in heirs[fingerprint])
             if not any(_snapshot_of(record) == snapshot for record in needing):
                 orphans.add(snapshot)
@@ -146,16 +167,27 @@ def _orphans(
     return orphans
 
 
+def look_again(store: Store) -> None:
+    """Old runs came in: which of all are to be made smaller is looked at anew."""
+    store.state(STATE).delete(SLIMMED)
+
+
 def _slim(
-    settings: Settings, store: Store, runs: list[Stored], *, now: datetime, dry_run: bool
+    settings: Settings,
+    store: Store,
+    runs: list[Stored],
+    strange: dict[str, str],
+    *,
+    now: datetime,
+    dry_run: bool,
 ) -> tuple[int, int]:
     """Make each run as small as its age wants; how many, and the bytes that frees.
 
     A run is read once for each tier that it comes to: `done` is how far each has been worked off,
-    and which runs were passed over because an incident was open.
+    and which runs were passed over: an incident was open, or they are `strange`, for this reason.
     """
     state, policy = store.state(STATE), settings.retention
-    done = state.get("slimmed") or {}
+    done = state.get(SLIMMED) or {}
     count, freed, reached = 0, 0, {"spared": []} | done
     kept, spared = _spoken_of(store, runs), set(reached["spared"])
     reached["spared"] = []
@@ -169,25 +201,38 @@ def _slim(
         if run.test_id <= done.get(wanted.value, "") and run.test_id not in spared:
             continue
         try:
-            smaller = slimmed(_record(store, run.test_id), wanted)
-            if smaller is not None:
-                data = orjson.dumps(smaller, option=orjson.OPT_APPEND_NEWLINE)
-                count, freed = count + 1, freed + max(run.bytes - len(data), 0)
-                if not dry_run:
-                    store.shrink(run.test_id, data)
+            less = store.shrink(run.test_id, partial(_less, wanted=wanted), dry_run=dry_run)
+            if less is not None:
+                count, freed = count + 1, freed + less
         except (K6dError, ValueError) as error:
-            logger.warning("run %s stays as it is: %s", run.test_id, error)
+            strange[run.test_id] = str(error)
+            reached["spared"].append(run.test_id)
         reached[wanted.value] = max(reached.get(wanted.value, ""), run.test_id)
     if not dry_run and reached != done:
-        state.put("slimmed", reached)
+        state.put(SLIMMED, reached)
     return count, freed
 
 
-def _record(store: Store, test_id: str) -> dict[str, Any]:
-    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know."""
-    record: dict[str, Any] = orjson.loads(store.load_raw(test_id))
-    if record.get("schema_version", 0) > SCHEMA_VERSION:
-        raise K6dError("a newer k6d wrote it")
+def _less(data: bytes, *, wanted: Tier) -> bytes | None:
+    """The run's JSON as small as `wanted`; None when it is."""
+    record = slimmed(_record(data), wanted)
+    return None if record is None else orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _record(data: bytes) -> dict[str, Any]:
+    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know.
+
+    ValueError for what is no run.
+    """
+    record: dict[str, Any] = orjson.loads(data)
+    try:
+        if record.get("schema_version", 0) > SCHEMA_VERSION:
+            raise K6dError("a newer k6d wrote it")
+        aware = datetime.fromisoformat(record["timestamp"]).tzinfo
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError("not a run") from error
+    if not aware:
+        raise ValueError("its timestamp names no time zone")
     return record
 
 

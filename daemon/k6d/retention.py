@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from k6d.units import plural
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from k6d.settings import Retention
 
 MIB = 1 << 20
+Contents = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,18 @@ class Stored:
     workload: str | None
     fingerprint: str | None
     comparable: bool
+    bytes: int
+
+    @property
+    def contents(self) -> Contents:
+        """Equal where the same files ran under the same load, and so one snapshot did."""
+        return self.fingerprint, self.workload
+
+
+class Archive(NamedTuple):
+    """A snapshot, and the bytes that it takes."""
+
+    id: str
     bytes: int
 
 
@@ -74,12 +87,41 @@ def baselines(runs: Sequence[Stored], *, history: int) -> set[str]:
 
 
 def removals(
-    runs: Sequence[Stored], policy: Retention, *, now: datetime, used: int, kept: Collection[str]
+    runs: Sequence[Stored],
+    policy: Retention,
+    *,
+    now: datetime,
+    used: int,
+    kept: Collection[str],
+    archives: Mapping[Contents, Archive],
 ) -> list[Removal]:
-    """What goes by age, by count and by size, oldest first; nothing of `kept`.
+    """What goes by age and by count, then by size, each oldest first; nothing of `kept`.
 
-    `runs` are newest first; `used` are the bytes that runs and snapshots take now.
+    `runs` are newest first; `used` are the bytes that runs and snapshots take now. A snapshot of
+    `archives` goes with the last run of its contents. Where what is kept takes more than the limit
+    on its own, the limit is that of the others.
     """
+    reasons = _outdated(runs, policy, now=now)
+    others = [run for run in reversed(runs) if run.test_id not in kept]
+    needed = {archives.get(run.contents) for run in runs if run.test_id in kept}
+    going = sum(archive.bytes for archive in set(archives.values()) - needed)
+    least, limit = used - going - sum(run.bytes for run in others), policy.disk_mib * MIB
+    limit += least if least > limit else 0
+    left = Counter(archives.get(run.contents) for run in runs)
+    gone: list[Removal] = []
+    for run in sorted(others, key=lambda run: run.test_id not in reasons):
+        if run.test_id not in reasons and (not policy.disk_mib or used <= limit):
+            break
+        archive = archives.get(run.contents)
+        left[archive] -= 1
+        used -= run.bytes + (archive.bytes if archive and not left[archive] else 0)
+        reason = reasons.get(run.test_id, f"more than {policy.disk_mib:,} MiB in all")
+        gone.append(Removal(test_id=run.test_id, script=run.script, reason=reason, bytes=run.bytes))
+    return gone
+
+
+def _outdated(runs: Sequence[Stored], policy: Retention, *, now: datetime) -> dict[str, str]:
+    """Why runs, newest first, are too old or too many."""
     reasons: dict[str, str] = {}
     count: Counter[str] = Counter()
     for run in runs:
@@ -88,21 +130,7 @@ def removals(
             reasons[run.test_id] = f"older than {plural(policy.days, 'day')}"
         elif policy.runs and count[run.script] > policy.runs:
             reasons[run.test_id] = f"more than {plural(policy.runs, 'run')} of its script"
-    gone = [run for run in reversed(runs) if run.test_id in reasons and run.test_id not in kept]
-    used -= sum(run.bytes for run in gone)
-    limit = policy.disk_mib * MIB
-    going = {run.test_id for run in gone}
-    for run in reversed(runs):
-        if not limit or used <= limit:
-            break
-        if run.test_id not in kept and run.test_id not in going:
-            reasons[run.test_id] = f"more than {policy.disk_mib:,} MiB in all"
-            gone.append(run)
-            used -= run.bytes
-    return [
-        Removal(test_id=r.test_id, script=r.script, reason=reasons[r.test_id], bytes=r.bytes)
-        for r in gone
-    ]
+    return reasons
 
 
 def tier(age: timedelta, policy: Retention) -> Tier:

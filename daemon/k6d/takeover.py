@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from k6d.model import K6dError, Trigger
+from k6d.pruning import look_again
 from k6d.store import new_test_id
 from k6d.store.record import run_adapter
 from k6d.units import one_line
@@ -35,22 +36,27 @@ METRICS = (
     *("virtual_users", "total_requests", "duration_ms"),
 )
 ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
+# What comes of a record that is none.
+ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 def take_over(file: Path, store: Store) -> tuple[int, int]:
     """Save each record of the original's file as a run; how many were new, and how many not."""
+    store.refuse_links()
     new = present = 0
     for place, record in _records(file):
         try:
             run = upgraded(record)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            path = store.run_path(run.test_id)
+        except ODD as error:
             logger.warning("%s: record %s is left out: %s", file, place, _why(error))
             continue
-        if store.run_path(run.test_id).exists():
+        if path.exists():
             present += 1
         else:
             store.save(run)
             new += 1
+    look_again(store)
     return new, present
 
 

@@ -133,6 +133,14 @@ def set_aside(path: Path) -> Path:
         return path.replace(aside)
 
 
+def refuse_link(folder: Path) -> None:
+    """K6dError when it is a link: what it leads to is not k6d's."""
+    if folder.is_symlink():
+        raise K6dError(
+            f"{folder}: is a link, and nothing behind it is k6d's; put the folder itself there"
+        )
+
+
 def remove_leftovers(places: Iterable[Path]) -> int:
     """Remove the temporary files of dead writers directly in `places`; return how many."""
     removed = 0

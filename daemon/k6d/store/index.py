@@ -197,7 +197,7 @@ class Index:
     def sweep(self) -> None:
         """Remove generations that are not in use, left by a rebuild that was cut off. Lock held."""
         used = self.generation()
-        for folder in folders(self._folder):
+        for folder in () if self._folder.is_symlink() else folders(self._folder):
             if _GENERATION.fullmatch(folder.name) and (used is None or folder != used.folder):
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -9,7 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from k6d.model import SCHEMA_VERSION, K6dError, Run
-from k6d.store.files import disk_errors, folders, names, set_aside, write_atomic
+from k6d.store.files import disk_errors, folders, names, refuse_link, set_aside, write_atomic
 from k6d.store.record import check_test_id, encode, index_document, is_test_id, run_adapter
 from k6d.store.seal import Seal
 
@@ -37,8 +37,7 @@ class RunFiles:
     def own_path(self, test_id: str) -> Path:
         """The same, to be written or removed: not through a link to a place that is not k6d's."""
         path = self.path(test_id)
-        if path.parent.is_symlink():
-            raise K6dError(f"{path.parent}: is a link, which k6d did not make; remove it")
+        refuse_link(path.parent)
         return path
 
     def months(self) -> list[Path]:

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +17,7 @@ from k6d.store.documents import DamagedError
 from k6d.store.files import (
     disk_errors,
     names,
+    refuse_link,
     remove_leftovers,
     replacing,
     size,
@@ -71,7 +73,9 @@ class Store:
         When only the index could not be written, the error says so: the run itself is kept, and
         the next `save` or `repair` enters it.
         """
-        document = self._runs.write(run)
+        # A run that is there may be getting smaller at this moment.
+        with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
+            document = self._runs.write(run)
         try:
             self._enter(document)
         except K6dError as error:
@@ -156,11 +160,20 @@ class Store:
 
         return self._read(collect)
 
+    def refuse_links(self) -> None:
+        """K6dError when runs or snapshots lie behind a link; the data folder itself may be one.
+
+        They are read, and new ones kept; but nothing is removed and nothing restored there.
+        """
+        for folder in (self._runs.folder, self._snapshots):
+            refuse_link(folder)
+
     def delete(self, test_ids: Sequence[str]) -> None:
         """Forget runs: their entries first, then their files, so that no entry has no file.
 
         Killed in between, the next `repair` enters those whose files are still there.
         """
+        self.refuse_links()
         with self._index.locked():
             generation = self._index.generation()
             if generation:
@@ -172,11 +185,20 @@ class Store:
         self._answers.clear()
         log.debug("removed %d runs", len(test_ids))
 
-    def shrink(self, test_id: str, data: bytes) -> None:
-        """Replace a run's file by `data`, the same run with less in it that the index has not."""
+    def shrink(
+        self, test_id: str, less: Callable[[bytes], bytes | None], *, dry_run: bool = False
+    ) -> int | None:
+        """Put what `less` makes of a run's JSON in its place; nobody saves it in between.
+
+        It is the same run to the index. How many bytes that frees; None: it stays as it is.
+        """
+        self.refuse_links()
         with self._index.locked():
-            if self._runs.own_path(test_id).exists():
-                self._runs.replace(test_id, data)
+            data = self._runs.read(test_id)
+            left = less(data)
+            if left is not None and not dry_run:
+                self._runs.replace(test_id, left)
+        return None if left is None else len(data) - len(left)
 
     def run_bytes(self, test_id: str) -> int:
         """What the run's file takes; 0 when it is gone."""
@@ -191,6 +213,7 @@ class Store:
 
         `put_snapshot` makes an archive young again, and holds the same lock.
         """
+        self.refuse_links()
         sizes = []
         for snapshot_id in snapshot_ids:
             path = self.snapshot_path(snapshot_id)
@@ -273,7 +296,9 @@ class Store:
         data, months = self._runs.folder.parent, self._runs.months()
         places = [data, *months, self._snapshots, self._state, *self._index.folders()]
         with disk_errors("clean", data):
-            leftovers = remove_leftovers(places)
+            within = data.resolve()
+            own = (place for place in places if place.resolve().is_relative_to(within))
+            leftovers = remove_leftovers(own)
         states = [path for path in map(self._set_state_aside, names(self._state)) if path]
         with self._index.locked():
             self._index.sweep()
