@@ -94,15 +94,6 @@ def test_a_snapshot_makes_room_when_its_last_run_goes() -> None:
     assert len(_gone(runs, Retention(days=5, disk_mib=6), archives=archives)) == 2
 
 
-def test_what_stays_leaves_room_for_others() -> None:
-    """A limit that cannot be kept is no reason for everything else to go: it is theirs alone."""
-    runs = [_stored(n, age_days=n, script="ab"[n > 5]) for n in range(12)]
-    runs[0] = replace(runs[0], fingerprint="large")
-    archives = {("large", "w"): Archive("a", 99 * MIB)}
-    gone = _gone(runs, Retention(disk_mib=4), kept={"run-0000"}, archives=archives)
-    assert list(gone) == [f"run-{n:04}" for n in range(11, 4, -1)]
-
-
 @given(
     scripts=st.lists(st.sampled_from("abc"), min_size=1, max_size=40),
     comparable=st.sets(st.integers(0, 40)),

@@ -98,19 +98,15 @@ def removals(
     """What goes by age and by count, then by size, each oldest first; nothing of `kept`.
 
     `runs` are newest first; `used` are the bytes that runs and snapshots take now. A snapshot of
-    `archives` goes with the last run of its contents. Where what is kept takes more than the limit
-    on its own, the limit is that of the others.
+    `archives` goes with the last run of its contents.
     """
     reasons = _outdated(runs, policy, now=now)
     others = [run for run in reversed(runs) if run.test_id not in kept]
-    needed = {archives.get(run.contents) for run in runs if run.test_id in kept}
-    going = sum(archive.bytes for archive in set(archives.values()) - needed)
-    least, limit = used - going - sum(run.bytes for run in others), policy.disk_mib * MIB
-    limit += least if least > limit else 0
+    limit = policy.disk_mib * MIB
     left = Counter(archives.get(run.contents) for run in runs)
     gone: list[Removal] = []
     for run in sorted(others, key=lambda run: run.test_id not in reasons):
-        if run.test_id not in reasons and (not policy.disk_mib or used <= limit):
+        if run.test_id not in reasons and (not limit or used <= limit):
             break
         archive = archives.get(run.contents)
         left[archive] -= 1
