@@ -132,3 +132,12 @@ def test_a_window_needs_both_halves(text: str) -> None:
     """A start without a length, or the other way round, is a mistake."""
     with pytest.raises(ValueError, match="should be"):
         cron.parse_window(text)
+
+
+@pytest.mark.parametrize("days", ["367", "9999999", "99999999999999", 400 * "9"])
+def test_a_window_has_a_longest_length(days: str) -> None:
+    """Nothing that a clock could not count; a year of maintenance is one."""
+    assert cron.parse_window("0 22 * * 6 for 366d").length == timedelta(days=366)
+    text = f"0 22 * * 6 for {days}d"
+    with pytest.raises(ValueError, match="should be"):
+        cron.parse_window(text)

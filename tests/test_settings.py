@@ -224,6 +224,15 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
             "[schedule]\nscripts = {x = 'daily'}",
             "schedule.scripts.x: 'daily' is no cron expression:",
         ),
+        *(
+            (f"[retention]\n{key} = 9999999999", f"{key}: 9999999999 should be less than or equal")
+            for key in ("full_days", "detail_days", "days")
+        ),
+        (
+            "[schedule]\nmaintenance = ['0 22 * * 6 for 367d']",
+            "'0 22 * * 6 for 367d' should be a cron expression and a duration up to 366d",
+        ),
+        ("[k6]\nconcurrency = " + 5000 * "9", "not valid TOML: "),
         ("[k6.env]\nA-B = 'x'", "k6.env.A-B: should be a name such as BASE_URL ("),
         ("[k6]\ngrace = 30s", "not valid TOML: "),
         ("api = 5", "api: should be a table"),

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from k6d.units import parse_duration
+from k6d.units import LONGEST_S, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,9 @@ NAMES = {
     "@annually": "0 0 1 1 *",
 }
 ALLOWED = 'should be five cron fields such as "30 2 * * 1-5", or a name such as @hourly'
-WINDOW_ALLOWED = 'should be a cron expression and a duration, such as "0 22 * * 6 for 4h"'
+WINDOW_ALLOWED = (
+    'should be a cron expression and a duration up to 366d, such as "0 22 * * 6 for 4h"'
+)
 LOCALTIME = Path("/etc/localtime")
 # How far back `before` looks, in steps, so that each has a bounded number of times due in it.
 _MINUTE = timedelta(minutes=1)
@@ -162,7 +164,7 @@ def parse_window(text: str, zone: str = "") -> Window:
         length_s = parse_duration(length.strip())
     except ValueError:
         length_s = 0.0
-    if not word or length_s <= 0:
+    if not word or not 0 < length_s <= LONGEST_S:
         raise ValueError(f"{text!r} {WINDOW_ALLOWED}")
     return Window(cron=parse(expression, zone), length=timedelta(seconds=length_s))
 

@@ -198,11 +198,11 @@ def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[
             table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except tomllib.TOMLDecodeError as error:
-            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
-            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
+        except ValueError as error:  # not only tomllib's own: a number may have too many digits
+            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
+            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         for section, _, name in (key.rpartition(".") for key in PATHS):
             inner = table.get(section) if section else table
             if isinstance(inner, dict) and isinstance(path := inner.get(name), str) and path:
