@@ -188,7 +188,8 @@ class Service:
             self._pipeline.reread(fixed)
             self._upkeep.reread(fixed)
             logger.info("settings read again from %s", new.config_file or "the environment")
-        notify(READY="1", STATUS=self._status())
+        finally:  # systemd waits for the end of it
+            notify(READY="1", STATUS=self._status())
 
     def _fixed(self, new: Settings) -> Settings:
         """The new settings but for those that cannot change while we run; says which."""

@@ -83,6 +83,11 @@ class Upkeep:
                 await self.prune_when_due()
             except (K6dError, OSError) as error:
                 logger.error("schedules and retention are looked at again: %s", error)
+            except Exception:
+                logger.exception(
+                    "schedules and retention are looked at again, after a mistake of k6d's own; "
+                    "please report it"
+                )
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
             with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
                 async with asyncio.timeout(pause_s):
