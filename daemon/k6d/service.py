@@ -232,6 +232,7 @@ class Service:
             for job in jobs:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
+            self._upkeep.changed()
             if jobs:
                 self._board.changed()
                 notify(STATUS=self._status())

@@ -35,7 +35,7 @@ DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 class Upkeep:
     """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start.
 
-    Call `changed` when a script was looked at, and set `settings` when they were reread.
+    Call `changed` when a script was looked at, came or went, and `reread` with new settings.
     """
 
     def __init__(
