@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
@@ -128,6 +130,38 @@ def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:
     assert done.returncode == 2
     assert "cannot log into" in done.stderr
     assert "choose another log_file" in done.stderr
+
+
+async def test_schedules_do_not_wait_for_pruning(tmp_path: Path) -> None:
+    """While a prune stands still, here before a pipe for an old run, scripts are planned."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "cart.js").touch()
+    (tmp_path / "k6d.toml").touch()
+    folders = {"scripts": tmp_path / "scripts", "data": tmp_path / "data"}
+    settings, store = load(tmp_path / "k6d.toml", **folders), Store(folders["data"])
+    run = make_run()
+    store.save(run)
+    store.run_path(run.test_id).unlink()
+    os.mkfifo(store.run_path(run.test_id))
+    store.state("scripts").put("cart.js", {"kind": "test"})
+    clock = [((run.timestamp + timedelta(days=99)).timestamp(), 0.0)]
+    upkeep = Upkeep(settings, store, JobQueue(), clock=lambda: clock[0])
+    clock[0] = (clock[0][0] + 3600, 3600.0)
+    running = asyncio.create_task(upkeep.run())
+
+    def reading() -> int:
+        with suppress(OSError):  # nobody reads the pipe
+            return os.open(store.run_path(run.test_id), os.O_WRONLY | os.O_NONBLOCK)
+        return 0
+
+    pipe = await asyncio.to_thread(until, reading, "the prune to read the run")
+    try:
+        upkeep.reread(load(tmp_path / "k6d.toml", **folders, schedule__scripts={"*": "@daily"}))
+        planned = store.state("schedule")
+        await asyncio.to_thread(until, lambda: planned.get("cart.js"), "the script to be planned")
+    finally:
+        os.close(pipe)
+        running.cancel()
 
 
 async def test_a_mistake_of_our_own_costs_one_round(

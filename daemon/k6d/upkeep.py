@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from k6d.queue import JobQueue
@@ -74,25 +74,28 @@ class Upkeep:
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what is due, whenever it is."""
+        """Do what is due, whenever it is; schedules don't wait for pruning, which takes minutes."""
         self._place = _identity(self._settings.data / DAEMON_LOCK)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_looking())
+            tasks.create_task(self._keep_pruning())
+
+    async def _keep_looking(self) -> None:
         while True:
             now, following = datetime.now(UTC), None
-            try:
+            with _one_round("schedules"):
                 following = self._look(now)
-                await self.prune_when_due()
-            except (K6dError, OSError) as error:
-                logger.error("schedules and retention are looked at again: %s", error)
-            except Exception:
-                logger.exception(
-                    "schedules and retention are looked at again, after a mistake of k6d's own; "
-                    "please report it"
-                )
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
             with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _keep_pruning(self) -> None:
+        while True:
+            with _one_round("old runs"):
+                await self.prune_when_due()
+            await asyncio.sleep(LONGEST_S)
 
     def _look(self, now: datetime) -> datetime | None:
         full = self._gone() or self._disk_full()
@@ -138,6 +141,17 @@ class Upkeep:
             return
         moment = datetime.fromtimestamp(now[0], UTC)
         await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+
+
+@contextmanager
+def _one_round(what: str) -> Iterator[None]:
+    """Whatever goes wrong in it is a log line, and the next round comes."""
+    try:
+        yield
+    except (K6dError, OSError) as error:
+        logger.error("%s are looked at again: %s", what, error)
+    except Exception:
+        logger.exception("%s: a mistake of k6d's own; please report it", what)
 
 
 def _awake_or_asleep_s() -> float:
