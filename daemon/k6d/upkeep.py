@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 # Clocks jump and machines sleep without a word, so the time is looked at that often.
 LONGEST_S = 15.0
 PRUNE_S = 3600.0
-STEADY_S = 60.0  # by what the clock may be set in that time
+STEADY_S = 60.0  # by what the clock may be set in that time, without being astray
+BOOT_S = 600.0  # at the start it may still be corrected
 MIB = 1 << 20
 DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
@@ -55,7 +56,10 @@ class Upkeep:
         self._held: str | None = None
         self._warned = False
         self._clock = clock  # what time it is, and how long the machine has run; seconds
-        self._pruned_at = clock()
+        self._started_s = clock()[1]
+        self._prune_s = self._started_s + PRUNE_S
+        self._believed = clock()
+        self._astray = False
         self._place: tuple[int, int] | None = None
 
     @property
@@ -130,17 +134,29 @@ class Upkeep:
         return None
 
     async def prune_when_due(self) -> None:
-        """Once an hour, unless the clock was set in that hour: to it, every run may look old."""
+        """Once an hour, unless the clock is astray: to it, every run may look old.
+
+        It is believed as it stands ten minutes after the start, and as long as it goes evenly.
+        Once set, it is not until it is right again, or k6d restarts.
+        """
         now = self._clock()
-        passed_s, ran_s = (now[n] - self._pruned_at[n] for n in range(2))
-        if ran_s < PRUNE_S:
+        if now[1] - self._started_s < BOOT_S:
+            self._believed = now
+        if now[1] < self._prune_s:
             return
-        self._pruned_at = now
-        if abs(passed_s - ran_s) > STEADY_S:
-            logger.warning("the clock was set: nothing is pruned in this hour")
-            return
-        moment = datetime.fromtimestamp(now[0], UTC)
-        await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+        self._prune_s = now[1] + PRUNE_S
+        passed_s, ran_s = (now[n] - self._believed[n] for n in range(2))
+        astray = abs(passed_s - ran_s) > STEADY_S * max(ran_s / PRUNE_S, 1)
+        if astray and not self._astray:
+            logger.warning(
+                "the clock was set: nothing is pruned until it is back; if it is right now, "
+                "restart k6d"
+            )
+        self._astray = astray
+        if not astray:
+            self._believed = now
+            moment = datetime.fromtimestamp(now[0], UTC)
+            await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
 
 
 @contextmanager
