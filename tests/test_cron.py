@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -110,11 +111,34 @@ def test_a_mistake_says_what_is_allowed(text: str, zone: str, part: str) -> None
     assert part in str(caught.value)
 
 
-def test_the_machines_own_time_zone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TZ decides, as for everything on the machine."""
-    monkeypatch.setenv("TZ", ":America/New_York")
+@pytest.mark.parametrize(
+    ("tz", "hour"),
+    [
+        (":America/New_York", 16),
+        (f"{TZPATH[0]}/America/New_York", 16),
+        (f":{TZPATH[0]}/America/New_York", 16),
+        ("", 12),
+        (":", 12),
+    ],
+)
+def test_the_machines_own_time_zone_is_the_default(
+    tz: str, hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TZ decides, as for everything on the machine: a name, a file, or nothing for UTC."""
+    monkeypatch.setenv("TZ", tz)
     noon = cron.parse("0 12 * * *").after(datetime(2026, 7, 1, tzinfo=UTC))
-    assert noon == datetime(2026, 7, 1, 16, tzinfo=UTC)
+    assert noon == datetime(2026, 7, 1, hour, tzinfo=UTC)
+
+
+def test_without_tz_the_file_of_the_machine_decides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is none, as in containers, it is UTC."""
+    monkeypatch.delenv("TZ", raising=False)
+    monkeypatch.setattr(cron, "LOCALTIME", Path(TZPATH[0]) / "America/New_York")
+    assert cron.parse("0 12 * * *").after(datetime(2026, 7, 1, tzinfo=UTC)).hour == 16
+    monkeypatch.setattr(cron, "LOCALTIME", tmp_path / "none")
+    assert cron.machine_zone() is UTC
 
 
 def test_a_window_knows_its_end() -> None:

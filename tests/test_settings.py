@@ -315,6 +315,17 @@ def test_unknown_variables_are_warnings(home: Path, monkeypatch: pytest.MonkeyPa
     assert loaded.api.token is None
 
 
+@pytest.mark.parametrize("tz", ["CET-1CEST,M3.5.0,M10.5.0/3", "/etc/passwd", "Mars/Olympus"])
+def test_a_time_zone_that_does_not_read_is_a_warning(
+    tz: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Schedules would go by UTC unnoticed; not where they have a time zone of their own."""
+    monkeypatch.setenv("TZ", tz)
+    (warning,) = load().warnings
+    assert warning == f"TZ={tz} does not read: schedules go by UTC; set schedule.timezone"
+    assert load(schedule__timezone="Europe/Berlin").warnings == ()
+
+
 def test_a_file_as_windows_editors_write_it(home: Path) -> None:
     """A byte order mark in front is no part of the first name."""
     (home / "k6d.toml").write_bytes(b"\xef\xbb\xbf[api]\r\nport = 1\r\n")

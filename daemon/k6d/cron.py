@@ -148,7 +148,7 @@ def zone_of(name: str) -> tzinfo:
     if name.upper() == "UTC":
         return UTC
     if not name:
-        return _machine_zone()
+        return machine_zone() or UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -169,12 +169,15 @@ def parse_window(text: str, zone: str = "") -> Window:
     return Window(cron=parse(expression, zone), length=timedelta(seconds=length_s))
 
 
-def _machine_zone() -> tzinfo:
-    name = os.environ.get("TZ", "").removeprefix(":")
+def machine_zone() -> tzinfo | None:
+    """That of TZ, as the C library takes it, else of LOCALTIME; None for a TZ that Python cannot
+    read, such as the rule CET-1CEST,M3.5.0,M10.5.0/3.
+    """
+    given = os.environ.get("TZ", str(LOCALTIME)).removeprefix(":")
     try:
-        if name:
-            return ZoneInfo(name)
-        with LOCALTIME.open("rb") as file:
+        if not given.startswith("/"):
+            return ZoneInfo(given) if given else UTC
+        with Path(given).open("rb") as file:
             return ZoneInfo.from_file(file, key="local time")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
+        return None if "TZ" in os.environ else UTC

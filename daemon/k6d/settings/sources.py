@@ -20,6 +20,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
+from k6d.cron import machine_zone
 from k6d.model import K6dError
 from k6d.settings.mistakes import Key, explained
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
@@ -72,6 +73,9 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # hidden by pydantic
     except ValidationError as error:
         raise K6dError(explained(error, model=Settings, sources=sources)) from None
+    if not settings.schedule.timezone and machine_zone() is None:
+        zone = printable(os.environ["TZ"])
+        warnings.append(f"TZ={zone} does not read: schedules go by UTC; set schedule.timezone")
     settings._config_file, settings._warnings = toml_file, tuple(warnings)
     return settings
 
