@@ -124,6 +124,19 @@ async def test_maintenance_holds_back_and_is_caught_up(tmp_path: Path) -> None:
     assert life.missed[0].reason.startswith("maintenance (30 12 * * * for 2h) until ")
 
 
+async def test_a_clock_that_is_not_set_misses_nothing(tmp_path: Path) -> None:
+    """Booted in 1970 and corrected: missed is what was due since the last life, and no more."""
+    _script(tmp_path, "cart.js", {"schedule": {"cron": "@hourly", "catch_up": "skip"}})
+    Life(tmp_path).scheduler.tick(NOON + MINUTE)
+    life = Life(tmp_path)
+    for now in (datetime.fromtimestamp(20, UTC), NOON + 2 * HOUR + 5 * MINUTE):
+        following = life.scheduler.tick(now, held=held(life.settings, now))
+    assert following == NOON + 3 * HOUR
+    assert life.queue.idle
+    assert [(one.count, one.first) for one in life.missed] == [(2, NOON + HOUR)]
+    assert life.missed[0].reason == "the clock is not set yet"
+
+
 async def test_killed_between_queue_and_entry(tmp_path: Path) -> None:
     """The job is in the queue, the entry is the old one: the next life runs it once, not twice."""
     _script(tmp_path, "cart.js", {"schedule": "@hourly"})

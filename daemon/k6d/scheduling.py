@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 STATE = "schedule"
 KEPT_MISSED = 10  # of each script, for `k6d schedule`
 STOPPED = "k6d was not running"
+SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a battery boots before that
+UNSET = "the clock is not set yet"
 AWAY = "the scripts folder was away"
 ASLEEP = "the machine slept, or its clock was set forward"
 UNDER_WAY = "its run before is still under way"
@@ -129,7 +131,11 @@ class Scheduler:
 
 
 def held(settings: Settings, now: datetime) -> str | None:
-    """Why nothing may start by itself at `now`: the maintenance window it is in, if any."""
+    """Why nothing may start by itself at `now`: a clock that no time can be told by, or the
+    maintenance window it is in, if any.
+    """
+    if now < SET:
+        return UNSET
     for text in settings.schedule.maintenance:
         until = parse_window(text, settings.schedule.timezone).until(now)
         if until:
