@@ -70,9 +70,31 @@ def test_clocks_that_change_by_half_an_hour(fields: str, start: str) -> None:
     assert list(takewhile(lambda due: due <= end, found.times(at))) == expected
 
 
+HALF_HOURS = [
+    ("40 1 * * *", "2026-04-04", ["05 01:40+1100", "06 01:40+1030"]),
+    ("10,40 1-2 * * *", "2026-04-04", ["05 01:10+1100", "05 01:40+1100", "05 02:10+1030"]),
+    ("15 2 * * *", "2026-10-03", ["04 02:30+1100", "05 02:15+1100"]),
+    ("10,40 2 * * *", "2026-10-03", ["04 02:30+1100", "04 02:40+1100", "05 02:10+1100"]),
+]
+
+
+@pytest.mark.parametrize(("fields", "day", "expected"), HALF_HOURS)
+def test_half_an_hour_that_comes_twice_or_is_skipped(
+    fields: str, day: str, expected: list[str]
+) -> None:
+    """On Lord Howe clocks go from 2 back to half past one, and from 2 to half past two."""
+    found, noon = cron.parse(fields, "Australia/Lord_Howe"), _local(f"{day}T12:00", "UTC")
+    dues = list(islice(found.times(noon), len(expected)))
+    assert [f"{due.astimezone(found.zone):%d %H:%M%z}" for due in dues] == expected
+    moment = noon
+    while moment < dues[-1]:
+        assert found.after(moment) == next(due for due in dues if due > moment)
+        moment += timedelta(minutes=5)
+
+
 @given(
-    minute=st.sampled_from(["0", "30", "15,45", "*/20", "5-10/5", "*"]),
-    hour=st.sampled_from(["*", "0", "1", "2", "3", "*/6", "1-4", "23"]),
+    minute=st.sampled_from(["0", "30", "40", "15,45", "10,40", "*/20", "5-10/5", "*"]),
+    hour=st.sampled_from(["*", "0", "1", "2", "3", "*/6", "0-4", "1-4", "23"]),
     day=st.sampled_from(["* * *", "1 * *", "L * *", "* * 0", "* * 1-5"]),
     zone=st.sampled_from(ZONES),
     start=st.sampled_from(DAYS),

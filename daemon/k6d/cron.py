@@ -88,10 +88,14 @@ class Cron:
 
         Up to the next full hour each minute is looked at; from there it counts rightly.
         """
-        at = change
+        at, once = change, not any(part.startswith("*") for part in self.fields.split()[:2])
         while (local := at.astimezone(self.zone)).minute or at == change:
             naive = local.replace(tzinfo=None, fold=0)
-            if at > latest and next(CronSim(self.fields, naive - _MINUTE)) == naive:
+            shown = naive - _MINUTE
+            if once:  # a minute ago, so that what clocks skip lies between
+                shown = (at - _MINUTE).astimezone(self.zone).replace(tzinfo=None, fold=0)
+            again = once and local.fold
+            if at > latest and not again and next(CronSim(self.fields, shown)) <= naive:
                 yield at
             at += _MINUTE
         yield from self.times(at - timedelta(seconds=1))
