@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -69,9 +70,31 @@ def test_clocks_that_change_by_half_an_hour(fields: str, start: str) -> None:
     assert list(takewhile(lambda due: due <= end, found.times(at))) == expected
 
 
+HALF_HOURS = [
+    ("40 1 * * *", "2026-04-04", ["05 01:40+1100", "06 01:40+1030"]),
+    ("10,40 1-2 * * *", "2026-04-04", ["05 01:10+1100", "05 01:40+1100", "05 02:10+1030"]),
+    ("15 2 * * *", "2026-10-03", ["04 02:30+1100", "05 02:15+1100"]),
+    ("10,40 2 * * *", "2026-10-03", ["04 02:30+1100", "04 02:40+1100", "05 02:10+1100"]),
+]
+
+
+@pytest.mark.parametrize(("fields", "day", "expected"), HALF_HOURS)
+def test_half_an_hour_that_comes_twice_or_is_skipped(
+    fields: str, day: str, expected: list[str]
+) -> None:
+    """On Lord Howe clocks go from 2 back to half past one, and from 2 to half past two."""
+    found, noon = cron.parse(fields, "Australia/Lord_Howe"), _local(f"{day}T12:00", "UTC")
+    dues = list(islice(found.times(noon), len(expected)))
+    assert [f"{due.astimezone(found.zone):%d %H:%M%z}" for due in dues] == expected
+    moment = noon
+    while moment < dues[-1]:
+        assert found.after(moment) == next(due for due in dues if due > moment)
+        moment += timedelta(minutes=5)
+
+
 @given(
-    minute=st.sampled_from(["0", "30", "15,45", "*/20", "5-10/5", "*"]),
-    hour=st.sampled_from(["*", "0", "1", "2", "3", "*/6", "1-4", "23"]),
+    minute=st.sampled_from(["0", "30", "40", "15,45", "10,40", "*/20", "5-10/5", "*"]),
+    hour=st.sampled_from(["*", "0", "1", "2", "3", "*/6", "0-4", "1-4", "23"]),
     day=st.sampled_from(["* * *", "1 * *", "L * *", "* * 0", "* * 1-5"]),
     zone=st.sampled_from(ZONES),
     start=st.sampled_from(DAYS),
@@ -110,11 +133,34 @@ def test_a_mistake_says_what_is_allowed(text: str, zone: str, part: str) -> None
     assert part in str(caught.value)
 
 
-def test_the_machines_own_time_zone_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TZ decides, as for everything on the machine."""
-    monkeypatch.setenv("TZ", ":America/New_York")
+@pytest.mark.parametrize(
+    ("tz", "hour"),
+    [
+        (":America/New_York", 16),
+        (f"{TZPATH[0]}/America/New_York", 16),
+        (f":{TZPATH[0]}/America/New_York", 16),
+        ("", 12),
+        (":", 12),
+    ],
+)
+def test_the_machines_own_time_zone_is_the_default(
+    tz: str, hour: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TZ decides, as for everything on the machine: a name, a file, or nothing for UTC."""
+    monkeypatch.setenv("TZ", tz)
     noon = cron.parse("0 12 * * *").after(datetime(2026, 7, 1, tzinfo=UTC))
-    assert noon == datetime(2026, 7, 1, 16, tzinfo=UTC)
+    assert noon == datetime(2026, 7, 1, hour, tzinfo=UTC)
+
+
+def test_without_tz_the_file_of_the_machine_decides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is none, as in containers, it is UTC."""
+    monkeypatch.delenv("TZ", raising=False)
+    monkeypatch.setattr(cron, "LOCALTIME", Path(TZPATH[0]) / "America/New_York")
+    assert cron.parse("0 12 * * *").after(datetime(2026, 7, 1, tzinfo=UTC)).hour == 16
+    monkeypatch.setattr(cron, "LOCALTIME", tmp_path / "none")
+    assert cron.machine_zone() is UTC
 
 
 def test_a_window_knows_its_end() -> None:
@@ -130,5 +176,14 @@ def test_a_window_knows_its_end() -> None:
 @pytest.mark.parametrize("text", ["0 22 * * 6", "0 22 * * 6 for", "for 4h", "0 22 * * 6 for 0s"])
 def test_a_window_needs_both_halves(text: str) -> None:
     """A start without a length, or the other way round, is a mistake."""
+    with pytest.raises(ValueError, match="should be"):
+        cron.parse_window(text)
+
+
+@pytest.mark.parametrize("days", ["367", "9999999", "99999999999999", 400 * "9"])
+def test_a_window_has_a_longest_length(days: str) -> None:
+    """Nothing that a clock could not count; a year of maintenance is one."""
+    assert cron.parse_window("0 22 * * 6 for 366d").length == timedelta(days=366)
+    text = f"0 22 * * 6 for {days}d"
     with pytest.raises(ValueError, match="should be"):
         cron.parse_window(text)

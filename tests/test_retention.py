@@ -415,30 +415,61 @@ def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Pa
     assert store.snapshot_path("snap-1").exists()
 
 
-def test_a_clock_that_was_set_removes_nothing(tmp_path: Path) -> None:
-    """Set to 2030 and back: only after an hour in which it went evenly is anything old."""
-    store = Store(tmp_path / "data")
-    _save(store, 1, age_days=10)
-    _save(store, 2, age_days=0)
-    times = [NOW.timestamp(), 0.0]
-    upkeep = Upkeep(
-        _settings(tmp_path, retention__days=50),
-        store,
-        JobQueue(),
-        clock=lambda: (times[0], times[1]),
-    )
+class Hours:
+    """The hours of a daemon that prunes what is older than 50 days, by a clock that may be set."""
 
-    def an_hour_later(*, set_by: timedelta = timedelta()) -> int:
-        times[0] += 3600 + set_by.total_seconds()
-        times[1] += 3600
-        asyncio.run(upkeep.prune_when_due())
-        return len(store.history())
+    def __init__(self, home: Path) -> None:
+        self.store = Store(home / "data")
+        self._settings = _settings(home, retention__days=50)
+        self._now, self._ran_s = NOW.timestamp(), 0.0
+        _save(self.store, 1, age_days=10)
+        _save(self.store, 2, age_days=0)
+        self.restart()
 
-    assert an_hour_later(set_by=timedelta(days=1500)) == 2
-    assert an_hour_later(set_by=-timedelta(days=1500)) == 2
-    assert an_hour_later() == 2
-    assert an_hour_later(set_by=timedelta(days=45)) == 2
-    assert an_hour_later() == 1
+    def restart(self) -> None:
+        """Another daemon, by the same clock."""
+        self.upkeep = Upkeep(
+            self._settings, self.store, JobQueue(), clock=lambda: (self._now, self._ran_s)
+        )
+
+    def later(self, *, hours: float = 1, set_by: timedelta = timedelta()) -> int:
+        """Let the time pass; gives how many runs are left."""
+        self._now += 3600 * hours + set_by.total_seconds()
+        self._ran_s += 3600 * hours
+        asyncio.run(self.upkeep.prune_when_due())
+        return len(self.store.history())
+
+
+def test_a_clock_that_was_set_removes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it is back or k6d restarts, however long that takes; and it is told once."""
+    day, hours = timedelta(days=1), Hours(tmp_path)
+    assert {hours.later(set_by=1500 * day), *(hours.later() for _ in range(48))} == {2}
+    assert caplog.text.count("nothing is pruned until") == 1
+    assert hours.later(set_by=-1500 * day) == 2
+    assert {hours.later(set_by=45 * day), hours.later()} == {2}
+    assert caplog.text.count("nothing is pruned until") == 2
+    hours.restart()
+    assert hours.later() == 1
+
+
+def test_a_clock_that_is_corrected_at_the_start_is_believed(tmp_path: Path) -> None:
+    """A machine may boot in 1970 and hear minutes later what time it is."""
+    hours = Hours(tmp_path)
+    years = timedelta(days=20_000)
+    hours.later(set_by=-years)
+    hours.restart()
+    assert hours.later(hours=0.1, set_by=years + timedelta(days=45)) == 2
+    assert hours.later() == 1
+
+
+def test_a_clock_that_is_slewed_for_weeks_is_believed(tmp_path: Path) -> None:
+    """Half a minute each hour is no step, though it becomes hours; what is old goes."""
+    hours = Hours(tmp_path)
+    left = [hours.later(set_by=timedelta(seconds=30)) for _ in range(41 * 24)]
+    assert left[0] == 2
+    assert left[-1] == 1
 
 
 PRUNE = """

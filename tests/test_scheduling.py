@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,6 @@ from receivers import HttpReceiver
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from daemon import Daemon
     from k6d.queue import Job
@@ -125,6 +124,19 @@ async def test_maintenance_holds_back_and_is_caught_up(tmp_path: Path) -> None:
     assert life.missed[0].reason.startswith("maintenance (30 12 * * * for 2h) until ")
 
 
+async def test_a_clock_that_is_not_set_misses_nothing(tmp_path: Path) -> None:
+    """Booted in 1970 and corrected: missed is what was due since the last life, and no more."""
+    _script(tmp_path, "cart.js", {"schedule": {"cron": "@hourly", "catch_up": "skip"}})
+    Life(tmp_path).scheduler.tick(NOON + MINUTE)
+    life = Life(tmp_path)
+    for now in (datetime.fromtimestamp(20, UTC), NOON + 2 * HOUR + 5 * MINUTE):
+        following = life.scheduler.tick(now, held=held(life.settings, now))
+    assert following == NOON + 3 * HOUR
+    assert life.queue.idle
+    assert [(one.count, one.first) for one in life.missed] == [(2, NOON + HOUR)]
+    assert life.missed[0].reason == "the clock is not set yet"
+
+
 async def test_killed_between_queue_and_entry(tmp_path: Path) -> None:
     """The job is in the queue, the entry is the old one: the next life runs it once, not twice."""
     _script(tmp_path, "cart.js", {"schedule": "@hourly"})
@@ -174,6 +186,69 @@ async def test_a_script_that_is_gone_is_not_run(tmp_path: Path) -> None:
     life.scheduler.tick(NOON + HOUR)
     assert life.queue.idle
     assert life.missed == []
+
+
+@pytest.mark.parametrize("how", ["script", "settings", "removed"])
+async def test_what_was_switched_off_or_gone_has_missed_nothing(tmp_path: Path, how: str) -> None:
+    """Back after a week, by whatever way, a script goes on with its next time."""
+    hourly = {"schedule": "@hourly"}
+    _script(tmp_path, "cart.js", hourly)
+    _script(tmp_path, "other.js", {})
+    life = Life(tmp_path)
+    given = life.settings
+    life.scheduler.tick(NOON + MINUTE)
+    if how == "script":
+        _script(tmp_path, "cart.js", hourly | {"enabled": False})
+    elif how == "settings":
+        life.scheduler.settings = _settings(tmp_path, schedule__enabled=False)
+    else:
+        (tmp_path / "scripts" / "cart.js").unlink()
+    life.scheduler.changed()
+    assert life.scheduler.tick(NOON + 2 * MINUTE) is None
+    later = NOON + 168 * HOUR + MINUTE
+    life.scheduler.tick(later)
+    _script(tmp_path, "cart.js", hourly)
+    life.scheduler.settings = given
+    life.scheduler.changed()
+    assert life.scheduler.tick(later + MINUTE) == NOON + 169 * HOUR
+    assert life.queue.idle
+    assert life.missed == []
+
+
+@pytest.mark.parametrize("when", ["unnoticed", "looked at", "at boot"])
+async def test_a_scripts_folder_that_was_away_is_caught_up(tmp_path: Path, when: str) -> None:
+    """Unmounted for hours, whether it is looked at meanwhile or not, or not there yet at boot."""
+    _script(tmp_path, "cart.js", {"schedule": "@hourly"})
+    life = Life(tmp_path)
+    life.scheduler.tick(NOON + MINUTE)
+    (tmp_path / "scripts").rename(tmp_path / "away")
+    if when == "looked at":
+        life.scheduler.changed()
+    elif when == "at boot":
+        life = Life(tmp_path)
+    for hours in (1, 2):
+        life.scheduler.tick(NOON + hours * HOUR)
+    (tmp_path / "away").rename(tmp_path / "scripts")
+    life.scheduler.tick(NOON + 3 * HOUR + 2 * MINUTE)
+    assert [job.due for job in life.queue.pending()] == [NOON + 3 * HOUR]
+    assert [(one.count, one.caught_up) for one in life.missed] == [(3, True)]
+    assert life.missed[0].reason == "the scripts folder was away"
+
+
+def test_a_script_that_is_back_as_it_was_is_planned_at_once(daemon: Daemon, target: Target) -> None:
+    """It makes no job, which would have the schedules looked at; nor does another script."""
+    text = hitting(f"{target.url}/cart")
+    daemon.write("cart.js", text)
+    daemon.start(**DAILY)
+    daemon.run("cart.js")
+    daemon.barrier()
+    kept = daemon.store.state(STATE)
+    daemon.until(lambda: kept.get("cart.js"), "it to be planned")
+    (daemon.scripts / "cart.js").unlink()
+    daemon.until(lambda: not kept.get("cart.js"), "it to be forgotten")
+    daemon.write("cart.js", text)
+    daemon.until(lambda: kept.get("cart.js"), "it to be planned again")
+    assert daemon.counts() == {"cart.js": 1}
 
 
 def _due(daemon: Daemon, script: str, moment: datetime, *, cron: str = "@daily") -> None:

@@ -224,6 +224,15 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
             "[schedule]\nscripts = {x = 'daily'}",
             "schedule.scripts.x: 'daily' is no cron expression:",
         ),
+        *(
+            (f"[retention]\n{key} = 9999999999", f"{key}: 9999999999 should be less than or equal")
+            for key in ("full_days", "detail_days", "days")
+        ),
+        (
+            "[schedule]\nmaintenance = ['0 22 * * 6 for 367d']",
+            "'0 22 * * 6 for 367d' should be a cron expression and a duration up to 366d",
+        ),
+        ("[k6]\nconcurrency = " + 5000 * "9", "not valid TOML: "),
         ("[k6.env]\nA-B = 'x'", "k6.env.A-B: should be a name such as BASE_URL ("),
         ("[k6]\ngrace = 30s", "not valid TOML: "),
         ("api = 5", "api: should be a table"),
@@ -304,6 +313,17 @@ def test_unknown_variables_are_warnings(home: Path, monkeypatch: pytest.MonkeyPa
         "K6D_NOTIFY__URL is not a setting of k6d, did you mean K6D_NOTIFY__URLS?",
     ]
     assert loaded.api.token is None
+
+
+@pytest.mark.parametrize("tz", ["CET-1CEST,M3.5.0,M10.5.0/3", "/etc/passwd", "Mars/Olympus"])
+def test_a_time_zone_that_does_not_read_is_a_warning(
+    tz: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Schedules would go by UTC unnoticed; not where they have a time zone of their own."""
+    monkeypatch.setenv("TZ", tz)
+    (warning,) = load().warnings
+    assert warning == f"TZ={tz} does not read: schedules go by UTC; set schedule.timezone"
+    assert load(schedule__timezone="Europe/Berlin").warnings == ()
 
 
 def test_a_file_as_windows_editors_write_it(home: Path) -> None:

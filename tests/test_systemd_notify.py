@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from k6d.service import Service
+from k6d.settings import load
+from k6d.store import Store
 from k6d.systemd_notify import notify, watchdog_interval_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from k6d.settings import Settings
 
 
 @pytest.fixture
@@ -76,3 +83,28 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_must(
         if value:
             monkeypatch.setenv(name, str(os.getpid()) if value == "own" else value)
     assert watchdog_interval_s() == expected
+
+
+async def test_every_reload_has_an_end(
+    systemd: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a mistake of k6d's own cuts off, too: systemd would wait for it."""
+    systemd.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    (tmp_path / "k6d.toml").touch()
+    settings = load(tmp_path / "k6d.toml", data=tmp_path / "data", api__enabled=False)
+
+    def reread() -> Settings:
+        raise RuntimeError("a mistake of k6d's own")
+
+    async def heard(text: bytes) -> None:
+        while text not in await asyncio.to_thread(systemd.recv, 1000):
+            pass
+
+    serving = asyncio.create_task(Service(settings, Store(settings.data), reread=reread).run())
+    await heard(b"READY=1")
+    os.kill(os.getpid(), signal.SIGHUP)
+    await heard(b"RELOADING=1")
+    await heard(b"READY=1")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving

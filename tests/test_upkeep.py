@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
-from datetime import UTC, datetime
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
 
-from daemon import hitting, lasting
+from daemon import hitting, lasting, until
 from k6d.logs import FILE_BYTES
 from k6d.model import Trigger
+from k6d.queue import JobQueue
+from k6d.settings import load
+from k6d.store import Store
+from k6d.upkeep import Upkeep
+from records import make_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
     from daemon import Daemon
     from target import Target
 
@@ -117,3 +130,55 @@ def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:
     assert done.returncode == 2
     assert "cannot log into" in done.stderr
     assert "choose another log_file" in done.stderr
+
+
+async def test_schedules_do_not_wait_for_pruning(tmp_path: Path) -> None:
+    """While a prune stands still, here before a pipe for an old run, scripts are planned."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "cart.js").touch()
+    (tmp_path / "k6d.toml").touch()
+    folders = {"scripts": tmp_path / "scripts", "data": tmp_path / "data"}
+    settings, store = load(tmp_path / "k6d.toml", **folders), Store(folders["data"])
+    run = make_run()
+    store.save(run)
+    store.run_path(run.test_id).unlink()
+    os.mkfifo(store.run_path(run.test_id))
+    store.state("scripts").put("cart.js", {"kind": "test"})
+    clock = [((run.timestamp + timedelta(days=99)).timestamp(), 0.0)]
+    upkeep = Upkeep(settings, store, JobQueue(), clock=lambda: clock[0])
+    clock[0] = (clock[0][0] + 3600, 3600.0)
+    running = asyncio.create_task(upkeep.run())
+
+    def reading() -> int:
+        with suppress(OSError):  # nobody reads the pipe
+            return os.open(store.run_path(run.test_id), os.O_WRONLY | os.O_NONBLOCK)
+        return 0
+
+    pipe = await asyncio.to_thread(until, reading, "the prune to read the run")
+    try:
+        upkeep.reread(load(tmp_path / "k6d.toml", **folders, schedule__scripts={"*": "@daily"}))
+        planned = store.state("schedule")
+        await asyncio.to_thread(until, lambda: planned.get("cart.js"), "the script to be planned")
+    finally:
+        os.close(pipe)
+        running.cancel()
+
+
+async def test_a_mistake_of_our_own_costs_one_round(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here days that no clock can count, past what the settings allow: pruning fails, k6d lives."""
+    (tmp_path / "k6d.toml").touch()
+    settings = load(tmp_path / "k6d.toml", data=tmp_path / "data")
+    retention = settings.retention.model_copy(update={"full_days": 10**10})
+    settings, store = settings.model_copy(update={"retention": retention}), Store(settings.data)
+    store.save(make_run())
+    clock = [(time.time(), 0.0)]
+    upkeep = Upkeep(settings, store, JobQueue(), clock=lambda: clock[0])
+    clock[0] = (time.time() + 3600, 3600.0)
+    running = asyncio.create_task(upkeep.run())
+    told = "please report it"
+    await asyncio.to_thread(until, lambda: told in caplog.text or running.done(), "the mistake")
+    assert "OverflowError" in caplog.text
+    assert not running.done()
+    running.cancel()

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from k6d.units import parse_duration
+from k6d.units import LONGEST_S, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,9 @@ NAMES = {
     "@annually": "0 0 1 1 *",
 }
 ALLOWED = 'should be five cron fields such as "30 2 * * 1-5", or a name such as @hourly'
-WINDOW_ALLOWED = 'should be a cron expression and a duration, such as "0 22 * * 6 for 4h"'
+WINDOW_ALLOWED = (
+    'should be a cron expression and a duration up to 366d, such as "0 22 * * 6 for 4h"'
+)
 LOCALTIME = Path("/etc/localtime")
 # How far back `before` looks, in steps, so that each has a bounded number of times due in it.
 _MINUTE = timedelta(minutes=1)
@@ -86,10 +88,14 @@ class Cron:
 
         Up to the next full hour each minute is looked at; from there it counts rightly.
         """
-        at = change
+        at, once = change, not any(part.startswith("*") for part in self.fields.split()[:2])
         while (local := at.astimezone(self.zone)).minute or at == change:
             naive = local.replace(tzinfo=None, fold=0)
-            if at > latest and next(CronSim(self.fields, naive - _MINUTE)) == naive:
+            shown = naive - _MINUTE
+            if once:  # a minute ago, so that what clocks skip lies between
+                shown = (at - _MINUTE).astimezone(self.zone).replace(tzinfo=None, fold=0)
+            again = once and local.fold
+            if at > latest and not again and next(CronSim(self.fields, shown)) <= naive:
                 yield at
             at += _MINUTE
         yield from self.times(at - timedelta(seconds=1))
@@ -146,7 +152,7 @@ def zone_of(name: str) -> tzinfo:
     if name.upper() == "UTC":
         return UTC
     if not name:
-        return _machine_zone()
+        return machine_zone() or UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -162,17 +168,20 @@ def parse_window(text: str, zone: str = "") -> Window:
         length_s = parse_duration(length.strip())
     except ValueError:
         length_s = 0.0
-    if not word or length_s <= 0:
+    if not word or not 0 < length_s <= LONGEST_S:
         raise ValueError(f"{text!r} {WINDOW_ALLOWED}")
     return Window(cron=parse(expression, zone), length=timedelta(seconds=length_s))
 
 
-def _machine_zone() -> tzinfo:
-    name = os.environ.get("TZ", "").removeprefix(":")
+def machine_zone() -> tzinfo | None:
+    """That of TZ, as the C library takes it, else of LOCALTIME; None for a TZ that Python cannot
+    read, such as the rule CET-1CEST,M3.5.0,M10.5.0/3.
+    """
+    given = os.environ.get("TZ", str(LOCALTIME)).removeprefix(":")
     try:
-        if name:
-            return ZoneInfo(name)
-        with LOCALTIME.open("rb") as file:
+        if not given.startswith("/"):
+            return ZoneInfo(given) if given else UTC
+        with Path(given).open("rb") as file:
             return ZoneInfo.from_file(file, key="local time")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
+        return None if "TZ" in os.environ else UTC

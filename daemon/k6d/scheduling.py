@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 STATE = "schedule"
 KEPT_MISSED = 10  # of each script, for `k6d schedule`
 STOPPED = "k6d was not running"
+SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a battery boots before that
+UNSET = "the clock is not set yet"
+AWAY = "the scripts folder was away"
 ASLEEP = "the machine slept, or its clock was set forward"
 UNDER_WAY = "its run before is still under way"
 WAITING = "its run before is still waiting for its turn"
@@ -48,6 +51,7 @@ class Scheduler:
     _plans: dict[str, Plan] | None = None
     _entries: dict[str, Entry] = field(default_factory=dict)
     _late: str = STOPPED
+    _away: str | None = None
     _ticked: datetime | None = None
 
     def changed(self) -> None:
@@ -58,19 +62,33 @@ class Scheduler:
         """Do what is due; gives the next start. While `held` (why), nothing is done, and after it
         what was due meanwhile counts as late for that reason.
         """
-        if self._plans is None:
-            self._plans = plans(self.settings, self.store.state("scripts").all())
-            self._entries = entries(self.store)
+        if self._plans is None or self._away:
+            self._plans = self._planned()
+        planned, held = self._plans, held or self._away
         if self._ticked and now < self._ticked - CORRECTION:
             logger.warning("the clock was set back to %s; schedules go by it", _clock(now))
         self._ticked = now
         if held:
             self._late = held
             return None
-        for plan in self._plans.values():
+        for plan in planned.values():
             self._step(plan, now)
         self._late = ASLEEP
-        return min((self._entries[script].next for script in self._plans), default=None)
+        return min((self._entries[script].next for script in planned), default=None)
+
+    def _planned(self) -> dict[str, Plan]:
+        """The plans. What is switched off or gone is forgotten, so it misses nothing; but where no
+        script is left at all, their folder is not mounted, say, and they miss what is due.
+        """
+        known = self.store.state("scripts").all()
+        found = plans(self.settings, known)
+        self._entries = entries(self.store)
+        here = any((self.settings.scripts / script).is_file() for script in known)
+        self._away = None if here else AWAY
+        for script in self._entries.keys() - found.keys() if here else ():
+            self.store.state(STATE).delete(script)
+            del self._entries[script]
+        return found
 
     def _step(self, plan: Plan, now: datetime) -> None:
         entry = self._entries.get(plan.script)
@@ -85,6 +103,9 @@ class Scheduler:
             done = replace(done, missed=replace(done.missed, caught_up=True))
         if done.entry == entry:
             return
+        if done.due and not (self.settings.scripts / plan.script).is_file():
+            self.changed()
+            return
         # Killed between queue and entry, k6d finds the job of this very time in the queue.
         same = bool(job and entry and job.due and job.due >= entry.next)
         if not same:
@@ -94,8 +115,6 @@ class Scheduler:
     def _start(self, plan: Plan, done: Step) -> None:
         if done.due:
             path = self.settings.scripts / plan.script
-            if not path.is_file():
-                return
             job = Job(name=plan.script, path=path, trigger=Trigger.SCHEDULED, due=done.due)
             self.queue.put(job)
             logger.info("%s is due by its schedule %s", plan.script, plan.rule)
@@ -112,7 +131,11 @@ class Scheduler:
 
 
 def held(settings: Settings, now: datetime) -> str | None:
-    """Why nothing may start by itself at `now`: the maintenance window it is in, if any."""
+    """Why nothing may start by itself at `now`: a clock that no time can be told by, or the
+    maintenance window it is in, if any.
+    """
+    if now < SET:
+        return UNSET
     for text in settings.schedule.maintenance:
         until = parse_window(text, settings.schedule.timezone).until(now)
         if until:

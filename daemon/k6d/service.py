@@ -189,7 +189,8 @@ class Service:
             self._pipeline.reread(fixed)
             self._upkeep.reread(fixed)
             logger.info("settings read again from %s", new.config_file or "the environment")
-        notify(READY="1", STATUS=self._status())
+        finally:  # systemd waits for the end of it
+            notify(READY="1", STATUS=self._status())
 
     def _fixed(self, new: Settings) -> Settings:
         """The new settings but for those that cannot change while we run; says which."""
@@ -232,6 +233,7 @@ class Service:
             for job in jobs:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
+            self._upkeep.changed()
             if jobs:
                 self._board.changed()
                 notify(STATUS=self._status())

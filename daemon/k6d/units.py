@@ -7,6 +7,7 @@ import re
 # Of Go's time.ParseDuration, and k6's own for days.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _UNITS_S |= {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
 
 
 def number(value: float, digits: int = 3) -> str:

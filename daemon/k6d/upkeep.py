@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from k6d.queue import JobQueue
@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 # Clocks jump and machines sleep without a word, so the time is looked at that often.
 LONGEST_S = 15.0
 PRUNE_S = 3600.0
-STEADY_S = 60.0  # by what the clock may be set in that time
+STEADY_S = 60.0  # by what the clock may be set in that time, without being astray
+BOOT_S = 600.0  # at the start it may still be corrected
 MIB = 1 << 20
 DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
@@ -35,7 +36,7 @@ DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 class Upkeep:
     """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start.
 
-    Call `changed` when a script was looked at, and set `settings` when they were reread.
+    Call `changed` when a script was looked at, came or went, and `reread` with new settings.
     """
 
     def __init__(
@@ -55,7 +56,10 @@ class Upkeep:
         self._held: str | None = None
         self._warned = False
         self._clock = clock  # what time it is, and how long the machine has run; seconds
-        self._pruned_at = clock()
+        self._started_s = clock()[1]
+        self._prune_s = self._started_s + PRUNE_S
+        self._believed = clock()
+        self._astray = False
         self._place: tuple[int, int] | None = None
 
     @property
@@ -74,20 +78,28 @@ class Upkeep:
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what is due, whenever it is."""
+        """Do what is due, whenever it is; schedules don't wait for pruning, which takes minutes."""
         self._place = _identity(self._settings.data / DAEMON_LOCK)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_looking())
+            tasks.create_task(self._keep_pruning())
+
+    async def _keep_looking(self) -> None:
         while True:
             now, following = datetime.now(UTC), None
-            try:
+            with _one_round("schedules"):
                 following = self._look(now)
-                await self.prune_when_due()
-            except (K6dError, OSError) as error:
-                logger.error("schedules and retention are looked at again: %s", error)
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
             with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _keep_pruning(self) -> None:
+        while True:
+            with _one_round("old runs"):
+                await self.prune_when_due()
+            await asyncio.sleep(LONGEST_S)
 
     def _look(self, now: datetime) -> datetime | None:
         full = self._gone() or self._disk_full()
@@ -122,17 +134,40 @@ class Upkeep:
         return None
 
     async def prune_when_due(self) -> None:
-        """Once an hour, unless the clock was set in that hour: to it, every run may look old."""
+        """Once an hour, unless the clock is astray: to it, every run may look old.
+
+        It is believed as it stands ten minutes after the start, and as long as it goes evenly.
+        Once set, it is not until it is right again, or k6d restarts.
+        """
         now = self._clock()
-        passed_s, ran_s = (now[n] - self._pruned_at[n] for n in range(2))
-        if ran_s < PRUNE_S:
+        if now[1] - self._started_s < BOOT_S:
+            self._believed = now
+        if now[1] < self._prune_s:
             return
-        self._pruned_at = now
-        if abs(passed_s - ran_s) > STEADY_S:
-            logger.warning("the clock was set: nothing is pruned in this hour")
-            return
-        moment = datetime.fromtimestamp(now[0], UTC)
-        await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+        self._prune_s = now[1] + PRUNE_S
+        passed_s, ran_s = (now[n] - self._believed[n] for n in range(2))
+        astray = abs(passed_s - ran_s) > STEADY_S * max(ran_s / PRUNE_S, 1)
+        if astray and not self._astray:
+            logger.warning(
+                "the clock was set: nothing is pruned until it is back; if it is right now, "
+                "restart k6d"
+            )
+        self._astray = astray
+        if not astray:
+            self._believed = now
+            moment = datetime.fromtimestamp(now[0], UTC)
+            await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+
+
+@contextmanager
+def _one_round(what: str) -> Iterator[None]:
+    """Whatever goes wrong in it is a log line, and the next round comes."""
+    try:
+        yield
+    except (K6dError, OSError) as error:
+        logger.error("%s are looked at again: %s", what, error)
+    except Exception:
+        logger.exception("%s: a mistake of k6d's own; please report it", what)
 
 
 def _awake_or_asleep_s() -> float:

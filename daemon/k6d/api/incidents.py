@@ -13,11 +13,9 @@ from k6d.alerts.outbox import Outbox
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.problems import Problem
-from k6d.units import parse_duration
+from k6d.units import LONGEST_S, parse_duration
 
 router = APIRouter(prefix="/api/v1", tags=["incidents"])
-
-LONGEST_S = 366 * 86_400
 
 
 class Mute(BaseModel):

@@ -24,7 +24,7 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.model import K6dError
-from k6d.units import parse_duration, plural
+from k6d.units import LONGEST_S, parse_duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,8 +186,8 @@ def _seconds(given: str) -> float:
         seconds = parse_duration(given)
     except ValueError:
         seconds = 0.0
-    if seconds <= 0:
-        raise K6dError(f"--for {given}: should be a duration such as 30m, 2h or 7d")
+    if not 0 < seconds <= LONGEST_S:
+        raise K6dError(f"--for {given}: should be a duration such as 30m, 2h or 7d, a year at most")
     return seconds
 
 

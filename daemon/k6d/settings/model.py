@@ -385,7 +385,9 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for each `K6D_*` variable or credential that is no setting; log them."""
+        """One sentence each for `K6D_*` variables or credentials that are no settings, and for a TZ
+        that does not read; log them.
+        """
         return self._warnings
 
 

@@ -20,6 +20,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
+from k6d.cron import machine_zone
 from k6d.model import K6dError
 from k6d.settings.mistakes import Key, explained
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
@@ -72,6 +73,9 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # hidden by pydantic
     except ValidationError as error:
         raise K6dError(explained(error, model=Settings, sources=sources)) from None
+    if not settings.schedule.timezone and machine_zone() is None:
+        zone = printable(os.environ["TZ"])
+        warnings.append(f"TZ={zone} does not read: schedules go by UTC; set schedule.timezone")
     settings._config_file, settings._warnings = toml_file, tuple(warnings)
     return settings
 
@@ -198,11 +202,11 @@ def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[
             table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except tomllib.TOMLDecodeError as error:
-            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
-            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
+        except ValueError as error:  # not only tomllib's own: a number may have too many digits
+            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
+            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         for section, _, name in (key.rpartition(".") for key in PATHS):
             inner = table.get(section) if section else table
             if isinstance(inner, dict) and isinstance(path := inner.get(name), str) and path:

@@ -28,6 +28,7 @@ CronText = Annotated[str, _parses(cron.parse)]
 WindowText = Annotated[str, _parses(cron.parse_window)]
 ZoneName = Annotated[str, _parses(cron.zone_of)]
 CatchUp = Literal["once", "skip"]
+Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class Schedule(Section):
@@ -72,13 +73,13 @@ class ScriptSchedule(Section):
 class Retention(Section):
     """What is kept, and how long; baselines and the newest run of each script always are."""
 
-    full_days: int = Field(
-        default=30, ge=0, description="logs and raw metrics are kept that long (0: for ever)"
+    full_days: Days = Field(
+        default=30, description="logs and raw metrics are kept that long (0: for ever)"
     )
-    detail_days: int = Field(
-        default=180, ge=0, description="endpoints and time line are kept that long (0: for ever)"
+    detail_days: Days = Field(
+        default=180, description="endpoints and time line are kept that long (0: for ever)"
     )
-    days: int = Field(default=0, ge=0, description="runs are removed after that long (0: never)")
+    days: Days = Field(default=0, description="runs are removed after that long (0: never)")
     runs: int = Field(default=0, ge=0, description="runs kept of each script (0: all)")
     disk_mib: int = Field(
         default=0, ge=0, description="MiB that runs and snapshots may take (0: any)"

@@ -18,10 +18,11 @@ from pydantic import (
     field_validator,
 )
 
+from k6d.units import LONGEST_S
+
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
 _UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
 
 
 def seconds(value: object) -> object:
@@ -59,7 +60,7 @@ def lower(value: object) -> object:
 
 EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 Duration = Annotated[
-    float, BeforeValidator(seconds), Field(ge=0, le=_LONGEST_S, allow_inf_nan=False)
+    float, BeforeValidator(seconds), Field(ge=0, le=LONGEST_S, allow_inf_nan=False)
 ]
 Deadline = Annotated[Duration, Field(gt=0)]
 
