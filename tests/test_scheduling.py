@@ -17,7 +17,7 @@ from daemon import Gate, hitting
 from k6d import scheduling
 from k6d.journal import StoredJournal
 from k6d.model import Missed, Outcome, Trigger
-from k6d.queue import JobQueue
+from k6d.queue import Job, JobQueue
 from k6d.schedule import Entry, plan_for
 from k6d.scheduling import STATE, Scheduler, held, missed_by, plans
 from k6d.settings import Schedule, load
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon import Daemon
-    from k6d.queue import Job
     from k6d.settings import Settings
     from target import Target
 
@@ -96,6 +95,20 @@ async def test_what_is_due_is_queued_and_the_next_start_given(tmp_path: Path) ->
     assert [(one.script, one.count) for one in life.missed] == [("smoke/pattern.js", 1)]
     assert "waiting for its turn" in life.missed[0].reason
     assert life.missed[0].caught_up
+
+
+async def test_a_change_that_waits_stands_in_and_runs_even_when_put_back(tmp_path: Path) -> None:
+    """It is due now, and a crash leaves it so."""
+    _script(tmp_path, "cart.js", {"schedule": "@hourly"})
+    life = Life(tmp_path)
+    life.scheduler.tick(NOON + MINUTE)
+    path = tmp_path / "scripts" / "cart.js"
+    life.queue.put(Job(name="cart.js", path=path, trigger=Trigger.CHANGED))
+    life.scheduler.tick(NOON + HOUR)
+    assert life.missed[0].caught_up
+    for queue in (life.queue, Life(tmp_path).queue):
+        job = await queue.get()
+        assert (job.trigger, job.due) == (Trigger.CHANGED, NOON + HOUR)
 
 
 async def test_a_stop_makes_one_run_and_says_why(tmp_path: Path) -> None:

@@ -72,10 +72,13 @@ def test_nothing_starts_in_maintenance(daemon: Daemon, target: Target) -> None:
 
 def test_without_room_on_the_disk_nothing_starts(daemon: Daemon, target: Target) -> None:
     """Less than the least: no run, said once; more: a warning at most."""
-    daemon.write("cart.js", hitting(f"{target.url}/cart"))
+    cart = daemon.write("cart.js", hitting(f"{target.url}/cart"))
     plenty = str(1 << 40)
     daemon.start(K6D_RETENTION__LEAST_FREE_MIB=plenty)
     daemon.until_logged(f"nothing starts now: {daemon.data} has less than {plenty} MiB left")
+    by_hand = daemon.call("run", str(cart), K6D_RETENTION__LEAST_FREE_MIB=plenty)
+    assert by_hand.returncode == 2
+    assert by_hand.stderr.startswith(f"k6d: {daemon.data} has less than {plenty} MiB left")
     assert daemon.counts() == {}
     daemon.end()
     daemon.start(K6D_RETENTION__WARN_FREE_MIB=plenty)

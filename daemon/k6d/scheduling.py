@@ -99,8 +99,10 @@ class Scheduler:
         elif job:
             busy = WAITING
         done = step(plan, entry, now=now, busy=busy, late=self._late)
-        if job and done.missed:  # the one that waits stands in for it
-            done = replace(done, missed=replace(done.missed, caught_up=True))
+        missed = done.missed
+        if job and missed:  # the one that waits stands in for it, though its change be put back
+            done = replace(done, missed=replace(missed, caught_up=True))
+            self.queue.put(replace(job, due=job.due or missed.last))
         if done.entry == entry:
             return
         if done.due and not (self.settings.scripts / plan.script).is_file():

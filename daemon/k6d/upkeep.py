@@ -122,10 +122,10 @@ class Upkeep:
         return None
 
     def _disk_full(self) -> str | None:
+        if full := no_room(self._settings):
+            return full
         limits, data = self._settings.retention, self._settings.data
-        free = shutil.disk_usage(data).free // MIB
-        if free < limits.least_free_mib:
-            return f"{data} has less than {limits.least_free_mib} MiB left; free some space"
+        free = _free_mib(data)
         low = free < limits.warn_free_mib
         if low and not self._warned:
             least = limits.least_free_mib
@@ -157,6 +157,18 @@ class Upkeep:
             self._believed = now
             moment = datetime.fromtimestamp(now[0], UTC)
             await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
+
+
+def no_room(settings: Settings) -> str | None:
+    """Why nothing may start; None while the disk has room."""
+    least = settings.retention.least_free_mib
+    full = _free_mib(settings.data) < least
+    return f"{settings.data} has less than {least} MiB left; free some space" if full else None
+
+
+def _free_mib(data: Path) -> int:
+    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
+    return shutil.disk_usage(place).free // MIB
 
 
 @contextmanager

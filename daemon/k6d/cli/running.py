@@ -16,7 +16,7 @@ from k6d.cli.common import (
     print_run,
     terminal,
 )
-from k6d.model import Outcome
+from k6d.model import K6dError, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,6 +40,10 @@ async def _under_way(
 ) -> T:
     from k6d.live import LiveLine
     from k6d.pipeline import Pipeline
+    from k6d.upkeep import no_room
+
+    if full := no_room(loaded):
+        raise K6dError(full)
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
