@@ -106,6 +106,14 @@ def test_another_file_is_refused(tmp_path: Path, contents: bytes) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_a_number_that_is_too_large_was_not_measured(tmp_path: Path) -> None:
+    """The run can be shown; JSON has no word for it."""
+    file, store = tmp_path / "tests.json", Store(tmp_path / "data")
+    file.write_bytes(orjson.dumps({"tests": {"1": _record(1)}}).replace(b"31.5", b"1e400"))
+    assert take_over(file, store) == (1, 0)
+    assert store.load(store.find("latest")).execution_time == 0
+
+
 def test_the_time_of_a_record_is_local_unless_it_says_otherwise(tmp_path: Path) -> None:
     """As Python's datetime.now() wrote it, on the machine that is asked now."""
     file = tmp_path / "tests.json"

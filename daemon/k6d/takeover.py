@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,20 @@ def upgraded(record: dict[str, Any]) -> Run:
 def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every record of every table, and its place: TinyDB keeps {table: {number: record}}."""
     try:
-        tables = json.loads(file.read_bytes(), parse_constant=lambda _: None)  # as TinyDB, but NaN
+        # As TinyDB, but for NaN and numbers that are too large: nothing was measured.
+        data = file.read_bytes()
+        tables = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
         found = [(f"{t}/{n}", one) for t, table in tables.items() for n, one in table.items()]
     except (ValueError, AttributeError) as error:
         raise K6dError(
             f"{file}: is neither an archive of 'k6d export' nor a TinyDB file; not restored"
         ) from error
     yield from ((place, one) for place, one in found if isinstance(one, dict))
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _why(error: Exception) -> str:
