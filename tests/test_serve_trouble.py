@@ -266,6 +266,7 @@ export default function () {{
         assert own == {"PATH", "HOME", "LANG", "NO_PROXY", "BASE_URL"}
         assert variables["BASE_URL"] == "https://shop.example"
         assert variables["HOME"] == str(daemon.home)
+    daemon.end()  # or folders of jobs go while we look
     stored = [path.read_bytes() for path in daemon.data.rglob("*") if path.is_file()]
     assert not any(b"5ecret" in content for content in stored)
     assert "5ecret" not in daemon.log
