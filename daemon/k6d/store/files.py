@@ -35,7 +35,7 @@ _REMEDIES = {
 
 
 @contextmanager
-def disk_errors(doing: str, path: Path) -> Iterator[None]:
+def disk_errors(doing: str, path: Path | str) -> Iterator[None]:
     """Turn an OSError into a K6dError that names `path` and the remedy; `doing` is a verb."""
     try:
         yield
@@ -116,10 +116,10 @@ def names(path: Path) -> list[str]:
         return []
 
 
-def size(path: Path) -> int:
+def size(path: Path | str) -> int:
     """What the file takes, in bytes; 0 when it does not exist."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116  (of texts, too)
     except FileNotFoundError:
         return 0
 

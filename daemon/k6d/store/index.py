@@ -49,11 +49,14 @@ class Generation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._paths: dict[str, Path] = {}
 
     def paths(self) -> list[Path]:
         """The partitions, oldest first."""
         found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
-        return [self.folder / name for name in sorted(found)]
+        # Kept, or pathlib would fill Python's table of names with each look, until it doubles.
+        self._paths = {n: self._paths.get(n) or self.folder / n for n in sorted(found)}
+        return list(self._paths.values())
 
     def newest_first(
         self, paths: Sequence[Path], newest: str | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationError
 
 from k6d.model import SCHEMA_VERSION, K6dError, Run
-from k6d.store.files import disk_errors, folders, names, refuse_link, set_aside, write_atomic
+from k6d.store.files import disk_errors, folders, names, refuse_link, set_aside, size, write_atomic
 from k6d.store.record import check_test_id, encode, index_document, is_test_id, run_adapter
 from k6d.store.seal import Seal
 
@@ -33,6 +34,15 @@ class RunFiles:
         """Where the run is kept, whether it exists or not; K6dError for what is no id."""
         check_test_id(test_id)
         return self.folder / f"{test_id[:4]}-{test_id[4:6]}" / f"{test_id}{_ENDING}"
+
+    def size(self, test_id: str) -> int:
+        """What the run's file takes, in bytes; 0 when it does not exist."""
+        return size(self._place(test_id))
+
+    def _place(self, test_id: str) -> str:
+        """The path as a text: of a Path Python keeps each name, in a table that grows by them."""
+        check_test_id(test_id)
+        return f"{self.folder}/{test_id[:4]}-{test_id[4:6]}/{test_id}{_ENDING}"
 
     def own_path(self, test_id: str) -> Path:
         """The same, to be written or removed: not through a link to a place that is not k6d's."""
@@ -66,10 +76,11 @@ class RunFiles:
 
     def read(self, test_id: str) -> bytes:
         """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
-        path = self.path(test_id)
+        path = self._place(test_id)
         with disk_errors("read", path):
             try:
-                return _SEAL.taken(path.read_bytes())
+                with FileIO(path) as file:
+                    return _SEAL.taken(file.readall())
             except FileNotFoundError:
                 raise K6dError(f"no run {test_id}; see 'k6d history' for those there are") from None
             except ValueError as error:
@@ -77,7 +88,7 @@ class RunFiles:
 
     def load(self, test_id: str) -> Run:
         """The run; fields of the same schema version that we don't know are ignored."""
-        path, data = self.path(test_id), self.read(test_id)
+        path, data = self._place(test_id), self.read(test_id)
         try:
             record = orjson.loads(data)
             if _schema(record) > SCHEMA_VERSION:

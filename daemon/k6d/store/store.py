@@ -202,11 +202,11 @@ class Store:
 
     def run_bytes(self, test_id: str) -> int:
         """What the run's file takes; 0 when it is gone."""
-        return size(self.run_path(test_id))
+        return self._runs.size(test_id)
 
     def snapshot_bytes(self) -> int:
         """What all snapshots take."""
-        return sum(size(self._snapshots / name) for name in names(self._snapshots))
+        return sum(size(f"{self._snapshots}/{name}") for name in names(self._snapshots))
 
     def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
         """Remove snapshots of no run, unless a run that isn't saved yet may need them; their bytes.
