@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from io import FileIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,7 +17,6 @@ from k6d.store.seal import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
@@ -32,8 +32,7 @@ class RunFiles:
 
     def path(self, test_id: str) -> Path:
         """Where the run is kept, whether it exists or not; K6dError for what is no id."""
-        check_test_id(test_id)
-        return self.folder / f"{test_id[:4]}-{test_id[4:6]}" / f"{test_id}{_ENDING}"
+        return Path(self._place(test_id))
 
     def size(self, test_id: str) -> int:
         """What the run's file takes, in bytes; 0 when it does not exist."""
@@ -43,6 +42,16 @@ class RunFiles:
         """The path as a text: of a Path Python keeps each name, in a table that grows by them."""
         check_test_id(test_id)
         return f"{self.folder}/{test_id[:4]}-{test_id[4:6]}/{test_id}{_ENDING}"
+
+    def _contents(self, test_id: str) -> bytes | None:
+        """The file as it is; None when there is none."""
+        place = self._place(test_id)
+        with disk_errors("read", place):
+            try:
+                with FileIO(place) as file:
+                    return file.readall()
+            except FileNotFoundError:
+                return None
 
     def own_path(self, test_id: str) -> Path:
         """The same, to be written or removed: not through a link to a place that is not k6d's."""
@@ -76,15 +85,14 @@ class RunFiles:
 
     def read(self, test_id: str) -> bytes:
         """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
-        path = self._place(test_id)
-        with disk_errors("read", path):
-            try:
-                with FileIO(path) as file:
-                    return _SEAL.taken(file.readall())
-            except FileNotFoundError:
-                raise K6dError(f"no run {test_id}; see 'k6d history' for those there are") from None
-            except ValueError as error:
-                raise K6dError(f"{path}: is damaged ({error}); {_RESTORE}") from None
+        data = self._contents(test_id)
+        if data is None:
+            raise K6dError(f"no run {test_id}; see 'k6d history' for those there are")
+        try:
+            return _SEAL.taken(data)
+        except ValueError as error:
+            place = self._place(test_id)
+            raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
 
     def load(self, test_id: str) -> Run:
         """The run; fields of the same schema version that we don't know are ignored."""
@@ -110,18 +118,18 @@ class RunFiles:
         Raises ValueError when the file is not a run and K6dError when it cannot be read now: the
         disk refuses, or a newer k6d wrote it in a shape that we don't know.
         """
-        path = self.path(test_id)
-        with disk_errors("read", path):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                return None
+        data = self._contents(test_id)
+        if data is None:
+            return None
         record = orjson.loads(_SEAL.taken(data))
         try:
             document = index_document(record)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if _schema(record) > SCHEMA_VERSION:
-                raise K6dError(f"{path}: written by a newer k6d; upgrade k6d to list it") from error
+                place = self._place(test_id)
+                raise K6dError(
+                    f"{place}: written by a newer k6d; upgrade k6d to list it"
+                ) from error
             raise ValueError("not a run") from error
         if document["test_id"] != test_id:
             raise ValueError(f"holds the run {document['test_id']}")
