@@ -56,9 +56,9 @@ class Upkeep:
         self._held: str | None = None
         self._warned = False
         self._clock = clock  # what time it is, and how long the machine has run; seconds
-        self._started_s = clock()[1]
-        self._prune_s = self._started_s + PRUNE_S
         self._believed = clock()
+        self._started_s = self._believed[1]
+        self._prune_s = self._started_s + PRUNE_S
         self._astray = False
         self._place: tuple[int, int] | None = None
 
@@ -122,10 +122,10 @@ class Upkeep:
         return None
 
     def _disk_full(self) -> str | None:
-        if full := no_room(self._settings):
-            return full
         limits, data = self._settings.retention, self._settings.data
-        free = _free_mib(data)
+        free = free_mib(data)
+        if full := no_room(self._settings, free):
+            return full
         low = free < limits.warn_free_mib
         if low and not self._warned:
             least = limits.least_free_mib
@@ -159,14 +159,15 @@ class Upkeep:
             await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
 
 
-def no_room(settings: Settings) -> str | None:
-    """Why nothing may start; None while the disk has room."""
+def no_room(settings: Settings, free: int) -> str | None:
+    """Why nothing may start with so many MiB free; None while that is room enough."""
     least = settings.retention.least_free_mib
-    full = _free_mib(settings.data) < least
+    full = free < least
     return f"{settings.data} has less than {least} MiB left; free some space" if full else None
 
 
-def _free_mib(data: Path) -> int:
+def free_mib(data: Path) -> int:
+    """What is free on the disk of the data folder, which need not exist yet."""
     place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
     return shutil.disk_usage(place).free // MIB
 
