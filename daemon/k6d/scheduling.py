@@ -102,7 +102,8 @@ class Scheduler:
         missed = done.missed
         if job and missed:  # the one that waits stands in for it, though its change be put back
             done = replace(done, missed=replace(missed, caught_up=True))
-            self.queue.put(replace(job, due=job.due or missed.last))
+            if not job.due:
+                self.queue.put(replace(job, due=missed.last))
         if done.entry == entry:
             return
         if done.due and not (self.settings.scripts / plan.script).is_file():
