@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,18 +26,12 @@ def target() -> Iterator[Target]:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon, not started yet, over folders of its own; ended and looked over afterwards."""
-    made = Daemon(tmp_path / "home")
-    try:
+    with closing(Daemon(tmp_path / "home")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """The same with its API on."""
-    made = Served(tmp_path / "home")
-    try:
+    with closing(Served(tmp_path / "home")) as made:
         yield made
-    finally:
-        made.close()

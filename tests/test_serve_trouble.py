@@ -98,15 +98,21 @@ def test_a_name_that_is_no_text_is_said_and_disturbs_nothing(
     daemon.run("cafe.js")
 
 
-def test_removed_k6_holds_the_queue_until_it_is_back(
-    daemon: Daemon, target: Target, tmp_path: Path
-) -> None:
-    """One run says that k6 is gone, the rest waits; with k6 back, or at the next start, it runs."""
+@pytest.fixture
+def link(daemon: Daemon, target: Target, tmp_path: Path) -> Path:
+    """Where the daemon finds k6; it is started, and a.js ran once."""
     link = tmp_path / "k6"
     link.symlink_to(K6)
     daemon.write("a.js", hitting(f"{target.url}/a"))
     daemon.start(K6D_K6__PATH=str(link))
     daemon.run("a.js")
+    return link
+
+
+def test_removed_k6_holds_the_queue_until_it_is_back(
+    daemon: Daemon, target: Target, link: Path
+) -> None:
+    """One run says that k6 is gone, the rest waits; with k6 back, or at the next start, it runs."""
     link.unlink()
     daemon.write("a.js", hitting(f"{target.url}/a2"))
     gone = daemon.run("a.js", 2)
@@ -135,14 +141,9 @@ def test_removed_k6_holds_the_queue_until_it_is_back(
 
 
 def test_what_a_schedule_wanted_without_k6_runs_in_the_life_in_which_k6_is_back(
-    daemon: Daemon, target: Target, tmp_path: Path
+    daemon: Daemon, link: Path
 ) -> None:
     """The run that says that k6 is gone is not the run that was wanted."""
-    link = tmp_path / "k6"
-    link.symlink_to(K6)
-    daemon.write("a.js", hitting(f"{target.url}/a"))
-    daemon.start(K6D_K6__PATH=str(link))
-    daemon.run("a.js")
     daemon.end()
     daemon.wanted("a.js", Trigger.SCHEDULED)
     link.unlink()
