@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from k6d.alerts.incidents import Rules, advance, ended, observe, remind, settled
@@ -194,6 +194,8 @@ RULES = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SIGNS, RULES), max_size=4))
+@example([(["h"], Rules(muted=True)), (["?"], Rules())])
+@example([(["h1"], Rules()), (["h2"], Rules(muted=True)), (["?"], Rules())])
 def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]]) -> None:
     """Opened and resolved take turns, in between only of an open one; keys are told once ever."""
     standing, number, is_open, keys = Standing(script="a.js"), 0, False, []

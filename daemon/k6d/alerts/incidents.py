@@ -77,7 +77,7 @@ def advance(
         return _failing(standing, seen, seen.severity, rules)
     if seen.healthy:
         return _healthy(standing, seen, rules)
-    return standing, None
+    return remind(standing, seen.at, rules)  # it says nothing, and what is due is due all the same
 
 
 def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, Announcement | None]:
@@ -185,7 +185,7 @@ def _healthy(
     if incident is None:
         return replace(standing, failures=0, failing_since=None), None
     if seen.overrides and seen.overrides != incident.overrides:
-        return standing, None
+        return remind(standing, seen.at, rules)
     incident = replace(incident, healthy=incident.healthy + 1, last_seen=seen.at)
     if incident.healthy < (1 if seen.deliberate else rules.resolve_after):
         return replace(standing, incident=incident), None
