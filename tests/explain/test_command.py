@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from rich.console import Console
 
-from gemini_server import KEY, MODEL, TRICKLE, gemini
+from gemini_server import KEY, MODEL, TRICKLE, answer, error, gemini
 from k6d.demo import Shop
 from k6d.explain.merge import merge
 from k6d.model import Explanation, Run, Severity
 from k6d.report import run_report
+from k6d.retention import Tier, slimmed
 from k6d.store import Store
 from records import make_anomaly, make_run
 from target import Target
@@ -205,3 +208,26 @@ def test_the_record_is_safe_before_the_explanation(tmp_path: Path, target: Targe
     assert run.anomaly_analysis.anomalies_detected
     assert run.anomaly_analysis.source == "rules"
     assert run.explanation is None
+
+
+def test_a_run_made_smaller_while_it_is_explained_stays_so(tmp_path: Path) -> None:
+    """What was pruned meanwhile does not come back with the explanation."""
+    store = Store(tmp_path / "k6d-data")
+    store.save(make_run(anomaly_analysis=make_anomaly()))
+    run = store.load(store.find("latest"))
+    assert run.log.head
+
+    def less(data: bytes) -> bytes:
+        return orjson.dumps(slimmed(orjson.loads(data), Tier.DETAIL))
+
+    with gemini(error(500, "INTERNAL", "oops"), answer()) as server, ThreadPoolExecutor() as pool:
+        asking = pool.submit(_k6d, tmp_path, _env(server.url, K6D_AI__ATTEMPTS="2"), "explain")
+        assert server.asked.wait(PATIENCE_S)
+        with server.lock:  # the second answer waits
+            store.shrink(run.test_id, less)
+        done = asking.result()
+    assert done.returncode == 0, done.stderr
+    explained = store.load(run.test_id)
+    assert explained.explanation
+    assert explained.explanation.attempts == 2
+    assert explained.log.head == ""

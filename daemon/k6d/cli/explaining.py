@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -56,7 +56,10 @@ def explain(
     if explained.explanation is None or explained.explanation.unavailable:
         why = explained.explanation and explained.explanation.unavailable
         raise K6dError(f"run {found.test_id} is not explained: {why}")
-    store.save(explained)
+    verdict, explanation = explained.anomaly_analysis, explained.explanation
+    explained = store.amend(
+        found.test_id, lambda run: replace(run, anomaly_analysis=verdict, explanation=explanation)
+    )
     if as_json:
         print_raw(store.load_raw(explained.test_id))
     else:

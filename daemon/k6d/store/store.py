@@ -76,11 +76,18 @@ class Store:
         # A run that is there may be getting smaller at this moment.
         with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
             document = self._runs.write(run)
-        try:
-            self._enter(document)
-        except K6dError as error:
-            self._behind = True
-            raise K6dError(f"run {run.test_id} is kept, but not in the index: {error}") from error
+        self._entered(document)
+
+    def amend(self, test_id: str, change: Callable[[Run], Run]) -> Run:
+        """Save what `change` makes of the run as it is by now, smaller perhaps; give that.
+
+        K6dError when it was removed meanwhile.
+        """
+        with self._index.locked():
+            run = change(self._runs.load(test_id))
+            document = self._runs.write(run)
+        self._entered(document)
+        return run
 
     def load(self, test_id: str) -> Run:
         """The run `test_id`; fields of the same schema version that we don't know are ignored."""
@@ -330,6 +337,14 @@ class Store:
             log.warning("%s", message)
         log.info("index rebuilt: %d runs", added)
         return added
+
+    def _entered(self, document: IndexDocument) -> None:
+        try:
+            self._enter(document)
+        except K6dError as error:
+            self._behind = True
+            test_id = document["test_id"]
+            raise K6dError(f"run {test_id} is kept, but not in the index: {error}") from error
 
     def _enter(self, document: IndexDocument) -> None:
         with self._index.locked():
