@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -415,6 +416,22 @@ def test_a_young_snapshot_is_left_for_the_run_that_is_not_saved_yet(tmp_path: Pa
     assert store.snapshot_path("snap-1").exists()
 
 
+def test_a_snapshot_that_was_too_young_goes_later(tmp_path: Path) -> None:
+    """Its run has left; once it is old enough it goes, unless another run came for it."""
+    store, loaded = Store(tmp_path / "data"), _settings(tmp_path, retention__runs=1)
+    runs = [_save(store, number, age_days=5 - number) for number in range(1, 5)]
+    archives = [store.snapshot_path(f"snap-{number}") for number in range(1, 4)]
+    for path in archives[:2]:
+        path.touch()
+    done = pruning.prune(loaded, store, now=NOW)
+    assert (len(done.removed), done.snapshots) == (3, 1)
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
+    _save(store, 5, age_days=1, script="b.js", snapshot=runs[1].snapshot)
+    os.utime(archives[0], (time.time() - 9999,) * 2)
+    assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned(snapshots=1, bytes=1000)
+    assert [path.exists() for path in archives] == [False, True, False]
+
+
 class Hours:
     """The hours of a daemon that prunes what is older than 50 days, by a clock that may be set."""
 
@@ -431,6 +448,11 @@ class Hours:
         self.upkeep = Upkeep(
             self._settings, self.store, JobQueue(), clock=lambda: (self._now, self._ran_s)
         )
+
+    async def started(self) -> None:
+        """The daemon has begun, and is left at once."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.upkeep.run(), 0.2)
 
     def later(self, *, hours: float = 1, set_by: timedelta = timedelta()) -> int:
         """Let the time pass; gives how many runs are left."""
@@ -470,6 +492,18 @@ def test_a_clock_that_is_slewed_for_weeks_is_believed(tmp_path: Path) -> None:
     left = [hours.later(set_by=timedelta(seconds=30)) for _ in range(41 * 24)]
     assert left[0] == 2
     assert left[-1] == 1
+
+
+def test_another_folder_in_the_place_of_the_data_is_not_pruned(tmp_path: Path) -> None:
+    """A disk that was swapped for another: what is old there is none of this daemon's."""
+    hours = Hours(tmp_path)
+    lock = tmp_path / "data" / "daemon.lock"
+    lock.touch()
+    asyncio.run(hours.started())
+    lock.unlink()
+    assert hours.later(hours=1000) == 2
+    hours.restart()
+    assert hours.later() == 1
 
 
 PRUNE = """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 INCIDENTS = "incidents"
-STATE, SLIMMED = "retention", "slimmed"
+STATE, SLIMMED, YOUNG = "retention", "slimmed", "young"
 BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
 _TEST_ID = re.compile(rb"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
@@ -61,6 +61,8 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     going = [run for run in runs if run.test_id in leaving]
     orphans = _orphans(store, going, staying, snapshots)
     dropped = store.drop_snapshots(orphans, dry_run=dry_run)
+    if not dry_run:
+        _keep_in_mind(store, orphans)
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
@@ -147,24 +149,37 @@ def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:
 
 def _orphans(
     store: Store, leaving: list[Stored], staying: list[Stored], snapshots: dict[str, str | None]
-) -> set[str]:
-    """Snapshots of runs that leave and of none that stays; runs that share one share contents."""
+) -> dict[str, str | None]:
+    """Snapshots of runs that leave, or left, and of none that stays, with their fingerprints.
+
+    Runs that share one share contents.
+    """
     found = ((snapshots[run.test_id], run.fingerprint) for run in leaving)
-    prints = {snapshot: fingerprint for snapshot, fingerprint in found if snapshot}
+    prints: dict[str, str | None] = dict(store.state(STATE).get(YOUNG) or {})
+    prints |= {snapshot: fingerprint for snapshot, fingerprint in found if snapshot}
     heirs: dict[str | None, list[str]] = {fingerprint: [] for fingerprint in prints.values()}
     for run in staying:
         if run.fingerprint in heirs:
             heirs[run.fingerprint].append(run.test_id)
-    orphans: set[str] = set()
+    orphans: dict[str, str | None] = {}
     for snapshot, fingerprint in prints.items():
         try:
             store.snapshot_path(snapshot)  # K6dError for what is no id
             needing = (orjson.loads(store.load_raw(heir)) for heir in heirs[fingerprint])
             if not any(_snapshot_of(record) == snapshot for record in needing):
-                orphans.add(snapshot)
+                orphans[snapshot] = fingerprint
         except (K6dError, ValueError) as error:
             logger.warning("snapshot %s is kept: %s", snapshot, error)
     return orphans
+
+
+def _keep_in_mind(store: Store, orphans: dict[str, str | None]) -> None:
+    """Those too young to be dropped now: once they are not, no run speaks of them any more."""
+    left = {
+        orphan: made for orphan, made in orphans.items() if store.snapshot_path(orphan).exists()
+    }
+    if left != (store.state(STATE).get(YOUNG) or {}):
+        store.state(STATE).put(YOUNG, left)
 
 
 def look_again(store: Store) -> None:

@@ -142,7 +142,7 @@ class Upkeep:
         now = self._clock()
         if now[1] - self._started_s < BOOT_S:
             self._believed = now
-        if now[1] < self._prune_s:
+        if now[1] < self._prune_s or self._gone():
             return
         self._prune_s = now[1] + PRUNE_S
         passed_s, ran_s = (now[n] - self._believed[n] for n in range(2))
