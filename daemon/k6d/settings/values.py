@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +17,10 @@ from pydantic import (
     field_validator,
 )
 
-from k6d.units import LONGEST_S
+from k6d.units import LONGEST_S, parse_duration
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
-_UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def seconds(value: object) -> object:
@@ -34,8 +32,7 @@ def seconds(value: object) -> object:
     text = value.strip().lower()
     if not _DURATION.fullmatch(text):
         raise ValueError(_DURATION_ALLOWED)
-    parts = re.findall(r"([\d.]+)(ms|[dhms])", text)
-    return math.fsum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    return parse_duration(text)
 
 
 def expanded(path: Path) -> Path:
