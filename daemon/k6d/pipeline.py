@@ -21,11 +21,12 @@ from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
 from k6d.execution import k6, scripts
 from k6d.execution.guard import Guard
-from k6d.execution.measure import NOTHING, Measured, Order, measure, unmeasured
+from k6d.execution.measure import Measured, Order, measure, unmeasured
+from k6d.execution.record import interrupted, recorded, refused
 from k6d.execution.scripts import Kind, Script
 from k6d.execution.work import UnderWay, leftovers, workdir
 from k6d.explain.explain import Explainer
-from k6d.model import Execution, K6dError, Outcome, Run, Trigger, Verdict
+from k6d.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.queue import Job
 from k6d.settings import ScriptSettings, parse_script_settings
 from k6d.slots import slot, unless
@@ -141,7 +142,7 @@ class Pipeline:
         """Record the jobs whose process died under way, as aborted; gives the new records."""
         with leftovers(self._settings.data / "work") as dead:
             unsaved = (job for job in dead if not self._store.run_path(job.test_id).exists())
-            runs = [_interrupted(under_way) for under_way in unsaved]
+            runs = [interrupted(under_way) for under_way in unsaved]
             for run in runs:
                 self._store.save(run)
         for run in self.alerts.missing():
@@ -204,7 +205,7 @@ class Pipeline:
                 self._remember(script, ran=script.fingerprint)
                 return None
             if script.error is not None:
-                measured = unmeasured(_refused(script.error, binary))
+                measured = unmeasured(refused(script.error, binary))
             else:
                 measured = await self._measure(task, binary, script, own)
             self._expect(job, task, notify=_notify(measured.result.execution, own))
@@ -314,7 +315,13 @@ class Pipeline:
     ) -> Done:
         """The record of an execution, judged by limits: snapshot, run file, index."""
         limits = self._settings.limits.merged(own.limits)
-        run = _record(task, measured, script, judge(measured.result, limits=limits))
+        run = recorded(
+            task.under_way,
+            measured,
+            verdict=judge(measured.result, limits=limits),
+            snapshot=script.snapshot if script else None,
+            overrides=task.job.overrides,
+        )
         values = series.of(measured.result, min_requests=limits.min_requests)
         run = replace(run, series=values, confirms=confirms)
         run = replace(run, comparable=is_comparable(run))
@@ -405,52 +412,3 @@ def outline(run: Run) -> str:
 def _notify(execution: Execution, own: ScriptSettings) -> bool | list[str] | None:
     """What the script says of who is told; None, as it said last, when k6 could not run it."""
     return own.notify if execution.exit_code is not None else None
-
-
-def _refused(error: str, binary: k6.K6) -> Execution:
-    return Execution(
-        outcome=Outcome.SCRIPT_ERROR,
-        error=error,
-        k6_version=binary.version,
-        machine=scripts.machine(),
-    )
-
-
-def _record(task: _Task, measured: Measured, script: Script | None, verdict: Verdict) -> Run:
-    result, totals = measured.result, measured.result.summary
-    return Run(
-        test_id=task.under_way.test_id,
-        timestamp=task.under_way.started,
-        script=task.job.name,
-        trigger=task.job.trigger,
-        status="completed" if result.execution.outcome is Outcome.COMPLETED else "failed",
-        execution_time=round(measured.elapsed_s, 3),
-        metrics=totals.metrics,
-        anomaly_analysis=verdict,
-        execution=result.execution,
-        snapshot=script.snapshot if script else None,
-        breakdown=result.breakdown,
-        checks=totals.checks,
-        thresholds=totals.thresholds,
-        k6_metrics=totals.k6_metrics,
-        custom_metrics=totals.custom_metrics,
-        overrides=task.job.overrides,
-        generator=result.generator,
-        log=measured.log,
-        output=measured.output,
-    )
-
-
-def _interrupted(under_way: UnderWay) -> Run:
-    doubt = "interrupted: k6d was killed during this run"
-    return Run(
-        test_id=under_way.test_id,
-        timestamp=under_way.started,
-        script=under_way.script,
-        trigger=under_way.trigger,
-        status="failed",
-        execution_time=0.0,
-        metrics=NOTHING.metrics,
-        anomaly_analysis=Verdict(anomalies_detected=False, confidence=0.0, doubts=[doubt]),
-        execution=Execution(outcome=Outcome.ABORTED, machine=scripts.machine()),
-    )

@@ -32,14 +32,14 @@ from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import Job, JobQueue
 from k6d.scheduling import UNDER_WAY
-from k6d.slots import StoppedError, try_lock
+from k6d.slots import StoppedError, only_daemon
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
-from k6d.upkeep import DAEMON_LOCK, Upkeep
+from k6d.upkeep import Upkeep
 from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from k6d.model import Run
@@ -395,23 +395,3 @@ class Service:
         running = ", ".join(self._queue.running)
         doing = f"running {running}" if running else self._upkeep.held or "idle"
         return f"{doing}, {plural(len(self._queue), 'job')} pending"
-
-
-@contextlib.contextmanager
-def only_daemon(data: Path) -> Iterator[None]:
-    """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
-    path = data / DAEMON_LOCK
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(path)
-    except OSError as error:
-        why = reason(error)
-        raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
-    if lock is None:
-        pid = path.read_text().strip() or "unknown"
-        raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
-    with lock:
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield

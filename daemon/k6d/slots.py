@@ -1,7 +1,8 @@
 """Load tests take turns: a slot is a lock on a file, so that turns hold between processes.
 
 `k6d run` beside a daemon on the same data waits for the daemon's test to end, because two load
-tests at once would measure each other. The kernel frees the lock of a process that dies.
+tests at once would measure each other; and two daemons don't share a data folder. The kernel frees
+the lock of a process that dies.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from k6d.model import K6dError
+from k6d.model import K6dError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
 POLL_S = 0.1
+DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
 T = TypeVar("T")
 
@@ -85,3 +88,23 @@ def try_lock(path: Path) -> TextIO | None:
         file.close()
         return None
     return file
+
+
+@contextlib.contextmanager
+def only_daemon(data: Path) -> Iterator[None]:
+    """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
+    path = data / DAEMON_LOCK
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(path)
+    except OSError as error:
+        why = reason(error)
+        raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
+    if lock is None:
+        pid = path.read_text().strip() or "unknown"
+        raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
+    with lock:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from k6d import pruning, scheduling
 from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
+from k6d.slots import DAEMON_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,6 @@ PRUNE_S = 3600.0
 STEADY_S = 60.0  # by what the clock may be set in that time, without being astray
 BOOT_S = 600.0  # at the start it may still be corrected
 MIB = 1 << 20
-DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
 
 class Upkeep:

@@ -121,7 +121,7 @@ def import_data(
 ) -> None:
     """Bring in an archive, or the original service's runs; what is there is never replaced."""
     from k6d import archive
-    from k6d.service import only_daemon
+    from k6d.slots import only_daemon
     from k6d.takeover import take_over
 
     loaded = load_settings(config, data=data)

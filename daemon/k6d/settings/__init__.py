@@ -4,14 +4,13 @@ Every mistake becomes a one-line `K6dError` with source, key, problem and what i
 a secret.
 """
 
+from k6d.settings.limits import Limit, Limits
 from k6d.settings.model import (
     Ai,
     Api,
     Capture,
     Compare,
     Forward,
-    Limit,
-    Limits,
     ScriptSettings,
     Settings,
     fields,

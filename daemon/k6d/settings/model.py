@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,17 +13,15 @@ from pydantic import (
     PrivateAttr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from k6d.model import Severity
+from k6d.settings.limits import Limit, Limits, PercentLimit
 from k6d.settings.notify import Notify
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
     AbsolutePath,
-    Bound,
     Deadline,
     Duration,
     Secret,
@@ -39,107 +34,12 @@ from k6d.settings.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic.fields import FieldInfo
 
 
 SHORTEST_TOKEN = 12  # characters: nobody tries so many at a local server
-
-
-class Limit(Section):
-    """Severity → number that a measurement may reach but not pass; no number means switched off."""
-
-    falls_below: ClassVar[bool] = False
-    maximum: ClassVar[float] = math.inf
-
-    low: Bound | None = Field(default=None, description="a finding of severity low beyond this")
-    medium: Bound | None = Field(
-        default=None, description="a finding of severity medium beyond this"
-    )
-    high: Bound | None = Field(default=None, description="a finding of severity high beyond this")
-    critical: Bound | None = Field(
-        default=None, description="a finding of severity critical beyond this"
-    )
-
-    def bounds(self) -> dict[Severity, float]:
-        """The numbers that are set, mildest first; empty when the limit is switched off."""
-        pairs = ((severity, getattr(self, severity.value)) for severity in Severity)
-        return {severity: bound for severity, bound in pairs if bound is not None}
-
-    def broken(self, value: float) -> tuple[Severity, float] | None:
-        """The worst severity whose number `value` passes, with that number."""
-        for severity, bound in reversed(self.bounds().items()):
-            if value < bound if self.falls_below else value > bound:
-                return severity, bound
-        return None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_table(cls, raw: object) -> object:
-        if raw is False:
-            return {}
-        if isinstance(raw, Mapping):
-            return dict(raw)
-        if isinstance(raw, Limit):
-            return raw
-        raise ValueError("should be a table such as { medium = 5, high = 10 }, or false for off")
-
-    @field_validator("low", "medium", "high", "critical")
-    @classmethod
-    def _within_maximum(cls, bound: float | None) -> float | None:
-        if bound is not None and bound > cls.maximum:
-            raise ValueError(f"should be at most {cls.maximum:g}")
-        return bound
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        bounds = list(self.bounds().items())
-        for (milder, near), (worse, far) in itertools.pairwise(bounds):
-            if far >= near if self.falls_below else far <= near:
-                side = "below" if self.falls_below else "above"
-                raise ValueError(f"{worse} = {far:g} should be {side} {milder} = {near:g}")
-        return self
-
-
-class PercentLimit(Limit):
-    """Broken above, in percent."""
-
-    maximum: ClassVar[float] = 100.0
-
-
-class RateLimit(Limit):
-    """Broken below."""
-
-    falls_below: ClassVar[bool] = True
-
-
-class Limits(Section):
-    """What no run may pass, whatever its history."""
-
-    error_rate: PercentLimit = Field(
-        default=PercentLimit(medium=5, high=10), description="failed requests, in percent, above"
-    )
-    response_time_avg: Limit = Field(
-        default=Limit(medium=2000, high=3000), description="average response time, in ms, above"
-    )
-    response_time_p95: Limit = Field(
-        default=Limit(high=5000), description="95th percentile of the response time, in ms, above"
-    )
-    requests_per_second_per_vu: RateLimit = Field(
-        default=RateLimit(medium=0.1), description="requests a second of one virtual user, below"
-    )
-    failed_checks: PercentLimit = Field(
-        default=PercentLimit(medium=0, high=10), description="failed checks, in percent, above"
-    )
-    min_requests: int = Field(
-        default=20,
-        ge=1,
-        description="an endpoint with fewer requests is not judged by itself, 1 or more",
-    )
-
-    def merged(self, script_limits: Limits) -> Limits:
-        """The limits that hold for a script: each one it sets replaces ours, table and all."""
-        names = script_limits.model_fields_set
-        return self.model_copy(update={name: getattr(script_limits, name) for name in names})
 
 
 class Watch(Section):

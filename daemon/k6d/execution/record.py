@@ -1,0 +1,67 @@
+"""The record of one execution: who ran what, when, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k6d.execution.measure import Measured, unmeasured
+from k6d.execution.scripts import machine
+from k6d.model import Execution, Outcome, Run, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k6d.execution.k6 import K6
+    from k6d.execution.work import UnderWay
+    from k6d.model import Snapshot
+
+
+def refused(error: str, binary: K6) -> Execution:
+    """A script that k6 cannot run, for the reason it gave."""
+    return Execution(
+        outcome=Outcome.SCRIPT_ERROR,
+        error=error,
+        k6_version=binary.version,
+        machine=machine(),
+    )
+
+
+def recorded(
+    under_way: UnderWay,
+    measured: Measured,
+    *,
+    verdict: Verdict,
+    snapshot: Snapshot | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Run:
+    """The run as it is kept, before it is compared with others."""
+    result, totals = measured.result, measured.result.summary
+    return Run(
+        test_id=under_way.test_id,
+        timestamp=under_way.started,
+        script=under_way.script,
+        trigger=under_way.trigger,
+        status="completed" if result.execution.outcome is Outcome.COMPLETED else "failed",
+        execution_time=round(measured.elapsed_s, 3),
+        metrics=totals.metrics,
+        anomaly_analysis=verdict,
+        execution=result.execution,
+        snapshot=snapshot,
+        breakdown=result.breakdown,
+        checks=totals.checks,
+        thresholds=totals.thresholds,
+        k6_metrics=totals.k6_metrics,
+        custom_metrics=totals.custom_metrics,
+        overrides=dict(overrides or {}),
+        generator=result.generator,
+        log=measured.log,
+        output=measured.output,
+    )
+
+
+def interrupted(under_way: UnderWay) -> Run:
+    """What is left to say of an execution whose k6d died."""
+    doubt = "interrupted: k6d was killed during this run"
+    execution = Execution(outcome=Outcome.ABORTED, machine=machine())
+    verdict = Verdict(anomalies_detected=False, confidence=0.0, doubts=[doubt])
+    return recorded(under_way, unmeasured(execution), verdict=verdict)
