@@ -196,7 +196,7 @@ class K6:
         deadline: Awaitable[float],
         stop: asyncio.Event,
         stop_grace_s: float,
-        on_start: Callable[[int], None] = lambda _pid: None,
+        on_start: Callable[[int], object] = lambda _pid: None,
     ) -> Ended:
         """Run to the end, to the deadline (seconds from now, once known), or until `stop` is set.
 

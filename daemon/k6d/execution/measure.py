@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.execution import k6, outcome, scripts, summary
 from k6d.execution.generator import Monitor
@@ -13,7 +14,7 @@ from k6d.execution.runlog import KeptLog
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from k6d.execution.capture import Capture
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 PLANLESS_DEADLINE_S = 3600.0  # k6 did not say how long it takes: better a bound than none
 NOTHING = Summary(metrics=Metrics())
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +81,10 @@ async def measure(
         trend_stats=order.trend_stats,
         tags=order.tags if settings.forward.url else {},
     )
-    plan = asyncio.create_task(binary.inspect(order.archive, guard=guard, env=order.env))
-    deadline = asyncio.create_task(_deadline(plan, order, settings))
     capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
-    watchers: list[asyncio.Task[None]] = []
-    try:
+    async with _beside() as beside:
+        plan = beside(binary.inspect(order.archive, guard=guard, env=order.env))
+        deadline = beside(_deadline(plan, order, settings))
         with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
             on_start(capture)
             ended = await binary.run(
@@ -95,12 +97,9 @@ async def measure(
                 deadline=asyncio.shield(deadline),
                 stop=stop,
                 stop_grace_s=settings.k6.stop_grace,
-                on_start=lambda pid: watchers.append(asyncio.create_task(monitor.watch(pid))),
+                on_start=lambda pid: beside(monitor.watch(pid)),
             )
         planned = await plan
-    finally:
-        for task in (plan, deadline, *watchers):
-            task.cancel()
     totals = _read_summary(summary_file)
     kind, error = outcome.classify(ended, totals)
     execution = Execution(
@@ -126,6 +125,23 @@ async def measure(
         ),
     )
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
+
+
+@contextlib.asynccontextmanager
+async def _beside() -> AsyncIterator[Callable[[Coroutine[None, None, T]], asyncio.Task[T]]]:
+    """Starts tasks; those that are not done at the end are cancelled, and have ended then."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+        tasks.append(task := asyncio.create_task(work))
+        return task
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: Settings) -> float:
