@@ -23,7 +23,7 @@ from k6d.alerts.alerts import Alerts
 from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.report import incidents_table
-from k6d.model import Severity
+from k6d.model import Severity, Trigger
 from k6d.store import Store
 from receivers import HttpReceiver, closed_port
 from records import NOON, make_anomaly, make_run
@@ -266,10 +266,9 @@ def test_what_was_given_up_is_shown_and_can_be_tried_again(
 
 
 def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:
+    notify = {"urls": ["json://127.0.0.1:1/"], **notify}
     more = {f"notify__{name}": value for name, value in notify.items()}
-    loaded = settings.load(
-        data=tmp_path, scripts=tmp_path / "scripts", notify__urls=["json://127.0.0.1:1/"], **more
-    )
+    loaded = settings.load(data=tmp_path, scripts=tmp_path / "scripts", **more)
     store, outbox = Store(tmp_path), Outbox(tmp_path)
     return Alerts(loaded, store, outbox), store, outbox
 
@@ -378,19 +377,48 @@ def test_incidents_in_a_terminal(tmp_path: Path, width: int) -> None:
     assert len(lines) == 2 or width < 80
 
 
-def test_nobody_is_reminded_of_a_script_that_is_gone(tmp_path: Path) -> None:
-    """Its incident is over when the reminder would be due; a folder that is away says nothing."""
-    alerts, store, outbox = _alerts(tmp_path)
+@pytest.mark.parametrize("notify", [{}, {"remind": 0}, {"min_severity": "critical"}, {"urls": []}])
+def test_the_incident_of_a_script_that_is_gone_ends_a_day_later(
+    tmp_path: Path, notify: dict[str, Any]
+) -> None:
+    """Untold, whoever is told of what; a folder that is away says nothing about its scripts."""
+    alerts, store, outbox = _alerts(tmp_path, **notify)
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
-    told_at = _told_at(alerts)
-    scripts = tmp_path / "scripts"
+    scripts, hour = tmp_path / "scripts", timedelta(hours=1)
     scripts.mkdir(exist_ok=True)
-    alerts.remind(told_at + timedelta(hours=24))
-    assert [kept.message.change for kept in outbox.waiting()] == ["opened", "still open"]
+    for hours in (1, 26):
+        alerts.remind(NOON + hours * hour)
+        assert alerts.standings()["shop/a.js"].incident is not None
     (scripts / "other.js").touch()
-    alerts.remind(told_at + timedelta(hours=49))
-    assert len(outbox.waiting()) == 2
-    assert alerts.standings()["shop/a.js"].incident is None
+    alerts.remind(NOON + 60 * hour)
+    (scripts / "shop").mkdir()
+    (scripts / "shop" / "a.js").touch()
+    alerts.remind(NOON + 61 * hour)
+    (scripts / "shop" / "a.js").unlink()
+    told = len(outbox.waiting())
+    for hours in (62, 85, 86):
+        standing = alerts.standings()["shop/a.js"]
+        assert standing.incident is not None, "it came back in between"
+        alerts.remind(NOON + hours * hour)
+    standing = alerts.standings()["shop/a.js"]
+    assert standing.incident is None
+    assert standing.last is not None
+    assert standing.gone_since is None
+    assert len(outbox.waiting()) == told
+
+
+def test_a_confirmation_is_not_the_last_healthy_run(tmp_path: Path) -> None:
+    """A re-run judges nothing, so an alert does not compare with it."""
+    alerts, store, outbox = _alerts(tmp_path)
+    _record(alerts, store, "20261122-120001-aaaaaa")
+    store.save(
+        make_run(test_id="20261122-120002-aaaaaa", script="shop/a.js", trigger=Trigger.CONFIRMATION)
+    )
+    _record(alerts, store, "20261122-120003-aaaaaa", anomaly_analysis=make_anomaly())
+    (kept,) = outbox.waiting()
+    said = " ".join(text for _, text in (*kept.message.facts, *kept.message.commands))
+    assert "20261122-120001-aaaaaa" in said
+    assert "20261122-120002-aaaaaa" not in said
 
 
 def test_reminders_and_other_announcements(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from pydantic import TypeAdapter, ValidationError
 from k6d.alerts import incidents
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, compose, notice
-from k6d.alerts.records import Change, Standing
+from k6d.alerts.records import Standing
 from k6d.alerts.routing import tags_for
-from k6d.model import K6dError, Outcome, Severity
+from k6d.model import K6dError, Outcome, Severity, Trigger
 from k6d.store.files import locked
 
 if TYPE_CHECKING:
@@ -87,30 +87,30 @@ class Alerts:
     def end(self, script: str) -> None:
         """What was taken for a broken script is a helper module: its incident is over, untold."""
         with locked(self._lock):
-            self._end(self._standing(script))
+            standing = self._standing(script)
+            self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
 
-    def _end(self, standing: Standing) -> None:
-        if standing.incident:
-            logger.info("incident %s of %s: over", standing.incident.id, standing.script)
-        self._keep(incidents.ended(standing, datetime.now(UTC)))
+    def _keep_ended(self, was: Standing, now: Standing) -> None:
+        if was.incident and not now.incident:
+            logger.info("incident %s of %s: over", was.incident.id, was.script)
+        self._keep(now)
 
     def remind(self, now: datetime) -> None:
         """Tell what no run brings: the end of a mute, a reminder, what the disk once refused.
 
-        Nobody is reminded of a script that is gone: its incident is over instead, untold.
+        Of a script that is gone nothing is told; gone for a day, its incident is over, untold.
         """
-        for standing in self.standings().values():
-            if standing.incident is None and not standing.outgoing:
+        for name, known in self.standings().items():
+            if known.incident is None and not known.outgoing:
                 continue
             with locked(self._lock):
-                fresh = self._standing(standing.script)
-                was, (fresh, told) = fresh, incidents.remind(fresh, now, self._rules(fresh))
-                if told and told.change is Change.REMINDER and self._is_gone(fresh.script):
-                    self._end(was)
-                    continue
-                if told:
-                    self._keep(fresh)
-                self._send_off(fresh, None)
+                was = self._standing(name)
+                standing = incidents.looked_for(was, now, gone=self._is_gone(name))
+                if not standing.gone_since:
+                    standing, _ = incidents.remind(standing, now, self._rules(standing))
+                if standing != was:
+                    self._keep_ended(was, standing)
+                self._send_off(standing, None)
 
     def _is_gone(self, script: str) -> bool:
         """Not when the whole folder is away, as a disk that was unplugged is."""
@@ -272,6 +272,7 @@ def _read(name: str, raw: Mapping[str, Any]) -> Standing | None:
 
 
 def _is_before(row: Mapping[str, Any], first: str) -> bool:
-    """Whether an index document is of a healthy run before the run `first`."""
-    completed = row["outcome"] == Outcome.COMPLETED and not row["anomalies"]
-    return completed and not row["overrides"] and row["test_id"] < first
+    """Whether an index document is of a healthy run of its own before the run `first`."""
+    healthy = row["outcome"] == Outcome.COMPLETED and not row["anomalies"]
+    own = not row["overrides"] and row["trigger"] != Trigger.CONFIRMATION
+    return healthy and own and row["test_id"] < first

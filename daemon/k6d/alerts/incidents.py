@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
 MAX_PROBLEMS = 200
+GONE = timedelta(days=1)  # a script that is away for less may be in the middle of a move
 DELIBERATE = (Trigger.ADDED, Trigger.CHANGED, Trigger.MANUAL, Trigger.RECOVERY)
 ERRORS = ("error_rate", "http_req_failed")
 
@@ -97,7 +98,17 @@ def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, A
 def ended(standing: Standing, at: datetime) -> Standing:
     """The standing of what is no test any more: its incident is over, and nothing is well again."""
     last = replace(standing.incident, resolved_at=at) if standing.incident else standing.last
-    return replace(standing, incident=None, last=last, failures=0, failing_since=None)
+    return replace(
+        standing, incident=None, last=last, failures=0, failing_since=None, gone_since=None
+    )
+
+
+def looked_for(standing: Standing, now: datetime, *, gone: bool) -> Standing:
+    """The standing once it was looked whether the script is there: gone for long, it is `ended`."""
+    if not gone:
+        return replace(standing, gone_since=None)
+    since = standing.gone_since or now
+    return ended(standing, now) if now - since >= GONE else replace(standing, gone_since=since)
 
 
 def noted(standing: Standing, notify: bool | list[str] | None) -> Standing:

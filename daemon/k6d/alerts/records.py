@@ -91,7 +91,8 @@ class Standing:
 
     `outgoing` holds announcements that are decided but not in the outbox yet; `seen` the runs that
     were taken in, the newest last; `last` the incident resolved last; `notify` is what the script
-    itself says of who is to be told; `expected` are runs to be taken in
+    itself says of who is to be told; `expected` are runs to be taken in; `gone_since` is when the
+    script, whose incident is open, was first found to be away.
     """
 
     script: str
@@ -103,6 +104,7 @@ class Standing:
     outgoing: list[Announcement] = field(default_factory=list)
     notify: bool | list[str] = True
     expected: list[str] = field(default_factory=list)
+    gone_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
