@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import Daemon
-from k6d.comparing import accept, is_comparable
+from k6d.analysis.comparison import compare_all
+from k6d.comparing import HISTORY_RUNS, accept, history_of, is_comparable
 from k6d.model import Comparison, FindingKind, Generator, K6dError, Outcome, Severity, Trigger
 from k6d.pipeline import Pipeline, Watching
 from k6d.store import Store
@@ -381,3 +382,25 @@ def test_accepting_two_regressions_begins_with_the_later_one(tmp_path: Path) -> 
     run = make_run(comparisons=[regressed, later])
     assert accept(run, store, reason="") == new
     assert accept(replace(run, comparisons=[]), store, reason="") == run.test_id
+
+
+def test_a_regression_lasts_however_many_runs_it_does(tmp_path: Path) -> None:
+    """When all runs that are looked at are regressed, those before it say what was normal."""
+    store, snapshot = Store(tmp_path / "data"), make_run().snapshot
+    key, began = "response_time_p95", ""
+    for number in range(20 + HISTORY_RUNS + 10):
+        run = make_run(
+            test_id=f"20261122-{120_000 + number}-aaaaaa",
+            series={key: (100.0 if number < 20 else 150.0) + number % 3},
+            comparable=True,
+            snapshot=snapshot,
+        )
+        if number >= 20:
+            worse = compare_all([run.series], history_of(run, store, root=tmp_path))
+            assert [(c.state, c.since) for c in worse] == [("worse", began or None)], number
+            began = began or run.test_id
+            run = replace(run, comparisons=worse)
+        store.save(run)
+    back = replace(run, test_id="20261122-130000-aaaaaa", series={key: 101.0}, comparisons=[])
+    (healthy,) = compare_all([back.series], history_of(back, store, root=tmp_path))
+    assert healthy.state == "steady"

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from daemon import until
 from k6d import archive, pruning
-from k6d.comparing import accept
+from k6d.comparing import HISTORY_RUNS, accept
 from k6d.queue import JobQueue
 from k6d.retention import MIB, Archive, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
@@ -102,21 +102,33 @@ def test_a_snapshot_makes_room_when_its_last_run_goes() -> None:
         Retention, days=st.integers(0, 5), runs=st.integers(0, 5), disk_mib=st.integers(0, 10)
     ),
     history=st.integers(1, 5),
+    failing=st.sampled_from([None, 0, 3, 20]),
 )
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_baselines_and_newest_runs_never_go(
-    scripts: list[str], comparable: set[int], policy: Retention, history: int
+    scripts: list[str],
+    comparable: set[int],
+    policy: Retention,
+    history: int,
+    failing: int | None,
 ) -> None:
-    """Whatever the policy: each script keeps its newest run and what later runs compare with."""
+    """Whatever the policy: each script keeps its newest run and what later runs compare with.
+
+    Those before an open incident are among them.
+    """
     runs = [
-        _stored(n, age_days=n, script=script, comparable=n in comparable)
+        _stored(99 - n, age_days=n, script=script, comparable=n in comparable)
         for n, script in enumerate(scripts)
     ]
-    kept = baselines(runs, history=history)
+    first = {} if failing is None else dict.fromkeys(scripts, _stored(99 - failing).test_id)
+    kept = baselines(runs, history=history, failing=first)
     left = [run for run in runs if run.test_id not in _gone(runs, policy, kept=kept)]
     for script in set(scripts):
         own = [run for run in runs if run.script == script]
         wanted = [own[0], *[run for run in own if run.comparable][:history]]
+        if failing is not None:
+            before = [run for run in own if run.test_id < first[script]]
+            wanted += [run for run in before if run.comparable][:history]
         assert all(run in left for run in wanted)
 
 
@@ -223,6 +235,20 @@ def test_accepted_levels_and_open_incidents_are_kept(tmp_path: Path) -> None:
     pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
     left = {document["test_id"] for document in store.history(limit=None)}
     assert left == {run.test_id for run in (accepted, failing, later, *tops)}
+
+
+def test_what_was_normal_before_a_long_incident_is_kept(tmp_path: Path) -> None:
+    """However many runs it lasts: they are all regressed, and say nothing of that."""
+    store = Store(tmp_path / "data")
+    _save(store, 1, age_days=300)
+    normal = _save(store, 2, age_days=299, comparable=True)
+    for number in range(HISTORY_RUNS + 1):
+        run = _save(store, 3 + number, age_days=298 - number, comparable=True)
+        if number == 0:
+            store.state("incidents").put("a.js", {"incident": {"first_run": run.test_id}})
+    pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
+    left = store.history(limit=None)
+    assert (len(left), left[-1]["test_id"]) == (HISTORY_RUNS + 2, normal.test_id)
 
 
 def test_old_runs_get_smaller_once(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Twice what the fast rule compares with, so that the run since which a change holds is among them.
 HISTORY_RUNS = 120
+# However long a regression lasts, so many runs before it say what was normal.
+BEFORE_RUNS = 60
 ACCEPTED = "accepted"
 
 
@@ -174,23 +176,36 @@ def _verdict(
 
 def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> list[Past]:
     """The runs that `run` compares with, oldest first: same script, same workload, since the
-    level was accepted last, if it was. `whole`: from the beginning, and `run` too.
+    level was accepted last, if it was. `whole`: the newest ones, accepted or not, and `run` too.
+
+    A regression may have left few healthy ones among them, or none: those before it follow.
     """
     workload = run.snapshot.workload if run.snapshot else None
-    found = store.history(
-        run.script, HISTORY_RUNS, newest=run.test_id, workload=workload, comparable=True
-    )
     accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
     since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
-    past = []
-    for test_id in (document["test_id"] for document in reversed(found)):
-        if test_id < since or (test_id == run.test_id and not whole):
-            continue
-        try:
-            past.append(_past(store.load(test_id), root, accepted=test_id <= until))
-        except K6dError as error:
-            logger.warning("run %s is compared without an earlier one: %s", run.test_id, error)
-    return past
+    known: dict[str, Run] = {}
+
+    def look(newest: str, limit: int) -> None:
+        found = store.history(run.script, limit, newest=newest, workload=workload, comparable=True)
+        for test_id in (document["test_id"] for document in found):
+            if test_id >= since and test_id not in known and (whole or test_id != run.test_id):
+                try:
+                    known[test_id] = store.load(test_id)
+                except K6dError as error:
+                    logger.warning(
+                        "run %s: compared without an earlier one: %s", run.test_id, error
+                    )
+
+    look(run.test_id, HISTORY_RUNS)
+    for began in () if whole else _long_regressed([known[i] for i in sorted(known)]):
+        look(began, BEFORE_RUNS)
+    return [_past(known[i], root, accepted=i <= until) for i in sorted(known)]
+
+
+def _long_regressed(runs: Sequence[Run]) -> set[str]:
+    """The runs since which something is worse, where few of `runs`, oldest first, came before."""
+    worse = (c for run in runs for c in run.comparisons if c.state == comparison.WORSE)
+    return {c.since for c in worse if c.since and c.since < runs[:BEFORE_RUNS][-1].test_id}
 
 
 def accept(run: Run, store: Store, *, reason: str) -> str:

@@ -45,7 +45,8 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     """Remove what the settings don't keep. Killed at any instant, the rest goes the next time."""
     runs, used = _stored(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
-    kept = baselines(runs, history=HISTORY_RUNS) | _spoken_of(store, runs)
+    failing = _failing(store)
+    kept = baselines(runs, history=HISTORY_RUNS, failing=failing) | _spoken_of(store, runs, failing)
     archives = _archives(store, runs) if 0 < settings.retention.disk_mib * MIB < used else {}
     decide = partial(removals, runs, settings.retention, now=now, used=used, archives=archives)
     gone = decide(kept=kept)
@@ -137,14 +138,17 @@ def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None])
     return strange
 
 
-def _spoken_of(store: Store, runs: list[Stored]) -> set[str]:
+def _failing(store: Store) -> dict[str, str]:
+    """The first run of each script's open incident."""
+    standings = store.state(INCIDENTS).all().items()
+    opened = ((script, standing.get("incident")) for script, standing in standings)
+    return {script: incident["first_run"] for script, incident in opened if incident}
+
+
+def _spoken_of(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
     """Runs that accepted levels name, or that belong to an incident that is open."""
     named = {i.decode() for i in _TEST_ID.findall(orjson.dumps(store.state(ACCEPTED).all()))}
-    open_since: dict[str, str] = {}
-    for script, standing in store.state(INCIDENTS).all().items():
-        if incident := standing.get("incident"):
-            open_since[script] = incident["first_run"]
-    return named | {run.test_id for run in runs if run.test_id >= open_since.get(run.script, "~")}
+    return named | {run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")}
 
 
 def _orphans(
@@ -204,7 +208,7 @@ def _slim(
     state, policy = store.state(STATE), settings.retention
     done = state.get(SLIMMED) or {}
     count, freed, reached = 0, 0, {"spared": []} | done
-    kept, spared = _spoken_of(store, runs), set(reached["spared"])
+    kept, spared = _spoken_of(store, runs, _failing(store)), set(reached["spared"])
     reached["spared"] = []
     for run in reversed(runs):
         wanted = tier(now - run.timestamp, policy)

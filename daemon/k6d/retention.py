@@ -71,17 +71,24 @@ DROPPED = {
 }
 
 
-def baselines(runs: Sequence[Stored], *, history: int) -> set[str]:
-    """What later runs compare with, and each script's newest run; `runs` are newest first."""
+def baselines(
+    runs: Sequence[Stored], *, history: int, failing: Mapping[str, str] | None = None
+) -> set[str]:
+    """What later runs compare with, and each script's newest run; `runs` are newest first.
+
+    `failing` names the first run of each script's open incident: what was normal before it counts
+    anew, however long it lasts.
+    """
     found: set[str] = set()
-    seen: Counter[tuple[str, str | None]] = Counter()
+    seen: Counter[tuple[str, str | None, bool]] = Counter()
     scripts: set[str] = set()
     for run in runs:
         if run.script not in scripts:
             scripts.add(run.script)
             found.add(run.test_id)
-        if run.comparable and seen[run.script, run.workload] < history:
-            seen[run.script, run.workload] += 1
+        key = run.script, run.workload, run.test_id < (failing or {}).get(run.script, "")
+        if run.comparable and seen[key] < history:
+            seen[key] += 1
             found.add(run.test_id)
     return found
 
