@@ -166,7 +166,11 @@ def test_a_regression_is_confirmed_named_remembered_and_accepted(shop: Shop, hom
     assert f"worse since run {first.test_id}" in chart
 
     said = k6d(home, "accept", SCRIPT, "--reason", "a new payment provider")
-    assert said == f"accepted: {SCRIPT} is compared with its runs since {first.test_id}\n"
+    assert said.splitlines() == [
+        f"accepted: {SCRIPT} is compared with its runs since {first.test_id}",
+        f"its incident {first.test_id} is resolved",
+    ]
+    assert k6d(home, "incidents") == "no open incident\n"
     third = run_shop(loaded)
     assert not third.anomaly_analysis.anomalies_detected
     assert third.anomaly_analysis.doubts == ["learning, 2 of 5 comparable runs"]

@@ -10,10 +10,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from k6d.alerts.incidents import Rules, advance, ended, observe, remind, settled
+from k6d.alerts.incidents import (
+    SILENT_RUNS,
+    Rules,
+    accepted,
+    advance,
+    ended,
+    observe,
+    remind,
+    settled,
+)
 from k6d.alerts.records import Change, Observation, Standing
 from k6d.model import (
     Breakdown,
+    Comparison,
     Execution,
     Finding,
     FindingKind,
@@ -92,6 +102,10 @@ def play(signs: str, rules: Rules) -> tuple[Standing, list[Announcement | None]]
         ("h c . .", "- - - -", {"muted": True}),
         ("h h h h", "open - - still", {"remind_s": 3 * 3600}),
         ("h h h h", "open - - -", {"remind_s": 0}),
+        ("l h l l h", "open worse - better -", {}),
+        ("l h l l h h l l l l h h h h", "open worse - better - worse - - - better - - - worse", {}),
+        ("l h l! h! l l! h! h! l!", "open worse better worse - better - worse -", {}),
+        ("l m l l h", "open worse - better worse", {}),
     ],
 )
 def test_histories(signs: str, expected: str, rules: dict[str, Any]) -> None:
@@ -178,6 +192,71 @@ def test_outgoing_stays_until_it_is_safe() -> None:
     assert settled(standing, keys[:1]).outgoing == standing.outgoing[1:]
 
 
+P95, CART = "response_time_p95", "response_time_p95 GET /cart"
+WORSE_CART = {"problems": {f"{FindingKind.REGRESSION}|response_time_p95|GET /cart": "slower"}}
+
+
+@pytest.mark.parametrize(
+    ("series", "edited", "expected"),
+    [
+        ({P95: True, CART: True}, False, "- ok"),
+        ({P95: True}, False, "- -"),
+        ({P95: True, CART: False}, False, "- -"),
+        ({P95: True, CART: False}, True, "- -"),
+        ({P95: True}, True, "- ok"),
+    ],
+)
+def test_who_cannot_compare_what_got_worse_says_nothing_of_it(
+    series: dict[str, bool], edited: bool, expected: str
+) -> None:
+    """Too few requests of the endpoint, or a new workload; an edit that took it out ends it."""
+    standing, _ = advance(Standing(script="a.js"), look(0, "h", **WORSE_CART), Rules())
+    told = []
+    for number in (1, 2):
+        seen = look(number, ".", series=series, edited=edited)
+        standing, announcement = advance(standing, seen, Rules())
+        told.append(TOLD[announcement.change] if announcement else "-")
+    assert " ".join(told) == expected
+    for number in range(3, 3 + SILENT_RUNS):
+        standing, _ = advance(standing, look(number, ".", series=series, edited=edited), Rules())
+    assert standing.incident is None, "not for ever"
+
+
+def test_a_saturated_generator_says_nothing_of_another_problem() -> None:
+    """What is open stays as it is; alone it is a problem of its own, which healthy runs end."""
+    saturated = {"problems": {f"{FindingKind.GENERATOR}||": "saturated"}}
+    standing, _ = play("h", Rules())
+    after, told = advance(standing, look(1, "l", **saturated), Rules())
+    assert (after.incident, told) == (standing.incident, None)
+    standing, told = advance(Standing(script="a.js"), look(0, "l", **saturated), Rules())
+    assert told is not None
+    standing, told = advance(standing, look(1, "l", **saturated), Rules())
+    assert (standing.failures, told) == (2, None)
+
+
+def test_an_accepted_level_resolves_what_got_worse() -> None:
+    """At once, with the reason; another problem stays open; what nobody knew of is not told."""
+    standing, _ = advance(Standing(script="a.js"), look(1, "h", **WORSE_CART), Rules())
+    later = NOON + timedelta(hours=3)
+    over = accepted(standing, later, run="run-0001", reason="new provider")
+    assert over.incident is None
+    assert (over.outgoing[-1].change, over.outgoing[-1].accepted) == (
+        Change.RESOLVED,
+        "new provider",
+    )
+    assert accepted(over, later, run="run-0001", reason="") == over
+    assert accepted(standing, later, run="run-0000", reason="") == standing, "an older level"
+    other = {"problems": {**WORSE_CART["problems"], "limit broken|error_rate|": "errors"}}
+    both, _ = advance(Standing(script="a.js"), look(1, "h", **other), Rules())
+    left = accepted(both, later, run="run-0001", reason="")
+    assert left.incident is not None
+    assert list(left.incident.problems) == ["limit broken|error_rate|"]
+    assert left.outgoing == both.outgoing
+    untold, _ = advance(Standing(script="a.js"), look(1, "h", **WORSE_CART), Rules(muted=True))
+    over = accepted(untold, later, run="run-0001", reason="")
+    assert (over.incident, over.outgoing) == (None, [])
+
+
 SIGNS = st.lists(
     st.sampled_from(["l", "m", "h", "c", "h1", "h2", "h12", ".", ".!", "h!", "l!", "?", "look"]),
     max_size=30,
@@ -220,8 +299,8 @@ def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]
             # What people believe is what is so, as far as they are to know.
             assert is_open == (incident is not None and incident.told is not None)
             if incident and rules.tells(incident.severity) and not incident.healthy:
-                assert incident.told is not None
-                assert incident.told.rank >= incident.severity.rank
+                assert incident.told_peak is not None
+                assert incident.told_peak.rank >= incident.severity.rank
                 assert incident.problems.keys() <= set(incident.told_problems)
     assert [a.key for a in standing.outgoing] == keys
     assert len(set(keys)) == len(keys)
@@ -238,8 +317,15 @@ def test_what_a_run_says() -> None:
     assert list(anomalous.problems) == ["limit broken|response_time_p95|GET /cart"]
     assert anomalous.deliberate
     assert anomalous.cause is None
-    healthy = observe(make_run(trigger=Trigger.SCHEDULED))
-    assert (healthy.healthy, healthy.deliberate) == (True, False)
+    assert anomalous.edited
+    learning = Comparison(
+        metric="response_time_p95", endpoint="GET /cart", unit="ms", state="learning", observed=1.0
+    )
+    measured = {"series": {P95: 1.0, CART: 1.0}, "comparisons": [learning]}
+    healthy = observe(make_run(trigger=Trigger.SCHEDULED, comparable=True, **measured))
+    assert (healthy.healthy, healthy.deliberate, healthy.edited) == (True, False, False)
+    assert healthy.series == {P95: True, CART: False}
+    assert observe(make_run(**measured)).series == {P95: False, CART: False}, "not comparable"
     aborted = make_run(execution=Execution(outcome=Outcome.ABORTED))
     assert (observe(aborted).healthy, observe(aborted).severity) == (False, None)
 

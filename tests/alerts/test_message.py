@@ -38,7 +38,12 @@ CONTEXT = Context(
 
 
 def told(
-    verdict: Verdict | None = None, change: Change = Change.OPENED, *, number: int = 1, **run: Any
+    verdict: Verdict | None = None,
+    change: Change = Change.OPENED,
+    *,
+    number: int = 1,
+    accepted: str | None = None,
+    **run: Any,
 ) -> Message:
     """The message about a run."""
     made = make_run(**{"script": "cart.js", "anomaly_analysis": verdict or make_anomaly(), **run})
@@ -48,7 +53,7 @@ def told(
         since=NOON - timedelta(hours=2),
         severity=Severity.HIGH,
         peak=Severity.HIGH,
-        problems={},
+        problems={"limit broken|response_time_p95|GET /cart": "p95 is high"},
         first_run=made.test_id,
         last_run=made.test_id,
         last_seen=NOON,
@@ -61,6 +66,7 @@ def told(
         incident=incident,
         run=made.test_id,
         before=Severity.LOW,
+        accepted=accepted,
     )
     return compose(announcement, made, CONTEXT)
 
@@ -85,6 +91,15 @@ def test_the_title_says_it_all_on_one_line(change: Change, title: str, level: st
     rendered = shown(told(make_anomaly("p95 of GET /cart is\n912 ms"), change))
     assert rendered.title.startswith(title)
     assert rendered.level == level
+
+
+@pytest.mark.parametrize(("reason", "end"), [("", ""), ("new provider", ": new provider")])
+def test_an_end_says_what_was_wrong_and_who_ended_it(reason: str, end: str) -> None:
+    """A level that somebody accepted is not called healthy."""
+    made = told(make_anomaly("p95 of GET /cart is 912 ms"), Change.RESOLVED, accepted=reason)
+    rendered = shown(made)
+    assert rendered.title == f"[RESOLVED] cart: accepted as the new level after 2 h{end}"
+    assert "Was: p95 is high" in rendered.text.splitlines()
 
 
 def test_a_regression_as_people_read_it() -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from k6d.alerts.outbox import Outbox
-    from k6d.alerts.records import Announcement
+    from k6d.alerts.records import Announcement, Incident
     from k6d.model import Run
     from k6d.settings import Settings
     from k6d.store import Store
@@ -83,6 +83,19 @@ class Alerts:
                     *(told.incident.id, run.script, told.change, told.incident.severity),
                 )
             self._send_off(standing, run)
+
+    def accept(self, run: Run, reason: str) -> Incident | None:
+        """The level of `run` is taken for normal: resolve what only that was wrong with its script.
+
+        Gives the incident that it ended. What is to be told is decided here and sent off by the
+        daemon, who knows the receivers.
+        """
+        with locked(self._lock):
+            was, now = self._standing(run.script), datetime.now(UTC)
+            standing = incidents.accepted(was, now, run=run.test_id, reason=reason)
+            if standing != was:
+                self._keep_ended(was, standing)
+            return was.incident if standing.incident is None else None
 
     def end(self, script: str) -> None:
         """What was taken for a broken script is a helper module: its incident is over, untold."""

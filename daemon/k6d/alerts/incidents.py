@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
+from k6d.analysis.comparison import LEARNING, key_of
 from k6d.model import FindingKind, Outcome, Severity, Trigger
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from k6d.model import Finding, Run
 
 REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
-MAX_PROBLEMS = 200
+MAX_PROBLEMS, MAX_RETURNS = 200, 6
 GONE = timedelta(days=1)  # a script that is away for less may be in the middle of a move
-DELIBERATE = (Trigger.ADDED, Trigger.CHANGED, Trigger.MANUAL, Trigger.RECOVERY)
+SILENT_RUNS = 30  # so many healthy runs end an incident, whatever they could not judge
+EDITS = (Trigger.ADDED, Trigger.CHANGED)
+DELIBERATE = (*EDITS, Trigger.MANUAL, Trigger.RECOVERY)
 ERRORS = ("error_rate", "http_req_failed")
 
 
@@ -45,6 +48,7 @@ class Rules:
 def observe(run: Run) -> Observation:
     """What the run says about its script. A run that was cut short without a fault says nothing."""
     verdict = run.anomaly_analysis
+    learning = {key_of(c) for c in run.comparisons if c.state == LEARNING}
     problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
     return Observation(
         run=run.test_id,
@@ -55,6 +59,8 @@ def observe(run: Run) -> Observation:
         problems=problems,
         cause=_cause(run),
         deliberate=run.trigger in DELIBERATE,
+        edited=run.trigger in EDITS,
+        series={key: run.comparable and key not in learning for key in run.series},
         overrides=dict(run.overrides),
     )
 
@@ -74,7 +80,7 @@ def advance(
         seen=[*standing.seen, seen.run][-REMEMBERED_RUNS:],
         expected=[run for run in standing.expected if run != seen.run],
     )
-    if seen.severity is not None:
+    if seen.severity is not None and not _is_beside_the_point(standing, seen):
         return _failing(standing, seen, seen.severity, rules)
     if seen.healthy:
         return _healthy(standing, seen, rules)
@@ -93,6 +99,22 @@ def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, A
     if change is None:
         return standing, None
     return _tell(standing, incident, change, now, incident.last_run)
+
+
+def accepted(standing: Standing, at: datetime, *, run: str, reason: str) -> Standing:
+    """The standing once somebody took the level of `run` for normal: what got worse is no problem.
+
+    If nothing else is wrong the incident is resolved, and those who know of it are told why.
+    """
+    incident = standing.incident
+    if incident is None or run < incident.first_run:
+        return standing
+    others = {key: said for key, said in incident.problems.items() if not _regressed(key)}
+    if others == incident.problems:
+        return standing
+    if others:
+        return replace(standing, incident=replace(incident, problems=others))
+    return _resolve(standing, at, run, accepted=reason)[0]
 
 
 def ended(standing: Standing, at: datetime) -> Standing:
@@ -151,8 +173,7 @@ def _failing(
             runs=standing.failures,
         )
     else:
-        told = incident.told
-        milder = told is not None and severity.rank < told.rank
+        told = (incident.told or severity).rank
         incident = replace(
             incident,
             severity=severity,
@@ -164,7 +185,9 @@ def _failing(
             overrides=incident.overrides if seen.overrides else {},
             runs=incident.runs + 1,
             healthy=0,
-            milder=incident.milder + 1 if milder else 0,
+            silent=0,
+            milder=incident.milder + 1 if severity.rank < told else 0,
+            graver=incident.graver + 1 if severity.rank > told else 0,
         )
     patience = 1 if seen.deliberate else rules.resolve_after
     change = _due(incident, seen.at, rules, patience=patience)
@@ -174,11 +197,17 @@ def _failing(
 
 
 def _due(incident: Incident, now: datetime, rules: Rules, *, patience: int) -> Change | None:
-    """What differs between what is so and what people were told; milder runs need `patience`."""
+    """What differs between what is so and what people were told.
+
+    Worse than ever is told at once; milder, and as bad as before again, need `patience`: so many
+    runs in a row, twice as many after each return, for what goes to and fro is told ever less.
+    """
     severity, told = incident.severity, incident.told
     if told is None:
         return Change.OPENED if rules.tells(severity) else None
-    if severity.rank > told.rank:
+    patience <<= min(incident.returns, MAX_RETURNS)
+    returning = severity.rank <= (incident.told_peak or told).rank
+    if severity.rank > told.rank and (not returning or incident.graver >= patience):
         return Change.WORSENED if rules.tells(severity) else None
     if rules.muted:
         return None
@@ -197,27 +226,66 @@ def _healthy(
         return replace(standing, failures=0, failing_since=None), None
     if seen.overrides and seen.overrides != incident.overrides:
         return remind(standing, seen.at, rules)
+    if incident.silent < SILENT_RUNS and _cannot_judge(seen, incident):
+        silent = replace(incident, silent=incident.silent + 1, last_seen=seen.at)
+        return remind(replace(standing, incident=silent), seen.at, rules)
     incident = replace(incident, healthy=incident.healthy + 1, last_seen=seen.at)
+    standing = replace(standing, incident=incident)
     if incident.healthy < (1 if seen.deliberate else rules.resolve_after):
-        return replace(standing, incident=incident), None
-    incident = replace(incident, resolved_at=seen.at, last_run=seen.run)
+        return standing, None
+    return _resolve(standing, seen.at, seen.run)
+
+
+def _resolve(
+    standing: Standing, at: datetime, run: str, *, accepted: str | None = None
+) -> tuple[Standing, Announcement | None]:
+    """The standing without its incident; those who know of it are told."""
     closed = replace(standing, failures=0, failing_since=None)
+    if standing.incident is None:
+        return closed, None
+    incident = replace(standing.incident, resolved_at=at, last_run=run)
     if incident.told is None:
         return replace(closed, incident=None, last=incident), None
-    return _tell(closed, incident, Change.RESOLVED, seen.at, seen.run)
+    return _tell(closed, incident, Change.RESOLVED, at, run, accepted=accepted)
+
+
+def _cannot_judge(seen: Observation, incident: Incident) -> bool:
+    """Whether a healthy run says nothing of what got worse: too few requests of an endpoint, or a
+    new workload, that has no baseline yet. What an edit took out of the script is no such thing.
+    """
+    keys = [key for key in map(_regressed, incident.problems) if key and not seen.series.get(key)]
+    return any(key in seen.series or not seen.edited for key in keys)
+
+
+def _is_beside_the_point(standing: Standing, seen: Observation) -> bool:
+    """Whether a run says nothing of the problem that is open: k6's own machine was the trouble."""
+    saturated = all(_kind(key) == FindingKind.GENERATOR for key in seen.problems)
+    known = standing.incident.problems if standing.incident else {}
+    return saturated and any(_kind(key) != FindingKind.GENERATOR for key in known)
 
 
 def _tell(
-    standing: Standing, incident: Incident, change: Change, at: datetime, run: str
+    standing: Standing,
+    incident: Incident,
+    change: Change,
+    at: datetime,
+    run: str,
+    *,
+    accepted: str | None = None,
 ) -> tuple[Standing, Announcement]:
-    before = incident.told
+    before, severity = incident.told, incident.severity
+    peak = incident.told_peak or before
+    returned = change is Change.WORSENED and peak is not None and severity.rank <= peak.rank
     known = [*incident.told_problems, *(p for p in incident.problems)]
     incident = replace(
         incident,
-        told=incident.severity,
+        told=severity,
+        told_peak=max(severity, peak or severity, key=lambda s: s.rank),
         told_at=at,
         told_problems=list(dict.fromkeys(known))[-MAX_PROBLEMS:],
         milder=0,
+        graver=0,
+        returns=incident.returns + returned,
         changes=incident.changes + 1,
     )
     announcement = Announcement(
@@ -227,6 +295,7 @@ def _tell(
         incident=incident,
         run=run,
         before=before,
+        accepted=accepted,
     )
     over = change is Change.RESOLVED
     standing = replace(
@@ -246,6 +315,16 @@ def _reminder_due(incident: Incident, now: datetime, rules: Rules) -> bool:
 
 def _key(finding: Finding) -> str:
     return "|".join((finding.kind, finding.metric or "", finding.endpoint or ""))
+
+
+def _kind(problem: str) -> str:
+    return problem.partition("|")[0]
+
+
+def _regressed(problem: str) -> str:
+    """The key of the series that got worse; empty for a problem of another kind."""
+    kind, metric, endpoint = problem.split("|", 2) if problem.count("|") > 1 else ("", "", "")
+    return f"{metric} {endpoint}".strip() if kind == FindingKind.REGRESSION else ""
 
 
 def _cause(run: Run) -> str | None:

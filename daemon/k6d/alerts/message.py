@@ -118,10 +118,17 @@ def _subject(announcement: Announcement, issues: list[str]) -> str:
         Change.WORSENED: f"worse, was {announcement.before}: {lead}",
         Change.CHANGED: f"still failing, now {lead}",
         Change.IMPROVED: f"better, was {announcement.before}: {lead}",
-        Change.RESOLVED: f"healthy again after {lasted}",
+        Change.RESOLVED: _end(announcement, lasted),
         Change.REMINDER: f"still failing after {lasted}: {lead}",
     }
     return one_line(words.get(change, lead), MAX_LINE)
+
+
+def _end(announcement: Announcement, lasted: str) -> str:
+    reason = announcement.accepted
+    if reason is None:
+        return f"healthy again after {lasted}"
+    return f"accepted as the new level after {lasted}" + (f": {reason}" if reason else "")
 
 
 def _facts(
@@ -139,6 +146,7 @@ def _facts(
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return [
         ("Where", ", ".join(places[:3]) + more if places else ""),
+        ("Was", "; ".join(list(incident.problems.values())[:2]) if over else ""),
         ("Since", _since(announcement, incident)),
         _baseline(run, worst),
         ("How sure", _certainty(run, worst)),

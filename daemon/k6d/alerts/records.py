@@ -30,7 +30,8 @@ class Observation:
 
     `problems` maps what is wrong, as a key that stays the same from run to run, to its words.
     `cause` names what scripts that fail together have in common; None when it is the script alone.
-    `deliberate` is a run after an edit, by hand, or because k6 is back.
+    `deliberate` is a run after an edit, by hand, or because k6 is back; `edited` one after an edit.
+    `series` maps what the run measured to whether that was judged against earlier runs.
     """
 
     run: str
@@ -41,6 +42,8 @@ class Observation:
     problems: dict[str, str] = field(default_factory=dict)
     cause: str | None = None
     deliberate: bool = False
+    edited: bool = False
+    series: dict[str, bool] = field(default_factory=dict)
     overrides: dict[str, str] = field(default_factory=dict)
 
 
@@ -48,8 +51,10 @@ class Observation:
 class Incident:
     """Something wrong with one script, from the first failing run to the run that resolved it.
 
-    `told` is the severity that people know of, None while nobody was told; `told_problems` what
-    they were told is wrong. `healthy` and `milder` count runs in a row.
+    `told` is the severity that people know of, None while nobody was told, `told_peak` the worst
+    that they were ever told of, `told_problems` what they were told is wrong. `healthy`, `milder`
+    and `graver` (than told) count runs in a row, `silent` healthy ones that could not judge what is
+    wrong, `returns` how often it got as bad again as it was before.
     """
 
     id: str
@@ -66,7 +71,11 @@ class Incident:
     runs: int = 1
     healthy: int = 0
     milder: int = 0
+    graver: int = 0
+    silent: int = 0
+    returns: int = 0
     told: Severity | None = None
+    told_peak: Severity | None = None
     told_at: datetime | None = None
     told_problems: list[str] = field(default_factory=list)
     changes: int = 0
@@ -75,7 +84,10 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One change of an incident, to be told once: `key` names it for good."""
+    """One change of an incident, to be told once: `key` names it for good.
+
+    `accepted` is why somebody took what was wrong for normal; None when nobody did.
+    """
 
     key: str
     change: Change
@@ -83,6 +95,7 @@ class Announcement:
     incident: Incident
     run: str
     before: Severity | None = None
+    accepted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

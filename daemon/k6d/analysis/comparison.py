@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from k6d.analysis.trend import Level
     from k6d.model import Run
 
-WORSE = "worse"
+WORSE, LEARNING = "worse", "learning"
 MAX_KEPT = 46  # six overall, two for each of twenty endpoints: a run stays small on disk
 
 
@@ -167,7 +167,7 @@ def _change(key: str, value: float, was: float, band: Comparison | None) -> Comp
     change = abs(value - was)
     noise = None if visible is None or band is None else visible / 100 * abs(band.expected or was)
     if noise is None:
-        state = "learning"
+        state = LEARNING
     elif change <= max(noise, about.floor):
         state = "steady"
     else:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from k6d import comparing
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
+from k6d.api.incidents import alerts_of
 from k6d.api.problems import Problem
 from k6d.catalogue import entries
 from k6d.store import Query as Search
@@ -42,7 +43,7 @@ class Acceptance(BaseModel):
 
 @router.post("/accept", responses=shapes.response(shapes.ACCEPTED, _404="No comparable run"))
 async def accept(body: Acceptance, k6d: K6d) -> Response:
-    """Make the present level of a script the normal one."""
+    """Make the present level of a script the normal one; an incident only about it is resolved."""
     since = await asyncio.to_thread(accept_level, k6d, body.script, body.reason)
     return as_json({"script": body.script, "since": since})
 
@@ -53,7 +54,10 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
     if not found:
         raise Problem(404, f"{script[:100]} has no comparable run yet")
     run = k6d.store.load(found[0]["test_id"])
-    return comparing.accept(run, k6d.store, reason=printable(reason.strip()))
+    reason = printable(reason.strip())
+    since = comparing.accept(run, k6d.store, reason=reason)
+    alerts_of(k6d).accept(run, reason)
+    return since
 
 
 @router.get("/series", responses=shapes.response(shapes.SERIES))

@@ -48,7 +48,7 @@ def incidents(
     """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
     from k6d.alerts.report import incidents_table
 
-    alerts = _alerts(load_settings(config, data=data))
+    alerts = alerts_of(load_settings(config, data=data))
     now = datetime.now(UTC)
     standings = alerts.standings().values()
     open_ = [s.incident for s in standings if s.incident]
@@ -89,7 +89,7 @@ def mute(
     """
     loaded = load_settings(config, data=data)
     pattern = script_name(script, loaded)
-    alerts = _alerts(loaded)
+    alerts = alerts_of(loaded)
     if off:
         alerts.mute(pattern, None)
         typer.echo(f"{pattern} is not muted")
@@ -191,7 +191,8 @@ def _seconds(given: str) -> float:
     return seconds
 
 
-def _alerts(loaded: Settings) -> Alerts:
+def alerts_of(loaded: Settings) -> Alerts:
+    """The incidents of the store."""
     from k6d.alerts.alerts import Alerts
     from k6d.alerts.outbox import Outbox
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from k6d.cli.alerts import alerts_of
 from k6d.cli.common import (
     JUDGE,
     RUN,
@@ -137,7 +138,10 @@ def accept(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Make the present level of a script what its runs are compared with from now on."""
+    """Make the present level of a script what its runs are compared with from now on.
+
+    An incident that was only about this level is resolved with it.
+    """
     from k6d import comparing
 
     loaded = load_settings(config, data=data)
@@ -145,6 +149,8 @@ def accept(
     run = _newest(script, loaded, store)
     since = comparing.accept(run, store, reason=reason)
     typer.echo(f"accepted: {run.script} is compared with its runs since {since}")
+    if ended := alerts_of(loaded).accept(run, reason):
+        typer.echo(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
 
 
 @commands.command(rich_help_panel=JUDGE)
