@@ -332,6 +332,25 @@ def test_a_link_to_the_dashboard_if_it_is_on(
     assert kept.message.link == (link and (link[0], f"{link[1]}/runs/20261122-120009-aaaaaa"))
 
 
+def test_a_damaged_run_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither as the last healthy one of an alert nor as one that a crash kept from being told."""
+    alerts, store, outbox = _alerts(tmp_path)
+    _record(alerts, store, "20261122-120001-aaaaaa")
+    alerts.expect("shop/a.js", "20261122-120001-bbbbbb")
+    alerts.expect("shop/a.js", "20261122-120002-aaaaaa")
+    store.save(make_run(test_id="20261122-120001-bbbbbb", script="shop/a.js"))
+    store.save(
+        make_run(
+            test_id="20261122-120002-aaaaaa", script="shop/a.js", anomaly_analysis=make_anomaly()
+        )
+    )
+    for test_id in ("20261122-120001-aaaaaa", "20261122-120001-bbbbbb"):
+        os.truncate(store.run_path(test_id), 100)
+    alerts.recover()
+    assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
+    assert caplog.text.count("alerts go without run 20261122-120001-") == 2
+
+
 def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
     """A mute tells nothing; when it ends, what is still wrong is told."""
     alerts, store, outbox = _alerts(tmp_path)

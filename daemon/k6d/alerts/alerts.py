@@ -145,7 +145,15 @@ class Alerts:
     def missing(self) -> list[Run]:
         """The runs that a crash kept from being taken in."""
         expected = [test_id for s in self.standings().values() for test_id in s.expected]
-        return [self._store.load(one) for one in expected if self._store.run_path(one).exists()]
+        there = (one for one in expected if self._store.run_path(one).exists())
+        return [run for test_id in there if (run := self._loaded(test_id))]
+
+    def _loaded(self, test_id: str) -> Run | None:
+        try:
+            return self._store.load(test_id)
+        except K6dError as error:
+            logger.error("alerts go without run %s: %s", test_id, error)
+            return None
 
     async def keep_reminding(self) -> None:
         """Look for what is due until cancelled."""
@@ -244,7 +252,7 @@ class Alerts:
             data=self._settings.data,
             scripts=self._settings.scripts,
             history=history,
-            previous=self._store.load(healthy["test_id"]) if healthy else None,
+            previous=self._loaded(healthy["test_id"]) if healthy else None,
             tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
             dashboard=self._dashboard(),
         )
