@@ -52,6 +52,21 @@ async def test_one_pending_job_a_script_the_newest_wins_in_its_place() -> None:
     assert first.id == waiting.id
 
 
+async def test_those_of_a_group_take_turns_first_come_first_served() -> None:
+    """Others go ahead meanwhile; who leaves the group does not wait for it any more."""
+    queue = JobQueue()
+    for name, group in (("a", "db"), ("b", "db"), ("c", None), ("d", "db")):
+        queue.group(name, group)
+        queue.put(_job(name))
+    first = await _next(queue)
+    assert [first.name, (await _next(queue)).name] == ["a", "c"]
+    queue.done(first)
+    second = await _next(queue)
+    assert second.name == "b"
+    queue.group("d", None)
+    assert (await _next(queue)).name == "d"
+
+
 async def test_what_is_due_stays_due_whatever_it_is_merged_with() -> None:
     """A change that is put back before its turn must not take the schedule's run along."""
     due = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -146,7 +146,7 @@ def test_stopping_waits_neither_for_others_nor_for_init_code(
     )
     until(gate.reached.is_set, "k6d run to be under way")
     daemon.start()
-    daemon.until_logged("daemon.js waits for a load test outside this daemon")
+    daemon.until_logged("daemon.js waits: a load test of its group, or outside this daemon")
     assert daemon.end() == 0
     gate.opened.set()
     assert cli.wait(PATIENCE_S) in (0, 1)

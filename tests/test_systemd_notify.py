@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -83,6 +84,36 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_must(
         if value:
             monkeypatch.setenv(name, str(os.getpid()) if value == "own" else value)
     assert watchdog_interval_s() == expected
+
+
+async def test_the_status_says_what_runs_and_what_holds(
+    systemd: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it runs, and at once when maintenance begins; nothing is said twice."""
+    systemd.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    config = tmp_path / "k6d.toml"
+    config.touch()
+    here = {"data": tmp_path / "data", "scripts": tmp_path, "api__enabled": False}
+    (tmp_path / "a.js").write_text("export default function () {}\n")
+    told: list[bytes] = []
+
+    async def until(status: bytes) -> None:
+        while b"STATUS=" + status not in told:
+            told.append(await asyncio.to_thread(systemd.recv, 1000))
+
+    settings = load(config, **here)
+    service = Service(settings, Store(settings.data), reread=lambda: load(config, **here))
+    serving = asyncio.create_task(service.run())
+    await until(b"running a.js, 0 jobs pending")
+    await until(b"idle, 0 jobs pending")
+    config.write_text("[schedule]\nmaintenance = ['* * * * * for 1h']\n")
+    os.kill(os.getpid(), signal.SIGHUP)
+    while not any(line.startswith(b"STATUS=maintenance") for line in told):
+        told.append(await asyncio.to_thread(systemd.recv, 1000))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    assert all(one != following for one, following in itertools.pairwise(told))
 
 
 async def test_every_reload_has_an_end(

@@ -20,7 +20,7 @@ from k6d.pipeline import Watching
 from k6d.store import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from k6d.execution.capture import Capture
     from k6d.execution.work import UnderWay
@@ -96,10 +96,11 @@ class Event:
 
 
 class Board:
-    """Keeps account of the jobs of one queue."""
+    """Keeps account of the jobs of one queue; `on_change` hears that it is not what it was."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, *, on_change: Callable[[], None] = lambda: None) -> None:
         self._queue = queue
+        self._on_change = on_change
         self._running: dict[str, Running] = {}
         self._finished: OrderedDict[str, Finished] = OrderedDict()
         self._readers: set[Reader] = set()
@@ -123,7 +124,7 @@ class Board:
 
         def waiting() -> None:
             running.waiting = True
-            logger.info("%s waits for a load test outside this daemon to end", job.name)
+            logger.info("%s waits: a load test of its group, or outside this daemon", job.name)
             self.changed()
 
         def started(under_way: UnderWay, capture: Capture) -> None:
@@ -223,6 +224,7 @@ class Board:
 
     def changed(self) -> None:
         """The queue is not what it was."""
+        self._on_change()
         if self._readers:
             self._tell(Event("queue", self.queue()))
 

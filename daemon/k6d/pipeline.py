@@ -242,7 +242,6 @@ class Pipeline:
     async def _measure(
         self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
     ) -> Measured:
-        logger.info("run %s of %s starts", task.under_way.test_id, script.name)
         if script.expected_s is not None:
             task.watching.planned(script.expected_s)
         order = Order(
@@ -254,6 +253,7 @@ class Pipeline:
             timeout_s=own.timeout or self._settings.k6.timeout,
         )
         async with self._alone(own.group, task.watching):
+            logger.info("run %s of %s starts", task.under_way.test_id, script.name)
             return await measure(
                 order,
                 binary=binary,

@@ -1,4 +1,7 @@
-"""Which job is next: at most one pending for each script, and never two of one script at once."""
+"""Which job is next: at most one pending for each script, and never two of one script at once.
+
+Nor two of scripts that are known to be in one group; the pipeline sees to those that are not yet.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,7 @@ class JobQueue:
         self._allowed: Collection[Trigger] = frozenset(Trigger)
         self._pending: dict[str, Job] = {}
         self._running: set[str] = set()
+        self._groups: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -118,6 +122,13 @@ class JobQueue:
         self._allowed = triggers
         self._changed.set()
 
+    def group(self, name: str, group: str | None) -> None:
+        """From now on the script takes turns with the others of its group."""
+        if group is None:
+            self._groups.pop(name, None)
+        else:
+            self._groups[name] = group
+
     def drop(self, key: str) -> bool:
         """Forget the pending job of this key (its script is gone, say); False: there was none."""
         job = self._pending.pop(key, None)
@@ -128,7 +139,8 @@ class JobQueue:
     async def get(self) -> Job:
         """The next job, whose script counts as under way until `done`."""
         while True:
-            ready = [job for job in self._pending.values() if self._may_start(job)]
+            busy = {self._groups.get(name) for name in self._running} - {None}
+            ready = [job for job in self._pending.values() if self._may_start(job, busy)]
             if ready:
                 job = min(ready, key=lambda job: PRIORITY[job.trigger])
                 del self._pending[job.key]
@@ -144,5 +156,6 @@ class JobQueue:
             self._journal.done(job)
         self._changed.set()
 
-    def _may_start(self, job: Job) -> bool:
-        return job.trigger in self._allowed and job.name not in self._running
+    def _may_start(self, job: Job, busy: Collection[str | None]) -> bool:
+        waits = job.name in self._running or self._groups.get(job.name) in busy
+        return job.trigger in self._allowed and not waits

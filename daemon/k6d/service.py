@@ -66,8 +66,11 @@ class Service:
         self._stop = asyncio.Event()
         self._journal = StoredJournal(store, settings.scripts)
         self._queue = JobQueue(self._journal)
-        self._upkeep = Upkeep(settings, store, self._queue, on_missed=self._missed)
-        self._board = Board(self._queue)
+        self._board = Board(self._queue, on_change=self._say)
+        self._upkeep = Upkeep(
+            settings, store, self._queue, on_missed=self._missed, on_look=self._board.changed
+        )
+        self._said = ""
         self._dependents = Dependents()
         self._known = store.state("scripts")
         self._failures: Counter[str] = Counter()
@@ -224,6 +227,9 @@ class Service:
         paths = known.get("dependencies")
         broken = known.get("kind") == Kind.BROKEN
         self._dependents.put(name, paths if isinstance(paths, dict) else (), broken=broken)
+        own = known.get("settings")
+        group = own.get("group") if isinstance(own, dict) else None
+        self._queue.group(name, group if isinstance(group, str) else None)
 
     async def _watch(self, watcher: Watcher) -> None:
         """Every batch of settled paths becomes jobs."""
@@ -236,7 +242,6 @@ class Service:
             self._upkeep.changed()
             if jobs:
                 self._board.changed()
-                notify(STATUS=self._status())
 
     async def _looked_at(self, batch: frozenset[Path]) -> list[Job]:
         """The jobs of a batch, as soon as the disk lets us see; further changes wait meanwhile."""
@@ -292,7 +297,7 @@ class Service:
             await self._heartbeat.beat()
             self._queue.done(job, left=self._is_left(job, run))
             self._follow(job, watcher, since=since)
-            notify(STATUS=self._status())
+            self._say()
             if self._queue.idle:
                 self._rest()
             else:
@@ -390,6 +395,13 @@ class Service:
         """Nothing to do: hold no more memory than that takes."""
         self._store.rest()
         give_back()
+
+    def _say(self) -> None:
+        """Tell systemd what we do, when that is another thing than before."""
+        status = self._status()
+        if status != self._said:
+            notify(STATUS=status)
+        self._said = status
 
     def _status(self) -> str:
         running = ", ".join(self._queue.running)

@@ -34,7 +34,8 @@ MIB = 1 << 20
 
 
 class Upkeep:
-    """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start.
+    """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start,
+    `on_look` that it was looked what is due.
 
     Call `changed` when a script was looked at, came or went, and `reread` with new settings.
     """
@@ -46,12 +47,14 @@ class Upkeep:
         queue: JobQueue,
         *,
         on_missed: Callable[[Missed], None] = lambda _missed: None,
+        on_look: Callable[[], None] = lambda: None,
         clock: Callable[[], tuple[float, float]] = lambda: (time.time(), _awake_or_asleep_s()),
     ) -> None:
         self._settings = settings
         self._store = store
         self._queue = queue
         self._scheduler = Scheduler(settings, store, queue, on_missed=on_missed)
+        self._on_look = on_look
         self._wake = asyncio.Event()
         self._held: str | None = None
         self._warned = False
@@ -89,6 +92,7 @@ class Upkeep:
             now, following = datetime.now(UTC), None
             with _one_round("schedules"):
                 following = self._look(now)
+                self._on_look()
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
             with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
                 async with asyncio.timeout(pause_s):
