@@ -364,13 +364,17 @@ def test_runs_that_ended_otherwise_or_failed_altogether_are_not_comparable() -> 
 
 
 def test_a_replay_without_its_snapshot_says_so(home: Path) -> None:
-    """One line that names the file."""
+    """One line that names the file; the same where it is damaged."""
     old = runs_of(home)[0]
     assert old.snapshot is not None
     store = Store(home / "data")
     path = store.snapshot_path(old.snapshot.id)
-    path.unlink()
     pipeline = Pipeline(settings(home), store, stop=asyncio.Event())
+    for damaged in (b"\0" * path.stat().st_size, b"damaged" * 200, b""):
+        path.write_bytes(damaged)
+        with pytest.raises(K6dError, match=r"snapshot\.tar is damaged: "):
+            asyncio.run(pipeline.replay(old, env={}))
+    path.unlink()
     with pytest.raises(K6dError, match=f"{path.name} is gone: the snapshot of run {old.test_id}"):
         asyncio.run(pipeline.replay(old, env={}))
 

@@ -271,6 +271,9 @@ def test_a_snapshot_is_stored_once(tmp_path: Path) -> None:
     source.write_bytes(b"later")
     assert store.put_snapshot("5d41402a", source) == path == store.snapshot_path("5d41402a")
     assert path.read_bytes() == b"first"
+    os.truncate(path, 3)
+    store.put_snapshot("5d41402a", source)
+    assert path.read_bytes() == b"later", "what a damaged disk cut off is replaced"
     with pytest.raises(K6dError, match="not the id of a snapshot"):
         store.put_snapshot("../x", source)
     with pytest.raises(K6dError, match=r"cannot read .*gone\.tar"):

@@ -105,6 +105,24 @@ async def test_a_file_is_a_test_a_library_or_broken(
 
 
 @both
+async def test_the_data_of_a_broken_script_is_followed(tmp_path: Path, binary: Path) -> None:
+    """k6 does not say in which file the mistake is: those in quotes, of its modules too."""
+    data = _write(tmp_path / "data" / "users.json", "[1,")
+    lib = _write(
+        tmp_path / "lib" / "users.js", "export const all = JSON.parse(open('../data/users.json'));"
+    )
+    path = _write(
+        tmp_path / "s.js",
+        "import http from 'k6/http';\nimport { all } from './lib/users.js';\nlet s = '%s/..';\n"
+        % ("x" * 290)
+        + EMPTY,
+    )
+    script = await _look(path, binary=binary)
+    assert script.kind is Kind.BROKEN
+    assert script.dependencies == {str(p): file_digest(p) for p in (data, lib, path)}
+
+
+@both
 async def test_dependencies_are_every_file_that_was_pulled_in(tmp_path: Path, binary: Path) -> None:
     """Imports of imports, opened data, TypeScript: each by its absolute path and contents."""
     files = [

@@ -39,10 +39,12 @@ _NOT_A_TEST = re.compile(
 _NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
 _NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]+?): ")
 _NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]+)\"")
+_QUOTED = re.compile(r"""(["'`])([^"'`\n]{1,300})\1""")
 _ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
 _HOME = re.compile(r"^/(home|Users)/[^/]+/")
 # What decides how much load there is; the rest of the options may change without a new baseline.
 ARCHIVE = "snapshot.tar"
+MODULES = (".js", ".ts", ".mjs", ".cjs")
 WORKLOAD_OPTIONS = (
     *("vus", "duration", "iterations", "stages", "scenarios", "rps", "batch", "batchPerHost"),
     *("executionSegment", "executionSegmentSequence", "minIterationDuration"),
@@ -134,12 +136,14 @@ async def look(
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
+        mentioned = _mentioned(path) if kind is Kind.BROKEN else {}
+        named = _named("\n".join(ended.errors), path)
         return Script(
             name=name,
             path=path,
             kind=kind,
             fingerprint=digest(f"{own}\n{'' if kind is Kind.LIBRARY else message}".encode())[:16],
-            dependencies={str(path): own} | _named("\n".join(ended.errors), path),
+            dependencies=mentioned | named | {str(path): own},
             error=message,
         )
     return reopen(archive, path=path, name=name, k6=k6, extra_workload=extra_workload)
@@ -194,20 +198,24 @@ def _expected_s(options: Mapping[str, Any]) -> float | None:
 
 
 def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The archive's metadata, and the digest of each local file by its path in the archive."""
+    """The archive's metadata, and the digest of each local file by its path in the archive.
+
+    K6dError when it is damaged.
+    """
     metadata: dict[str, Any] = {}
     files: dict[str, str] = {}
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if not (member.isfile() or member.islnk()):
-                continue
-            extracted = tar.extractfile(member)
-            if extracted is None:
-                continue
-            if member.name == "metadata.json":
-                metadata = orjson.loads(extracted.read())
-            elif member.name.startswith("file/"):
-                files[member.name.removeprefix("file")] = digest(extracted.read())
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for member in (one for one in tar if one.isfile() or one.islnk()):
+                extracted = tar.extractfile(member)
+                if extracted and member.name == "metadata.json":
+                    metadata = orjson.loads(extracted.read())
+                elif extracted and member.name.startswith("file/"):
+                    files[member.name.removeprefix("file")] = digest(extracted.read())
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise K6dError(f"{archive} is damaged: {error}") from error
+    if not metadata:
+        raise K6dError(f"{archive} is damaged: it is no archive of k6")
     return metadata, files
 
 
@@ -239,6 +247,24 @@ def _named(errors: str, script: Path) -> dict[str, str]:
     named = urls | modules | set(_NAMED_PATH.findall(errors))
     paths = {_on_this_machine(name, script) for name in named} - {str(script)}
     return {name: file_digest(Path(name)) or "" for name in sorted(paths)}
+
+
+def _mentioned(script: Path) -> dict[str, str]:
+    """The files that are there of those in quotes in its code and in that of its modules.
+
+    Where k6 refuses a script for what is in its data, it does not say which file that was in.
+    """
+    found: dict[str, str] = {}
+    left = [script]
+    while left:
+        module = left.pop()
+        code = module.read_bytes().decode(errors="replace") if module.is_file() else ""
+        for _, quoted in _QUOTED.findall(code):
+            path = os.path.normpath(module.parent / quoted)
+            if path not in found and os.path.isfile(path):  # noqa: PTH113  (takes any text)
+                found[path] = file_digest(Path(path)) or ""
+                left += [Path(path)] if path.endswith(MODULES) else []
+    return found
 
 
 def _refused(archive: Path, errors: Sequence[str]) -> str | None:

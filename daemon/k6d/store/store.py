@@ -261,10 +261,13 @@ class Store:
         return dict(self._kept(("standings", recent), lambda f: standings(f, recent=recent)))
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
-        """Keep a copy of the archive `source`, unless there is one by that id; return its path."""
+        """Keep a copy of the archive `source`, unless there is one by that id; return its path.
+
+        What a damaged disk cut off is replaced.
+        """
         path = self.snapshot_path(snapshot_id)
         with self._index.locked():
-            if path.exists():
+            if path.exists() and size(path) == size(source):
                 with disk_errors("write", path):
                     path.touch()  # for `drop_snapshots`, until the run that needs it is saved
                 return path
