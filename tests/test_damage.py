@@ -85,3 +85,34 @@ def test_damaged_files_are_said_and_no_end(daemon: Daemon, target: Target, damag
         assert run.stem not in daemon.call("history").stdout
     for words in (("schedule",), ("incidents",), ("outbox",), ("doctor",), ("prune", "--dry-run")):
         assert "Traceback" not in daemon.call(*words, **SETTINGS).stderr, words
+
+
+def test_entries_of_another_shape_are_left_out(daemon: Daemon, target: Target) -> None:
+    """Edited by hand, or from an archive that somebody made: a line each, and scripts run."""
+    job = {"id": "1", "trigger": "manual", "options": {}, "env": [], "due": None, "repeats": 0}
+    outside = daemon.home / "outside.js"
+    outside.write_text(hitting(f"{target.url}/outside"))
+    odd = {
+        "queue": [{"foo": 1}, job | {"name": "../outside.js", "at": "2026-11-22T12:00:00+00:00"}],
+        "scripts": [{"x": 1}, {"kind": 3, "dependencies": [], "settings": "none"}],
+        "schedule": [{"next": "zzz"}],
+        "incidents": [{"script": 1}],
+    }
+    for name, documents in odd.items():
+        for number, document in enumerate(documents):
+            daemon.store.state(name).put(f"shop{number or ''}.js", document)
+    accepted = daemon.store.state("accepted")
+    accepted.put("shop.js", {})
+    accepted.path.write_bytes(accepted.path.read_bytes().replace(b"{}", b"[1]"))
+    daemon.write("shop.js", hitting(f"{target.url}/shop"))
+    daemon.start(**SETTINGS)
+    daemon.run("shop.js")
+    daemon.barrier()
+    said = daemon.log
+    assert "of shop.js completed, healthy" in said
+    assert "Traceback" not in said
+    assert said.count("; forgotten") == 2
+    assert "shop.js begins anew" in said
+    assert not target.requests["GET /outside"]
+    for words in (("schedule",), ("incidents",), ("prune", "--dry-run"), ("scripts",)):
+        assert "Traceback" not in daemon.call(*words, **SETTINGS).stderr, words

@@ -6,7 +6,9 @@ What a change asked for is not kept here: the next look at the folder finds it a
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.comparing import is_unfinished
@@ -14,8 +16,6 @@ from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from k6d.store import Store
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,11 @@ class StoredJournal:
         """
         jobs = []
         for key, kept in self._state.all().items():
-            job = self._job(kept, repeat=repeat)
+            try:
+                job = self._job(kept, repeat=repeat)
+            except (KeyError, TypeError, ValueError) as error:
+                logger.error("%s: the job %r is none (%r); forgotten", self._state.path, key, error)
+                job = None
             if job:
                 jobs.append(job)
             else:
@@ -75,6 +79,8 @@ class StoredJournal:
 
     def _job(self, kept: dict[str, Any], *, repeat: bool) -> Job | None:
         name, at = kept["name"], datetime.fromisoformat(kept["at"])
+        if not Path(os.path.normpath(self._scripts / name)).is_relative_to(self._scripts):
+            raise ValueError(f"{name} is not in {self._scripts}")
         runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, kept, at)]
         begun = bool(runs)
         again = repeat and kept["repeats"] < MOST_REPEATS

@@ -167,15 +167,18 @@ def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, 
 
 def entries(store: Store) -> dict[str, Entry]:
     """What is kept of each schedule, by script."""
-    found = {}
-    for script, kept in store.state(STATE).all().items():
-        last = kept.get("last")
-        found[script] = Entry(
-            rule=kept["rule"],
-            next=datetime.fromisoformat(kept["next"]),
-            at=datetime.fromisoformat(kept["at"]),
-            last=datetime.fromisoformat(last) if last else None,
-        )
+    found, state = {}, store.state(STATE)
+    for script, kept in state.all().items():
+        try:
+            last = kept.get("last")
+            found[script] = Entry(
+                rule=kept["rule"],
+                next=datetime.fromisoformat(kept["next"]),
+                at=datetime.fromisoformat(kept["at"]),
+                last=datetime.fromisoformat(last) if last else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            logger.error("%s: %s begins anew: its entry is none (%r)", state.path, script, error)
     return found
 
 

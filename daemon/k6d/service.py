@@ -273,11 +273,12 @@ class Service:
         known = self._known.get(name)
         if known is None:
             return Job(name=name, path=path, trigger=Trigger.ADDED)
-        finished = known["kind"] == Kind.LIBRARY or known.get("ran") == known["fingerprint"]
-        if finished and known["kind"] != Kind.BROKEN and unchanged(known["dependencies"]):
+        kind, paths = known.get("kind"), known.get("dependencies") or {}
+        finished = kind == Kind.LIBRARY or known.get("ran") == known.get("fingerprint")
+        if finished and kind != Kind.BROKEN and unchanged(paths):
             return None
-        missing = [p for p in known["dependencies"] if not Path(p).exists()]
-        present = {p: d for p, d in known["dependencies"].items() if p not in missing}
+        missing = [p for p in paths if not Path(p).exists()]
+        present = {p: d for p, d in paths.items() if p not in missing}
         if missing and unchanged(present):
             logger.warning("%s needs %s, which is gone; waiting for it", name, missing[0])
             return None

@@ -70,8 +70,10 @@ class State:
         """Rename a file that does not parse, so that k6d can go on; return its new name."""
         with locked(self._lock):
             try:
-                self._items()
+                damaged = not all(isinstance(item, dict) for item in self._items().values())
             except DamagedError:
+                damaged = True
+            if damaged:
                 return set_aside(self.path)
         return None
 
