@@ -112,6 +112,19 @@ def test_nothing_is_written_outside_the_data_folder(tmp_path: Path, name: str) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar.gz"]
 
 
+def test_a_file_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A sparse member of 2^60 bytes takes a few in the archive."""
+    file = tmp_path / "evil.tar.gz"
+    with tarfile.open(file, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("snapshots/aaaa.tar")
+        sparse = {"map": "0,1", "size": str(1 << 60), "numblocks": "1"}
+        member.pax_headers = {f"GNU.sparse.{name}": text for name, text in sparse.items()}
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(K6dError, match="are free; not restored"):
+        archive.restore(tmp_path / "new", file, Store(tmp_path / "new"))
+
+
 RUN = "runs/2026-11/20261120-120000-000000.json"
 
 

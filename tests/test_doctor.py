@@ -50,6 +50,13 @@ async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -
     assert _names(home) == ["scripts"]
 
 
+async def test_a_full_disk_is_no_fine_data_folder() -> None:
+    """The daemon starts nothing then."""
+    check = (await _examined(retention__least_free_mib=1 << 40))["data folder"]
+    assert not check.ok
+    assert "free some space" in check.seen
+
+
 async def test_settings_say_where_they_are_from_and_what_is_none(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,7 +300,9 @@ def test_the_daemon_runs_a_script_when_it_is_due(daemon: Daemon, target: Target)
     row = orjson.loads(shown.stdout)["schedules"][0]
     assert row["last"]["test_id"] == second.test_id
     assert row["next"][0].endswith("00:00:00+00:00")
-    assert "cart.js" in daemon.call("schedule", **DAILY).stdout
+    shown = daemon.call("schedule", TZ="Asia/Kolkata", **DAILY)
+    assert "cart.js" in shown.stdout
+    assert "05:30:00 IST" in shown.stdout
 
 
 def _soon(seconds: float) -> dict[str, str]:

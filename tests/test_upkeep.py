@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import stat
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,7 @@ def test_a_log_file_that_is_full_is_rotated(daemon: Daemon) -> None:
     assert file.with_name(f"{file.name}.1").stat().st_size == FILE_BYTES
     assert file.read_text().endswith("stopped\n")
     assert "old" not in file.read_text()
+    assert stat.filemode(file.stat().st_mode) == "-rw-r-----"
 
 
 def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:

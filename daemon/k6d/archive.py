@@ -123,6 +123,8 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
     """The digests that the archive's manifest names, all of them found right, and room for it."""
     found: dict[str, str] = {}
     manifest, needed = None, 0
+    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
     for name, contents, size in _members(file):
         if name == MANIFEST:
             manifest = _manifest(contents.read(MOST_MANIFEST))
@@ -131,8 +133,11 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
         for folder in (data / name).parents[: name.count("/")]:
             refuse_link(folder)
+        needed += size  # before it is read: it may say that it is of any size
+        if needed > free:
+            needs = f"needs {needed >> 20:,} MiB, {free >> 20:,} are free"
+            raise K6dError(f"{file}: {needs}; not restored")
         found[name] = _copied(contents)
-        needed += size
     if manifest is None:
         raise K6dError(f"{file}: is no archive of 'k6d export', or was cut off; not restored")
     version, files = manifest
@@ -141,9 +146,6 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
     if files != found:
         wrong = sorted(name for name, _ in files.items() ^ found.items())
         raise K6dError(f"{file}: {wrong[0]} is damaged or missing in it; not restored")
-    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
-    if needed > (free := shutil.disk_usage(place).free):
-        raise K6dError(f"{file}: needs {needed >> 20:,} MiB, {free >> 20:,} are free; not restored")
     return found
 
 

@@ -13,6 +13,7 @@ from k6d.alerts.records import State
 from k6d.alerts.sender import addresses
 from k6d.execution import k6
 from k6d.units import plural
+from k6d.upkeep import free_mib, no_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ class Check:
 
 async def examine(settings: Settings) -> list[Check]:
     """All checks; nothing is changed, nothing is sent."""
-    data = _data(settings.data)
+    data = _data(settings)
     return [
         _settings(settings),
         await _k6(settings.k6.path),
@@ -76,8 +77,8 @@ def _scripts(folder: Path) -> Check:
     return Check(name="scripts folder", ok=True, seen=str(folder))
 
 
-def _data(folder: Path) -> Check:
-    place = folder
+def _data(settings: Settings) -> Check:
+    folder = place = settings.data
     try:
         place = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=place) as file:  # not made here: root's would be root's
@@ -86,6 +87,9 @@ def _data(folder: Path) -> Check:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
         seen = f"{place} is not writable: {error.strerror}"
         return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+    if full := no_room(settings, free_mib(folder)):
+        remedy = "nothing starts until then; retention.least_free_mib says how much must be free"
+        return Check(name="data folder", ok=False, seen=full, remedy=remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
     return Check(name="data folder", ok=True, seen=seen)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler, WatchedFileHandler
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,7 +15,7 @@ import orjson
 from k6d.model import K6dError, reason
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from io import TextIOWrapper
 
 FILE_BYTES = 10 << 20
 OLD_FILES = 9
@@ -79,11 +80,18 @@ def set_up(
     logging.getLogger("k6d").setLevel(level.upper())
 
 
+class _Rotating(RotatingFileHandler):
+    """Each file that it begins is for the user and the group only."""
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).touch(mode=0o640)
+        return super()._open()
+
+
 def _rotating(file: Path) -> logging.Handler:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o640)
-        return RotatingFileHandler(
+        return _Rotating(
             file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", errors="replace"
         )
     except OSError as error:

@@ -34,4 +34,4 @@ def schedule_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _clock(moment: datetime) -> str:
-    return f"{moment.astimezone():%a %Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone():%a %Y-%m-%d %H:%M:%S %Z}"

@@ -214,4 +214,4 @@ def _missed(raw: dict[str, Any]) -> Missed:
 
 def _clock(moment: datetime) -> str:
     """The machine's time, as people read it."""
-    return f"{moment.astimezone(UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone(UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
