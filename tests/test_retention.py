@@ -18,10 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from daemon import until
 from k6d import archive, pruning
+from k6d.cli import app
 from k6d.comparing import HISTORY_RUNS, accept
+from k6d.model import K6dError
 from k6d.queue import JobQueue
 from k6d.retention import MIB, Archive, Stored, Tier, baselines, removals, slimmed, tier
 from k6d.settings import Retention, load
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from k6d.model import Run
     from k6d.retention import Contents
     from k6d.settings import Settings
+    from serving import Served
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -268,6 +272,51 @@ def test_old_runs_get_smaller_once(tmp_path: Path) -> None:
     assert store.history() == entries
     assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()
     assert pruning.prune(loaded, store, now=NOW + 150 * DAY).slimmed == 2
+
+
+@pytest.mark.parametrize(("age_days", "gone"), [(60, "raw metrics"), (200, "time line")])
+def test_what_got_smaller_is_still_shown(served: Served, age_days: int, gone: str) -> None:
+    """On every page, by every route and command of a run; what is gone is said where it stood."""
+    run = _save(
+        served.store,
+        1,
+        age_days=age_days,
+        custom_metrics=["carts"],
+        k6_metrics={"carts": {"count": 3}},
+        series={"response_time_p95": 88.25},
+        comparable=True,
+    )
+    _save(served.store, 2, age_days=1, series=run.series, comparable=True)
+    assert pruning.prune(_settings(served.home), served.store, now=NOW).slimmed == 1
+    served.start()
+    routes = served.get("/openapi.json").json["paths"]
+    paths = [
+        *(route for route, methods in routes.items() if "/{test_id}" in route and "get" in methods),
+        *(f"/api/v1/runs/{{test_id}}/report?form={form}" for form in ("markdown", "junit")),
+        *("/api/v1/runs/{test_id}/log?stream=output", "/runs/{test_id}"),
+        *("/compare?to={test_id}&run=latest", "/compare?to=latest&run={test_id}"),
+        *("/", "/script?name=a.js", "/runs", "/statistics", "/metrics"),
+    ]
+    for path in paths:
+        more = "?to=latest" if path.endswith("/compare") else ""
+        answer = served.get(path.replace("{test_id}", run.test_id) + more)
+        assert answer.status == (404 if "/log" in path else 200), f"{path}: {answer.text}"
+        if "/log" in path or path.startswith(("/runs/", "/compare")) or path.endswith("/report"):
+            assert "removed by retention: logs and raw metrics" in answer.text, path
+            assert gone in answer.text, path
+    for command in (
+        *("show RUN", "show RUN --log", "show RUN --json", "compare RUN", "compare latest RUN"),
+        *("report RUN --html", "report RUN --markdown", "report RUN --junit", "search", "history"),
+        *("trend a.js", "backtest a.js", "accept a.js"),
+    ):
+        words = command.replace("RUN", run.test_id).split()
+        options = ["--config", str(served.home / "k6d.toml"), "--data", str(served.data)]
+        done = CliRunner().invoke(app, [*words, *options])
+        told = isinstance(done.exception, K6dError) and not done.stdout
+        assert told or done.exit_code == 0, f"{command}: {done.stdout} {done.exception!r}"
+        if command in {"show RUN", "show RUN --log"}:
+            assert "removed by retention: logs and raw metrics" in " ".join(done.stdout.split())
+    assert served.call("explain", run.test_id, "--dry-run").returncode == 0
 
 
 def test_a_save_waits_while_its_run_gets_smaller(tmp_path: Path) -> None:

@@ -381,7 +381,8 @@ class Run:
 
     `series` holds what is compared, by the keys of `analysis.series`: of a run that was confirmed,
     the medians with its `confirmations`, which are runs of their own and `confirms` this one.
-    `comparable` runs are the baseline of later ones.
+    `comparable` runs are the baseline of later ones. `removed` names the fields that retention took
+    out of the file.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -410,3 +411,4 @@ class Run:
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)
     explanation: Explanation | None = None
+    removed: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from k6d.listing import Listing, plain_table
 from k6d.model import Metrics, Outcome, Trigger
-from k6d.units import count, ms, number, percent, plural, rate, seconds
+from k6d.units import count, ms, number, percent, plural, rate, removed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,11 +52,12 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _thresholds(run)]
     if run.checks:
         parts += ["", _checks(run)]
-    if run.custom_metrics:
-        parts += ["", _custom(run)]
+    if custom := {n: run.k6_metrics[n] for n in run.custom_metrics if n in run.k6_metrics}:
+        parts += ["", _custom(custom)]
     if len(run.breakdown.timeline.t) > 1:
         parts += ["", _Timeline(run.breakdown.timeline)]
-    parts += [_text(f"note: {note}", "dim") for note in run.breakdown.notes]
+    notes = filter(None, [*run.breakdown.notes, removed(run.removed)])
+    parts += [_text(f"note: {note}", "dim") for note in notes]
     if log:
         parts += ["", _log("k6's log", run.log), "", _log("k6's output", run.output)]
     return Group(*parts)
@@ -209,10 +210,10 @@ def _checks(run: Run) -> Group:
     return Group(Text("checks", "dim"), *lines)
 
 
-def _custom(run: Run) -> Group:
+def _custom(metrics: dict[str, dict[str, float]]) -> Group:
     lines = []
-    for name in run.custom_metrics[:MAX_ROWS]:
-        values = "  ".join(f"{stat} {number(v)}" for stat, v in run.k6_metrics[name].items())
+    for name, stats in list(metrics.items())[:MAX_ROWS]:
+        values = "  ".join(f"{stat} {number(v)}" for stat, v in stats.items())
         lines.append(_text(f"{name}: {values}"))
     return Group(Text("custom metrics", "dim"), *lines)
 

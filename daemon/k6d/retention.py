@@ -146,8 +146,9 @@ def tier(age: timedelta, policy: Retention) -> Tier:
 
 
 def slimmed(record: Mapping[str, Any], wanted: Tier) -> dict[str, Any] | None:
-    """The run's JSON without what `wanted` drops; None when there is nothing to drop."""
+    """The run's JSON without what `wanted` drops, which it names; None when that is nothing."""
     dropped = [name for name in DROPPED[wanted] if record.get(name)]
     if not dropped:
         return None
-    return {name: value for name, value in record.items() if name not in dropped}
+    left = {name: value for name, value in record.items() if name not in dropped}
+    return left | {"removed": sorted({*record.get("removed", ()), *dropped})}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Of Go's time.ParseDuration, and k6's own for days.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -66,6 +70,16 @@ def in_unit(value: float | None, unit: str) -> str:
 def plural(n: int, one: str, many: str | None = None) -> str:
     """ "1 run", "2 runs"."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def removed(parts: Collection[str]) -> str:
+    """What retention removed of a run, and the settings that say when; "" for nothing."""
+    told = {
+        "log": "logs and raw metrics (retention.full_days)",
+        "breakdown": "endpoints and time line (retention.detail_days)",
+    }
+    gone = ", ".join(text for part, text in told.items() if part in parts)
+    return gone and f"removed by retention: {gone}"
 
 
 def parse_duration(text: str) -> float:

@@ -16,7 +16,7 @@ from k6d.api.context import Context, K6d
 from k6d.api.incidents import alerts_of, mute_for
 from k6d.api.jobs import run_known
 from k6d.api.problems import Problem
-from k6d.api.runs import read_run
+from k6d.api.runs import load_run
 from k6d.api.scripts import accept_level
 from k6d.api.session import form
 from k6d.api.shaped import log_text
@@ -194,7 +194,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
 
     def make() -> HTMLResponse:
         try:
-            record = orjson.loads(read_run(k6d, test_id))
+            record = load_run(k6d, test_id)
         except Problem as problem:
             return _missing(request, k6d, problem.detail)
         earlier = Query(script=record["script"], before=record["test_id"])
@@ -222,7 +222,7 @@ async def comparison(request: Request, k6d: K6d) -> Response:
 
     def make() -> HTMLResponse:
         try:
-            before, after = (orjson.loads(read_run(k6d, one)) for one in ids)
+            before, after = (load_run(k6d, one) for one in ids)
         except Problem as problem:
             return _missing(request, k6d, problem.detail)
         found = compare(before, after)

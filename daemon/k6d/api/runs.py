@@ -2,7 +2,7 @@
 
 import asyncio
 from email.utils import formatdate
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -15,6 +15,7 @@ from k6d.api.shaped import log_text
 from k6d.compare import compare
 from k6d.model import K6dError
 from k6d.store import is_test_id
+from k6d.units import removed
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
@@ -46,8 +47,12 @@ async def log(
     stream: Annotated[Literal["log", "output"], Query(description="stderr or stdout")] = "log",
 ) -> Response:
     """What k6 and the script's console wrote, as far as it is kept."""
-    run = orjson.loads(await asyncio.to_thread(read_run, k6d, test_id))
-    return Response(log_text(run.get(stream, {})), media_type=PLAIN, headers=_named(run, "log"))
+    run = await asyncio.to_thread(load_run, k6d, test_id)
+    if stream in run["removed"]:
+        raise Problem(
+            404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
+        )
+    return Response(log_text(run[stream]), media_type=PLAIN, headers=_named(run, "log"))
 
 
 @router.get(
@@ -88,7 +93,7 @@ async def comparison(
     """Two runs side by side: totals and endpoints, before, after, change in percent."""
 
     def read() -> dict[str, object]:
-        before, after = (orjson.loads(read_run(k6d, one)) for one in (to, test_id))
+        before, after = (load_run(k6d, one) for one in (to, test_id))
         return compare(before, after)
 
     return as_json(await asyncio.to_thread(read))
@@ -109,6 +114,12 @@ def full_id(k6d: Context, test_id: str) -> str:
 def read_run(k6d: Context, test_id: str) -> bytes:
     """The run's file."""
     return k6d.store.load_raw(full_id(k6d, test_id))
+
+
+def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
+    """The run as JSON has it, with the defaults of what its file lacks."""
+    record: dict[str, Any] = orjson.loads(orjson.dumps(k6d.store.load(full_id(k6d, test_id))))
+    return record
 
 
 def _named(run: dict[str, str], ending: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.units import count, ms, percent, rate, seconds
+from k6d.units import count, ms, percent, rate, removed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,8 @@ def write_markdown(run: Run) -> str:
     if failed:
         lines = (f"{_text(c.name)}: {c.fails} of {c.passes + c.fails}" for c in failed)
         parts.append(f"Checks failed:\n\n{_bullets(lines)}")
+    if run.removed:
+        parts.append(removed(run.removed))
     parts.append(
         f"<sub>run {run.test_id}, {run.timestamp:%Y-%m-%d %H:%M} UTC, "
         f"{seconds(run.execution_time)}</sub>"

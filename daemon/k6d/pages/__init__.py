@@ -43,6 +43,7 @@ def _environment() -> Environment:
         "number": units.number,
         "in_unit": units.in_unit,
         "plural": units.plural,
+        "removed": units.removed,
         "when": words.when,
         "change": words.change,
         "group": words.group,
