@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import stat
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -213,6 +214,18 @@ def test_login_leads_only_to_our_own_pages(served: Served) -> None:
     assert out.status == 303
     bad = served.ask("POST", "/logout", headers={"Cookie": session[:-1] + "x"})
     assert bad.status == 401
+
+
+@pytest.mark.parametrize(
+    ("referrer", "page"),
+    [("URL/script?name=a", "/script?name=a"), ("http://[env]/queue", "/queue"), ("", "/")],
+)
+def test_who_has_to_log_in_comes_back_to_the_page(served: Served, referrer: str, page: str) -> None:
+    """That had the button; an address that is none is no mistake of ours."""
+    headers = {"Accept": "text/html", "Referer": referrer.replace("URL", served.url)}
+    answer = served.ask("POST", "/scripts/run", headers=headers)
+    assert answer.status == 303
+    assert answer.headers["location"] == f"/login?next={quote(page, safe='')}"
 
 
 def test_beyond_loopback_everything_needs_the_token(tmp_path: Path) -> None:

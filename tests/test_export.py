@@ -11,6 +11,7 @@ from lxml import etree
 
 from k6d.export import write_html, write_junit, write_markdown
 from k6d.model import (
+    Breakdown,
     Check,
     Execution,
     Explanation,
@@ -23,7 +24,7 @@ from k6d.model import (
     Threshold,
     Verdict,
 )
-from records import make_run
+from records import make_endpoint, make_run
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parent / "data" / "junit.xsd"))
 HOSTILE = '<script>alert(1)</script>&"\x00\x1b[31m]]> |*_`[x](javascript:y)'
@@ -133,6 +134,13 @@ def test_an_explanation_is_shown_as_text() -> None:
     assert "confidence 90 %" in page
     silent = Explanation(unavailable="no answer within 30 s")
     assert "None: no answer within 30 s" in write_html(make_run(explanation=silent))
+
+
+def test_an_address_that_is_none_is_shown_as_it_is() -> None:
+    """A placeholder that nobody filled in, say."""
+    endpoint = make_endpoint(name="https://[env].example.com/cart")
+    page = write_html(make_run(breakdown=Breakdown(endpoints=[endpoint])))
+    assert '<p class="dim">https://[env].example.com</p>' in page
 
 
 def test_html_needs_nothing_else() -> None:

@@ -21,7 +21,7 @@ from k6d.model import (
     Threshold,
     Timeline,
 )
-from k6d.report import common_origin, history_table, run_report, scripts_table, spark, verdict_word
+from k6d.report import history_table, run_report, scripts_table, spark, verdict_word
 from k6d.report_baseline import comparison_table
 from records import make_anomaly, make_endpoint, make_run
 
@@ -222,15 +222,6 @@ def test_the_word_for_a_run_is_its_severity_or_how_it_went() -> None:
     assert verdict_word("high", Outcome.COMPLETED) == "high"
     assert verdict_word(None, Outcome.COMPLETED) == "healthy"
     assert verdict_word(None, Outcome.ABORTED) == "aborted"
-
-
-def test_an_origin_is_common_only_if_all_urls_share_it() -> None:
-    """Named endpoints don't matter; two hosts do."""
-    url = [make_endpoint(name=f"http://a:1/{i}") for i in range(2)]
-    assert common_origin(url) == "http://a:1"
-    assert common_origin([*url, make_endpoint(name="cart")]) == "http://a:1"
-    assert common_origin([*url, make_endpoint(name="http://b:1/")]) == ""
-    assert common_origin([make_endpoint(name="cart")]) == common_origin([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,13 @@ def test_anything_else_is_refused(text: str) -> None:
     """No guess is made of what was meant."""
     with pytest.raises(ValueError, match=r"."):
         units.parse_duration(text)
+
+
+def test_an_origin_is_common_only_if_all_urls_share_it() -> None:
+    """Named endpoints don't matter; two hosts do; an address that is none raises nothing."""
+    urls = ["http://a:1/0", "http://a:1/1"]
+    assert units.common_origin(urls) == units.common_origin([*urls, "cart"]) == "http://a:1"
+    assert units.common_origin([*urls, "http://b:1/"]) == ""
+    assert units.common_origin(["cart"]) == units.common_origin([]) == ""
+    assert units.common_origin(["https://[env].example.com/a"]) == "https://[env].example.com"
+    assert units.common_origin(["https://a?x=/b", "https://a[b"]) == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from k6d.listing import Listing, plain_table
 from k6d.model import Metrics, Outcome, Trigger
-from k6d.units import count, ms, number, percent, plural, rate, removed, seconds
+from k6d.units import common_origin, count, ms, number, percent, plural, rate, removed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -158,15 +157,8 @@ def _explanation(explanation: Explanation) -> Group:
     return Group(*lines)
 
 
-def common_origin(endpoints: Iterable[RequestStats]) -> str:
-    """The "http://host:port" of all endpoints that are named by a URL, "" if there are several."""
-    matches = (re.match(r"https?://[^/]+(?=/)", row.name) for row in endpoints)
-    origins = {match.group() for match in matches if match}
-    return origins.pop() if len(origins) == 1 else ""
-
-
 def _endpoints(rows: Sequence[RequestStats]) -> Group:
-    origin = common_origin(rows)
+    origin = common_origin(row.name for row in rows)
     titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
     found = Listing(name="", titles=titles, whole=True)
     for row in rows[:MAX_ROWS]:

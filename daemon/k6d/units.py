@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 # Of Go's time.ParseDuration, and k6's own for days.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -80,6 +80,13 @@ def removed(parts: Collection[str]) -> str:
     }
     gone = ", ".join(text for part, text in told.items() if part in parts)
     return gone and f"removed by retention: {gone}"
+
+
+def common_origin(names: Iterable[str]) -> str:
+    """The "http://host:port" of all names that are URLs, "" if there are several."""
+    matches = (re.match(r"https?://[^/?#]+(?=/)", name) for name in names)
+    origins = {match.group() for match in matches if match}
+    return origins.pop() if len(origins) == 1 else ""
 
 
 def parse_duration(text: str) -> float:

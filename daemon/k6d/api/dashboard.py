@@ -25,8 +25,9 @@ from k6d.catalogue import Entry, entries, path_of
 from k6d.compare import METRICS, compare
 from k6d.comparing import ACCEPTED
 from k6d.model import K6dError, Trigger
-from k6d.pages import charts, words
+from k6d.pages import charts
 from k6d.store import Query, is_test_id
+from k6d.units import common_origin
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -207,7 +208,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
             run=record,
             previous=previous[0]["test_id"] if previous else None,
             charts=charts.timeline(record),
-            origin=words.origin_of(record["breakdown"]["endpoints"]),
+            origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
             log=log_text(record["log"]),
             snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
@@ -104,8 +104,10 @@ class _Body:
 def _page_of(scope: Scope, headers: Headers) -> str:
     """The page to come back to: the one that was asked for, or that had the button."""
     if scope["method"] not in SAFE:
-        referrer = urlsplit(headers.get("referer", ""))
-        return f"{referrer.path or '/'}?{referrer.query}".removesuffix("?")
+        referrer = headers.get("referer", "").partition("://")[
+            2
+        ]  # of any host, even a malformed one
+        return f"/{referrer.partition('/')[2]}"
     return f"{scope['path']}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
 
 

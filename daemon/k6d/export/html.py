@@ -11,7 +11,7 @@ import orjson
 from k6d import __version__
 from k6d.pages import STATIC, render
 from k6d.pages.charts import timeline
-from k6d.pages.words import origin_of
+from k6d.units import common_origin
 
 if TYPE_CHECKING:
     from k6d.model import Run
@@ -29,7 +29,7 @@ def write_html(run: Run) -> str:
         "report.html",
         run=record,
         charts=timeline(record),
-        origin=origin_of(record["breakdown"]["endpoints"]),
+        origin=common_origin(row.name for row in run.breakdown.endpoints),
         log=log,
         style=style,
         style_hash=base64.b64encode(digest).decode(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from k6d.units import number
 
@@ -33,15 +32,6 @@ def verdict(run: dict[str, Any]) -> str:
     else:
         severity, outcome = run["severity"], run["outcome"]
     return str(severity or ("healthy" if outcome == "completed" else outcome))
-
-
-def origin_of(endpoints: list[dict[str, Any]]) -> str:
-    """ "http://host:port" where every endpoint is a URL of the same host, else ""."""
-    origins = set()
-    for row in endpoints:
-        parts = urlsplit(row["name"]) if row["name"].startswith(("http://", "https://")) else None
-        origins.add(f"{parts.scheme}://{parts.netloc}" if parts and parts.path else "")
-    return origins.pop() if len(origins) == 1 else ""
 
 
 def without(title: str, origin: str) -> str:
