@@ -79,7 +79,7 @@ def test_junit_counts_and_cases() -> None:
     failed = [case.get("name") for case in suite.iter("testcase") if len(case)]
     assert failed == [
         "a: p(95)<1",
-        "cart > GET /cart",
+        "cart › GET /cart",
         "limit broken: response_time_p95 of GET /cart",
     ]
     healthy = make_run(thresholds=[], checks=[])
@@ -141,6 +141,22 @@ def test_an_address_that_is_none_is_shown_as_it_is() -> None:
     endpoint = make_endpoint(name="https://[env].example.com/cart")
     page = write_html(make_run(breakdown=Breakdown(endpoints=[endpoint])))
     assert '<p class="dim">https://[env].example.com</p>' in page
+
+
+def test_groups_read_as_paths_and_addresses_as_they_are() -> None:
+    """Colons of an IPv6 address, or in a name, are no groups."""
+    names = ("http://[::1]:80/cart", "Shop::pay")
+    groups = [make_endpoint(name=name, method=None) for name in ("::cart", "::cart::add")]
+    endpoints = [make_endpoint(name=name) for name in names]
+    run = make_run(
+        breakdown=Breakdown(endpoints=endpoints, groups=groups),
+        checks=[Check(name="in cart", group="::cart::add", passes=0, fails=1)],
+    )
+    page = write_html(run)
+    for told in ("http://[::1]:80<", "> /cart<", "> Shop::pay<", ">cart › add<"):
+        assert told in page
+    for form in (page, write_markdown(run), write_junit(run)):
+        assert "cart › add › in cart" in form
 
 
 def test_html_needs_nothing_else() -> None:

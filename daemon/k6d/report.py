@@ -10,7 +10,18 @@ from rich.text import Text
 
 from k6d.listing import Listing, plain_table
 from k6d.model import Metrics, Outcome, Trigger
-from k6d.units import common_origin, count, ms, number, percent, plural, rate, removed, seconds
+from k6d.units import (
+    common_origin,
+    count,
+    group,
+    ms,
+    number,
+    percent,
+    plural,
+    rate,
+    removed,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -193,10 +204,12 @@ def _checks(run: Run) -> Group:
     lines = []
     for check in run.checks[:MAX_ROWS]:
         mark = ("✗ ", "red") if check.fails else ("✓ ", "green")
-        where = check.group.removeprefix("::").replace("::", " › ")
-        text = f"{where} › {check.name}" if where else check.name
         failed = f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
-        lines.append(Text.assemble(mark, _clean(text) + (failed if check.fails else "")))
+        lines.append(
+            Text.assemble(
+                mark, _clean(group(check.group, check.name)) + (failed if check.fails else "")
+            )
+        )
     if len(run.checks) > MAX_ROWS:
         lines.append(Text(f"and {len(run.checks) - MAX_ROWS} more (--json has all)"))
     return Group(Text("checks", "dim"), *lines)

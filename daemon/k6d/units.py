@@ -82,6 +82,11 @@ def removed(parts: Collection[str]) -> str:
     return gone and f"removed by retention: {gone}"
 
 
+def group(path: str, name: str = "") -> str:
+    """k6's path of a group, and what is in it, as people read them: "cart › add › is 200"."""
+    return " › ".join(part for part in (*path.split("::"), name) if part)
+
+
 def common_origin(names: Iterable[str]) -> str:
     """The "http://host:port" of all names that are URLs, "" if there are several."""
     matches = (re.match(r"https?://[^/?#]+(?=/)", name) for name in names)

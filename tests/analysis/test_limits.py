@@ -222,13 +222,13 @@ def test_crossed_thresholds_are_high_and_tell_what_was() -> None:
 def test_failed_checks_are_found(failed: int, severity: Severity | None) -> None:
     """Any is medium, above 10 % high; the worst check is named."""
     checks = (
-        Check(name="has a price", group="", passes=100 - failed, fails=failed),
+        Check(name="has a price", group="::cart::add", passes=100 - failed, fails=failed),
         Check(name="is 200", group="", passes=0, fails=0),
     )
     found = find(result(checks=checks, checks_passed=100 - failed, checks_failed=failed), DEFAULT)
     assert [one.severity for one in found] == ([severity] if severity else [])
     if severity:
-        assert f"“has a price” ({failed} times)" in found[0].message
+        assert f"“cart › add › has a price” ({failed} times)" in found[0].message
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity
-from k6d.units import in_unit, ms, number, percent, plural
+from k6d.units import group, in_unit, ms, number, percent, plural
 
 if TYPE_CHECKING:
     from k6d.model import RequestStats
@@ -274,7 +274,9 @@ def _checks(result: Result, limits: Limits) -> list[Finding]:
     if not (broken := limits.failed_checks.broken(share)):
         return []
     top = max(result.summary.checks, key=lambda check: check.fails, default=None)
-    which = f", most often “{top.name}” ({top.fails:,} times)" if top and top.fails else ""
+    which = ""
+    if top and top.fails:
+        which = f", most often “{group(top.group, top.name)}” ({top.fails:,} times)"
     return [
         Finding(
             kind=FindingKind.CHECKS,

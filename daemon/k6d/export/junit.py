@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from k6d.model import FindingKind, Outcome
+from k6d.units import group
 
 if TYPE_CHECKING:
     from k6d.model import Finding, Run
@@ -28,8 +29,7 @@ def write_junit(run: Run) -> str:
             seen = "" if threshold.observed is None else f", observed {threshold.observed:g}"
             _add(case, "failure", f"crossed{seen}", kind="threshold")
     for check in run.checks:
-        where = check.group.removeprefix("::").replace("::", " > ")
-        case = _case(suite, "check", f"{where} > {check.name}" if where else check.name)
+        case = _case(suite, "check", group(check.group, check.name))
         if check.fails:
             total = check.passes + check.fails
             _add(case, "failure", f"{check.fails} of {total} failed", kind="check")

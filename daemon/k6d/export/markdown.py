@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.units import count, ms, percent, rate, removed, seconds
+from k6d.units import count, group, ms, percent, rate, removed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,9 @@ def write_markdown(run: Run) -> str:
         parts.append(f"Thresholds crossed:\n\n{_bullets(lines)}")
     failed = [c for c in run.checks if c.fails]
     if failed:
-        lines = (f"{_text(c.name)}: {c.fails} of {c.passes + c.fails}" for c in failed)
+        lines = (
+            f"{_text(group(c.group, c.name))}: {c.fails} of {c.passes + c.fails}" for c in failed
+        )
         parts.append(f"Checks failed:\n\n{_bullets(lines)}")
     if run.removed:
         parts.append(removed(run.removed))

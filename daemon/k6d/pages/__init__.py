@@ -42,11 +42,11 @@ def _environment() -> Environment:
         "seconds": units.seconds,
         "number": units.number,
         "in_unit": units.in_unit,
+        "group": units.group,
         "plural": units.plural,
         "removed": units.removed,
         "when": words.when,
         "change": words.change,
-        "group": words.group,
         "verdict": words.verdict,
         "without": words.without,
     }

@@ -20,11 +20,6 @@ def change(percent: float | None) -> str:
     return f"{sign}{number(abs(percent))} %"
 
 
-def group(path: str) -> str:
-    """k6's path of a group as people read it: "cart › add"."""
-    return path.removeprefix("::").replace("::", " › ")
-
-
 def verdict(run: dict[str, Any]) -> str:
     """The one word for a run, from its index document or its file."""
     if "anomaly_analysis" in run:
