@@ -257,6 +257,10 @@ def test_search_and_paging(served: Served) -> None:
     )
     assert ids("text=SLOW") == ids("severity=high") == ids("anomalies_only=1")
     assert ids("since=2026-11-22T12:20:00Z") == everything[:5]
+    page = served.get("/runs?since=2026-11-22T14:20:00%2B02:00").text
+    assert re.findall(r'<td class="nowrap"><a href="/runs/([^"]+)', page) == everything[:5]
+    assert "is not allowed" in served.get("/runs?since=0001-01-01T00:00%2B14:00").text
+    assert served.get("/api/v1/test/search?since=0001-01-01T00:00%2B14:00").status == 422
     assert ids("until=2026-11-22T12:04:00") == everything[-5:]
     assert ids("status=failed") == []
     pages, before = [], ""

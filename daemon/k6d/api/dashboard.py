@@ -27,7 +27,7 @@ from k6d.comparing import ACCEPTED
 from k6d.model import K6dError, Trigger
 from k6d.pages import charts
 from k6d.store import Query, is_test_id
-from k6d.units import common_origin
+from k6d.units import common_origin, in_utc
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -184,7 +184,7 @@ def _query(given: dict[str, str]) -> Query:
         anomalies_only=bool(given["anomalies_only"]),
         min_error_rate=field("min_error_rate", float),
         max_response_time=field("max_response_time", float),
-        since=field("since", lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC)),
+        since=field("since", lambda text: in_utc(datetime.fromisoformat(text))),
         before=given["before"] or None,
     )
 

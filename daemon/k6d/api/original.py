@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
@@ -24,7 +24,7 @@ from k6d.model import K6dError, Trigger
 from k6d.queue import Job
 from k6d.store import Query as Search
 from k6d.store import is_test_id
-from k6d.units import plural
+from k6d.units import in_utc, plural
 
 router = APIRouter(prefix="/api/v1/test", tags=["tests"])
 
@@ -40,7 +40,8 @@ Before = Annotated[
     Query(description="a run's id: what is older; `next` of the page before", max_length=40),
 ]
 Verdict = Literal["healthy", "low", "medium", "high", "critical"]
-When = Annotated[datetime | None, Query(description="ISO 8601; UTC when it names no zone")]
+Moment = Annotated[datetime, AfterValidator(in_utc)]
+When = Annotated[Moment | None, Query(description="ISO 8601; UTC when it names no zone")]
 Text = Annotated[str | None, Query(max_length=500)]
 
 
@@ -133,8 +134,8 @@ async def search(
         severity=severity,
         outcome=outcome,
         trigger=trigger,
-        since=aware(since),
-        until=aware(until),
+        since=since,
+        until=until,
         text=text,
         before=_id(before),
     )
@@ -155,16 +156,6 @@ def _id(before: str | None) -> str | None:
     if before is not None and not is_test_id(before):
         raise Problem(422, "before: should be the id of a run, such as 20261122-121314-3f9a2c")
     return before
-
-
-def aware(moment: datetime | None) -> datetime | None:
-    """UTC for a time that names no zone; a problem for one that no run can have."""
-    try:
-        if moment is None or moment.tzinfo is None:
-            return moment and moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (OverflowError, ValueError) as error:
-        raise Problem(422, "since, until: out of range") from error
 
 
 @router.get(

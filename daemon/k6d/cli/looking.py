@@ -193,7 +193,7 @@ def _moment(option: str, given: str | None) -> datetime | None:
     """A time; aware. K6dError says what is allowed."""
     from datetime import timedelta
 
-    from k6d.units import parse_duration
+    from k6d.units import in_utc, parse_duration
 
     if given is None:
         return None
@@ -202,9 +202,8 @@ def _moment(option: str, given: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     try:
-        moment = datetime.fromisoformat(given)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+        return in_utc(datetime.fromisoformat(given))
+    except ValueError:
         raise K6dError(
             f"{option} {given}: should be a day (2026-11-22), a time (2026-11-22T14:05) or a "
             "while ago (7d, 2h)"
