@@ -41,6 +41,7 @@ ANALYSIS = {
     "recommendations": list,
     "confidence": float,
 }
+NUMBERS = ("min_error_rate", "max_response_time")
 TEST = {
     "test_id": str,
     "timestamp": str,
@@ -122,6 +123,26 @@ def test_one_off_runs_are_a_history_by_their_text_or_name(shared: Served, target
     assert first == second != named["script"] == "one-off/ci smoke.js"
     shared.until(lambda: not list((shared.data / "one-off").glob("*")), "the files to be removed")
     assert not [name for name in shared.store.state("scripts").all() if "one-off" in name]
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ("severity=zz", "critical"),
+        ("outcome=zz", "timed out"),
+        ("trigger=zz", "scheduled"),
+        *((f"{name}={odd}", "number") for name in NUMBERS for odd in ("nan", "inf", "-inf")),
+    ],
+)
+def test_what_no_run_can_have_is_refused(shared: Served, asked: str, allowed: str) -> None:
+    """A filter that finds nothing whatever there is: 422 says what it may be, on the page too."""
+    answer = shared.get(f"/api/v1/test/search?{asked}")
+    assert answer.status == 422
+    assert allowed in answer.json["detail"]
+    if asked.startswith(("severity", *NUMBERS)):
+        page = shared.get(f"/runs?{asked}")
+        assert page.status == 422
+        assert allowed in page.text.partition('role="alert">')[2].partition("<")[0]
 
 
 def test_errors_are_problem_details(shared: Served) -> None:

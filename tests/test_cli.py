@@ -335,6 +335,9 @@ def test_mistakes_are_one_line_with_a_remedy(home: Home) -> None:
     assert "--env TOKEN: should be NAME=VALUE" in home.error("run", script, "--env", "TOKEN")
     assert "--env : should be" in home.error("run", script, "--env", f"={SECRET}")
     assert "--duration 5 min: should be" in home.error("run", script, "--duration", "5 min")
+    assert "--severity zz: should be one of healthy, low" in home.error("search", "--severity=zz")
+    assert "-rate nan: should be a number" in home.error("search", "--min-error-rate=nan")
+    assert "-time inf: should be a number" in home.error("search", "--max-response-time=inf")
     (home.folder / "k6d.toml").write_text("[k6]\nconcurrency = 'many'\n")
     line = home.error("history")
     assert "k6d.toml" in line

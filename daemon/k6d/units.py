@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -102,6 +103,13 @@ def parse_duration(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"not a duration: {text!r}")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def finite(text: str) -> float:
+    """The number that a text is; ValueError for others, for infinity, and for "nan"."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"not a number: {text!r}")
+    return value
 
 
 def in_utc(moment: datetime) -> datetime:

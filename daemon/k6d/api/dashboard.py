@@ -26,8 +26,8 @@ from k6d.compare import METRICS, compare
 from k6d.comparing import ACCEPTED
 from k6d.model import K6dError, Trigger
 from k6d.pages import charts
-from k6d.store import Query, is_test_id
-from k6d.units import common_origin, in_utc
+from k6d.store import VERDICTS, Query, is_test_id
+from k6d.units import common_origin, finite, in_utc
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -150,8 +150,10 @@ async def runs(request: Request, k6d: K6d) -> Response:
             request,
             k6d,
             "runs.html",
+            status=422 if problem else 200,
             rows=found[:PAGE],
             given=given,
+            verdicts=VERDICTS,
             names=sorted(k6d.store.state("scripts").all()),
             problem=problem,
             following=following,
@@ -169,24 +171,35 @@ _FILTERS = (
 def _query(given: dict[str, str]) -> Query:
     """What the form asks for; ValueError says which field is not what it should be."""
 
-    def field(name: str, parse: Callable[[str], T]) -> T | None:
+    def field(name: str, parse: Callable[[str], T], allowed: str) -> T | None:
         try:
             return parse(given[name]) if given[name] else None
         except ValueError:
-            raise ValueError(f"{name.replace('_', ' ')}: {given[name]!r} is not allowed") from None
+            asked = f"{name.replace('_', ' ')}: {given[name]!r} is not allowed"
+            raise ValueError(f"{asked}, it should be {allowed}") from None
 
     if given["before"] and not is_test_id(given["before"]):
         raise ValueError("before: this is not the id of a run")
     return Query(
         text=given["text"] or None,
         script=given["script"] or None,
-        severity=given["severity"] or None,
+        severity=field("severity", _verdict, f"one of {', '.join(VERDICTS)}"),
         anomalies_only=bool(given["anomalies_only"]),
-        min_error_rate=field("min_error_rate", float),
-        max_response_time=field("max_response_time", float),
-        since=field("since", lambda text: in_utc(datetime.fromisoformat(text))),
+        min_error_rate=field("min_error_rate", finite, "a number of percent"),
+        max_response_time=field("max_response_time", finite, "a number of ms"),
+        since=field(
+            "since",
+            lambda text: in_utc(datetime.fromisoformat(text)),
+            "a day or a time such as 2026-11-22T14:05Z",
+        ),
         before=given["before"] or None,
     )
+
+
+def _verdict(text: str) -> str:
+    if text not in VERDICTS:
+        raise ValueError(text)
+    return text
 
 
 @router.get("/runs/{test_id}")

@@ -20,7 +20,7 @@ from k6d.api.runs import read_run
 from k6d.api.shaped import result, tests
 from k6d.execution import k6
 from k6d.explain.snapshot import source as script_of
-from k6d.model import K6dError, Trigger
+from k6d.model import K6dError, Outcome, Trigger
 from k6d.queue import Job
 from k6d.store import Query as Search
 from k6d.store import is_test_id
@@ -111,13 +111,17 @@ async def history(
 async def search(
     k6d: K6d,
     anomalies_only: bool = False,
-    min_error_rate: Annotated[float | None, Query(description="in percent")] = None,
-    max_response_time: Annotated[float | None, Query(description="of the average, ms")] = None,
+    min_error_rate: Annotated[
+        float | None, Query(description="in percent", allow_inf_nan=False)
+    ] = None,
+    max_response_time: Annotated[
+        float | None, Query(description="of the average, ms", allow_inf_nan=False)
+    ] = None,
     script: Text = None,
     status: Literal["completed", "failed"] | None = None,
     severity: Verdict | None = None,
-    outcome: Text = None,
-    trigger: Text = None,
+    outcome: Annotated[Outcome | None, Query(description=", ".join(Outcome))] = None,
+    trigger: Annotated[Trigger | None, Query(description=", ".join(Trigger))] = None,
     since: When = None,
     until: When = None,
     text: Text = None,

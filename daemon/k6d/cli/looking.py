@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -73,11 +74,13 @@ def search(
 ) -> None:
     """Find runs that meet every condition given, newest first."""
     from k6d.report import history_table
-    from k6d.store import Query
+    from k6d.store import VERDICTS, Query
 
     loaded = load_settings(config, data=data)
-    _one_of("--severity", severity, ("healthy", "low", "medium", "high", "critical"))
+    _one_of("--severity", severity, VERDICTS)
     _one_of("--status", status, ("completed", "failed"))
+    _finite("--min-error-rate", min_error_rate)
+    _finite("--max-response-time", max_response_time)
     query = Query(
         text=text,
         script=None if script is None else script_name(script, loaded),
@@ -187,6 +190,11 @@ def token(data: Data = None, config: Config = None) -> None:
 def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:
     if given is not None and given not in allowed:
         raise K6dError(f"{option} {given}: should be one of {', '.join(allowed)}")
+
+
+def _finite(option: str, given: float | None) -> None:
+    if given is not None and not math.isfinite(given):
+        raise K6dError(f"{option} {given}: should be a number such as 5 or 0.5")
 
 
 def _moment(option: str, given: str | None) -> datetime | None:

@@ -8,13 +8,14 @@
 Several processes may use one data folder at once: writers take a lock, readers need none.
 """
 
-from k6d.store.query import Query, Standing, Statistics, verdict_of
+from k6d.store.query import VERDICTS, Query, Standing, Statistics, verdict_of
 from k6d.store.record import is_test_id, new_test_id, printable
 from k6d.store.repair import Repair
 from k6d.store.state import State
 from k6d.store.store import Store
 
 __all__ = [
+    "VERDICTS",
     "Query",
     "Repair",
     "Standing",

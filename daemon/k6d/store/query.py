@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IndexDocument = dict[str, Any]
 HEALTHY = "healthy"
+VERDICTS = (HEALTHY, *Severity)
 # Scripts that are told apart in statistics; a one-off script may have any name.
 MOST_SCRIPTS = 200
 
