@@ -266,6 +266,9 @@ def test_a_script_outside_the_folder_runs_by_its_path(home: Home, target: Target
         assert done.returncode == 0
         assert "-ü [b]x\ufffd[31m.js" in done.stdout
         assert "\x1b" not in done.stdout
+    assert [row["place"] for row in home.json("scripts")] == ["elsewhere"]
+    path.unlink()
+    assert [row["place"] for row in home.json("scripts")] == ["gone"]
 
 
 def test_history_lists_runs_newest_first(home: Home, target: Target) -> None:
@@ -297,12 +300,14 @@ def _lists_scripts(home: Home) -> None:
     (home.scripts / "team").symlink_to(linked)
     home.write("new.js", "export default function () {}")
     found = {row["script"]: row for row in home.json("scripts")}
-    assert {name: row["in_folder"] for name, row in found.items()} == {
-        "a.js": True,
-        "b.js": False,
-        "new.js": True,
-        "team/far.js": True,
+    assert {name: row["place"] for name, row in found.items()} == {
+        "a.js": "folder",
+        "b.js": "gone",
+        "new.js": "folder",
+        "team/far.js": "folder",
     }
+    table = {line.split()[0]: line for line in home.k6d("scripts").stdout.splitlines()}
+    assert [" gone " in table[name] for name in ("a.js", "b.js")] == [False, True]
     assert found["a.js"]["kind"] == "test"
     assert found["a.js"]["last_run"]["script"] == "a.js"
     assert (found["new.js"]["kind"], found["new.js"]["last_run"]) == (None, None)

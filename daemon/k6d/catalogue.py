@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from k6d.model import K6dError
 from k6d.watch import candidates_in, is_candidate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from k6d.settings import Settings
     from k6d.store import Standing, Store
+
+FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A script in the folder or with runs; `kind` is None until k6d has looked at it."""
+    """A script in the folder or with runs; `kind` is None until k6d has looked at it.
+
+    `place` is "folder", "elsewhere", "one-off" (its text came by the API) or "gone".
+    """
 
     script: str
     kind: str | None
-    in_folder: bool
+    place: str
     standing: Standing | None
 
     def row(self) -> dict[str, Any]:
@@ -30,7 +33,8 @@ class Entry:
         return {
             "script": self.script,
             "kind": self.kind,
-            "in_folder": self.in_folder,
+            "place": self.place,
+            "in_folder": self.place == FOLDER,
             "last_run": self.standing.last if self.standing else None,
         }
 
@@ -44,11 +48,18 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
         Entry(
             script=name,
             kind=known.get(name, {}).get("kind"),
-            in_folder=name in present,
+            place=FOLDER if name in present else _place(name),
             standing=standings.get(name),
         )
         for name in sorted(present | set(standings))
     ]
+
+
+def _place(name: str) -> str:
+    """Where a script is that is not in the folder: one from elsewhere is named by its path."""
+    if name.startswith("one-off/"):
+        return "one-off"
+    return "elsewhere" if Path(name).is_absolute() and Path(name).is_file() else "gone"
 
 
 def path_of(name: str, settings: Settings) -> Path:

@@ -292,7 +292,7 @@ def scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
         last = row["last_run"]
         table.add(
             _text(row["script"]),
-            row["kind"] or ("not looked at yet" if row["in_folder"] else "gone"),
+            (row["kind"] or "not looked at yet") if row["in_folder"] else row["place"],
             _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
             last["timestamp"][:16].replace("T", " ") if last else "–",
             ms(last["response_time_p95"]) if last else "–",

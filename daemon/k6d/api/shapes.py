@@ -93,7 +93,18 @@ JOB = _object(
 )
 QUEUE = _object({"running": _list(JOB), "pending": _list(JOB), "ended": _list(JOB)})
 SCRIPTS = _object(
-    {"scripts": _list(_object({"script": TEXT, "kind": NAME, "in_folder": {"type": "boolean"}}))}
+    {
+        "scripts": _list(
+            _object(
+                {
+                    "script": TEXT,
+                    "kind": NAME,
+                    "place": {"enum": ["folder", "elsewhere", "one-off", "gone"]},
+                    "in_folder": {"type": "boolean"},
+                }
+            )
+        )
+    }
 )
 INCIDENTS = _object(
     {
