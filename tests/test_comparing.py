@@ -12,12 +12,14 @@ import shutil
 import signal
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
 from daemon import Daemon
 from k6d.analysis.comparison import compare_all
+from k6d.cli import app
 from k6d.comparing import HISTORY_RUNS, accept, history_of, is_comparable
 from k6d.model import Comparison, FindingKind, Generator, K6dError, Outcome, Severity, Trigger
 from k6d.pipeline import Pipeline, Watching
@@ -361,6 +363,30 @@ def test_runs_that_ended_otherwise_or_failed_altogether_are_not_comparable() -> 
         assert not is_comparable(replace(run, execution=replace(run.execution, outcome=outcome)))
     metrics = replace(run.metrics, failed_requests=run.metrics.total_requests)
     assert not is_comparable(replace(run, metrics=metrics))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "it has no series; requests, checks and custom metrics with a threshold make them"),
+        ({"snapshot": None}, "its workload is not known"),
+        ({"series": {"error_rate": 100.0}, "comparable": False}, "all of its requests failed"),
+        ({"series": {"error_rate": 0.0}}, "compare.enabled was false"),
+    ],
+)
+def test_why_a_run_was_not_compared(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    """Of several reasons the first, in one line; a trend of nothing says the same."""
+    run = make_run(**{"comparable": True, "script": "a.js", **changes})
+    Store(tmp_path).save(run)
+
+    def told(*words: str) -> str:
+        return str(CliRunner().invoke(app, [*words, "--data", str(tmp_path)]).exception)
+
+    assert told("compare") == f"run {run.test_id} was not compared: {why}"
+    if run.comparable and not run.series:
+        assert "has no series 'p95', and no other; requests" in told(
+            "trend", "a.js", "--metric=p95"
+        )
 
 
 def test_a_replay_without_its_snapshot_says_so(home: Path) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+MAKE_SERIES = "requests, checks and custom metrics with a threshold make them"
+
 
 @commands.command(rich_help_panel=JUDGE)
 def compare(
@@ -88,6 +90,10 @@ def _why_not(run: Run) -> str:
         return f"the load generator was saturated ({run.generator.reasons[0]})"
     if run.execution.outcome is not Outcome.COMPLETED:
         return f"its outcome is “{run.execution.outcome}”"
+    if run.snapshot is None:
+        return "its workload is not known"
+    if not run.series:
+        return f"it has no series; {MAKE_SERIES}"
     return "all of its requests failed" if not run.comparable else "compare.enabled was false"
 
 
@@ -113,7 +119,8 @@ def trend(
     points = [(p.test_id, p.series[metric]) for p in past if metric in p.series]
     if not points:
         names = ", ".join(sorted(run.series))
-        raise K6dError(f"{run.script} has no series {metric!r}; it has: {names}")
+        others = f"; it has: {names}" if names else f", and no other; {MAKE_SERIES}"
+        raise K6dError(f"{run.script} has no series {metric!r}{others}")
     band = next(
         (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric), None
     )
