@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from k6d.analysis.judge import judge
 from k6d.export import write_html, write_junit, write_markdown
 from k6d.model import (
     Breakdown,
@@ -17,6 +18,7 @@ from k6d.model import (
     Explanation,
     Finding,
     FindingKind,
+    Generator,
     Log,
     Outcome,
     Run,
@@ -24,7 +26,9 @@ from k6d.model import (
     Threshold,
     Verdict,
 )
+from k6d.settings import Limits
 from records import make_endpoint, make_run
+from results import result
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parent / "data" / "junit.xsd"))
 HOSTILE = '<script>alert(1)</script>&"\x00\x1b[31m]]> |*_`[x](javascript:y)'
@@ -40,15 +44,14 @@ def anomalous(words: str) -> Run:
         metric="response_time_p95",
         endpoint=words,
     )
-    crossed = Finding(
-        kind=FindingKind.THRESHOLD, severity=Severity.HIGH, message="x", recommendation="y"
-    )
+    crossed = replace(finding, kind=FindingKind.THRESHOLD, metric="a", expected="p(95)<1")
+    failed = replace(finding, kind=FindingKind.CHECKS, metric="checks")
     verdict = Verdict(
         anomalies_detected=True,
         severity=Severity.HIGH,
         issues=[finding.message],
         recommendations=["look"],
-        findings=[finding, crossed],
+        findings=[finding, crossed, failed],
     )
     return replace(
         make_run(anomaly_analysis=verdict),
@@ -84,6 +87,27 @@ def test_junit_counts_and_cases() -> None:
     ]
     healthy = make_run(thresholds=[], checks=[])
     assert parsed(healthy)[0].get("failures") == "0"
+
+
+def test_junit_follows_the_verdict() -> None:
+    """Times of a saturated generator and checks without a limit fail nothing, and are told."""
+    crossed = Threshold(metric="http_req_duration", expression="p(95)<1", crossed=True)
+    check = Check(name="paid", group="::cart", passes=1, fails=1)
+    made = result(thresholds=(crossed,), checks=(check,), checks_passed=1, checks_failed=1)
+    off = Limits.model_validate({"failed_checks": False})
+    for reasons, failing in ((["short of CPU"], "k6.finding"), ([], "k6.threshold")):
+        verdict = judge(replace(made, generator=Generator(reasons=reasons)), limits=off)
+        run = make_run(anomaly_analysis=verdict, thresholds=[crossed], checks=[check])
+        suite = parsed(run)[0]
+        assert [case.get("classname") for case in suite.iter("testcase") if len(case)] == [failing]
+        told = suite.findtext("system-out") or ""
+        assert "check cart › paid: 1 of 2 failed, which the verdict does not count" in told
+        assert ("threshold http_req_duration: p(95)<1: crossed" in told) is bool(reasons)
+    healthy = make_run(thresholds=[crossed], checks=[check])
+    assert parsed(healthy)[0].get("failures") == "0"
+    suspected = Verdict(anomalies_detected=True, severity=Severity.LOW, issues=["AI suspects: x"])
+    (failure,) = parsed(make_run(checks=[], anomaly_analysis=suspected)).iter("failure")
+    assert failure.get("message") == "AI suspects: x"
 
 
 @pytest.mark.parametrize(

@@ -10,32 +10,26 @@ from k6d.model import FindingKind, Outcome
 from k6d.units import group
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from k6d.model import Finding, Run
+
+    # Kind and name of a case, what is wrong, and the finding that counts it.
+    _Told = tuple[str, str, str, Finding | None]
 
 # XML 1.0 has no escape for these; scripts may write them into names.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# Reported by a case of their own; the other findings become one each.
-TOLD_BY_CASES = (FindingKind.THRESHOLD, FindingKind.CHECKS)
 NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED, Outcome.NO_DATA)
 
 
 def write_junit(run: Run) -> str:
-    """The document; a run that could not be judged is an error, anything found a failure."""
+    """The document; a run that could not be judged is an error, what the verdict counts a failure.
+
+    Other crossed thresholds and failed checks are told in system-out.
+    """
     suite = ET.Element("testsuite")
     _execution(suite, run)
-    for threshold in run.thresholds:
-        case = _case(suite, "threshold", f"{threshold.metric}: {threshold.expression}")
-        if threshold.crossed:
-            seen = "" if threshold.observed is None else f", observed {threshold.observed:g}"
-            _add(case, "failure", f"crossed{seen}", kind="threshold")
-    for check in run.checks:
-        case = _case(suite, "check", group(check.group, check.name))
-        if check.fails:
-            total = check.passes + check.fails
-            _add(case, "failure", f"{check.fails} of {total} failed", kind="check")
-    for finding in run.anomaly_analysis.findings:
-        if finding.kind not in TOLD_BY_CASES:
-            _finding(suite, finding)
+    told = _judged(suite, run)
     cases = suite.findall("testcase")
     suite.attrib.update(
         {
@@ -52,7 +46,7 @@ def write_junit(run: Run) -> str:
         }
     )
     _properties(suite, run)
-    ET.SubElement(suite, "system-out").text = _clean(run.output.head)
+    ET.SubElement(suite, "system-out").text = _clean(told + run.output.head)
     ET.SubElement(suite, "system-err").text = _clean(run.log.head)
     root = ET.Element("testsuites")
     root.append(suite)
@@ -66,6 +60,46 @@ def _execution(suite: ET.Element, run: Run) -> None:
     if run.execution.outcome in NOT_RUN:
         why = run.execution.error or run.execution.outcome.value
         _add(case, "error", why, kind=run.execution.outcome.value)
+
+
+def _judged(suite: ET.Element, run: Run) -> str:
+    """A case for each threshold, check and other finding; gives what failed and was not counted."""
+    verdict, told = run.anomaly_analysis, ""
+    findings = list(verdict.findings)
+    for kind, name, wrong, found in (*_thresholds(run), *_checks(run)):
+        case = _case(suite, kind, name)
+        if found:
+            _add(case, "failure", wrong, kind=kind)
+            findings = [finding for finding in findings if finding is not found]
+        elif wrong:
+            told += f"{kind} {name}: {wrong}, which the verdict does not count\n"
+    for finding in findings:
+        _finding(suite, finding)
+    if verdict.anomalies_detected and not verdict.findings:
+        case = _case(suite, "verdict", verdict.severity or "anomalous")
+        _add(case, "failure", "\n".join(verdict.issues), kind="verdict")
+    return told
+
+
+def _thresholds(run: Run) -> Iterator[_Told]:
+    found = {
+        (f.metric, f.expected): f
+        for f in run.anomaly_analysis.findings
+        if f.kind is FindingKind.THRESHOLD
+    }
+    for one in run.thresholds:
+        seen = "" if one.observed is None else f", observed {one.observed:g}"
+        finding = found.get((one.metric, one.expression)) if one.crossed else None
+        name = f"{one.metric}: {one.expression}"
+        yield "threshold", name, f"crossed{seen}" if one.crossed else "", finding
+
+
+def _checks(run: Run) -> Iterator[_Told]:
+    found = (f for f in run.anomaly_analysis.findings if f.kind is FindingKind.CHECKS)
+    finding = next(found, None)
+    for one in run.checks:
+        wrong = f"{one.fails} of {one.passes + one.fails} failed" if one.fails else ""
+        yield "check", group(one.group, one.name), wrong, finding if wrong else None
 
 
 def _finding(suite: ET.Element, finding: Finding) -> None:
