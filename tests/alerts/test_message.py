@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import struct
+import subprocess
 import zlib
 from dataclasses import replace
 from datetime import timedelta
@@ -211,6 +212,24 @@ def test_nobody_is_called_by_what_a_target_answers() -> None:
     assert "[x](" not in shown(told(replace(make_anomaly(words)), Change.WORSENED)).markdown
     assert "<script>" not in rendered.html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in rendered.html
+
+
+@pytest.mark.parametrize("snapshot", [None, make_run().snapshot])
+def test_commands_call_nobody_and_do_what_they_say(snapshot: Any) -> None:
+    """A name ends no code of Markdown and no line; a shell reads it as it is."""
+    odd = "a` *b* @channel <!here> [x](http:evil)'\\\n\u202e# é.js"
+    message = told(script=odd, snapshot=snapshot)
+    rendered = shown(message)
+    for text in (rendered.text, rendered.markdown):
+        lines = [line for line in text.splitlines() if "k6d mute" in line or "k6d run" in line]
+        assert len(lines) == (1 if snapshot else 2)
+        for line in lines:
+            assert not set(line) & set("@<>!\u202e\u200b")
+            assert line.count("`") == (2 if text is rendered.markdown else 0)
+            command = line.partition("k6d ")[2].strip("`")
+            shell = ["bash", "-c", f"printf '%s\\n--\\n' {command}"]
+            words = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+            assert words.split("\n--\n")[1] in {odd, f"/srv/k6/{odd}"}
 
 
 def test_what_nobody_measured_is_left_out() -> None:

@@ -241,14 +241,30 @@ def _link(run: Run, context: Context) -> tuple[str, str] | None:
 
 
 def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]]:
-    data = f"--data {shlex.quote(str(context.data))}"
-    path = shlex.quote(one_line(str(context.scripts / run.script), MAX_LINE))
-    name = shlex.quote(one_line(run.script, MAX_LINE))
+    data = f"--data {_quoted(str(context.data))}"
+    path, name = _quoted(str(context.scripts / run.script)), _quoted(run.script)
     again = f"k6d replay {run.test_id} {data}" if run.snapshot else f"k6d run {path} {data}"
     closer = [("Look closer", f"k6d show {run.test_id} --log {data}")]
     if over:
         return closer
     return [*closer, ("Run it again", again), ("Quiet it", f"k6d mute {name} --for 2h {data}")]
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell; what calls people, or ends code in a chat, is spelt by its number."""
+    if all(map(_is_plain, word)):
+        return shlex.quote(word)
+    spelt = (c if _is_plain(c) and c not in "'\\" else _number_of(c) for c in word)
+    return f"$'{''.join(spelt)}'"
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() and character not in "@<>!`"
+
+
+def _number_of(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\U{code:08x}"
 
 
 def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:

@@ -119,10 +119,9 @@ class _Line:
 
     def as_text(self) -> str:
         gap = "\n" if self.blank else ""
-        if self.kind in {"command", "link"}:
-            return f"{gap}{self.label}: {self.text}"
         shown = harmless(self.text)
-        forms = {"finding": f"• {shown}", "fact": f"{self.label}: {shown}"}
+        forms = {"finding": f"• {shown}", "link": f"{self.label}: {self.text}"}
+        forms |= dict.fromkeys(("fact", "command"), f"{self.label}: {shown}")
         return gap + forms.get(self.kind, shown)
 
     def as_markdown(self) -> str:
@@ -131,7 +130,7 @@ class _Line:
         forms = {
             "finding": f"- {shown}",
             "fact": f"**{self.label}:** {shown}",
-            "command": f"**{self.label}:** `{self.text.replace('`', chr(39))}`",
+            "command": f"**{self.label}:** `{harmless(self.text).replace('`', chr(39))}`",
             "link": f"[{self.label}]({self.text})",
             "heading": f"**{shown}**",
             "remark": f"*{shown}*",
