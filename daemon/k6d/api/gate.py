@@ -104,10 +104,8 @@ class _Body:
 def _page_of(scope: Scope, headers: Headers) -> str:
     """The page to come back to: the one that was asked for, or that had the button."""
     if scope["method"] not in SAFE:
-        referrer = headers.get("referer", "").partition("://")[
-            2
-        ]  # of any host, even a malformed one
-        return f"/{referrer.partition('/')[2]}"
+        _, _, place = headers.get("referer", "").partition("://")  # of any host, malformed or not
+        return f"/{place.partition('/')[2]}"
     return f"{scope['path']}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
 
 
