@@ -331,6 +331,25 @@ def test_show_finds_a_run_by_part_of_its_id(home: Home, target: Target) -> None:
     assert "nosuchrun" in home.error("show", "nosuchrun")
 
 
+def test_scripts_are_named_as_people_do(home: Home) -> None:
+    """Without the ending, by a path, as a run; who mistypes hears what was meant."""
+    home.write("shop/cart.js", "export default function () {}")
+    home.write("shop/login.ts", "export default function () {}")
+    run = home.json("run", "scripts/shop/cart.js", code=1)
+    for given in ("shop/cart.js", "shop/cart", "scripts/shop/cart.js"):
+        assert [row["test_id"] for row in home.json("history", given)] == [run["test_id"]]
+    assert home.json("show", "shop/cart.js")["test_id"] == run["test_id"]
+    assert home.json("history", "shop/login") == []
+    said = home.error("trend", "shop/crat.js")
+    assert said.startswith("k6d: no script 'shop/crat.js' in ")
+    assert said.endswith(", did you mean shop/cart.js?")
+    assert home.error("stats", "zzz").endswith("; 'k6d scripts' lists them")
+    assert "no script is called so yet" in home.k6d("mute", "shop/crat*").stdout
+    assert "no script is called" not in home.k6d("mute", "shop/*").stdout
+    said = home.k6d("mute", "shop/crat*", "--off").stdout
+    assert said == "shop/crat* is still muted by shop/*\n"
+
+
 def test_mistakes_are_one_line_with_a_remedy(home: Home) -> None:
     """Missing file, helper module, bad --env, --duration, settings: what, where, what to do."""
     assert home.error("run", "gone.js") == "k6d: gone.js is no file: name a k6 script"
@@ -418,9 +437,9 @@ def test_doctor_is_content_with_a_good_home(home: Home) -> None:
     """All is well, as text and as JSON, and no secret of a URL is shown."""
     url = f"json://user:{SECRET}@127.0.0.1:1/{SECRET}"
     checks = home.json("doctor", K6D_NOTIFY__URLS=url)
-    assert [check["ok"] for check in checks] == [True] * 5
+    assert [check["ok"] for check in checks] == [True] * 6
     assert {check["name"] for check in checks} == {
-        *("settings", "k6", "scripts folder", "data folder", "notification"),
+        *("settings", "k6", "scripts folder", "data folder", "notification", "daemon"),
     }
     assert SECRET not in str(checks)
 

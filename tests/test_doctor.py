@@ -10,6 +10,7 @@ import pytest
 from binaries import NEW
 from k6d.doctor import Check, examine
 from k6d.settings import load
+from k6d.slots import only_daemon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,15 @@ async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -
     assert "K6D_NOTIFY__URLS" in (found["notifications 4"].remedy or "")
     assert found["data folder"].seen == f"{home / 'k6d-data'}, not made yet"
     assert _names(home) == ["scripts"]
+
+
+async def test_a_daemon_is_told_by_its_lock(home: Path) -> None:
+    """A pid in the file of one that ended says nothing."""
+    data = home / "data"
+    with only_daemon(data):
+        assert (await _examined(data=data))["daemon 5"].seen == f"runs, pid {os.getpid()}"
+    check = (await _examined(data=data))["daemon 5"]
+    assert (check.ok, check.seen) == (True, f"none serves {data}")
 
 
 async def test_a_full_disk_is_no_fine_data_folder() -> None:
@@ -90,7 +100,7 @@ async def test_folders_that_cannot_be_used_say_how_to_mend_it(home: Path) -> Non
     found = await _examined(
         k6__path=home / "file", scripts=home / "none", data=home / "file" / "data"
     )
-    assert [check.ok for check in found.values()] == [True, False, False, False, True]
+    assert [check.ok for check in found.values()] == [True, False, False, False, True, True]
     assert found["scripts folder"].seen == f"{home / 'none'} does not exist"
     assert f"mkdir -p {home / 'none'}" in (found["scripts folder"].remedy or "")
     assert "is not writable" in found["data folder"].seen

@@ -62,6 +62,12 @@ def _place(name: str) -> str:
     return "elsewhere" if Path(name).is_absolute() and Path(name).is_file() else "gone"
 
 
+def names(settings: Settings, store: Store) -> list[str]:
+    """Those in the folder, helper modules too, and those with runs."""
+    present = candidates_in(settings.scripts, settings.watch.ignore)
+    return sorted(present | set(store.standings(recent=1)))
+
+
 def path_of(name: str, settings: Settings) -> Path:
     """The file of the script `name` in the folder; K6dError for anything that is not one there."""
     relative = PurePath(name)

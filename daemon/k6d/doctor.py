@@ -12,6 +12,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.alerts.sender import addresses
 from k6d.execution import k6
+from k6d.slots import daemon_of
 from k6d.units import plural
 from k6d.upkeep import free_mib, no_room
 
@@ -42,6 +43,7 @@ async def examine(settings: Settings) -> list[Check]:
         data,
         *await _receivers(settings),
         *(_undelivered(Outbox(settings.data)) if data.ok else ()),
+        _daemon(settings.data),
     ]
 
 
@@ -92,6 +94,14 @@ def _data(settings: Settings) -> Check:
         return Check(name="data folder", ok=False, seen=full, remedy=remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
     return Check(name="data folder", ok=True, seen=seen)
+
+
+def _daemon(data: Path) -> Check:
+    """Whether one serves; that none does is no fault."""
+    if pid := daemon_of(data):
+        return Check(name="daemon", ok=True, seen=f"runs, pid {pid}")
+    remedy = "start it with k6d serve, or as a service: see systemd/"
+    return Check(name="daemon", ok=True, seen=f"none serves {data}", remedy=remedy)
 
 
 async def _receivers(settings: Settings) -> list[Check]:

@@ -95,6 +95,8 @@ class Service:
                     for _ in range(self._settings.k6.concurrency)
                 ]
                 logger.info("watching %s, keeping results in %s", *self._places())
+                if not (self._settings.notify.urls or self._settings.notify.config):
+                    logger.info("nobody is told of what is found: notify.urls names receivers")
                 notify(READY="1", STATUS=self._status())
                 self._rest()
                 await self._stop.wait()

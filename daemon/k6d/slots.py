@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from k6d.model import K6dError, reason
@@ -90,6 +91,18 @@ def try_lock(path: Path) -> TextIO | None:
     return file
 
 
+def daemon_of(data: Path) -> str | None:
+    """The pid of the daemon that has the data folder; None when there is none."""
+    try:
+        with (data / DAEMON_LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (data / DAEMON_LOCK).read_text().strip() or "unknown"
+    except OSError:
+        return None
+    return None
+
+
 @contextlib.contextmanager
 def only_daemon(data: Path) -> Iterator[None]:
     """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
@@ -97,6 +110,9 @@ def only_daemon(data: Path) -> Iterator[None]:
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = try_lock(path)
+        if lock is None:
+            time.sleep(POLL_S)  # it may be `daemon_of`, which only looks
+            lock = try_lock(path)
     except OSError as error:
         why = reason(error)
         raise K6dError(f"cannot use {data}: {why}; choose another --data") from error

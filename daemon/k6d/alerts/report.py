@@ -28,7 +28,7 @@ def incidents_table(
     incidents: Iterable[Incident], mutes: Mapping[str, datetime], *, now: datetime
 ) -> Grid:
     """One row an incident: severity, script, since when, in how many runs, what."""
-    table = Grid("severity", "script", "since", "runs", "what", "told")
+    table = Grid("severity", "script", "since", "runs", "what", "announced")
     for incident in incidents:
         over = incident.resolved_at
         severity = Text("resolved", "green") if over else Text(incident.severity)

@@ -25,13 +25,13 @@ from k6d.cli.common import (
     RunId,
     ScriptName,
     Scripts,
+    known_script,
     load_settings,
     open_store,
     print_csv,
     print_json,
     print_raw,
     print_run,
-    script_name,
     terminal,
     variables,
 )
@@ -151,7 +151,7 @@ def history(
     from k6d.report import history_table
 
     loaded = load_settings(config, data=data)
-    name = None if script is None else script_name(script, loaded)
+    name = None if script is None else known_script(script, loaded)
     rows = open_store(loaded).history(name, limit)
     if as_json:
         print_json(rows)

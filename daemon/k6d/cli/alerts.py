@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -87,16 +88,22 @@ def mute(
 
     What is still wrong when the mute ends is told then.
     """
+    from k6d.catalogue import names
+
     loaded = load_settings(config, data=data)
     pattern = script_name(script, loaded)
     alerts = alerts_of(loaded)
+    now = datetime.now(UTC)
     if off:
         alerts.mute(pattern, None)
-        typer.echo(f"{pattern} is not muted")
+        others = ", ".join(alerts.mutes_of(pattern, now))
+        typer.echo(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
         return
-    until = datetime.now(UTC) + timedelta(seconds=_seconds(for_))
+    until = now + timedelta(seconds=_seconds(for_))
     alerts.mute(pattern, until)
     typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
+    if not any(fnmatchcase(name, pattern) for name in names(loaded, open_store(loaded))):
+        typer.echo("no script is called so yet; 'k6d scripts' lists them, --off ends the mute")
 
 
 @commands.command(name="notify-test", rich_help_panel=ALERTS)

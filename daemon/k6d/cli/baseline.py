@@ -21,11 +21,11 @@ from k6d.cli.common import (
     RunId,
     ScriptName,
     known_runs,
+    known_script,
     load_settings,
     open_store,
     print_csv,
     print_json,
-    script_name,
     terminal,
     variables,
 )
@@ -223,7 +223,7 @@ def replay(
 
 def _newest(script: str, loaded: Settings, store: Store) -> Run:
     """The newest comparable run of a script."""
-    name = script_name(script, loaded)
+    name = known_script(script, loaded)
     found = store.history(name, 1, comparable=True)
     if not found:
         raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")

@@ -67,6 +67,26 @@ def script_name(given: str, loaded: Settings) -> str:
     return name_of(path, loaded.scripts) if path.is_file() else given
 
 
+def known_script(given: str, loaded: Settings) -> str:
+    """As `script_name`, of a script that is in the folder or has runs; its ending may be left out.
+
+    K6dError names the one that was probably meant.
+    """
+    import difflib
+
+    from k6d.catalogue import names
+
+    name, store = script_name(given, loaded), open_store(loaded)
+    if store.last(name) or (loaded.scripts / name).is_file():
+        return name
+    there = names(loaded, store)
+    if len(same := [one for one in there if one.rpartition(".")[0] == name]) == 1:
+        return same[0]
+    near = difflib.get_close_matches(name, there, 1)
+    hint = f", did you mean {near[0]}?" if near else "; 'k6d scripts' lists them"
+    raise K6dError(f"no script {name!r} in {loaded.scripts}, nor a run of one{hint}")
+
+
 def known_scripts(incomplete: str) -> list[str]:
     """Names of scripts, for the shell's completion."""
     try:
@@ -93,7 +113,9 @@ OneScript = Annotated[str, typer.Argument(help="The script.", autocompletion=kno
 RunId = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run's id, a part of it, or “latest”.", autocompletion=known_runs
+        metavar="RUN",
+        help="A run's id, a part of it, a script (its newest run), or “latest”.",
+        autocompletion=known_runs,
     ),
 ]
 

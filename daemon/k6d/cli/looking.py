@@ -22,12 +22,12 @@ from k6d.cli.common import (
     Data,
     RunId,
     ScriptName,
+    known_script,
     known_scripts,
     load_settings,
     open_store,
     print_csv,
     print_json,
-    script_name,
     terminal,
 )
 from k6d.model import K6dError, reason
@@ -83,7 +83,7 @@ def search(
     _finite("--max-response-time", max_response_time)
     query = Query(
         text=text,
-        script=None if script is None else script_name(script, loaded),
+        script=None if script is None else known_script(script, loaded),
         anomalies_only=anomalies,
         severity=severity,
         status=status,
@@ -116,7 +116,7 @@ def stats(
     from k6d.report import statistics_report
 
     loaded = load_settings(config, data=data)
-    name = None if script is None else script_name(script, loaded)
+    name = None if script is None else known_script(script, loaded)
     found = open_store(loaded).statistics(days=days, script=name)
     if as_json:
         print_json(asdict(found))

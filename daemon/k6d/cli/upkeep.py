@@ -40,6 +40,7 @@ def schedule(
     """Show what runs by the clock: the next starts, the last ones, what was missed and why."""
     from k6d.report_schedule import schedule_table
     from k6d.scheduling import held, said
+    from k6d.slots import daemon_of
 
     loaded = load_settings(config, scripts=scripts, data=data)
     store, now = open_store(loaded), datetime.now(UTC)
@@ -53,6 +54,9 @@ def schedule(
         console.print(schedule_table(rows))
         for missed in (m for row in rows for m in row["missed"]):
             console.print(said(missed), style="dim", markup=False, soft_wrap=True)
+        if not daemon_of(loaded.data):
+            none = f"no daemon serves {loaded.data}: nothing starts before 'k6d serve' does"
+            console.print(none, markup=False, soft_wrap=True)
         if why := held(loaded, now):
             console.print(f"nothing starts now: {why}", markup=False, soft_wrap=True)
 

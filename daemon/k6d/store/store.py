@@ -102,27 +102,30 @@ class Store:
         return self._runs.path(test_id)
 
     def find(self, run: str) -> str:
-        """The id of the run named by its id, by a unique start or end of it, or by "latest"."""
+        """The id of the run named by its id, by a unique start or end of it, by its script, whose
+        newest it is, or by "latest".
+        """
         if run == "latest":
-            newest = self.history(limit=1)
-            if not newest:
+            if not (found := self.history(limit=1)):
                 raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
-            return str(newest[0]["test_id"])
+            return str(found[0]["test_id"])
         if is_test_id(run) and self.run_path(run).exists():
             return run
+        if newest := self.last(run):
+            return str(newest["test_id"])
         if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
             raise K6dError(
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
-                "start or end, or 'latest'"
+                "start or end, a script, or 'latest'"
             )
-        found = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
-        if len(found) == 1:
-            return found[0]
-        if not found:
+        ids = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
+        if len(ids) == 1:
+            return ids[0]
+        if not ids:
             raise K6dError(f"no run {run}; see 'k6d history' for those there are")
-        listed = ", ".join(found[: -LISTED_MATCHES - 1 : -1])
-        more = f" and {len(found) - LISTED_MATCHES} more" if len(found) > LISTED_MATCHES else ""
-        raise K6dError(f"{run} names {len(found)} runs: {listed}{more}; give more of the id")
+        listed = ", ".join(ids[: -LISTED_MATCHES - 1 : -1])
+        more = f" and {len(ids) - LISTED_MATCHES} more" if len(ids) > LISTED_MATCHES else ""
+        raise K6dError(f"{run} names {len(ids)} runs: {listed}{more}; give more of the id")
 
     def history(
         self,
