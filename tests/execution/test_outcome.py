@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import threading
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import TYPE_CHECKING
+
 import pytest
 
+from binaries import BINARIES, bare_run
 from k6d.execution.k6 import Ended
 from k6d.execution.outcome import classify, measured
 from k6d.model import Metrics, Outcome, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 MEASURED = Summary(metrics=Metrics(total_requests=7, iterations=7))
 EMPTY = Summary(metrics=Metrics(total_requests=0, iterations=7))
@@ -87,3 +98,69 @@ def test_a_check_is_a_measurement() -> None:
     """Checks alone count, passed or failed."""
     assert measured(Summary(metrics=Metrics(checks_failed=1)))
     assert measured(Summary(metrics=Metrics(checks_passed=1)))
+
+
+class _WebSocket(StreamRequestHandler):
+    """Agrees to speak WebSocket (RFC 6455, 4.2.2) and waits for the end."""
+
+    def handle(self) -> None:
+        headers = dict(
+            line.split(b": ", 1) for line in iter(self.rfile.readline, b"\r\n") if b": " in line
+        )
+        key = headers[b"Sec-WebSocket-Key"].strip() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key, usedforsecurity=False).digest())
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        self.rfile.read(1)
+
+
+@pytest.fixture
+def websocket() -> Iterator[str]:
+    """The address of a target that speaks WebSocket."""
+    with ThreadingTCPServer(("127.0.0.1", 0), _WebSocket) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"ws://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+CONNECT = {
+    "k6/ws": "import ws from 'k6/ws'; const go = (url) => ws.connect(url, {}, (s) => s.close());",
+    "k6/experimental/websockets": """
+import { WebSocket } from 'k6/experimental/websockets';
+const go = (url) => { const s = new WebSocket(url); s.onopen = () => s.close(); };""",
+}
+
+
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+@pytest.mark.parametrize("module", CONNECT)
+async def test_a_websocket_is_measured_once_somebody_answers(
+    tmp_path: Path, websocket: str, module: str, binary: Path
+) -> None:
+    """k6 records a session for each attempt, also where every connection is refused."""
+    script = tmp_path / "s.js"
+    for url, outcome in (
+        (websocket, (Outcome.COMPLETED, None)),
+        ("ws://127.0.0.1:1/", (Outcome.NO_DATA, "nobody answered, not a byte came back")),
+    ):
+        script.write_text(f"{CONNECT[module]} export default () => {{ go('{url}'); }}")
+        bare = await bare_run(script, binary=binary)
+        assert bare.summary.k6_metrics["ws_sessions"]["count"] == 1
+        assert classify(bare.ended, bare.summary) == outcome
+
+
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+async def test_grpc_that_reaches_nobody_is_no_data(tmp_path: Path, binary: Path) -> None:
+    """Also where the script catches what `connect` throws."""
+    (tmp_path / "s.proto").write_text(
+        'syntax = "proto3"; service S { rpc R (M) returns (M) {} } message M {}'
+    )
+    script = tmp_path / "s.js"
+    script.write_text("""import grpc from 'k6/net/grpc';
+const client = new grpc.Client();
+client.load(['.'], 's.proto');
+export default () => { try { client.connect('127.0.0.1:1', { plaintext: true }); } catch (e) {} };
+""")
+    bare = await bare_run(script, binary=binary)
+    assert classify(bare.ended, bare.summary) == (Outcome.NO_DATA, None)

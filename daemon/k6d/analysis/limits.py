@@ -77,8 +77,9 @@ def _execution(result: Result) -> list[Finding]:
         Outcome.NO_DATA: (
             FindingKind.NO_DATA,
             Severity.HIGH,
-            f"the script ended without a request or a check: nothing was measured{said}",
-            "Look at the log: every iteration may have thrown before its first request.",
+            f"nothing was measured{said or ': the script ended without a request or a check'}",
+            "Look at the log: every iteration may have thrown before its first request; check that "
+            "the target is up.",
         ),
     }
     if execution.outcome in kinds:

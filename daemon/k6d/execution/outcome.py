@@ -23,6 +23,8 @@ BARE_METRICS = frozenset(
     {"iterations", "iteration_duration", "vus", "vus_max", "data_sent", "data_received"}
     | {"dropped_iterations", "group_duration", "checks", "http_reqs"}
 )
+# What k6 records of its protocols though nobody answers: each attempt to connect is a session.
+ATTEMPTS = ("ws_", "grpc_")
 
 
 def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
@@ -35,7 +37,7 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
         return Outcome.ABORTED, None
     if code in MEASURED:
         if not measured(summary):
-            return Outcome.NO_DATA, one_line(ended.first_exception) or error
+            return Outcome.NO_DATA, one_line(ended.first_exception) or error or _silence(summary)
         return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
     if code == ABORTED_BY_SCRIPT:
         return Outcome.ABORTED, error or "the script aborted its run"
@@ -49,16 +51,28 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
 
 
 def measured(summary: Summary) -> bool:
-    """Whether anything was: a request, a check, or a sample of any metric beyond the bare ones."""
+    """Whether anything was: a request, a check, or a sample of any metric beyond the bare ones.
+
+    Where not a byte came back, attempts to reach somebody by another protocol are none.
+    """
     metrics = summary.metrics
     if metrics.total_requests or metrics.checks_passed or metrics.checks_failed:
         return True
-    return any(
-        (values.get("count") or values.get("value") or values.get("passes")) is not None
-        and any(values.values())
-        for name, values in summary.k6_metrics.items()
-        if name not in BARE_METRICS and not name.startswith("http_req_")
-    )
+    telling = {name for name in _sampled(summary) if not name.startswith("http_req_")}
+    if metrics.data_received_bytes == 0:
+        telling = {name for name in telling if not name.startswith(ATTEMPTS)}
+    return not telling <= BARE_METRICS
+
+
+def _sampled(summary: Summary) -> set[str]:
+    """The metrics that have a sample."""
+    return {name for name, values in summary.k6_metrics.items() if any(values.values())}
+
+
+def _silence(summary: Summary) -> str | None:
+    """What there is to say of attempts that nobody answered."""
+    tried = any(name.startswith(ATTEMPTS) for name in _sampled(summary))
+    return "nobody answered, not a byte came back" if tried else None
 
 
 def one_line(text: str | None) -> str | None:
