@@ -84,6 +84,8 @@ def test_who_stopped_it_matters_more_than_the_code() -> None:
         ({"my_rate": {"passes": 0, "fails": 2, "value": 0}}, True),
         ({"grpc_req_duration": {"avg": 3, "count": 1}}, True),
         ({"ws_sessions": {"count": 2, "rate": 1}}, True),
+        ({"my_gauge": {"value": 0, "min": 0, "max": 0}}, False),
+        ({"my_trend": {"avg": 0, "count": 1}}, True),
     ],
 )
 def test_a_sample_of_any_metric_is_a_measurement(
@@ -92,6 +94,28 @@ def test_a_sample_of_any_metric_is_a_measurement(
     """A script that speaks gRPC or keeps its own metrics measures without an HTTP request."""
     summary = Summary(metrics=Metrics(total_requests=0), k6_metrics=IDLE | more)
     assert measured(summary) is expected
+
+
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+async def test_thresholds_are_no_measurement(tmp_path: Path, binary: Path) -> None:
+    """k6 lists what a threshold names, with tags or without, though nothing was sampled for it."""
+    script = tmp_path / "s.js"
+    script.write_text("""import { group } from 'k6';
+import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
+for (const [kind, name] of [[Counter, 'sold'], [Gauge, 'stock'], [Rate, 'paid'], [Trend, 'wait']])
+  new kind(name);
+export const options = { thresholds: {
+  sold: ['count<4'], stock: ['value<5'], paid: ['rate<1'], 'wait{name:x}': ['p(95)<5'],
+  'http_req_duration{group:::x}': ['p(95)<500'], 'http_reqs{name:x}': ['count>=0'],
+  'iteration_duration{scenario:default}': ['p(95)<1000'], 'checks{check:x}': ['rate>0.5'],
+  'iterations{scenario:default}': ['count>0'], 'group_duration{group:::x}': ['avg<1000'],
+} };
+export default () => group('x', () => {});
+""")
+    bare = await bare_run(script, binary=binary)
+    assert bare.summary.k6_metrics["iterations{scenario:default}"]["count"] == 1
+    assert bare.summary.k6_metrics["stock"] == {"value": 0, "min": 0, "max": 0}
+    assert classify(bare.ended, bare.summary) == (Outcome.NO_DATA, None)
 
 
 def test_a_check_is_a_measurement() -> None:

@@ -65,8 +65,12 @@ def measured(summary: Summary) -> bool:
 
 
 def _sampled(summary: Summary) -> set[str]:
-    """The metrics that have a sample."""
-    return {name for name, values in summary.k6_metrics.items() if any(values.values())}
+    """The metrics that have a sample, without tags; a gauge at 0 may be one that was never set."""
+    return {
+        name.partition("{")[0]
+        for name, values in summary.k6_metrics.items()
+        if any(values.values())
+    }
 
 
 def _silence(summary: Summary) -> str | None:
