@@ -164,6 +164,10 @@ def test_run_tells_a_person_and_exits_by_its_verdict(home: Home, target: Target)
         ("throw new Error('boom')", "no data", 1, "Error: boom"),
         ("", "no data", 1, "nothing was measured"),
         ("http.get('http://127.0.0.1:1/')", "completed", 1, "connection refused"),
+        (
+            "http.get('http://127.0.0.1:1/', { responseCallback: null })",
+            *("completed", 1, "connection refused"),
+        ),
         ("exec.test.abort('enough')", "aborted", 2, "test aborted: enough"),
         ("http.get('TARGET'); exec.test.fail('no good')", "completed", 1, "no good"),
         ("http.get('TARGET'); throw new Error('late')", "completed", 1, "Error: late"),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from k6d.analysis import comparison, regression
 from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
-from k6d.model import K6dError, Outcome, Trigger
+from k6d.model import FindingKind, K6dError, Outcome, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -51,12 +51,14 @@ def is_comparable(run: Run) -> bool:
     """Whether later runs may be compared with this one: ended, believed, and not all failures."""
     metrics = run.metrics
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
+    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in run.anomaly_analysis.findings)
     return (
         run.execution.outcome is Outcome.COMPLETED
         and run.trigger is not Trigger.CONFIRMATION
         and run.snapshot is not None
         and not run.generator.reasons
         and not failed_all
+        and not unreachable
     )
 
 

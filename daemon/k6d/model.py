@@ -82,6 +82,7 @@ class FindingKind(StrEnum):
 class RequestStats:
     """HTTP requests of one endpoint, scenario or group; latencies are None when there were none.
 
+    `unjudged` are those of which the script told k6 not to say whether they failed.
     Counts and the average are exact; quantiles are interpolated in a histogram whose buckets grow
     by 2^(1/8), so they are at most 9 % off; `max_bucket_ms` is the upper bound of the last bucket.
     """
@@ -90,6 +91,7 @@ class RequestStats:
     method: str | None = None
     count: int
     failed: int | None
+    unjudged: int = 0
     rate: float
     error_rate: float | None
     avg_ms: float | None
@@ -104,6 +106,11 @@ class RequestStats:
         """The words a person would use: "GET /cart"; the name alone without a method."""
         return f"{self.method} {self.name}" if self.method else self.name
 
+    @property
+    def judged(self) -> int:
+        """The requests that the error rate is of."""
+        return self.count - self.unjudged
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
@@ -116,7 +123,7 @@ class Timeline:
     t: list[int] = field(default_factory=list)
     vus: list[int | None] = field(default_factory=list)
     requests_per_second: list[float] = field(default_factory=list)
-    errors_per_second: list[float] = field(default_factory=list)
+    errors_per_second: list[float | None] = field(default_factory=list)
     p95_ms: list[float | None] = field(default_factory=list)
 
 

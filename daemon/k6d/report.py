@@ -232,7 +232,7 @@ class _Timeline:
         self._rows: list[tuple[str, list[float | None], str]] = [
             ("requests/s", list(requests), rate(max(requests))),
             ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
-            ("errors/s", list(errors), rate(max(errors))),
+            ("errors/s", errors, rate(max((v for v in errors if v is not None), default=None))),
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

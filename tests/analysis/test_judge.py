@@ -159,7 +159,12 @@ def test_a_saturated_generator_is_said_first_and_hides_times_not_errors() -> Non
     """Its response times and throughput are not the target's; its errors may be."""
     short = Generator(reasons=["35 iterations of 59 were dropped for want of virtual users"])
     slow = replace(
-        result(response_time_avg=9000.0, response_time_p95=20_000.0, error_rate=50.0),
+        result(
+            response_time_avg=9000.0,
+            response_time_p95=20_000.0,
+            error_rate=50.0,
+            failed_requests=3000,
+        ),
         generator=short,
     )
     verdict = judge(slow, limits=DEFAULT, regressions=[LATE, FEWER])

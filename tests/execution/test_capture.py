@@ -18,9 +18,13 @@ import cramjam
 import pytest
 
 import prompb
+from k6d.analysis import series
+from k6d.analysis.limits import find
 from k6d.execution import summary
 from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
 from k6d.execution.remote_write import Histogram
+from k6d.model import Execution, Outcome, Result
+from k6d.settings import Limits
 from target import Target
 
 if TYPE_CHECKING:
@@ -71,6 +75,16 @@ import http from "k6/http";
 http.setResponseCallback(null);
 export const options = { iterations: 5 };
 export default () => http.get(`${__ENV.TARGET}/broken`);
+"""
+PARTLY_JUDGED = """
+import http from "k6/http";
+export const options = { iterations: 40 };
+const get = (path, responseCallback) =>
+  http.get(`${__ENV.TARGET}/${path}`, { responseCallback, tags: { name: "page" } });
+export default () => {
+  for (let i = 0; i < 9; i++) get("broken", null);
+  get("fine", http.expectedStatuses(__ITER % 2 ? 200 : 201));
+};
 """
 
 
@@ -124,6 +138,12 @@ def run_k6(version: str, script: str, folder: Path, *, capture: Capture | None =
 def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One run with two scenarios, groups, failures and refused connections, by each k6."""
     return run_k6(request.param, MIXED, tmp_path_factory.mktemp("mixed"))
+
+
+def result_of(ran: Ran) -> Result:
+    """What is judged of it."""
+    completed = Execution(outcome=Outcome.COMPLETED, exit_code=0)
+    return Result(execution=completed, summary=ran.summary, breakdown=ran.breakdown)
 
 
 def row(rows: list[RequestStats], name: str, method: str | None = None) -> RequestStats:
@@ -206,7 +226,7 @@ def test_time_line_of_a_real_run(mixed: Ran) -> None:
     assert line.t == list(range(1, len(line.t) + 1))
     assert len(line.t) in {3, 4, 5}
     assert sum(line.requests_per_second) == metrics.total_requests
-    assert sum(line.errors_per_second) == metrics.failed_requests
+    assert sum(errors or 0 for errors in line.errors_per_second) == metrics.failed_requests
     assert max(vus for vus in line.vus if vus is not None) in {4, 5, 6}
     assert all(ms is not None and ms > 0 for ms in line.p95_ms)
 
@@ -241,12 +261,30 @@ def test_more_series_than_are_kept(tmp_path: Path) -> None:
 
 
 def test_unjudged_responses_have_no_failures(tmp_path: Path) -> None:
-    """With setResponseCallback(null) k6 judges nothing: None, not 0."""
+    """With setResponseCallback(null) k6 judges nothing: None, not 0, also second by second."""
     ran = run_k6("1.1.0", UNJUDGED, tmp_path)
     (found,) = ran.breakdown.endpoints
     assert (found.count, found.failed, found.error_rate) == (5, None, None)
     assert ran.capture.live().failed is None
     assert ran.summary.metrics.error_rate is None
+    assert set(ran.breakdown.timeline.errors_per_second) == {None}
+    assert find(result_of(ran), Limits()) == []
+
+
+@pytest.mark.parametrize("version", K6)
+def test_an_error_rate_is_of_what_was_judged(version: str, tmp_path: Path) -> None:
+    """Nine of ten requests are not to be judged: half of the others fail, not 5 % of all."""
+    ran = run_k6(version, PARTLY_JUDGED, tmp_path)
+    (found,) = ran.breakdown.endpoints
+    assert (found.count, found.unjudged, found.failed, found.error_rate) == (400, 360, 20, 50.0)
+    assert (ran.summary.metrics.error_rate, ran.capture.live().failed) == (50.0, 20)
+    assert sum(errors or 0 for errors in ran.breakdown.timeline.errors_per_second) == 20
+    (finding,) = find(result_of(ran), Limits())
+    assert finding.message == (
+        "50 % of the judged requests failed (20 of 40) at GET page; at most 10 % expected"
+    )
+    assert series.of(result_of(ran), min_requests=20)["error_rate GET page"] == 50
+    assert "error_rate GET page" not in series.of(result_of(ran), min_requests=41)
 
 
 def push(

@@ -335,13 +335,15 @@ def _cause(run: Run) -> str | None:
     worst = findings[0]
     if worst.kind is FindingKind.K6_UNAVAILABLE:
         return "k6 unavailable"
-    if worst.kind is not FindingKind.UNREACHABLE and worst.metric not in ERRORS:
+    unreachable = worst.kind is FindingKind.UNREACHABLE
+    if not unreachable and worst.metric not in ERRORS:
         return None
-    hosts = {_host(endpoint.name) for endpoint in run.breakdown.endpoints if endpoint.failed}
+    failing = (row for row in run.breakdown.endpoints if row.failed or unreachable)
+    hosts = {_host(endpoint.name) for endpoint in failing}
     host = hosts.pop() if len(hosts) == 1 else ""
     if host:
         return f"target {host}"
-    return "target unreachable" if worst.kind is FindingKind.UNREACHABLE else None
+    return "target unreachable" if unreachable else None
 
 
 def _host(url: str) -> str:

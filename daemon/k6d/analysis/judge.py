@@ -123,7 +123,7 @@ def _spikes(result: Result) -> list[list[Spike]]:
         line.t, line.requests_per_second, line.errors_per_second, line.p95_ms, line.vus, strict=True
     )
     stretches = [
-        Second(t_s=t // step, rps=rps * step, errors=errors * step, p95_ms=p95, vus=vus)
+        Second(t_s=t // step, rps=rps * step, errors=(errors or 0.0) * step, p95_ms=p95, vus=vus)
         for t, rps, errors, p95, vus in columns
     ]
     found: dict[str, list[Spike]] = {}

@@ -131,11 +131,13 @@ def _thresholds(result: Result) -> list[Finding]:
 
 
 def _total_failure(result: Result) -> Finding | None:
-    """Every request failed; says whether anybody answered at all."""
+    """Every request failed, or none was answered, unless that was what the script expected."""
     metrics, breakdown = result.summary.metrics, result.breakdown
-    if not metrics.total_requests or metrics.failed_requests != metrics.total_requests:
+    if not metrics.total_requests or metrics.error_rate not in (None, 100):
         return None
     unanswered = breakdown.status_codes.get("0", 0) >= metrics.total_requests
+    if not unanswered and metrics.failed_requests != metrics.total_requests:
+        return None
     codes = breakdown.error_codes if unanswered else breakdown.status_codes
     most = max(codes, key=lambda code: codes[code], default="")
     why = K6_ERROR_CODES.get(most, f"k6's error code {most}" if most else "no answer")
@@ -163,27 +165,38 @@ def _error_rates(result: Result, limits: Limits) -> list[Finding]:
     """The overall error rate; failing that, each endpoint's whose requests are enough to judge."""
     metrics = result.summary.metrics
     endpoints = [e for e in result.breakdown.endpoints if e.failed]
-    if metrics.error_rate is not None and (broken := limits.error_rate.broken(metrics.error_rate)):
-        failed, total = metrics.failed_requests or 0, metrics.total_requests or 0
+    failed, rate = metrics.failed_requests, metrics.error_rate
+    if failed and rate and (broken := limits.error_rate.broken(rate)):
         top = max(endpoints, key=lambda e: e.failed or 0, default=None)
         main = top if top and (top.failed or 0) > MAIN_SHARE * failed else None
-        return [_error_finding(broken, failed=failed, total=total, endpoint=main)]
+        judged = round(100 * failed / rate)
+        whole = judged == metrics.total_requests
+        return [_error_finding(broken, failed=failed, total=judged, endpoint=main, whole=whole)]
     return [
-        _error_finding(broken, failed=endpoint.failed or 0, total=endpoint.count, endpoint=endpoint)
-        for endpoint in endpoints
-        if endpoint.count >= limits.min_requests
-        and (broken := limits.error_rate.broken(endpoint.error_rate or 0.0))
+        _error_finding(
+            broken, failed=e.failed or 0, total=e.judged, endpoint=e, whole=not e.unjudged
+        )
+        for e in endpoints
+        if e.judged >= limits.min_requests
+        and (broken := limits.error_rate.broken(e.error_rate or 0.0))
     ]
 
 
 def _error_finding(
-    broken: tuple[Severity, float], *, failed: int, total: int, endpoint: RequestStats | None
+    broken: tuple[Severity, float],
+    *,
+    failed: int,
+    total: int,
+    endpoint: RequestStats | None,
+    whole: bool,
 ) -> Finding:
+    """`total` are the requests that k6 judged; `whole`: there were no others."""
     severity, limit = broken
     observed = 100 * failed / total
     sure = wilson_lower(failed, total) * 100 > limit
-    where = f", most of them at {endpoint.title}" if endpoint and endpoint.count != total else ""
-    if endpoint and endpoint.count == total:
+    judged = "requests" if whole else "judged requests"
+    where = f", most of them at {endpoint.title}" if endpoint and endpoint.judged != total else ""
+    if endpoint and endpoint.judged == total:
         where = f" at {endpoint.title}"
     return Finding(
         kind=FindingKind.LIMIT,
@@ -194,7 +207,7 @@ def _error_finding(
         expected=f"≤ {percent(limit)}",
         unit="%",
         confidence=0.95 if sure else 0.6,
-        message=f"{percent(observed)} of the requests failed ({failed:,} of {total:,}){where}; "
+        message=f"{percent(observed)} of the {judged} failed ({failed:,} of {total:,}){where}; "
         f"at most {percent(limit)} expected",
         recommendation="Look at the status codes and at the target's log for the failing requests.",
     )

@@ -96,6 +96,7 @@ def _endpoints(endpoints: Iterable[RequestStats], min_requests: int) -> dict[str
     for endpoint in endpoints:
         if endpoint.count >= min_requests:
             values[f"response_time_p95 {endpoint.title}"] = endpoint.p95_ms
+        if endpoint.judged >= min_requests:
             values[f"error_rate {endpoint.title}"] = endpoint.error_rate
     return values
 

@@ -45,7 +45,7 @@ class Live:
     requests: int
     failed: int | None
     requests_per_second: float
-    errors_per_second: float
+    errors_per_second: float | None
     p95_ms: float | None
 
 
@@ -156,7 +156,7 @@ class Capture:
                 requests=total.requests,
                 failed=total.failed,
                 requests_per_second=float(now.requests),
-                errors_per_second=float(now.failed or 0),
+                errors_per_second=now.failed_each(1),
                 p95_ms=ms(now.latency, 0.95),
             )
 
@@ -240,16 +240,16 @@ def _rows(
 
 
 def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> RequestStats:
-    count, failed = row.requests, row.failed
-    latency = row.latency
+    count, failed, latency = row.requests, row.failed, row.latency
     top = latency.max_bound
     return RequestStats(
         name=name,
         method=method,
         count=count,
         failed=failed,
+        unjudged=count - row.judged,
         rate=round(count / lasted_s, 2) if lasted_s else 0.0,
-        error_rate=None if failed is None or not count else round(failed / count * 100, 4),
+        error_rate=None if failed is None else round(100 * failed / row.judged, 4),
         avg_ms=round(latency.sum / count * 1000, 3) if latency.buckets else None,
         p50_ms=ms(latency, 0.5),
         p90_ms=ms(latency, 0.9),

@@ -16,26 +16,39 @@ _DRIFT_S = 0.75  # beyond it, a push was missed
 
 @dataclass(slots=True)
 class Tally:
-    """Requests of a row of the breakdown, or of a stretch of the time line."""
+    """Requests of a row of the breakdown, or of a stretch of the time line.
+
+    Only those `judged` can be `unexpected`: a script may tell k6 not to judge some, or any.
+    """
 
     requests: int = 0
-    failed: int | None = None
+    judged: int = 0
+    unexpected: int = 0
     vus: int | None = None
     latency: Histogram = field(default_factory=Histogram)
 
     def count(self, latency: Histogram, *, expected: bool | None) -> None:
         self.requests += latency.count
-        if expected is not None:
-            self.failed = (self.failed or 0) + (0 if expected else latency.count)
+        self.judged += 0 if expected is None else latency.count
+        self.unexpected += latency.count if expected is False else 0
         self.latency.add(latency)
 
     def merge(self, other: Tally) -> None:
         self.requests += other.requests
-        if other.failed is not None:
-            self.failed = (self.failed or 0) + other.failed
+        self.judged += other.judged
+        self.unexpected += other.unexpected
         if other.vus is not None:
             self.vus = max(self.vus or 0, other.vus)
         self.latency.add(other.latency)
+
+    @property
+    def failed(self) -> int | None:
+        """Requests that failed; None where k6 judged none."""
+        return self.unexpected if self.judged else None
+
+    def failed_each(self, step_s: int) -> float | None:
+        """Failed requests a second; 0 where there was no request, None where none was judged."""
+        return None if self.requests and not self.judged else round(self.unexpected / step_s, 2)
 
 
 class Recorder:
@@ -95,7 +108,7 @@ class Recorder:
             t=[(index + 1) * step for index in range(length)],
             vus=[entry.vus for entry in entries],
             requests_per_second=[round(entry.requests / step, 2) for entry in entries],
-            errors_per_second=[round((entry.failed or 0) / step, 2) for entry in entries],
+            errors_per_second=[entry.failed_each(step) for entry in entries],
             p95_ms=[ms(entry.latency, 0.95) for entry in entries],
         )
 

@@ -229,7 +229,7 @@ def _endpoint(stats: RequestStats) -> dict[str, Any]:
     return {"endpoint": stats.title} | {
         name: value
         for name, value in asdict(stats).items()
-        if name not in {"name", "method", "max_bucket_ms"}
+        if name not in {"name", "method", "max_bucket_ms", "unjudged"}
     }
 
 
@@ -264,8 +264,9 @@ def _timeline(timeline: Timeline) -> list[dict[str, Any]]:
     ]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    return sum(measured) / len(measured) if measured else None
 
 
 def _highest(values: Iterable[float | None]) -> float | None:
