@@ -199,6 +199,26 @@ def test_crossed_thresholds_are_a_measurement(home: Home, target: Target) -> Non
     assert threshold["observed"] == run["metrics"]["response_time_max"]
 
 
+def test_a_threshold_that_ends_the_run_makes_it_a_part_of_one(home: Home, target: Target) -> None:
+    """abortOnFail: judged, yet nothing compares with it; crossed at the end, it is whole."""
+    aborts = "thresholds: { http_req_duration: [{ threshold: 'max<0.0001', abortOnFail: true }] }"
+    script = home.write(
+        "s.js", _script(f"http.get('{target.url}'); sleep(0.05)", f"duration: '30s', {aborts}")
+    )
+    part = home.json("run", script, code=1)
+    assert (part["execution"]["exit_code"], part["execution"]["outcome"]) == (99, "aborted")
+    assert "stopping test prematurely" in part["execution"]["error"]
+    (issue,) = part["anomaly_analysis"]["issues"]
+    assert issue.startswith("threshold http_req_duration: max<0.0001 was crossed, it was ")
+    assert "a threshold with abortOnFail ended it early" in part["anomaly_analysis"]["doubts"][0]
+    assert (part["comparable"], part["comparisons"]) == (False, [])
+    report = home.k6d("report", "latest", "--junit").stdout
+    assert 'failures="1" errors="0"' in report
+    whole = home.json("run", script, "--iterations", "10", code=1)
+    assert (whole["execution"]["exit_code"], whole["execution"]["outcome"]) == (99, "completed")
+    assert whole["comparable"]
+
+
 def test_a_setup_that_fails_is_a_script_error(home: Home) -> None:
     """Nothing ran, k6's words say why."""
     text = "export function setup() { throw new Error('no login'); }\n" + _script("")

@@ -13,6 +13,7 @@ from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at 
 from enum import StrEnum
 
 SCHEMA_VERSION = 1
+THRESHOLDS_CROSSED = 99  # k6's exit code
 
 
 class K6dError(Exception):
@@ -235,6 +236,11 @@ class Execution:
     planned_s: float | None = None
     deadline_s: float | None = None
     signals: list[str] = field(default_factory=list)
+
+    @property
+    def cut_by_threshold(self) -> bool:
+        """Whether a threshold with `abortOnFail` ended it early: judged like any, yet in part."""
+        return self.outcome is Outcome.ABORTED and self.exit_code == THRESHOLDS_CROSSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,7 +192,9 @@ def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
 def _doubts(result: Result, limits: Limits) -> list[str]:
     execution, metrics = result.execution, result.summary.metrics
     doubts = []
-    if execution.outcome is Outcome.ABORTED and not execution.error:
+    if execution.cut_by_threshold:
+        doubts.append("a threshold with abortOnFail ended it early: no other run compares with it")
+    elif execution.outcome is Outcome.ABORTED and not execution.error:
         doubts.append("stopped before its end: what was measured until then is kept")
     total = metrics.total_requests
     if total and total < limits.min_requests and execution.outcome is Outcome.COMPLETED:

@@ -84,6 +84,8 @@ def _execution(result: Result) -> list[Finding]:
     }
     if execution.outcome in kinds:
         kind, severity, message, recommendation = kinds[execution.outcome]
+    elif execution.cut_by_threshold:
+        return []  # the threshold is a finding of its own
     elif execution.outcome is Outcome.ABORTED and execution.error:
         kind, severity = FindingKind.ABORTED, Severity.HIGH
         message, recommendation = execution.error, "Look at the log for why it ended early."

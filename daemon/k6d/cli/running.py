@@ -81,6 +81,6 @@ def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
     else:
         print_run(result, terminal())
     failed = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED)
-    if result.execution.outcome in failed:
+    if result.execution.outcome in failed and not result.execution.cut_by_threshold:
         return NOT_RUN
     return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY

@@ -53,7 +53,10 @@ class K6UnavailableError(K6dError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How one k6 process ended; `errors` holds k6's own first ones, not what the script logged."""
+    """How one k6 process ended.
+
+    `errors` holds k6's own first ones and its last, not what the script logged.
+    """
 
     exit_code: int
     elapsed_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.model import Outcome
+from k6d.model import THRESHOLDS_CROSSED, Outcome
 
 if TYPE_CHECKING:
     from k6d.execution.k6 import Ended
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 # Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: all ended
 # well, thresholds crossed, marked as failed by the script.
 MARKED_AS_FAILED = 110
-MEASURED = (0, 99, MARKED_AS_FAILED)
+MEASURED = (0, THRESHOLDS_CROSSED, MARKED_AS_FAILED)
+ENDED_EARLY = "has abortOnFail enabled"  # k6's last error when a threshold did it; its exit code is the same
 SIGNALLED = 105
 STOPPED_BY_API = 103
 ABORTED_BY_SCRIPT = 108
@@ -38,6 +39,8 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
     if code in MEASURED:
         if not measured(summary):
             return Outcome.NO_DATA, one_line(ended.first_exception) or error or _silence(summary)
+        if code == THRESHOLDS_CROSSED and ENDED_EARLY in "".join(ended.errors[-1:]):
+            return Outcome.ABORTED, one_line(ended.errors[-1])
         return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
     if code == ABORTED_BY_SCRIPT:
         return Outcome.ABORTED, error or "the script aborted its run"

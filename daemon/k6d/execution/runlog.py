@@ -83,15 +83,15 @@ class KeptLog:
             self._cut_bytes += gone
 
     def _note(self, line: bytes) -> None:
-        """Count what the script threw; keep k6's first errors of its own."""
+        """Count what the script threw; keep k6's first errors of its own, and the last."""
         self.vus_exhausted = self.vus_exhausted or b"Insufficient VUs" in line
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"stacktrace"' in line:
             self.exceptions += 1
             self.first_exception = self.first_exception or readable(line, message_only=True)
-        elif b'"source":"console"' not in line and len(self.errors) < MAX_ERRORS:
-            self.errors.append(readable(line, message_only=True))
+        elif b'"source":"console"' not in line:
+            self.errors[MAX_ERRORS - 1 :] = [readable(line, message_only=True)]
 
 
 def _shorten(line: bytes) -> bytes:

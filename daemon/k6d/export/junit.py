@@ -57,7 +57,7 @@ def write_junit(run: Run) -> str:
 def _execution(suite: ET.Element, run: Run) -> None:
     case = _case(suite, "run", "k6 runs the script")
     case.set("time", f"{run.execution_time:.3f}")
-    if run.execution.outcome in NOT_RUN:
+    if run.execution.outcome in NOT_RUN and not run.execution.cut_by_threshold:
         why = run.execution.error or run.execution.outcome.value
         _add(case, "error", why, kind=run.execution.outcome.value)
 
