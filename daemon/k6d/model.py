@@ -130,13 +130,17 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """What k6's remote-write stream says beyond the totals of the summary."""
+    """What k6's remote-write stream says beyond the totals of the summary.
+
+    `errors` are k6's words for what kept requests from an answer, the most frequent first.
+    """
 
     endpoints: list[RequestStats] = field(default_factory=list)
     scenarios: list[RequestStats] = field(default_factory=list)
     groups: list[RequestStats] = field(default_factory=list)
     status_codes: dict[str, int] = field(default_factory=dict)
     error_codes: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)
 

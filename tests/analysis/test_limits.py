@@ -123,16 +123,23 @@ def _all_failed(breakdown: Breakdown, n: int = 8) -> Finding:
 
 
 def test_a_target_that_refuses_is_unreachable() -> None:
-    """Critical, with k6's error code in words, and nothing else is found beside it."""
-    finding = _all_failed(Breakdown(status_codes={"0": 8}, error_codes={"1212": 8}))
+    """Critical, with k6's words, and nothing else is found beside it."""
+    refused = Breakdown(
+        status_codes={"0": 8}, error_codes={"1212": 8}, errors={"dial: connection refused": 8}
+    )
+    finding = _all_failed(refused)
     assert (finding.kind, finding.severity) == (FindingKind.UNREACHABLE, Severity.CRITICAL)
-    assert finding.message == "the target is unreachable: connection refused for all 8 requests"
+    assert finding.message == (
+        "the target is unreachable: dial: connection refused for all 8 requests"
+    )
 
 
-def test_an_unknown_error_code_is_told_as_it_is() -> None:
-    """k6 has more codes than we have words."""
-    finding = _all_failed(Breakdown(status_codes={"0": 8}, error_codes={"1999": 8}))
-    assert "k6's error code 1999" in finding.message
+def test_reasons_that_none_has_most_of_are_counted() -> None:
+    """Whatever bytes k6 quotes, on one line and not too long."""
+    odd = {"malformed HTTP response\n\x1b" + "x" * 200: 3}
+    finding = _all_failed(Breakdown(status_codes={"0": 8}, errors=odd))
+    assert finding.message.startswith("the target is unreachable: malformed HTTP response xxx")
+    assert finding.message.endswith("x… for 3 of 8 requests")
 
 
 def test_a_target_that_answers_500_is_reachable() -> None:

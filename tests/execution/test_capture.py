@@ -146,6 +146,42 @@ def result_of(ran: Ran) -> Result:
     return Result(execution=completed, summary=ran.summary, breakdown=ran.breakdown)
 
 
+REFUSED, BROKEN = "http.get(__ENV.REFUSED);", "http.get(`${__ENV.TARGET}/broken`);"
+
+
+@pytest.mark.parametrize(
+    ("tags", "body", "message"),
+    [
+        (None, REFUSED, "the target is unreachable: dial: connection refused for all 4 requests"),
+        (None, BROKEN, "every request failed: HTTP 500 for all 4 requests"),
+        (
+            *(None, 2 * REFUSED + BROKEN),
+            "every request failed: dial: connection refused for most of 12 requests",
+        ),
+        (
+            *(["error"], REFUSED),
+            "the target is unreachable: dial: connection refused for all 4 requests",
+        ),
+        (
+            *(["error_code"], REFUSED),
+            "the target is unreachable: k6's error code 1212 for all 4 requests",
+        ),
+        (["error_code"], BROKEN, "every request failed: HTTP 500 for all 4 requests"),
+        (["name"], REFUSED, "the target is unreachable: no answer for all 4 requests"),
+        (["name"], BROKEN, "every request failed: see the log for all 4 requests"),
+    ],
+)
+def test_total_failure_in_k6s_words(
+    tmp_path: Path, tags: list[str] | None, body: str, message: str
+) -> None:
+    """Where nobody answered, not "HTTP 0"; whichever tags the script leaves."""
+    options = {"iterations": 4} | ({"systemTags": tags} if tags else {})
+    text = f"import http from 'k6/http'; export const options = {options};"
+    ran = run_k6("1.1.0", f"{text} export default () => {{ {body} }};", tmp_path)
+    (finding,) = find(result_of(ran), Limits())
+    assert finding.message == message
+
+
 def row(rows: list[RequestStats], name: str, method: str | None = None) -> RequestStats:
     """The only row of that name and method."""
     (found,) = [one for one in rows if (one.name, one.method) == (name, method)]
@@ -217,6 +253,7 @@ def test_scenarios_groups_and_codes(mixed: Ran) -> None:
     ok = seen["GET /cart"] + seen["POST /cart"]
     assert found.status_codes == {"0": 30, "200": ok, "404": seen["GET /missing"], "500": 30}
     assert found.error_codes == {"1212": 30, "1404": seen["GET /missing"], "1500": 30}
+    assert found.errors == {"dial: connection refused": 30}
 
 
 def test_time_line_of_a_real_run(mixed: Ran) -> None:

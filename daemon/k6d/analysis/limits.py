@@ -7,13 +7,14 @@ the findings it has to offer; comparison with earlier runs is the business of it
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity
-from k6d.units import group, in_unit, ms, number, percent, plural
+from k6d.units import group, in_unit, ms, number, one_line, percent, plural
 
 if TYPE_CHECKING:
-    from k6d.model import RequestStats
+    from k6d.model import Breakdown, RequestStats
     from k6d.settings import Limits
 
 # Little's law: requests in flight a VU = rate a VU x mean response time. Below this share of its
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
 BUSY_SHARE = 0.5
 # One endpoint is named as the place of an error rate when it has this share of the failures.
 MAIN_SHARE = 0.5
-K6_ERROR_CODES = {
-    "1050": "request timed out",
-    "1100": "DNS lookup failed",
-    "1101": "host not found",
-    "1200": "TCP error",
-    "1211": "dial timed out",
-    "1212": "connection refused",
-    "1220": "connection reset",
-}
+# k6's error codes of answers: 1404 is HTTP 404.
+HTTP_ERRORS = ("14", "15")
+MAX_REASON = 120
 UNITS = {
     "response_time_avg": ("average response time", "ms"),
     "response_time_p95": ("p95 response time", "ms"),
@@ -137,30 +132,43 @@ def _total_failure(result: Result) -> Finding | None:
     metrics, breakdown = result.summary.metrics, result.breakdown
     if not metrics.total_requests or metrics.error_rate not in (None, 100):
         return None
-    unanswered = breakdown.status_codes.get("0", 0) >= metrics.total_requests
-    if not unanswered and metrics.failed_requests != metrics.total_requests:
+    total = metrics.total_requests
+    silent = breakdown.status_codes.get("0", 0) >= total or metrics.response_time_avg is None
+    if not silent and metrics.failed_requests != total:
         return None
-    codes = breakdown.error_codes if unanswered else breakdown.status_codes
-    most = max(codes, key=lambda code: codes[code], default="")
-    why = K6_ERROR_CODES.get(most, f"k6's error code {most}" if most else "no answer")
-    if not unanswered:
-        why = f"HTTP {most}" if most else "see the log"
-    requests = plural(metrics.total_requests, "request")
+    unknown = Counter({"no answer" if silent else "see the log": total})
+    why, n = (_reasons(breakdown) or unknown).most_common(1)[0]
+    share = "all" if n >= total else "most of" if 2 * n > total else f"{n:,} of"
+    requests = f"{one_line(why, MAX_REASON)} for {share} {plural(total, 'request')}"
     return Finding(
-        kind=FindingKind.UNREACHABLE if unanswered else FindingKind.LIMIT,
+        kind=FindingKind.UNREACHABLE if silent else FindingKind.LIMIT,
         severity=Severity.CRITICAL,
         metric="error_rate",
         observed=100.0,
         expected="< 100 %",
         unit="%",
         endpoint=breakdown.endpoints[0].title if len(breakdown.endpoints) == 1 else None,
-        message=f"the target is unreachable: {why} for all {requests}"
-        if unanswered
-        else f"every request failed: {why} for most of {requests}",
+        message=f"{'the target is unreachable' if silent else 'every request failed'}: {requests}",
         recommendation="Check that the target is up and that the script's address is right."
-        if unanswered
+        if silent
         else "Look at the target's own log: it answers, but never with success.",
     )
+
+
+def _reasons(breakdown: Breakdown) -> Counter[str]:
+    """Why requests failed and how many: the answers, and k6's words where there was none.
+
+    A script may have told k6 to leave out any of the tags, so what is there stands in.
+    """
+    reasons = Counter(breakdown.errors)
+    statuses = {code: n for code, n in breakdown.status_codes.items() if code != "0"}
+    for code, n in breakdown.error_codes.items():
+        if code.startswith(HTTP_ERRORS):
+            statuses |= {} if breakdown.status_codes else {code[1:]: n}
+        elif not breakdown.errors:
+            reasons[f"k6's error code {code}"] = n
+    reasons.update({f"HTTP {status}": n for status, n in statuses.items()})
+    return reasons
 
 
 def _error_rates(result: Result, limits: Limits) -> list[Finding]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_ERRORS = 10  # some name a port or a certificate
 OTHER = "other"
 _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
@@ -59,6 +60,7 @@ class _Series:
     group: str | None
     status: str | None
     error_code: str | None
+    error: str | None
     expected: bool | None
     latency: Histogram = field(default_factory=Histogram)
 
@@ -72,6 +74,7 @@ class _Series:
             group=found.get("group"),
             status=found.get("status"),
             error_code=found.get("error_code"),
+            error=found.get("error"),
             expected=None if expected is None else expected == "true",
         )
 
@@ -119,7 +122,7 @@ class Capture:
         """
         made = _Series.of(found | {"name": OTHER})
         made.method = made.group = None
-        key = (made.scenario, made.status, made.error_code, made.expected)
+        key = (made.scenario, made.status, made.error_code, made.error, made.expected)
         pooled = self._untracked.setdefault(key, made)
         if latency.count > 1:
             latency = Histogram.of([latency.sum / latency.count], schema=latency.schema)
@@ -184,8 +187,9 @@ class Capture:
                 endpoints=rows("endpoints", lambda one: (one.name, one.method)),
                 scenarios=rows("scenarios", lambda one: _named(one.scenario)),
                 groups=rows("groups", lambda one: _named(one.group)),
-                status_codes=_counts(series, lambda one: one.status),
-                error_codes=_counts(series, lambda one: one.error_code),
+                status_codes=dict(sorted(_counts(series, lambda one: one.status).items())),
+                error_codes=dict(sorted(_counts(series, lambda one: one.error_code).items())),
+                errors=dict(_counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
                 timeline=timeline,
                 notes=notes,
             )
@@ -196,14 +200,14 @@ def _named(tag: str | None) -> _Key | None:
     return (tag, None) if tag else None
 
 
-def _counts(series: Iterable[_Series], key: Callable[[_Series], str | None]) -> dict[str, int]:
+def _counts(series: Iterable[_Series], key: Callable[[_Series], str | None]) -> Counter[str]:
     """Requests by a tag, those without it left out."""
     counts: Counter[str] = Counter()
     for one in series:
         value = key(one)
         if value:
             counts[value] += one.latency.count
-    return dict(sorted(counts.items()))
+    return counts
 
 
 def _rows(
