@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from k6d import units
+
+SIZES = st.floats(1e-6, 1e12).flatmap(lambda size: st.sampled_from([0.0, size, -size]))
 
 
 @pytest.mark.parametrize(
@@ -30,8 +36,8 @@ def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> N
 
 def test_units_follow_their_number() -> None:
     """Each unit in its form, None as a dash."""
-    assert [units.ms(v) for v in (None, 0.5, 412, 9999, 12_345)] == [
-        *("–", "0.5 ms", "412 ms", "9,999 ms", "12.3 s")
+    assert [units.ms(v) for v in (None, 0.5, 412, 9999.4, 9999.5, 12_345)] == [
+        *("–", "0.5 ms", "412 ms", "9,999 ms", "10 s", "12.3 s")
     ]
     assert [units.percent(v) for v in (None, 0, 12.5, 100)] == ["–", "0 %", "12.5 %", "100 %"]
     assert [units.rate(v) for v in (None, 45.6)] == ["–", "45.6/s"]
@@ -41,6 +47,54 @@ def test_units_follow_their_number() -> None:
     ]
     assert [units.plural(n, "run") for n in (0, 1, 2000)] == ["0 runs", "1 run", "2,000 runs"]
     assert units.plural(2, "query", "queries") == "2 queries"
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "unit", "shown"),
+    [
+        (12.5, 10, "%", ["12.5 %", "10 %"]),
+        (5.0004, 5, "%", ["5.0004 %", "5 %"]),
+        (3000.4, 3000, "ms", ["3,000.4 ms", "3,000 ms"]),
+        (9999.7, 9999.6, "ms", ["9.9997 s", "9.9996 s"]),
+        (12_345, 5000, "ms", ["12.3 s", "5 s"]),
+        (0.09999, 0.1, "", ["0.09999", "0.1"]),
+        (500, 500, "/s", ["500/s", "500/s"]),
+        (999_999.6, 1e6, "", ["999,999.6", "1,000,000"]),
+    ],
+)
+def test_a_number_stands_on_its_side_of_a_bound(
+    value: float, bound: float, unit: str, shown: list[str]
+) -> None:
+    """Both in one unit, with as few digits as tell them apart."""
+    assert units.against(value, bound, unit=unit) == shown
+
+
+@given(value=SIZES, bound=SIZES, near=st.floats(0.99, 1.01), unit=st.sampled_from(["ms", "%", ""]))
+@example(value=1e4, bound=1e4, near=1 - 1e-12, unit="ms")
+def test_no_rounding_turns_a_verdict(value: float, bound: float, near: float, unit: str) -> None:
+    """Whatever the sizes, also where value and bound are all but equal."""
+    for seen in (value, bound * near):
+        texts = units.against(seen, bound, value, unit=unit)
+        shown = [float(re.sub(r"[, a-z%]", "", text)) for text in texts]
+        assert len({text.partition(" ")[2] for text in texts}) == 1
+        for other, text in zip((bound, value), shown[1:], strict=True):
+            if abs(seen - other) > 1e-14 * abs(other):  # s are ms divided by 1,000
+                assert (shown[0] > text, shown[0] < text) == (seen > other, seen < other)
+
+
+@pytest.mark.parametrize(
+    ("value", "expression", "text"),
+    [
+        (500.04, "p(95)<500", "500.04"),
+        (500, "p(95) < 500", "500"),
+        (0.9499, "rate >= 0.95", "0.9499"),
+        (12.345, "avg<-1.5", "12.3"),
+        (7.8, "odd", "7.8"),
+    ],
+)
+def test_what_a_threshold_saw_stands_on_its_side(value: float, expression: str, text: str) -> None:
+    """The bound is in k6's expression."""
+    assert units.against_threshold(value, expression) == text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from rich.text import Text
 from k6d.listing import Listing, plain_table
 from k6d.model import Metrics, Outcome, Trigger
 from k6d.units import (
+    against_threshold,
     common_origin,
     count,
     group,
@@ -193,10 +194,10 @@ def _thresholds(run: Run) -> Group:
     lines = []
     for threshold in run.thresholds:
         mark = ("✗ ", "red") if threshold.crossed else ("✓ ", "green")
-        seen = "" if threshold.observed is None else f"  ({number(threshold.observed)})"
-        lines.append(
-            Text.assemble(mark, _clean(f"{threshold.metric}: {threshold.expression}{seen}"))
-        )
+        text = f"{threshold.metric}: {threshold.expression}"
+        if threshold.observed is not None:
+            text += f"  ({against_threshold(threshold.observed, threshold.expression)})"
+        lines.append(Text.assemble(mark, _clean(text)))
     return Group(Text("thresholds", "dim"), *lines)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # Of Go's time.ParseDuration, and k6's own for days.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _UNITS_S |= {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+SECONDS_FROM_MS = 9_999.5  # what is not shown as 10,000 ms
+MOST_DIGITS = 17  # tell any two floats apart
 LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
 
 
@@ -21,27 +23,60 @@ def number(value: float, digits: int = 3) -> str:
     """Three significant digits, no exponent, thousands apart: 0.123, 45.6, 12,345."""
     if value == 0:
         return "0"
-    if abs(value) >= 10 ** (digits - 1):
-        return f"{value:,.0f}"
-    text = f"{value:.{digits}g}"
-    return text if "e" not in text else f"{value:.6f}".rstrip("0").rstrip(".")
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:,.{min(max(decimals, 0), digits + 3)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def ms(value: float | None) -> str:
     """Milliseconds as "412 ms" or, from ten seconds on, "12.3 s"; a dash for None."""
-    if value is None:
-        return "–"
-    return f"{number(value / 1000)} s" if value >= 10_000 else f"{number(value)} ms"
+    return in_unit(value, "ms")
 
 
 def percent(value: float | None) -> str:
     """A percentage as "12.5 %"; a dash for None."""
-    return "–" if value is None else f"{number(value)} %"
+    return in_unit(value, "%")
 
 
 def rate(value: float | None) -> str:
     """A rate as "45.6/s"; a dash for None."""
-    return "–" if value is None else f"{number(value)}/s"
+    return in_unit(value, "/s")
+
+
+def in_unit(value: float | None, unit: str, digits: int = 3) -> str:
+    """A value in one of the units that findings use: "ms", "%", "/s" or "" for a plain number."""
+    if value is None:
+        return "–"
+    if unit == "ms" and abs(value) >= SECONDS_FROM_MS:
+        value, unit = value / 1000, "s"
+    return number(value, digits) + (unit if unit == "/s" else f" {unit}".rstrip())
+
+
+def against(value: float, *bounds: float, unit: str = "") -> list[str]:
+    """A value, then each bound, in one unit: as many digits as show on which side it stands."""
+    largest = max(map(abs, (value, *bounds)))
+    if unit == "ms" and largest >= SECONDS_FROM_MS:
+        value, bounds, unit = value / 1000, tuple(bound / 1000 for bound in bounds), "s"
+    enough = (
+        digits
+        for digits in range(3, MOST_DIGITS)
+        if all(_side(value, bound) == _side(value, bound, digits) for bound in bounds)
+    )
+    digits = next(enough, MOST_DIGITS)
+    return [in_unit(n, unit, digits) for n in (value, *bounds)]
+
+
+def against_threshold(value: float, expression: str) -> str:
+    """What one of k6's thresholds saw, beside its expression: "p(95)<500" and 500.3."""
+    bound = re.search(r"-?\d+(\.\d+)?\s*$", expression)
+    return against(value, float(bound[0]))[0] if bound else number(value)
+
+
+def _side(value: float, bound: float, digits: int | None = None) -> int:
+    """1 above the bound, -1 below, 0 equal; as shown with so many digits, or as it is."""
+    if digits is not None:
+        value, bound = (float(number(n, digits).replace(",", "")) for n in (value, bound))
+    return (value > bound) - (value < bound)
 
 
 def count(value: int | None) -> str:
@@ -60,14 +95,6 @@ def seconds(value: float | None) -> str:
         return f"{minutes} m {rest} s" if rest else f"{minutes} m"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} m" if minutes else f"{hours} h"
-
-
-def in_unit(value: float | None, unit: str) -> str:
-    """A value in one of the units that findings use: "ms", "%", "/s" or "" for a plain number."""
-    formats = {"ms": ms, "%": percent, "/s": rate}
-    if value is None:
-        return "–"
-    return formats[unit](value) if unit in formats else f"{number(value)} {unit}".strip()
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:

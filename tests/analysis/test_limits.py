@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -220,6 +221,8 @@ def test_crossed_thresholds_are_high_and_tell_what_was() -> None:
     finding = _only(result(thresholds=(crossed, kept)))
     assert (finding.kind, finding.severity) == (FindingKind.THRESHOLD, Severity.HIGH)
     assert finding.message == "threshold http_req_duration: p(95)<1 was crossed, it was 7.8"
+    close = _only(result(thresholds=(replace(crossed, expression="p(95)<7.8", observed=7.8001),)))
+    assert close.message.endswith("p(95)<7.8 was crossed, it was 7.8001")
     assert (finding.observed, finding.expected) == (7.8, "p(95)<1")
 
 
@@ -305,6 +308,50 @@ def test_without_data_no_threshold_is_believed() -> None:
         result(execution=Execution(outcome=Outcome.NO_DATA), thresholds=(crossed,)), DEFAULT
     )
     assert [one.kind for one in found] == [FindingKind.NO_DATA]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words", "expected"),
+    [
+        (
+            {"error_rate": 5.0004, "failed_requests": 50_004, "total_requests": 1_000_000},
+            "5.0004 % of the requests failed (50,004 of 1,000,000); at most 5 % expected",
+            "≤ 5 %",
+        ),
+        (
+            {"error_rate": 100 * 5999 / 6000, "failed_requests": 5999},
+            "99.98 % of the requests failed (5,999 of 6,000); at most 10 % expected",
+            "≤ 10 %",
+        ),
+        (
+            {"response_time_avg": 3000.4},
+            "average response time 3,000.4 ms, at most 3,000 ms expected",
+            "≤ 3,000 ms",
+        ),
+        (
+            {"response_time_p95": 12_345.0},
+            "p95 response time 12.3 s, at most 5 s expected",
+            "≤ 5 s",
+        ),
+        (
+            {"requests_per_second": 0.99996, "response_time_avg": 10_000.0},
+            "0.099996 requests/s for each VU, at least 0.1 expected",
+            "≥ 0.1/s",
+        ),
+        (
+            {"checks_passed": 1, "checks_failed": 5999},
+            "99.98 % of the checks failed (5,999 of 6,000)",
+            "≤ 10 %",
+        ),
+    ],
+)
+def test_no_rounding_contradicts_the_verdict(
+    metrics: dict[str, float], words: str, expected: str
+) -> None:
+    """What is shown stands on its side of the limit that is shown, and of 100 %."""
+    found = find(result(**metrics), DEFAULT)
+    assert found[-1].message.startswith(words)
+    assert found[-1].expected == expected
 
 
 def test_every_rule_can_be_switched_off() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from k6d.analysis import limits as limit_rules
 from k6d.analysis.spikes import Second, find_spikes
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity, Verdict
-from k6d.units import in_unit, plural
+from k6d.units import against, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,17 +150,17 @@ def _spike(spikes: Sequence[Spike]) -> Finding:
     metric, title, unit = SPIKES[longest.kind]
     lasting = longest.shape == "step"
     how = "from then on" if lasting else f"for {plural(longest.length_s, 'second')}"
+    seen, before = against(longest.observed, longest.expected, unit=unit)
     more = f" ({len(spikes)} times in the run)" if len(spikes) > 1 else ""
     return Finding(
         kind=FindingKind.SPIKE,
         severity=Severity.MEDIUM if lasting else Severity.LOW,
         metric=metric,
         observed=longest.observed,
-        expected=in_unit(longest.expected, unit),
+        expected=before,
         unit=unit,
         confidence=0.8,
-        message=f"{title} {in_unit(longest.observed, unit)} at second {longest.start_s} {how}, "
-        f"was {in_unit(longest.expected, unit)} before{more}",
+        message=f"{title} {seen} at second {longest.start_s} {how}, was {before} before{more}",
         recommendation="Look at what the target did at that second: a restart, a pause, a job?",
     )
 

@@ -11,10 +11,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity
-from k6d.units import group, in_unit, ms, number, one_line, percent, plural
+from k6d.units import (
+    against,
+    against_threshold,
+    group,
+    ms,
+    number,
+    one_line,
+    plural,
+)
 
 if TYPE_CHECKING:
-    from k6d.model import Breakdown, RequestStats
+    from k6d.model import Breakdown, RequestStats, Threshold
     from k6d.settings import Limits
 
 # Little's law: requests in flight a VU = rate a VU x mean response time. Below this share of its
@@ -118,13 +126,19 @@ def _thresholds(result: Result) -> list[Finding]:
             metric=threshold.metric,
             observed=threshold.observed,
             expected=threshold.expression,
-            message=f"threshold {threshold.metric}: {threshold.expression} was crossed"
-            + (f", it was {number(threshold.observed)}" if threshold.observed is not None else ""),
+            message=_crossed(threshold),
             recommendation="The script's own limit: find what slowed or failed, or change it.",
         )
         for threshold in result.summary.thresholds
         if threshold.crossed and result.execution.outcome is not Outcome.NO_DATA
     ]
+
+
+def _crossed(threshold: Threshold) -> str:
+    said = f"threshold {threshold.metric}: {threshold.expression} was crossed"
+    if threshold.observed is None:
+        return said
+    return f"{said}, it was {against_threshold(threshold.observed, threshold.expression)}"
 
 
 def _total_failure(result: Result) -> Finding | None:
@@ -203,6 +217,7 @@ def _error_finding(
     """`total` are the requests that k6 judged; `whole`: there were no others."""
     severity, limit = broken
     observed = 100 * failed / total
+    seen, allowed, _ = against(observed, limit, 100, unit="%")
     sure = wilson_lower(failed, total) * 100 > limit
     judged = "requests" if whole else "judged requests"
     where = f", most of them at {endpoint.title}" if endpoint and endpoint.judged != total else ""
@@ -214,11 +229,11 @@ def _error_finding(
         metric="error_rate",
         endpoint=endpoint.title if endpoint else None,
         observed=observed,
-        expected=f"≤ {percent(limit)}",
+        expected=f"≤ {allowed}",
         unit="%",
         confidence=0.95 if sure else 0.6,
-        message=f"{percent(observed)} of the {judged} failed ({failed:,} of {total:,}){where}; "
-        f"at most {percent(limit)} expected",
+        message=f"{seen} of the {judged} failed ({failed:,} of {total:,}){where}; "
+        f"at most {allowed} expected",
         recommendation="Look at the status codes and at the target's log for the failing requests.",
     )
 
@@ -245,6 +260,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
             key=lambda e: getattr(e, metric.replace("response_time_", "") + "_ms") or 0.0,
             default=None,
         )
+        seen, allowed = against(observed, broken[1], unit=unit)
         where = f"; slowest: {slowest.title}, {ms(slowest.p95_ms)} at p95" if slowest else ""
         found.append(
             Finding(
@@ -253,10 +269,9 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
                 metric=metric,
                 endpoint=slowest.title if slowest else None,
                 observed=observed,
-                expected=f"≤ {ms(broken[1])}",
+                expected=f"≤ {allowed}",
                 unit=unit,
-                message=f"{title} {in_unit(observed, unit)}, "
-                f"at most {in_unit(broken[1], unit)} expected{where}",
+                message=f"{title} {seen}, at most {allowed} expected{where}",
                 recommendation="Profile the slow endpoint, or give it less load at once.",
             )
         )
@@ -274,16 +289,17 @@ def _throughput(result: Result, limits: Limits) -> list[Finding]:
     broken = limits.requests_per_second_per_vu.broken(each)
     if broken is None or each * avg / 1000 < BUSY_SHARE:
         return []
+    seen, needed = against(each, broken[1])
     return [
         Finding(
             kind=FindingKind.LIMIT,
             severity=broken[0],
             metric="requests_per_second_per_vu",
             observed=each,
-            expected=f"≥ {number(broken[1])}/s",
+            expected=f"≥ {needed}/s",
             unit="/s",
-            message=f"{number(each)} requests/s for each VU, at least {number(broken[1])} "
-            f"expected: VUs spend their time waiting for the target",
+            message=f"{seen} requests/s for each VU, at least {needed} expected: "
+            f"VUs spend their time waiting for the target",
             recommendation="The target doesn't keep up with so many VUs; find what it waits for.",
         )
     ]
@@ -301,16 +317,16 @@ def _checks(result: Result, limits: Limits) -> list[Finding]:
     which = ""
     if top and top.fails:
         which = f", most often “{group(top.group, top.name)}” ({top.fails:,} times)"
+    seen, allowed, _ = against(share, broken[1], 100, unit="%")
     return [
         Finding(
             kind=FindingKind.CHECKS,
             severity=broken[0],
             metric="checks",
             observed=share,
-            expected=f"≤ {percent(broken[1])}",
+            expected=f"≤ {allowed}",
             unit="%",
-            message=f"{percent(share)} of the checks failed ({failed:,} of {failed + passed:,})"
-            + which,
+            message=f"{seen} of the checks failed ({failed:,} of {failed + passed:,})" + which,
             recommendation="Look at the answers that the check refuses; k6d show lists all checks.",
         )
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from k6d.analysis.comparison import WORSE, key_of
 from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.model import Comparison, Finding, FindingKind, Severity
-from k6d.units import in_unit, number
+from k6d.units import against, in_unit, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,18 +135,25 @@ def _series(comparison: Comparison) -> Series:
 
 def change(comparison: Comparison) -> str:
     """ "p95 of GET /cart 412 ms, was 268 ms (+54 %)"."""
-    observed, unit = in_unit(comparison.observed, comparison.unit), comparison.unit
+    observed, *expected = _shown(comparison)
     percent = comparison.change_percent
-    relative = "" if percent is None or unit == "%" else f" ({percent:+.0f} %)"
-    was = "" if comparison.expected is None else f", was {in_unit(comparison.expected, unit)}"
+    relative = "" if percent is None or comparison.unit == "%" else f" ({percent:+.0f} %)"
+    was = f", was {expected[0]}" if expected else ""
     return f"{title(comparison)} {observed}{was}{relative}"
+
+
+def _shown(comparison: Comparison) -> list[str]:
+    """What was observed, what was expected, and the ends of the band, as far as they are known."""
+    low = None if comparison.low is None else max(0.0, comparison.low)
+    known = (b for b in (comparison.expected, low, comparison.high) if b is not None)
+    return against(comparison.observed, *known, unit=comparison.unit)
 
 
 def _band(comparison: Comparison) -> str | None:
     if comparison.low is None or comparison.high is None:
         return None
-    low = max(0.0, comparison.low)
-    return f"{in_unit(low, comparison.unit)} to {in_unit(comparison.high, comparison.unit)}"
+    low, high = _shown(comparison)[-2:]
+    return f"{low} to {high}"
 
 
 def _origin(

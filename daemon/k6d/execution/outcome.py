@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 # well, thresholds crossed, marked as failed by the script.
 MARKED_AS_FAILED = 110
 MEASURED = (0, THRESHOLDS_CROSSED, MARKED_AS_FAILED)
-ENDED_EARLY = "has abortOnFail enabled"  # k6's last error when a threshold did it; its exit code is the same
+ENDED_EARLY = (
+    "has abortOnFail enabled"  # k6's last error when a threshold did it; its exit code is the same
+)
 SIGNALLED = 105
 STOPPED_BY_API = 103
 ABORTED_BY_SCRIPT = 108

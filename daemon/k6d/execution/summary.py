@@ -218,7 +218,7 @@ def _totals(metrics: dict[str, Values], duration_s: float | None) -> Metrics:
         response_time_p95=times.get("p(95)"),
         response_time_p99=times.get("p(99)"),
         response_time_max=times.get("max"),
-        error_rate=failed["passes"] / judged * 100 if judged else None,
+        error_rate=100 * failed["passes"] / judged if judged else None,
         failed_requests=_whole(failed.get("passes")) if judged else None,
         total_requests=_whole(requests.get("count")),
         requests_per_second=_rate(requests, duration_s),

@@ -7,7 +7,10 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from k6d.model import FindingKind, Outcome
-from k6d.units import group
+from k6d.units import (
+    against_threshold,
+    group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +91,9 @@ def _thresholds(run: Run) -> Iterator[_Told]:
         if f.kind is FindingKind.THRESHOLD
     }
     for one in run.thresholds:
-        seen = "" if one.observed is None else f", observed {one.observed:g}"
+        seen = ""
+        if one.observed is not None:
+            seen = f", observed {against_threshold(one.observed, one.expression)}"
         finding = found.get((one.metric, one.expression)) if one.crossed else None
         name = f"{one.metric}: {one.expression}"
         yield "threshold", name, f"crossed{seen}" if one.crossed else "", finding

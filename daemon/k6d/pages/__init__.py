@@ -43,6 +43,7 @@ def _environment() -> Environment:
         "number": units.number,
         "in_unit": units.in_unit,
         "group": units.group,
+        "against_threshold": units.against_threshold,
         "plural": units.plural,
         "removed": units.removed,
         "when": words.when,
