@@ -143,6 +143,19 @@ export default function () {{ http.get('{target.url}/'); }}
     }  # fmt: skip
 
 
+def test_a_script_that_speaks_of_virtual_users_lacks_none(target: Target, tmp_path: Path) -> None:
+    """What it logs or throws is no warning of k6's."""
+    (tmp_path / "scripts").mkdir()
+    script = tmp_path / "scripts" / "words.js"
+    words = "'Insufficient VUs, reached 2 active VUs and cannot initialize more'"
+    script.write_text(
+        f"{hitting(f'{target.url}/')}export function teardown() {{ console.warn({words}); }}"
+    )
+    run = _run(script, tmp_path)
+    assert "warning console Insufficient VUs" in run.log.head
+    assert (run.generator.reasons, run.comparable) == ([], True)
+
+
 def test_a_machine_short_of_memory_is_not_believed(target: Target, tmp_path: Path) -> None:
     """As much is asked for as no machine has free: said with what was, and no baseline."""
     (tmp_path / "scripts").mkdir()

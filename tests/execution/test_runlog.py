@@ -93,6 +93,22 @@ def test_errors_are_k6s_own_and_exceptions_are_counted() -> None:
     assert (log.exceptions, log.first_exception) == (9, "boom 0\n\tat f")
 
 
+@pytest.mark.parametrize(
+    ("message", "more", "exhausted"),
+    [
+        ("Insufficient VUs, reached 2 active VUs", {"executor": "constant-arrival-rate"}, True),
+        ("Insufficient VUs, reached 2 active VUs", {"source": "console"}, False),
+        ("Error: Insufficient VUs", {"source": "stacktrace"}, False),
+        ("Request Failed", {"error": "Get http://x/Insufficient VUs"}, False),
+    ],
+)
+def test_only_k6_says_that_virtual_users_ran_out(
+    message: str, more: dict[str, str], *, exhausted: bool
+) -> None:
+    """Not the script, in whatever it logs, throws or asks for."""
+    assert _kept(_line(message, level="warning", **more)).vus_exhausted is exhausted
+
+
 @pytest.mark.parametrize("line", [b'{"level":"error"', b'{"level":"error"}', b"{}", b"\xff\xfe{"])
 def test_what_only_looks_like_json_is_kept_as_it_is(line: bytes) -> None:
     """A truncated or foreign line is no error of ours."""

@@ -83,8 +83,12 @@ class KeptLog:
             self._cut_bytes += gone
 
     def _note(self, line: bytes) -> None:
-        """Count what the script threw; keep k6's first errors of its own, and the last."""
-        self.vus_exhausted = self.vus_exhausted or b"Insufficient VUs" in line
+        """Count what the script threw; keep k6's first errors of its own, and the last.
+
+        What the script logged or threw has a source, what k6 says itself has none.
+        """
+        if b'"msg":"Insufficient VUs' in line and b'"source":' not in line:
+            self.vus_exhausted = True
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"stacktrace"' in line:
