@@ -50,6 +50,21 @@ def test_start_runs_what_never_ran_or_has_changed_since(
     assert target.requests["GET /typed"] == target.requests["GET /umlaut"] == 2
 
 
+def test_a_folder_may_be_named_from_another_one(daemon: Daemon, target: Target) -> None:
+    """As `../scripts`: its scripts run, what waited for its turn too, and have the same names."""
+    daemon.write("shop.js", hitting(f"{target.url}/shop"))
+    daemon.write("asked.js", hitting(f"{target.url}/asked"))
+    daemon.wanted("asked.js", Trigger.MANUAL)
+    (daemon.home / "sub").mkdir()
+    daemon.scripts = daemon.home / "sub" / ".." / "scripts"
+    daemon.start()
+    assert daemon.run("shop.js").trigger is Trigger.ADDED
+    assert daemon.run("asked.js").trigger is Trigger.MANUAL
+    assert daemon.end() == 0
+    assert daemon.call("run", str(daemon.scripts / "shop.js")).returncode == 0
+    assert daemon.counts() == {"shop.js": 2, "asked.js": 1}
+
+
 def test_scripts_run_however_they_arrive(daemon: Daemon, target: Target, tmp_path: Path) -> None:
     """Written, copied, moved in, renamed over, checked out, linked: each arrival is one run."""
     daemon.start()

@@ -145,6 +145,14 @@ def test_paths_in_a_file_are_relative_to_it(home: Path) -> None:
     assert loaded.data == home / "results"
 
 
+def test_a_path_goes_up_as_the_system_does(home: Path) -> None:
+    """Out of the folder that a link leads to; a link at the end stays one."""
+    (home / "far" / "away").mkdir(parents=True)
+    (home / "link").symlink_to("far/away")
+    assert load(scripts=Path("link/../scripts")).scripts == home / "far" / "scripts"
+    assert load(scripts=Path("far/../link")).scripts == home / "link"
+
+
 def test_every_path_setting_is_listed() -> None:
     """A new path setting is not forgotten where the TOML file's paths are resolved."""
     paths = [key for key, info in settings.fields() if "Path" in str(info.annotation)]

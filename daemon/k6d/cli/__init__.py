@@ -37,6 +37,7 @@ from k6d.cli.common import (
 )
 from k6d.cli.running import finish, under_way
 from k6d.model import K6dError, reason
+from k6d.settings.values import located
 from k6d.units import parse_duration
 
 app = typer.Typer(
@@ -112,7 +113,7 @@ def run(
 
     loaded = load_settings(config, scripts=scripts, data=data)
     logs.set_up("debug" if loaded.debug else "warning")
-    path = script.absolute()
+    path = located(script)
     if not path.is_file():
         raise K6dError(f"{script} is no file: name a k6 script")
     if duration is not None:

@@ -12,6 +12,7 @@ import typer
 
 from k6d import settings as sources
 from k6d.model import K6dError
+from k6d.settings.values import located
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def script_name(given: str, loaded: Settings) -> str:
     """A script by its name in the folder, or by a path as a shell completes it."""
     from k6d.execution.scripts import name_of
 
-    path = Path(given).absolute()
+    path = located(Path(given))
     return name_of(path, loaded.scripts) if path.is_file() else given
 
 

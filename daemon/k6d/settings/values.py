@@ -43,6 +43,13 @@ def expanded(path: Path) -> Path:
         return path
 
 
+def located(path: Path) -> Path:
+    """`path` absolute and without "..", which the system takes after following links."""
+    parts = path.absolute().parts
+    up = max((n for n, part in enumerate(parts, 1) if part == ".."), default=0)
+    return Path(*parts[:up]).resolve().joinpath(*parts[up:]) if up else Path(*parts)
+
+
 def lines(value: object) -> object:
     """A text is one entry a line, so that an environment variable or a credential needs no JSON."""
     if isinstance(value, str) and not value.lstrip().startswith("["):
@@ -68,7 +75,7 @@ def _absolute(path: Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError:
         raise ValueError("should be a path in UTF-8") from None
-    return expanded(path).absolute()
+    return located(expanded(path))
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
