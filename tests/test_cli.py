@@ -425,7 +425,9 @@ def test_the_scripts_own_settings_hold(home: Home, target: Target) -> None:
     run = home.json("run", script, code=1)
     assert (run["execution"]["outcome"], run["execution"]["deadline_s"]) == ("timed out", 1.5)
     assert run["execution"]["signals"] == ["SIGINT"]
-    assert run["metrics"]["total_requests"] == target.requests.total() > 0
+    cut_off = target.requests.total() - run["metrics"]["total_requests"]
+    assert 0 <= cut_off <= run["metrics"]["virtual_users"], "one each, when the signal came"
+    assert target.requests.total() > 10
     kinds = [finding["kind"] for finding in run["anomaly_analysis"]["findings"]]
     assert kinds[0] == "timed out"
 

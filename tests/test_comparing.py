@@ -247,7 +247,7 @@ def test_a_replay_outlives_its_snapshot(shop: Shop, home: Path) -> None:
     assert old.snapshot is not None
     store = Store(home / "data")
     path = store.snapshot_path(old.snapshot.id)
-    watching = Watching(started=lambda *_: path.unlink())
+    watching = Watching(started=lambda *_: path.unlink(missing_ok=True))
     pipeline = Pipeline(settings(home), store, stop=asyncio.Event())
     run = store.load(asyncio.run(pipeline.replay(old, env={}, watching=watching)).test_id)
     assert run.execution.outcome is Outcome.COMPLETED

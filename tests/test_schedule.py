@@ -67,8 +67,12 @@ def test_many_missed_times_make_one_run_and_are_said() -> None:
 
 def test_catching_up_can_be_switched_off() -> None:
     """Then what was missed is said, and the next run is the next one due."""
-    skipped = _steps(_plan(catch_up="skip"), [NOON + MINUTE, NOON + 5 * HOUR + 2 * MINUTE])[1]
+    woken = NOON + 5 * HOUR + 2 * MINUTE
+    skip, once = _plan(catch_up="skip"), _plan()
+    before, skipped = _steps(skip, [NOON + MINUTE, woken])
     assert skipped.due is None
+    assert upcoming(skip, before.entry, woken, limit=1) == [NOON + 6 * HOUR]
+    assert upcoming(once, before.entry, woken, limit=2) == [woken, NOON + 6 * HOUR]
     assert skipped.missed is not None
     assert (skipped.missed.count, skipped.missed.caught_up) == (5, False)
 

@@ -133,6 +133,10 @@ def _undelivered(outbox: Outbox) -> list[Check]:
         seen = f"{plural(len(lost), 'message')} could not be delivered"
         remedy = "k6d outbox says why; k6d outbox --retry tries again, --forget removes them"
         checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+    if damaged := outbox.unreadable():
+        seen = f"{plural(len(damaged), 'message')} did not read and will not be delivered"
+        remedy = f"k6d incidents says what is open; then remove {damaged[0]}"
+        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
     reasons: dict[str, str] = {}
     for kept in outbox.waiting():
         if kept.problem:

@@ -137,8 +137,8 @@ def _share(script: str) -> float:
 
 def upcoming(plan: Plan, entry: Entry | None, now: datetime, *, limit: int) -> list[datetime]:
     """The next starts, as the daemon that keeps `entry` sees them."""
-    first = entry.next if entry and entry.rule == plan.rule else plan.after(now)
-    starts = [max(first, now)]
+    done = step(plan, entry, now=now)
+    starts = [now if done.due else done.entry.next]
     while len(starts) < limit:
         starts.append(plan.after(starts[-1]))
     return starts

@@ -349,6 +349,17 @@ def test_a_damaged_run_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptu
     alerts.recover()
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
     assert caplog.text.count("alerts go without run 20261122-120001-") == 2
+    caplog.clear()
+    alerts.recover()
+    assert caplog.text == "", "said once"
+    told_at = _told_at(alerts)
+    os.truncate(store.run_path("20261122-120002-aaaaaa"), 100)
+    (tmp_path / "scripts" / "shop").mkdir(parents=True)
+    (tmp_path / "scripts" / "shop" / "a.js").touch()
+    alerts.remind(told_at + timedelta(days=1))
+    reminder = outbox.waiting()[-1].message
+    assert reminder.change == "still open"
+    assert reminder.subject.endswith("p95 of GET /cart is 912 ms, the limit is 500 ms")
 
 
 def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:

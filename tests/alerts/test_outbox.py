@@ -21,6 +21,7 @@ from k6d.alerts.alerts import Alerts
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import Change, Message
 from k6d.alerts.sender import Sender
+from k6d.doctor import examine
 from k6d.model import K6dError, Severity
 from k6d.store import Store
 from receivers import HttpReceiver
@@ -286,7 +287,15 @@ def test_what_does_not_parse_is_set_aside(tmp_path: Path) -> None:
     outbox.put(_message())
     (tmp_path / "outbox/waiting/m-0.json").write_text('{"message": 1}')
     assert [kept.message.id for kept in outbox.waiting()] == ["m-1"]
-    assert (tmp_path / "outbox/waiting/m-0.json.unreadable").exists()
+    damaged = tmp_path / "outbox/waiting/m-0.json.unreadable"
+    assert outbox.unreadable() == [damaged]
+    done = subprocess.run(
+        [sys.executable, "-m", "k6d", "outbox", "--data", str(tmp_path)],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    assert f"{damaged} did not read and will not be delivered" in " ".join(done.stdout.split("\n"))
+    checks = asyncio.run(examine(settings.load(data=tmp_path)))
+    assert any(not c.ok and str(damaged) in (c.remedy or "") for c in checks)
 
 
 def test_names_are_checked(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from k6d.alerts import incidents
 from k6d.alerts.incidents import Rules
-from k6d.alerts.message import MAX_POINTS, Context, compose, notice
+from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
 from k6d.alerts.records import Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity, Trigger
@@ -137,10 +137,14 @@ class Alerts:
         """Take in the runs, and make the messages, that a crash prevented."""
         for run in self.missing():
             self.record(run)
-        for standing in self.standings().values():
-            if standing.outgoing:
-                with locked(self._lock):
-                    self._send_off(self._standing(standing.script), None)
+        for name in self.standings():
+            with locked(self._lock):
+                standing = self._standing(name)
+                waiting = [i for i in standing.expected if not self._store.run_path(i).exists()]
+                if waiting != standing.expected:  # the others do not read
+                    standing = incidents.expecting(standing, waiting)
+                    self._keep(standing)
+                self._send_off(standing, None)
 
     def missing(self) -> list[Run]:
         """The runs that a crash kept from being taken in."""
@@ -230,13 +234,14 @@ class Alerts:
         for announcement in standing.outgoing:
             newest = run if run and run.test_id == announcement.run else None
             try:
-                self._outbox.put(
-                    compose(
-                        announcement,
-                        newest or self._store.load(announcement.run),
-                        self._context(announcement, standing),
-                    )
+                context = self._context(announcement, standing)
+                newest = newest or self._loaded(announcement.run)
+                told = (
+                    compose(announcement, newest, context)
+                    if newest
+                    else bare(announcement, context)
                 )
+                self._outbox.put(told)
             except K6dError as error:
                 logger.error("incident %s is not told yet: %s", announcement.incident.id, error)
                 continue

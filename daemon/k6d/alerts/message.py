@@ -78,6 +78,29 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
     )
 
 
+def bare(announcement: Announcement, context: Context) -> Message:
+    """As `compose`, of a run that does not read any more: what the incident itself knows."""
+    incident, over = announcement.incident, announcement.change is Change.RESOLVED
+    issues = list(incident.problems.values())
+    return Message(
+        id=announcement.key,
+        at=announcement.at,
+        change=announcement.change,
+        script=one_line(incident.script, 120),
+        severity=incident.peak if over else incident.severity,
+        subject=_subject(announcement, issues),
+        incident=incident.id,
+        since=incident.since,
+        cause=incident.cause,
+        findings=[one_line(issue, MAX_LINE) for issue in issues[: 0 if over else MAX_FINDINGS]],
+        facts=[
+            ("Since", _since(announcement, incident)),
+            ("Run", f"{announcement.run}, whose record does not read any more"),
+        ],
+        tags=context.tags,
+    )
+
+
 def notice(
     *,
     key: str,

@@ -90,6 +90,11 @@ class Outbox:
         if kept.deliveries is not None and not _has(kept, State.WAITING):
             self._move(kept, self._waiting, self._done)
 
+    def unreadable(self) -> list[Path]:
+        """The files of messages that were set aside, for they did not parse."""
+        with disk_errors("read", self._waiting):
+            return [self._waiting / name for name in names(self._waiting) if ".unreadable" in name]
+
     def retry(self) -> int:
         """Let all that was given up wait again; return how many messages."""
         found = self.undeliverable()

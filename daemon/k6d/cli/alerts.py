@@ -154,6 +154,8 @@ def outbox(
         terminal().print(outbox_table(rows))
     else:
         typer.echo("nothing waits, nothing was given up")
+    for path in kept.unreadable() if not as_json else ():
+        typer.echo(f"{path} did not read and will not be delivered; see k6d incidents")
 
 
 def _rows(item: Kept) -> Iterable[dict[str, Any]]:
