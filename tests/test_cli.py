@@ -201,10 +201,10 @@ def test_crossed_thresholds_are_a_measurement(home: Home, target: Target) -> Non
 
 def test_a_threshold_that_ends_the_run_makes_it_a_part_of_one(home: Home, target: Target) -> None:
     """abortOnFail: judged, yet nothing compares with it; crossed at the end, it is whole."""
-    aborts = "thresholds: { http_req_duration: [{ threshold: 'max<0.0001', abortOnFail: true }] }"
-    script = home.write(
-        "s.js", _script(f"http.get('{target.url}'); sleep(0.05)", f"duration: '30s', {aborts}")
-    )
+    ends_it = "{ threshold: 'max<0.0001', abortOnFail: true }"
+    thresholds = f"{{ http_req_duration: [{ends_it}], http_reqs: ['count>99999'] }}"
+    options = f"duration: '30s', thresholds: {thresholds}"
+    script = home.write("s.js", _script(f"http.get('{target.url}'); sleep(0.05)", options))
     part = home.json("run", script, code=1)
     assert (part["execution"]["exit_code"], part["execution"]["outcome"]) == (99, "aborted")
     assert "stopping test prematurely" in part["execution"]["error"]
@@ -213,7 +213,7 @@ def test_a_threshold_that_ends_the_run_makes_it_a_part_of_one(home: Home, target
     assert "a threshold with abortOnFail ended it early" in part["anomaly_analysis"]["doubts"][0]
     assert (part["comparable"], part["comparisons"]) == (False, [])
     report = home.k6d("report", "latest", "--junit").stdout
-    assert 'failures="1" errors="0"' in report
+    assert 'failures="2" errors="0"' in report
     whole = home.json("run", script, "--iterations", "10", code=1)
     assert (whole["execution"]["exit_code"], whole["execution"]["outcome"]) == (99, "completed")
     assert whole["comparable"]

@@ -87,6 +87,32 @@ def test_an_aborted_run_is_doubted_not_blamed() -> None:
     assert verdict.doubts == ["stopped before its end: what was measured until then is kept"]
 
 
+SLOW = Threshold(metric="http_req_duration", expression="p(95)<5", crossed=True, observed=7)
+FEW = Threshold(metric="http_reqs", expression="count > 1000", crossed=True, observed=26)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "exit_code", "crossed", "judged"),
+    [
+        (Outcome.COMPLETED, 99, (SLOW, FEW), (SLOW, FEW)),
+        (Outcome.ABORTED, 99, (SLOW, FEW), (SLOW,)),
+        (Outcome.ABORTED, 99, (FEW,), (FEW,)),  # the one that ended it
+        (Outcome.ABORTED, 105, (SLOW, FEW), (SLOW,)),
+        (Outcome.ABORTED, 105, (FEW,), ()),
+    ],
+)
+def test_a_run_that_was_cut_short_is_not_blamed_for_its_counts(
+    outcome: Outcome, exit_code: int, crossed: tuple[Threshold, ...], judged: tuple[Threshold, ...]
+) -> None:
+    """They are told as a doubt: the whole run might have reached them."""
+    cut = Execution(outcome=outcome, exit_code=exit_code)
+    verdict = judge(result(execution=cut, thresholds=crossed), limits=DEFAULT)
+    assert {f.metric for f in verdict.findings} == {threshold.metric for threshold in judged}
+    doubt = "threshold http_reqs: count > 1000 was crossed, it was 26: the run ended before "
+    doubted = any(said.startswith(doubt) for said in verdict.doubts)
+    assert doubted is (FEW in crossed and FEW not in judged)
+
+
 def test_an_unreachable_target_leads_and_its_thresholds_follow() -> None:
     """The cause comes before what follows from it."""
     crossed = Threshold(metric="http_req_failed", expression="rate<0.01", crossed=True, observed=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k6d.analysis.spikes import Finding as Spike
+    from k6d.model import Execution
     from k6d.settings import Limits
 
 COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
 LASTING_S = 5
+LEAST_COUNT = re.compile(r"\s*count\s*[>=]")
 TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
 # k6's own metrics of times and throughput; what a script measures by itself may be anything.
 SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
@@ -40,6 +43,12 @@ def judge(
     step_s = result.breakdown.timeline.resolution_s
     lasting = [_spike(found) for found in spikes if _lasts(found, step_s)]
     findings = [*limit_rules.find(result, limits), *lasting, *regressions]
+    if early := _too_early(findings, result.execution):
+        doubts = [
+            *doubts,
+            *(f"{f.message}: the run ended before that, so not judged" for f in early),
+        ]
+        findings = [f for f in findings if f not in early]
     if result.generator.reasons:
         crossed = [f.message for f in findings if _is_speed(f) and f.kind is FindingKind.THRESHOLD]
         doubts = [*doubts, *(f"{message}: not the target's, so not judged" for message in crossed)]
@@ -89,6 +98,18 @@ def _is_speed(finding: Finding) -> bool:
         return _family(finding) in (TIMES, THROUGHPUT)
     metric = (finding.metric or "").partition("{")[0]
     return metric.startswith(SPEED) and metric != "http_req_failed"
+
+
+def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Finding]:
+    """Crossed thresholds that want a count which a run that was cut short had no time for.
+
+    If a threshold itself cut it and there is no other, that was the one.
+    """
+    if execution.outcome not in (Outcome.ABORTED, Outcome.TIMED_OUT):
+        return []
+    crossed = [f for f in findings if f.kind is FindingKind.THRESHOLD]
+    early = [f for f in crossed if LEAST_COUNT.match(f.expected or "")]
+    return [] if execution.cut_by_threshold and early == crossed else early
 
 
 def _saturated(result: Result) -> Finding:
