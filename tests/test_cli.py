@@ -122,6 +122,8 @@ def test_a_runs_numbers_are_the_targets_and_k6s_own(
     assert (bad["count"], bad["failed"], bad["error_rate"]) == (10, 10, 100)
     assert by_title["GET", f"{target.url}/a"]["failed"] == 0
     assert run["breakdown"]["status_codes"] == {"200": 10, "500": 10}
+    longest = max(e["p99_ms"] for e in by_title.values())
+    assert longest <= run["metrics"]["response_time_max"]
     assert run["checks"] == [{"name": "one", "group": "", "passes": 10, "fails": 0}]
     assert [t["crossed"] for t in run["thresholds"]] == [False]
     printed = run["output"]["head"]

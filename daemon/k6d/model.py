@@ -85,7 +85,8 @@ class RequestStats:
 
     `unjudged` are those of which the script told k6 not to say whether they failed.
     Counts and the average are exact; quantiles are interpolated in a histogram whose buckets grow
-    by 2^(1/8), so they are at most 9 % off; `max_bucket_ms` is the upper bound of the last bucket.
+    by 2^(1/8), so they are at most 9 % off, but never above the run's longest response time;
+    `max_bucket_ms` is the upper bound of the last bucket.
     """
 
     name: str

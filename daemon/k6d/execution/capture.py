@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
@@ -163,10 +163,14 @@ class Capture:
                 p95_ms=ms(now.latency, 0.95),
             )
 
-    def result(self, duration_s: float | None) -> Breakdown:
-        """All that was captured; rates are over `duration_s`, or over the time line without it."""
+    def result(self, duration_s: float | None, *, most_ms: float | None = None) -> Breakdown:
+        """All that was captured; rates are over `duration_s`, or over the time line without it.
+
+        `most_ms` is the longest response time of all, which no estimate of a quantile exceeds.
+        """
         with self._lock:
             timeline = self._recorder.timeline()
+            timeline = replace(timeline, p95_ms=[_most(p95, most_ms) for p95 in timeline.p95_ms])
             series = [*self._series.values(), *self._untracked.values()]
             overflow = sum(one.latency.count for one in self._untracked.values())
             notes: list[str] = []
@@ -179,9 +183,9 @@ class Capture:
             lasted_s = duration_s or len(timeline.t) * timeline.resolution_s
 
             def rows(what: str, key: Callable[[_Series], _Key | None]) -> list[RequestStats]:
-                return _rows(
-                    series, key, what=what, most=self._max_endpoints, lasted_s=lasted_s, notes=notes
-                )
+                most = self._max_endpoints
+                found = _rows(series, key, what=what, most=most, lasted_s=lasted_s, notes=notes)
+                return [_bounded(row, most_ms) for row in found]
 
             return Breakdown(
                 endpoints=rows("endpoints", lambda one: (one.name, one.method)),
@@ -261,6 +265,20 @@ def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> Reques
         p99_ms=ms(latency, 0.99),
         max_bucket_ms=round(top * 1000, 3) if top else None,
     )
+
+
+def _bounded(row: RequestStats, most_ms: float | None) -> RequestStats:
+    return replace(
+        row,
+        p50_ms=_most(row.p50_ms, most_ms),
+        p90_ms=_most(row.p90_ms, most_ms),
+        p95_ms=_most(row.p95_ms, most_ms),
+        p99_ms=_most(row.p99_ms, most_ms),
+    )
+
+
+def _most(estimate_ms: float | None, most_ms: float | None) -> float | None:
+    return estimate_ms if estimate_ms is None or most_ms is None else min(estimate_ms, most_ms)
 
 
 class Receiver:

@@ -113,11 +113,11 @@ async def measure(
         deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
         signals=ended.signals,
     )
-    duration_ms = totals.metrics.duration_ms
+    lasted_ms, most_ms = totals.metrics.duration_ms, totals.metrics.response_time_max
     result = Result(
         execution=execution,
         summary=totals,
-        breakdown=capture.result(duration_ms / 1000 if duration_ms else None),
+        breakdown=capture.result(lasted_ms / 1000 if lasted_ms else None, most_ms=most_ms),
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(
