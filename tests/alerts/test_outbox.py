@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,7 +285,7 @@ def test_two_processes_never_send_the_same(tmp_path: Path, driver: Driver) -> No
 def test_what_does_not_parse_is_set_aside(tmp_path: Path) -> None:
     """A damaged file stops nobody."""
     outbox = Outbox(tmp_path)
-    outbox.put(_message())
+    outbox.put(replace(_message(), cause="target shop"))
     (tmp_path / "outbox/waiting/m-0.json").write_text('{"message": 1}')
     assert [kept.message.id for kept in outbox.waiting()] == ["m-1"]
     damaged = tmp_path / "outbox/waiting/m-0.json.unreadable"
@@ -292,8 +293,10 @@ def test_what_does_not_parse_is_set_aside(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "k6d", "outbox", "--data", str(tmp_path)],
         capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+        env=os.environ | {"COLUMNS": "300"},
     )  # fmt: skip
-    assert f"{damaged} did not read and will not be delivered" in " ".join(done.stdout.split("\n"))
+    assert "waits for more of the same cause, target shop" in done.stdout
+    assert f"{damaged} did not read and will not be delivered" in done.stdout
     checks = asyncio.run(examine(settings.load(data=tmp_path)))
     assert any(not c.ok and str(damaged) in (c.remedy or "") for c in checks)
 

@@ -54,6 +54,9 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
     for row in rows:
         next_at = f"{row['next_at']:%H:%M:%S}" if row["next_at"] else "–"
         words = f"{row['script']}: {row['change']}, {row['subject']}"
+        why = row["error"] or ""
+        if row["state"] == "waiting" and row["cause"] and not row["attempts"]:
+            why = why or f"waits for more of the same cause, {row['cause']}"
         table.add_row(
             moment(row["at"]),
             Text(one_line(words, 60)),
@@ -61,7 +64,7 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
             row["state"],
             str(row["attempts"]),
             next_at,
-            Text(one_line(row["error"] or "", 100)),
+            Text(one_line(why, 100)),
         )
     return table
 

@@ -167,6 +167,7 @@ def _rows(item: Kept) -> Iterable[dict[str, Any]]:
         "change": message.change,
         "severity": message.severity,
         "subject": message.subject,
+        "cause": message.cause,
     }
     for found in (item.deliveries or {}).values():
         yield base | {
