@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,24 +48,12 @@ class Context:
 
 def compose(announcement: Announcement, run: Run, context: Context) -> Message:
     """The message about a change of an incident, whose newest run is `run`."""
-    change, incident = announcement.change, announcement.incident
+    over = announcement.change is Change.RESOLVED
     verdict = run.anomaly_analysis
-    over = change is Change.RESOLVED
     findings = [] if over else [f for f in verdict.findings if f.message]
     issues = [f.message for f in findings] or ([] if over else verdict.issues)
-    shown = [one_line(issue, MAX_LINE) for issue in issues[:MAX_FINDINGS]]
-    return Message(
-        id=announcement.key,
-        at=announcement.at,
-        change=change,
-        script=one_line(run.script, 120),
-        severity=incident.peak if over else incident.severity,
-        subject=_subject(announcement, issues),
-        incident=incident.id,
-        since=incident.since,
-        cause=incident.cause,
-        findings=shown,
-        hidden=max(0, len(issues) - MAX_FINDINGS),
+    return replace(
+        _outline(announcement, issues, context),
         facts=[
             (label, one_line(text, MAX_LINE))
             for label, text in _facts(announcement, run, context, findings)
@@ -74,14 +62,24 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
         commands=_commands(run, context, over=over),
         link=_link(run, context),
         chart=_chart(findings, context.history),
-        tags=context.tags,
     )
 
 
 def bare(announcement: Announcement, context: Context) -> Message:
     """As `compose`, of a run that does not read any more: what the incident itself knows."""
     incident, over = announcement.incident, announcement.change is Change.RESOLVED
-    issues = list(incident.problems.values())
+    issues = [] if over else list(incident.problems.values())
+    return replace(
+        _outline(announcement, issues, context),
+        facts=[
+            ("Since", _since(announcement, incident)),
+            ("Run", f"{announcement.run}, whose record does not read any more"),
+        ],
+    )
+
+
+def _outline(announcement: Announcement, issues: list[str], context: Context) -> Message:
+    incident, over = announcement.incident, announcement.change is Change.RESOLVED
     return Message(
         id=announcement.key,
         at=announcement.at,
@@ -92,11 +90,8 @@ def bare(announcement: Announcement, context: Context) -> Message:
         incident=incident.id,
         since=incident.since,
         cause=incident.cause,
-        findings=[one_line(issue, MAX_LINE) for issue in issues[: 0 if over else MAX_FINDINGS]],
-        facts=[
-            ("Since", _since(announcement, incident)),
-            ("Run", f"{announcement.run}, whose record does not read any more"),
-        ],
+        findings=[one_line(issue, MAX_LINE) for issue in issues[:MAX_FINDINGS]],
+        hidden=max(0, len(issues) - MAX_FINDINGS),
         tags=context.tags,
     )
 
