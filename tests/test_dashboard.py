@@ -271,6 +271,8 @@ def test_search_form(browser: webdriver.Chrome, served: Served) -> None:
     assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
     browser.get(f"{served.url}/runs?min_error_rate=lots")
     assert "'lots' is not allowed" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
+    (noise,) = browser.get_log("browser")
+    assert "422" in noise["message"]
 
 
 def test_the_html_report_stands_for_itself(

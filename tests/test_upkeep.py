@@ -124,7 +124,7 @@ def test_a_log_file_that_is_full_is_rotated(daemon: Daemon) -> None:
     daemon.end()
     assert file.with_name(f"{file.name}.1").stat().st_size == FILE_BYTES
     assert file.read_text().endswith("stopped\n")
-    assert "old" not in file.read_text()
+    assert "old\n" not in file.read_text()
     assert stat.filemode(file.stat().st_mode) == "-rw-r-----"
 
 

@@ -185,29 +185,30 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     workload = run.snapshot.workload if run.snapshot else None
     accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
     since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
-    known: dict[str, Run] = {}
+    known: dict[str, Past] = {}
+    began: set[str] = set()  # runs since which something is worse
 
     def look(newest: str, limit: int) -> None:
         found = store.history(run.script, limit, newest=newest, workload=workload, comparable=True)
         for test_id in (document["test_id"] for document in found):
-            if test_id >= since and test_id not in known and (whole or test_id != run.test_id):
-                try:
-                    known[test_id] = store.load(test_id)
-                except K6dError as error:
-                    logger.warning(
-                        "run %s: compared without an earlier one: %s", run.test_id, error
-                    )
+            if test_id < since or test_id in known or (test_id == run.test_id and not whole):
+                continue
+            try:
+                one = store.load(test_id)
+            except K6dError as error:
+                logger.warning("run %s: compared without an earlier one: %s", run.test_id, error)
+                continue
+            known[test_id] = _past(one, root, accepted=test_id <= until)
+            began.update(
+                c.since for c in one.comparisons if c.state == comparison.WORSE and c.since
+            )
 
     look(run.test_id, HISTORY_RUNS)
-    for began in () if whole else _long_regressed([known[i] for i in sorted(known)]):
-        look(began, BEFORE_RUNS)
-    return [_past(known[i], root, accepted=i <= until) for i in sorted(known)]
-
-
-def _long_regressed(runs: Sequence[Run]) -> set[str]:
-    """The runs since which something is worse, where few of `runs`, oldest first, came before."""
-    worse = (c for run in runs for c in run.comparisons if c.state == comparison.WORSE)
-    return {c.since for c in worse if c.since and c.since < runs[:BEFORE_RUNS][-1].test_id}
+    few_before = sorted(known)[:BEFORE_RUNS][-1:]
+    for first in sorted(began) if not whole else ():
+        if [first] < few_before:
+            look(first, BEFORE_RUNS)
+    return [known[test_id] for test_id in sorted(known)]
 
 
 def accept(run: Run, store: Store, *, reason: str) -> str:

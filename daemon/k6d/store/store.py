@@ -111,9 +111,9 @@ class Store:
             return str(found[0]["test_id"])
         if is_test_id(run) and self.run_path(run).exists():
             return run
-        if newest := self.last(run):
-            return str(newest["test_id"])
         if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
+            if newest := self.last(run):
+                return str(newest["test_id"])
             raise K6dError(
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
                 "start or end, a script, or 'latest'"
