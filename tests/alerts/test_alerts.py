@@ -274,7 +274,7 @@ def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:
 
 
 def _record(alerts: Alerts, store: Store, test_id: str, **changes: Any) -> None:
-    run = make_run(test_id=test_id, script="shop/a.js", **changes)
+    run = make_run(**{"test_id": test_id, "script": "shop/a.js"} | changes)
     store.save(run)
     alerts.record(run, True)
 
@@ -435,6 +435,23 @@ def test_the_incident_of_a_script_that_is_gone_ends_a_day_later(
     assert standing.last is not None
     assert standing.gone_since is None
     assert len(outbox.waiting()) == told
+
+
+def test_a_run_says_that_a_script_is_not_gone(tmp_path: Path) -> None:
+    """A one-off has no file; its incident ends a day after its last run, not after the first."""
+    alerts, store, _ = _alerts(tmp_path)
+    (tmp_path / "scripts").mkdir(exist_ok=True)
+    (tmp_path / "scripts" / "other.js").touch()
+    name, bad = "one-off/smoke.js", make_anomaly()
+    for number, hours in enumerate((1, 20, 39, 58)):
+        test_id = f"20261122-12000{number}-aaaaaa"
+        _record(alerts, store, test_id, script=name, anomaly_analysis=bad)
+        alerts.remind(NOON + timedelta(hours=hours))
+        incident = alerts.standings()[name].incident
+        assert incident is not None
+        assert incident.runs == number + 1
+    alerts.remind(NOON + timedelta(hours=82))
+    assert alerts.standings()[name].incident is None
 
 
 def test_a_confirmation_is_not_the_last_healthy_run(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def advance(
         standing,
         seen=[*standing.seen, seen.run][-REMEMBERED_RUNS:],
         expected=[run for run in standing.expected if run != seen.run],
+        gone_since=None,
     )
     if seen.severity is not None and not _is_beside_the_point(standing, seen):
         return _failing(standing, seen, seen.severity, rules)

@@ -105,7 +105,7 @@ class Standing:
     `outgoing` holds announcements that are decided but not in the outbox yet; `seen` the runs that
     were taken in, the newest last; `last` the incident resolved last; `notify` is what the script
     itself says of who is to be told; `expected` are runs to be taken in; `gone_since` is when the
-    script, whose incident is open, was first found to be away.
+    script, whose incident is open, was first found to be away since its last run.
     """
 
     script: str
