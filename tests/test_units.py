@@ -89,6 +89,8 @@ def test_no_rounding_turns_a_verdict(value: float, bound: float, near: float, un
         (500, "p(95) < 500", "500"),
         (0.9499, "rate >= 0.95", "0.9499"),
         (12.345, "avg<-1.5", "12.3"),
+        (0.50004, "rate<.5", "0.50004"),
+        (1000.4, "count<1e3", "1,000.4"),
         (7.8, "odd", "7.8"),
     ],
 )

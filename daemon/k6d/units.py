@@ -68,7 +68,7 @@ def against(value: float, *bounds: float, unit: str = "") -> list[str]:
 
 def against_threshold(value: float, expression: str) -> str:
     """What one of k6's thresholds saw, beside its expression: "p(95)<500" and 500.3."""
-    bound = re.search(r"-?\d+(\.\d+)?\s*$", expression)
+    bound = re.search(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$", expression, re.IGNORECASE)
     return against(value, float(bound[0]))[0] if bound else number(value)
 
 
