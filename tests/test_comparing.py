@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import time
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from daemon import Daemon
 from k6d.analysis.comparison import compare_all
 from k6d.cli import app
 from k6d.comparing import HISTORY_RUNS, accept, history_of, is_comparable
-from k6d.model import Comparison, FindingKind, Generator, K6dError, Outcome, Severity, Trigger
+from k6d.model import Comparison, FindingKind, Generator, K6dError, Log, Outcome, Severity, Trigger
 from k6d.pipeline import Pipeline, Watching
 from k6d.store import Store
 from records import make_run
@@ -438,3 +439,16 @@ def test_a_regression_lasts_however_many_runs_it_does(tmp_path: Path) -> None:
     back = replace(run, test_id="20261122-130000-aaaaaa", series={key: 101.0}, comparisons=[])
     (healthy,) = compare_all([back.series], history_of(back, store, root=tmp_path))
     assert healthy.state == "steady"
+
+
+def test_a_long_history_takes_little_memory(tmp_path: Path) -> None:
+    """Only what is compared of a run is held, however long its log."""
+    store, log = Store(tmp_path / "data"), Log(head="said\n" * 20_000)
+    for number in range(50):
+        run = make_run(test_id=f"20261122-{120_000 + number}-aaaaaa", comparable=True, log=log)
+        store.save(run)
+    tracemalloc.start()
+    assert len(history_of(run, store, root=tmp_path)) == 49
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * len(log.head)

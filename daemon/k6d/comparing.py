@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from k6d.analysis import comparison, regression
-from k6d.analysis.comparison import Past
+from k6d.analysis.comparison import WORSE, Past
 from k6d.analysis.judge import judge
 from k6d.model import FindingKind, K6dError, Outcome, Trigger
 
@@ -91,7 +91,7 @@ async def compared(
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
     alone = await asyncio.to_thread(compare_all, [run.series], past)
     group, settled = [done], alone
-    worse = [c for c in alone if c.state == comparison.WORSE]
+    worse = [c for c in alone if c.state == WORSE]
     if worse and not comparison.confirmed_before(alone):
         logger.info("run %s of %s: %s", run.test_id, run.script, regression.change(worse[0]))
         unsettled = _unsettled(run, alone, worse)
@@ -186,9 +186,10 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
     since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
     known: dict[str, Past] = {}
-    began: set[str] = set()  # runs since which something is worse
+    worse: set[str] = set()  # runs since which something is worse
 
-    def look(newest: str, limit: int) -> None:
+    def look(newest: str, limit: int) -> bool:
+        """Whether there may be older ones; only what is compared of a run stays in memory."""
         found = store.history(run.script, limit, newest=newest, workload=workload, comparable=True)
         for test_id in (document["test_id"] for document in found):
             if test_id < since or test_id in known or (test_id == run.test_id and not whole):
@@ -199,15 +200,14 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
                 logger.warning("run %s: compared without an earlier one: %s", run.test_id, error)
                 continue
             known[test_id] = _past(one, root, accepted=test_id <= until)
-            began.update(
-                c.since for c in one.comparisons if c.state == comparison.WORSE and c.since
-            )
+            began = (c.since or "" for c in one.comparisons if c.state == WORSE)
+            worse.update(first for first in began if first > since)
+        return len(found) == limit
 
-    look(run.test_id, HISTORY_RUNS)
-    few_before = sorted(known)[:BEFORE_RUNS][-1:]
-    for first in sorted(began) if not whole else ():
-        if [first] < few_before:
-            look(first, BEFORE_RUNS)
+    older = look(run.test_id, HISTORY_RUNS)
+    for first in () if whole else sorted(worse, reverse=True):
+        if older and sum(test_id < first for test_id in known) < BEFORE_RUNS:
+            older = look(first, BEFORE_RUNS)
     return [known[test_id] for test_id in sorted(known)]
 
 
@@ -220,7 +220,7 @@ def accept(run: Run, store: Store, *, reason: str) -> str:
     state = store.state(ACCEPTED)
     workload = run.snapshot.workload if run.snapshot else None
     known = state.get(run.script) or {}
-    worse = [c.since or run.test_id for c in run.comparisons if c.state == comparison.WORSE]
+    worse = [c.since or run.test_id for c in run.comparisons if c.state == WORSE]
     since = max(worse, default=run.test_id)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"since": since, "until": run.test_id, "reason": reason, "at": at}
@@ -241,5 +241,5 @@ def _past(run: Run, root: Path, *, accepted: bool) -> Past:
         timestamp=run.timestamp,
         series=run.series,
         files=files_of(run.snapshot.dependencies if run.snapshot else {}, root),
-        worse=frozenset(comparison.key_of(c) for c in compared if c.state == comparison.WORSE),
+        worse=frozenset(comparison.key_of(c) for c in compared if c.state == WORSE),
     )
