@@ -111,16 +111,18 @@ class Store:
             return str(found[0]["test_id"])
         if is_test_id(run) and self.run_path(run).exists():
             return run
-        if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
-            if newest := self.last(run):
-                return str(newest["test_id"])
+        is_part = len(run) >= SHORTEST_PART and _PART.fullmatch(run)
+        known = self._runs.ids() if is_part else ()
+        ids = [i for i in known if i.startswith(run) or i.endswith(run)]
+        if len(ids) == 1:
+            return ids[0]
+        if newest := self.last(run):
+            return str(newest["test_id"])
+        if not is_part:
             raise K6dError(
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
                 "start or end, a script, or 'latest'"
             )
-        ids = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
-        if len(ids) == 1:
-            return ids[0]
         if not ids:
             raise K6dError(f"no run {run}; see 'k6d history' for those there are")
         listed = ", ".join(ids[: -LISTED_MATCHES - 1 : -1])
