@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +296,20 @@ def test_more_series_than_are_kept(tmp_path: Path) -> None:
     assert sum(found.timeline.requests_per_second) == 300
     assert found.status_codes == {"200": 300}
     assert any("more than 50 distinct sets of tags: at least 250 req" in n for n in found.notes)
+
+
+def test_errors_that_differ_take_little_memory() -> None:
+    """Some name the port of each connection: the first are told apart, all are counted."""
+    capture, long = Capture(max_series=10), "x" * 5_000
+    tracemalloc.start()
+    for port in range(2_000):
+        capture.feed(push(1, {"a": [0.01]}, error=f"{long}{port}"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 600 * len(long)
+    found = capture.result(1.0)
+    assert sum(row.count for row in found.endpoints) == 2_000
+    assert set(found.errors.values()) == {1}
 
 
 def test_unjudged_responses_have_no_failures(tmp_path: Path) -> None:

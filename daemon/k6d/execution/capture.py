@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERRORS = 10  # some name a port or a certificate
+MAX_UNTRACKED = 200  # beyond it what kept a request from an answer is not told apart
 OTHER = "other"
 _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
@@ -122,6 +123,8 @@ class Capture:
         """
         made = _Series.of(found | {"name": OTHER})
         made.method = made.group = None
+        if len(self._untracked) >= MAX_UNTRACKED:
+            made.error = None
         key = (made.scenario, made.status, made.error_code, made.error, made.expected)
         pooled = self._untracked.setdefault(key, made)
         if latency.count > 1:
