@@ -122,6 +122,16 @@ async def test_the_data_of_a_broken_script_is_followed(tmp_path: Path, binary: P
     assert script.dependencies == {str(p): file_digest(p) for p in (data, lib, path)}
 
 
+async def test_a_module_that_cannot_be_read_breaks_its_script_only(tmp_path: Path) -> None:
+    """k6 says so; we follow the module, which may be mended."""
+    module = tmp_path / "m.js"
+    module.symlink_to("/proc/self/mem")  # whose beginning nobody can read
+    script = await _look(_write(tmp_path / "s.js", f"import './m.js';\n{EMPTY}"))
+    assert script.kind is Kind.BROKEN
+    assert "m.js" in (script.error or "")
+    assert script.dependencies[str(module)] == ""
+
+
 @both
 async def test_dependencies_are_every_file_that_was_pulled_in(tmp_path: Path, binary: Path) -> None:
     """Imports of imports, opened data, TypeScript: each by its absolute path and contents."""

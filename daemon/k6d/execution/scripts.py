@@ -258,7 +258,10 @@ def _mentioned(script: Path) -> dict[str, str]:
     left = [script]
     while left:
         module = left.pop()
-        code = module.read_bytes().decode(errors="replace") if module.is_file() else ""
+        try:
+            code = module.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
         for _, quoted in _QUOTED.findall(code):
             path = os.path.normpath(module.parent / quoted)
             if path not in found and os.path.isfile(path):  # noqa: PTH113  (takes any text)
