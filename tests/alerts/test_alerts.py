@@ -438,11 +438,11 @@ def test_the_incident_of_a_script_that_is_gone_ends_a_day_later(
 
 
 def test_a_run_says_that_a_script_is_not_gone(tmp_path: Path) -> None:
-    """A one-off has no file; its incident ends a day after its last run, not after the first."""
+    """One that is written for each run: its incident ends a day after the last, not the first."""
     alerts, store, _ = _alerts(tmp_path)
     (tmp_path / "scripts").mkdir(exist_ok=True)
     (tmp_path / "scripts" / "other.js").touch()
-    name, bad = "one-off/smoke.js", make_anomaly()
+    name, bad = str(tmp_path / "smoke.js"), make_anomaly()
     for number, hours in enumerate((1, 20, 39, 58)):
         test_id = f"20261122-12000{number}-aaaaaa"
         _record(alerts, store, test_id, script=name, anomaly_analysis=bad)
