@@ -234,6 +234,16 @@ def test_a_saturated_generator_says_nothing_of_another_problem() -> None:
     assert (standing.failures, told) == (2, None)
 
 
+def test_a_suspicion_that_alarms_is_no_healthy_run() -> None:
+    """What only the AI saw has no finding to its name; it counts as failing all the same."""
+    standing, _ = play("h .", Rules())
+    for number, sign in enumerate("l.", 2):
+        standing, told = advance(standing, look(number, sign, problems={}), Rules())
+        assert told is None
+    assert standing.incident is not None
+    assert (standing.incident.runs, standing.incident.healthy) == (2, 1)
+
+
 def test_an_accepted_level_resolves_what_got_worse() -> None:
     """At once, with the reason; another problem stays open; what nobody knew of is not told."""
     standing, _ = advance(Standing(script="a.js"), look(1, "h", **WORSE_CART), Rules())

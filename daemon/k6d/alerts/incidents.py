@@ -260,8 +260,8 @@ def _cannot_judge(seen: Observation, incident: Incident) -> bool:
 
 def _is_beside_the_point(standing: Standing, seen: Observation) -> bool:
     """Whether a run says nothing of the problem that is open: k6's own machine was the trouble."""
-    saturated = all(_kind(key) == FindingKind.GENERATOR for key in seen.problems)
     known = standing.incident.problems if standing.incident else {}
+    saturated = {_kind(key) for key in seen.problems} == {FindingKind.GENERATOR}
     return saturated and any(_kind(key) != FindingKind.GENERATOR for key in known)
 
 
