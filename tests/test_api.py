@@ -362,6 +362,19 @@ def test_scripts_series_comparison_and_acceptance(served: Served) -> None:
     assert served.post("/api/v1/scripts/accept", {"script": "c.js"}).status == 404
 
 
+def test_the_run_of_a_newer_k6d_says_so_on_its_page(served: Served) -> None:
+    """Instead of a browser full of JSON."""
+    newer = make_run()
+    served.start()
+    served.store.save(newer)
+    record = orjson.loads(served.store.load_raw(newer.test_id)) | {"schema_version": 99}
+    served.store.run_path(newer.test_id).write_bytes(orjson.dumps(record))
+    answer = served.get(f"/runs/{newer.test_id}")
+    assert answer.status == 500
+    assert "<h1>This did not work</h1>" in answer.text
+    assert "written by a newer k6d" in answer.text
+
+
 def test_switched_off_nothing_of_it_is_loaded(served: Served) -> None:
     """With api.enabled = false nothing listens and no module of it is in memory."""
     served.start(K6D_API__ENABLED="false")

@@ -210,7 +210,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
         try:
             record = load_run(k6d, test_id)
         except Problem as problem:
-            return _missing(request, k6d, problem.detail)
+            return _missing(request, k6d, problem.detail, status=problem.status)
         earlier = Query(script=record["script"], before=record["test_id"])
         previous = k6d.store.search(earlier, limit=1)
         snapshot = (record["snapshot"] or {}).get("id")
@@ -238,7 +238,7 @@ async def comparison(request: Request, k6d: K6d) -> Response:
         try:
             before, after = (load_run(k6d, one) for one in ids)
         except Problem as problem:
-            return _missing(request, k6d, problem.detail)
+            return _missing(request, k6d, problem.detail, status=problem.status)
         found = compare(before, after)
         return page(request, k6d, "compare.html", before=before, after=after, found=found)
 

@@ -118,7 +118,11 @@ def read_run(k6d: Context, test_id: str) -> bytes:
 
 def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
     """The run as JSON has it, with the defaults of what its file lacks."""
-    record: dict[str, Any] = orjson.loads(orjson.dumps(k6d.store.load(full_id(k6d, test_id))))
+    try:
+        run = k6d.store.load(full_id(k6d, test_id))
+    except K6dError as error:  # damaged, or of a newer k6d
+        raise Problem(500, str(error)) from error
+    record: dict[str, Any] = orjson.loads(orjson.dumps(run))
     return record
 
 
