@@ -137,7 +137,9 @@ class Alerts:
         """Take in the runs, and make the messages, that a crash prevented."""
         for run in self.missing():
             self.record(run)
-        for name in self.standings():
+        for name, known in self.standings().items():
+            if not known.expected and not known.outgoing:
+                continue
             with locked(self._lock):
                 standing = self._standing(name)
                 waiting = [i for i in standing.expected if not self._store.run_path(i).exists()]
