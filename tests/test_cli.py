@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from binaries import BINARIES
+from k6d.store import Store
+from records import make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -297,6 +299,10 @@ def test_a_script_outside_the_folder_runs_by_its_path(home: Home, target: Target
     assert [row["place"] for row in home.json("scripts")] == ["elsewhere"]
     path.unlink()
     assert [row["place"] for row in home.json("scripts")] == ["gone"]
+    unseen = f"/{'x' * 300}.js"  # the kernel refuses to look, as in a folder of somebody else
+    Store(home.data).save(make_run(script=unseen))
+    places = {row["script"]: row["place"] for row in home.json("scripts")}
+    assert places == {str(path): "gone", unseen: "elsewhere"}
 
 
 def test_history_lists_runs_newest_first(home: Home, target: Target) -> None:

@@ -59,7 +59,11 @@ def _place(name: str) -> str:
     """Where a script is that is not in the folder: one from elsewhere is named by its path."""
     if name.startswith("one-off/"):
         return "one-off"
-    return "elsewhere" if Path(name).is_absolute() and Path(name).is_file() else "gone"
+    try:
+        there = Path(name).is_absolute() and Path(name).is_file()
+    except OSError:  # it is not for us to see, such as one below a protected /home
+        there = True
+    return "elsewhere" if there else "gone"
 
 
 def names(settings: Settings, store: Store) -> list[str]:
