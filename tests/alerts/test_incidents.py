@@ -331,11 +331,16 @@ def test_what_a_run_says() -> None:
     learning = Comparison(
         metric="response_time_p95", endpoint="GET /cart", unit="ms", state="learning", observed=1.0
     )
-    measured = {"series": {P95: 1.0, CART: 1.0}, "comparisons": [learning]}
+    steady = replace(learning, endpoint=None, state="steady")
+    measured = {"series": {P95: 1.0, CART: 1.0}, "comparisons": [steady, learning]}
     healthy = observe(make_run(trigger=Trigger.SCHEDULED, comparable=True, **measured))
     assert (healthy.healthy, healthy.deliberate, healthy.edited) == (True, False, False)
     assert healthy.series == {P95: True, CART: False}
     assert observe(make_run(**measured)).series == {P95: False, CART: False}, "not comparable"
+    many = {"series": {P95: 1.0, CART: 1.0, "error_rate": 0.0}, "comparable": True}
+    kept = [replace(learning, endpoint=None), learning]
+    assert not any(observe(make_run(**many, comparisons=kept)).series.values()), "nor those cut off"
+    assert observe(make_run(**many, comparisons=[steady, learning])).series["error_rate"]
     aborted = make_run(execution=Execution(outcome=Outcome.ABORTED))
     assert (observe(aborted).healthy, observe(aborted).severity) == (False, None)
 

@@ -48,7 +48,8 @@ class Rules:
 def observe(run: Run) -> Observation:
     """What the run says about its script. A run that was cut short without a fault says nothing."""
     verdict = run.anomaly_analysis
-    learning = {key_of(c) for c in run.comparisons if c.state == LEARNING}
+    states = {key_of(c): c.state for c in run.comparisons}
+    others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
     problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
     return Observation(
         run=run.test_id,
@@ -60,7 +61,7 @@ def observe(run: Run) -> Observation:
         cause=_cause(run),
         deliberate=run.trigger in DELIBERATE,
         edited=run.trigger in EDITS,
-        series={key: run.comparable and key not in learning for key in run.series},
+        series={key: run.comparable and states.get(key, others) != LEARNING for key in run.series},
         overrides=dict(run.overrides),
     )
 
