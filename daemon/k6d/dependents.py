@@ -14,8 +14,8 @@ CODE = (".js", ".ts", ".mjs", ".cjs", ".json")
 class Dependents:
     """The reverse of every script's dependencies.
 
-    What k6 refused has told only itself as a dependency, though the mistake may be in a module
-    that it imports; so a broken script depends on any file with code in it.
+    What k6 refused tells only the files that its code and k6's words name, and the mistake may be
+    in another module; so a broken script depends on any file with code in it.
     """
 
     def __init__(self) -> None:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 # well, thresholds crossed, marked as failed by the script.
 MARKED_AS_FAILED = 110
 MEASURED = (0, THRESHOLDS_CROSSED, MARKED_AS_FAILED)
-ENDED_EARLY = (
-    "has abortOnFail enabled"  # k6's last error when a threshold did it; its exit code is the same
-)
+# k6's last error when a threshold ended the run; its exit code is that of any crossed one.
+ENDED_EARLY = "has abortOnFail enabled"
 SIGNALLED = 105
 STOPPED_BY_API = 103
 ABORTED_BY_SCRIPT = 108
