@@ -372,21 +372,26 @@ def test_scripts_are_named_as_people_do(home: Home) -> None:
     run = home.json("run", "scripts/shop/cart.js", code=1)
     for given in ("shop/cart.js", "shop/cart", "scripts/shop/cart.js"):
         assert [row["test_id"] for row in home.json("history", given)] == [run["test_id"]]
-    assert home.json("show", "shop/cart.js")["test_id"] == run["test_id"]
+    for given in ("shop/cart.js", "shop/cart"):
+        assert home.json("show", given)["test_id"] == run["test_id"]
+    assert home.json("run", "shop/cart.js", code=1)["script"] == "shop/cart.js"
     assert home.json("history", "shop/login") == []
     said = home.error("trend", "shop/crat.js")
     assert said.startswith("k6d: no script 'shop/crat.js' in ")
     assert said.endswith(", did you mean shop/cart.js?")
     assert home.error("stats", "zzz").endswith("; 'k6d scripts' lists them")
-    assert "no script is called so yet" in home.k6d("mute", "shop/crat*").stdout
-    assert "no script is called" not in home.k6d("mute", "shop/*").stdout
+    assert "no script has such a name yet" in home.k6d("mute", "shop/crat*").stdout
+    assert "no script has such" not in home.k6d("mute", "shop/*").stdout
     said = home.k6d("mute", "shop/crat*", "--off").stdout
     assert said == "shop/crat* is still muted by shop/*\n"
 
 
 def test_mistakes_are_one_line_with_a_remedy(home: Home) -> None:
     """Missing file, helper module, bad --env, --duration, settings: what, where, what to do."""
-    assert home.error("run", "gone.js") == "k6d: gone.js is no file: name a k6 script"
+    gone = f"k6d: gone.js is no file, nor in {home.scripts}: name a k6 script"
+    assert home.error("run", "gone.js") == gone
+    said = home.error("run", home.write("users.csv", "a,b"))
+    assert said.startswith("k6d: scripts/users.csv is no k6 script: its name should end in .js or")
     helper = home.write("lib.js", "export function f() {}")
     assert "it is a helper module" in home.error("run", helper)
     script = home.write("s.js", _script(""))

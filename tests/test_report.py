@@ -114,7 +114,7 @@ def test_names_from_outside_are_words_only() -> None:
     )
     text = _printed(run_report(run, log=True), 120)
     table = _printed(history_table([_row(script=ODD)]), 120)
-    scripts = [{"script": ODD, "kind": None, "in_folder": True, "last_run": None}]
+    scripts = [{"script": ODD, "kind": None, "in_folder": True, "missing": None, "last_run": None}]
     for printed in (text, table, _printed(scripts_table(scripts), 120)):
         assert "[bold]x[/]\ufffd[31m" in printed
         assert not {c for c in printed if ord(c) < 32} - {"\n", "\t"}
@@ -176,14 +176,34 @@ def test_a_table_of_runs_keeps_ids_whole(width: int) -> None:
 def test_a_table_of_scripts_tells_what_each_is() -> None:
     """Also those that nobody looked at."""
     rows = [
-        {"script": "a.js", "kind": "test", "in_folder": True, "last_run": _row(severity="high")},
-        {"script": "lib.js", "kind": "library", "in_folder": True, "last_run": None},
-        {"script": "new.js", "kind": None, "in_folder": True, "last_run": None},
+        {
+            "script": "a.js",
+            "kind": "test",
+            "in_folder": True,
+            "missing": None,
+            "last_run": _row(severity="high"),
+        },
+        {
+            "script": "lib.js",
+            "kind": "library",
+            "in_folder": True,
+            "missing": None,
+            "last_run": None,
+        },
+        {"script": "new.js", "kind": None, "in_folder": True, "missing": None, "last_run": None},
+        {
+            "script": "b.js",
+            "kind": "test",
+            "in_folder": True,
+            "missing": "users.csv",
+            "last_run": None,
+        },
     ]
     lines = _printed(scripts_table(rows)).splitlines()
     assert ["high" in lines[1], "88.2 ms" in lines[1]] == [True, True]
     assert "library" in lines[2]
     assert "not looked at yet" in lines[3]
+    assert "waits for users.csv" in lines[4]
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])
@@ -191,7 +211,9 @@ def test_no_table_loses_a_name_or_a_number(width: int) -> None:
     """On a narrow terminal a row's name stands above its numbers, each with its title."""
     name = "api/orders/list-with-filters.js"
     last = _row(script=name, severity="high", trigger="confirmation")
-    scripts = [{"script": name, "kind": "test", "in_folder": True, "last_run": last}]
+    scripts = [
+        {"script": name, "kind": "test", "in_folder": True, "missing": None, "last_run": last}
+    ]
     compared = Comparison(
         metric="response_time_p95",
         endpoint="GET /cart",

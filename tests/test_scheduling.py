@@ -413,10 +413,10 @@ def test_a_run_that_lasts_beyond_the_next_start_is_told_once_a_day(
         daemon.run("cart.js", 2)
         daemon.end()
     (late,) = (got.json for got in receiver.taken)
-    assert late["title"].endswith("did not happen: its run before is still under way")
-    assert daemon.log.count("its run before is still under way") == 2
+    assert late["title"].endswith("did not happen: its previous run is still under way")
+    assert daemon.log.count("its previous run is still under way") == 2
     shown = daemon.call("schedule", **daily).stdout
-    assert "its run before is still under way" in shown
+    assert "its previous run is still under way" in shown
 
 
 def test_pauses_are_bounded() -> None:

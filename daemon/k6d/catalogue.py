@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,14 @@ FOLDER = "folder"
 class Entry:
     """A script in the folder or with runs; `kind` is None until k6d has looked at it.
 
-    `place` is "folder", "elsewhere", "one-off" (its text came by the API) or "gone".
+    `place` is "folder", "elsewhere", "one-off" (its text came by the API) or "gone"; `missing` a
+    file that it needs and that is away: it runs again when that is back.
     """
 
     script: str
     kind: str | None
     place: str
+    missing: str | None
     standing: Standing | None
 
     def row(self) -> dict[str, Any]:
@@ -35,6 +38,7 @@ class Entry:
             "kind": self.kind,
             "place": self.place,
             "in_folder": self.place == FOLDER,
+            "missing": self.missing,
             "last_run": self.standing.last if self.standing else None,
         }
 
@@ -49,10 +53,19 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             script=name,
             kind=known.get(name, {}).get("kind"),
             place=FOLDER if name in present else _place(name),
+            missing=_missing(known.get(name, {})) if name in present else None,
             standing=standings.get(name),
         )
         for name in sorted(present | set(standings))
     ]
+
+
+def _missing(known: dict[str, Any]) -> str | None:
+    """The name of a file that the script had and needs; of a broken one k6 says it."""
+    if known.get("kind") != "test":
+        return None
+    gone = (path for path in known["dependencies"] if not os.path.exists(path))  # noqa: PTH110
+    return next((os.path.basename(path) for path in gone), None)  # noqa: PTH119
 
 
 def _place(name: str) -> str:

@@ -25,11 +25,11 @@ from k6d.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from k6d.model import Explanation, Log, RequestStats, Run, Timeline, Verdict
+    from k6d.model import Breakdown, Explanation, Log, RequestStats, Run, Timeline, Verdict
     from k6d.store import Statistics
 
 STYLES = {
@@ -58,7 +58,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     if run.explanation:
         parts += ["", _explanation(run.explanation)]
     if run.breakdown.endpoints:
-        parts += ["", _endpoints(run.breakdown.endpoints)]
+        parts += ["", _endpoints(run.breakdown)]
     if run.thresholds:
         parts += ["", _thresholds(run)]
     if run.checks:
@@ -99,8 +99,9 @@ def _headline(run: Run) -> Text:
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
         (f" {_clean(run.script)}", "bold"),
-        f"\n run {run.test_id}, {run.trigger}, {run.timestamp:%Y-%m-%d %H:%M:%S} UTC,"
-        f" {seconds(run.execution_time)}",
+        f"\n run {run.test_id}, {f'to confirm {run.confirms}' if run.confirms else run.trigger}, "
+        f"{run.timestamp:%Y-%m-%d %H:%M:%S} UTC, "
+        f"{seconds(run.execution_time)}",
     )
 
 
@@ -169,7 +170,8 @@ def _explanation(explanation: Explanation) -> Group:
     return Group(*lines)
 
 
-def _endpoints(rows: Sequence[RequestStats]) -> Group:
+def _endpoints(breakdown: Breakdown) -> Group:
+    rows = breakdown.endpoints
     origin = common_origin(row.name for row in rows)
     titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
     found = Listing(name="", titles=titles, whole=True)
@@ -182,12 +184,21 @@ def _endpoints(rows: Sequence[RequestStats]) -> Group:
     ]
     if len(rows) > MAX_ROWS:
         parts.append(Text(f"and {len(rows) - MAX_ROWS} more (--json has all)", "dim"))
+    if answers := _answers(breakdown):
+        parts.append(_text(f"answers: {answers}", "dim"))
     return Group(*parts)
 
 
 def _endpoint_numbers(row: RequestStats) -> tuple[str, ...]:
     times = map(ms, (row.avg_ms, row.p50_ms, row.p95_ms, row.p99_ms))
     return (count(row.count), rate(row.rate), percent(row.error_rate), *times)
+
+
+def _answers(breakdown: Breakdown) -> str:
+    """Requests by HTTP status, and by k6's words where there was no answer."""
+    statuses = {f"HTTP {code}": n for code, n in breakdown.status_codes.items() if code != "0"}
+    counts = {**statuses, **breakdown.errors}
+    return ", ".join(f"{what} {n:,} times" for what, n in counts.items())
 
 
 def _thresholds(run: Run) -> Group:
@@ -270,19 +281,26 @@ def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
     titles = ("verdict", "p95", "errors", "req/s")
     table = Listing(name="script", first="run (UTC)", titles=titles, left=frozenset({"verdict"}))
     for row in documents:
+        word = verdict_word(row["severity"], row["outcome"])
         again = row["trigger"] == Trigger.CONFIRMATION
+        shown = Text() if again and word == "healthy" else _styled(word)
+        if again:
+            shown.append(" re-run" if shown else "re-run", "dim")
         table.add(
             _text(row["script"]),
-            Text.assemble(
-                _styled(verdict_word(row["severity"], row["outcome"])),
-                (" re-run" if again else "", "dim"),
-            ),
+            shown,
             ms(row["response_time_p95"]),
             percent(row["error_rate"]),
             number(row["requests_per_second"]) if row["requests_per_second"] else "–",
             first=row["test_id"],
         )
     return table
+
+
+def _kind(row: dict[str, Any]) -> str:
+    if not row["in_folder"]:
+        return str(row["place"])
+    return f"waits for {row['missing']}" if row["missing"] else row["kind"] or "not looked at yet"
 
 
 def scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
@@ -293,7 +311,7 @@ def scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
         last = row["last_run"]
         table.add(
             _text(row["script"]),
-            (row["kind"] or "not looked at yet") if row["in_folder"] else row["place"],
+            _kind(row),
             _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
             last["timestamp"][:16].replace("T", " ") if last else "–",
             ms(last["response_time_p95"]) if last else "–",

@@ -42,7 +42,10 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
             _noise(c),
             Text(_verdict(c), style),
         )
-    return Group(Text(f"{run.script}: run {run.test_id} against {against}", "bold"), table)
+    head = Text(f"{run.script}: run {run.test_id} against {against}", "bold")
+    if other and (run.confirmations or other.confirmations):
+        head.append("\nof a run that was confirmed: the medians of it and its re-runs", "dim")
+    return Group(head, table)
 
 
 def _noise(c: Comparison) -> str:

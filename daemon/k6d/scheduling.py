@@ -36,8 +36,8 @@ SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a battery boots befo
 UNSET = "the clock is not set yet"
 AWAY = "the scripts folder was away"
 ASLEEP = "the machine slept, or its clock was set forward"
-UNDER_WAY = "its run before is still under way"
-WAITING = "its run before is still waiting for its turn"
+UNDER_WAY = "its previous run is still under way"
+WAITING = "its previous run is still waiting for its turn"
 
 
 @dataclass(slots=True)

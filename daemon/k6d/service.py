@@ -206,7 +206,7 @@ class Service:
             changed.append("k6.concurrency")
             kept["k6"] = new.k6.model_copy(update={"concurrency": old.k6.concurrency})
         for name in changed:
-            logger.warning("%s changes with the next start only", name)
+            logger.warning("%s changes with the next start only: restart k6d for it", name)
         return new.model_copy(update=kept)
 
     async def _recover(self) -> None:

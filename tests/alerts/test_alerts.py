@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,9 @@ def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: Htt
         assert "✓" in k6d(env, "notify-test").stdout
         nobody = k6d(env, "notify-test", "--tag", "nobody").stderr
         assert "there is no receiver with the tag nobody" in nobody
+        assert k6d(env, "incidents", "--end", "shop").stdout == "the incident of shop.js is over\n"
+        assert k6d(env, "incidents", "--end", "shop.js").stdout == "shop.js has none\n"
+        assert k6d(env, "incidents").returncode == 0
         assert "a.js" not in k6d(env, "outbox").stdout
         assert "delivered" in k6d(env, "outbox", "--all").stdout
 
@@ -452,6 +456,22 @@ def test_a_run_says_that_a_script_is_not_gone(tmp_path: Path) -> None:
         assert incident.runs == number + 1
     alerts.remind(NOON + timedelta(hours=82))
     assert alerts.standings()[name].incident is None
+
+
+def test_an_end_is_compared_with_the_last_failing_run(tmp_path: Path) -> None:
+    """What mended it is what changed since then; who has no snapshot says nothing of changes."""
+    alerts, store, outbox = _alerts(tmp_path)
+    snapshot = make_run().snapshot
+    assert snapshot is not None
+    mended = replace(snapshot, fingerprint="mended", dependencies={"/srv/k6/a.js": "mended"})
+    _record(alerts, store, "20261122-120001-aaaaaa")
+    _record(alerts, store, "20261122-120002-aaaaaa", snapshot=None, anomaly_analysis=make_anomaly())
+    _record(alerts, store, "20261122-120003-aaaaaa", anomaly_analysis=make_anomaly())
+    _record(alerts, store, "20261122-120004-aaaaaa", snapshot=mended)
+    opened, resolved = (dict(kept.message.facts).get("Changed") for kept in outbox.waiting())
+    assert opened is None
+    assert resolved == "the script (a.js), since 20261122-120003-aaaaaa, the last failing run"
+    assert alerts.end("shop/a.js") is False
 
 
 def test_a_confirmation_is_not_the_last_healthy_run(tmp_path: Path) -> None:

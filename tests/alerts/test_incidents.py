@@ -343,6 +343,13 @@ def test_what_a_run_says() -> None:
     assert observe(make_run(**many, comparisons=[steady, learning])).series["error_rate"]
     aborted = make_run(execution=Execution(outcome=Outcome.ABORTED))
     assert (observe(aborted).healthy, observe(aborted).severity) == (False, None)
+    refused = make_run(
+        execution=Execution(outcome=Outcome.SCRIPT_ERROR),
+        anomaly_analysis=make_anomaly(),
+        overrides={"iterations": "1"},
+    )
+    assert (observe(refused).healthy, observe(refused).severity) == (False, None)
+    assert observe(replace(refused, overrides={})).severity is Severity.HIGH
 
 
 @pytest.mark.parametrize(

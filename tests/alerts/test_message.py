@@ -249,7 +249,7 @@ def test_scripts_of_one_cause_are_one_message_with_a_line_each() -> None:
     assert rendered.title.startswith("[HIGH] 1 of 2 scripts: target shop: p95 of GET /cart")
     assert rendered.text.index("[HIGH] 2") < rendered.text.index("[RESOLVED] 1")
     assert "Sent late: from 2026-11-22 12:00 UTC to 2026-11-22 12:05 UTC" in rendered.text
-    assert "Before this, not sent in time: opened 2026-11-22 12:00 UTC" in rendered.text
+    assert "Not told before: opened 2026-11-22 12:00 UTC" in rendered.text
     assert "Sent again: an earlier attempt may have reached you" in rendered.text
     assert rendered.chart is None
     assert rendered.markdown.count("[Open the dashboard](https://k6d.example/runs/1)") == 2

@@ -191,7 +191,7 @@ async def test_opened_and_resolved_while_the_receiver_was_down_is_one_line(
     (got,) = http.got
     assert got.json["title"].startswith("[RESOLVED] shop/1: ")
     assert f"Sent late: from {early:%Y-%m-%d %H:%M} UTC" in got.json["message"]
-    assert f"Before this, not sent in time: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
+    assert f"Not told before: opened {early:%Y-%m-%d %H:%M}" in got.json["message"]
 
 
 async def test_a_disk_that_refuses_does_not_end_the_sender(outbox: Outbox, caplog: Any) -> None:

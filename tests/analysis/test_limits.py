@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,26 @@ def test_an_error_rate_is_observed_expected_and_placed() -> None:
         "12.5 % of the requests failed (750 of 6,000), most of them at GET /cart; "
         "at most 10 % expected"
     )
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ({"status_codes": {"200": 5250, "404": 750}}, "all HTTP 404"),
+        ({"status_codes": {"200": 5250, "404": 300, "503": 450}}, "mostly HTTP 503"),
+        (
+            {"status_codes": {"0": 750}, "errors": {"dial: i/o timeout": 750}},
+            "all dial: i/o timeout",
+        ),
+        ({"status_codes": {"200": 5000, "404": 1000}}, ""),  # some of them were expected
+        ({"status_codes": {"404": 375, "503": 375}}, ""),
+    ],
+)
+def test_an_error_rate_says_what_most_failures_were(counts: dict[str, Any], reason: str) -> None:
+    """Where that is plain."""
+    failing = _failing(750)
+    found = _only(replace(failing, breakdown=replace(failing.breakdown, **counts)))
+    assert found.message.endswith(f"at most 10 % expected{f'; {reason}' if reason else ''}")
 
 
 def test_failures_everywhere_are_placed_nowhere() -> None:

@@ -258,7 +258,7 @@ def test_doubt_about_a_coarse_baseline() -> None:
     wild = pasts(response_time_p95=[60.0, 140.0, 90.0, 110.0, 70.0, 130.0, 100.0, 80.0])
     (doubt,) = regression.doubts(compare_all([{P95: 100.0}], wild))
     assert doubt.startswith("p95 must move ≥ ")
-    assert doubt.endswith(" % to be seen; a longer run would see less")
+    assert doubt.endswith(" % to be seen; a longer run shows smaller changes")
     assert not regression.doubts(compare_all([{P95: 100.0}], pasts(response_time_p95=QUIET)))
 
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from k6d.alerts import incidents
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
-from k6d.alerts.records import Standing
+from k6d.alerts.records import Change, Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity, Trigger
 from k6d.store.files import locked
@@ -97,11 +97,12 @@ class Alerts:
                 self._keep_ended(was, standing)
             return was.incident if standing.incident is None else None
 
-    def end(self, script: str) -> None:
-        """What was taken for a broken script is a helper module: its incident is over, untold."""
+    def end(self, script: str) -> bool:
+        """The script's incident, if there is one, is over, untold: it is a helper module, say."""
         with locked(self._lock):
             standing = self._standing(script)
             self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
+            return standing.incident is not None
 
     def _keep_ended(self, was: Standing, now: Standing) -> None:
         if was.incident and not now.incident:
@@ -118,15 +119,15 @@ class Alerts:
                 continue
             with locked(self._lock):
                 was = self._standing(name)
-                standing = incidents.looked_for(was, now, gone=self._is_gone(name))
+                standing = incidents.looked_for(was, now, gone=self.is_gone(name))
                 if not standing.gone_since:
                     standing, _ = incidents.remind(standing, now, self._rules(standing))
                 if standing != was:
                     self._keep_ended(was, standing)
                 self._send_off(standing, None)
 
-    def _is_gone(self, script: str) -> bool:
-        """Not when the whole folder is away, as a disk that was unplugged is."""
+    def is_gone(self, script: str) -> bool:
+        """Whether its file is; not when the whole folder is, as with a disk that was unplugged."""
         root = self._settings.scripts
         try:
             return root.is_dir() and any(root.iterdir()) and not (root / script).exists()
@@ -254,12 +255,15 @@ class Alerts:
     def _context(self, announcement: Announcement, standing: Standing) -> Context:
         notify, incident = self._settings.notify, announcement.incident
         history = self._store.history(incident.script, limit=MAX_POINTS)
-        healthy = next((row for row in history if _is_before(row, incident.first_run)), None)
+        over = announcement.change is Change.RESOLVED
+        until = announcement.run if over else incident.first_run
+        before = (row for row in history if row["test_id"] < until)
+        previous = next((row for row in before if _is_own(row, failing=over)), None)
         return Context(
             data=self._settings.data,
             scripts=self._settings.scripts,
             history=history,
-            previous=self._loaded(healthy["test_id"]) if healthy else None,
+            previous=self._loaded(previous["test_id"]) if previous else None,
             tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
             dashboard=self._dashboard(),
         )
@@ -299,8 +303,10 @@ def _read(name: str, raw: Mapping[str, Any]) -> Standing | None:
         return None
 
 
-def _is_before(row: Mapping[str, Any], first: str) -> bool:
-    """Whether an index document is of a healthy run of its own before the run `first`."""
-    healthy = row["outcome"] == Outcome.COMPLETED and not row["anomalies"]
-    own = not row["overrides"] and row["trigger"] != Trigger.CONFIRMATION
-    return healthy and own and row["test_id"] < first
+def _is_own(row: Mapping[str, Any], *, failing: bool) -> bool:
+    """Whether an index document is of a healthy, or a `failing`, run of the script as it was."""
+    if row["overrides"] or row["trigger"] == Trigger.CONFIRMATION:
+        return False
+    if failing:
+        return bool(row["anomalies"])
+    return row["outcome"] == Outcome.COMPLETED and not row["anomalies"]

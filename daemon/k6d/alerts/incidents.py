@@ -46,8 +46,12 @@ class Rules:
 
 
 def observe(run: Run) -> Observation:
-    """What the run says about its script. A run that was cut short without a fault says nothing."""
+    """What the run says about its script.
+
+    Nothing, if it was cut short without a fault, or k6 refused the options that came beside it.
+    """
     verdict = run.anomaly_analysis
+    refused = run.overrides and run.execution.outcome is Outcome.SCRIPT_ERROR
     states = {key_of(c): c.state for c in run.comparisons}
     others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
     problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
@@ -55,7 +59,7 @@ def observe(run: Run) -> Observation:
         run=run.test_id,
         at=run.timestamp + timedelta(seconds=run.execution_time),
         script=run.script,
-        severity=verdict.severity,
+        severity=None if refused else verdict.severity,
         healthy=not verdict.anomalies_detected and run.execution.outcome is Outcome.COMPLETED,
         problems=problems,
         cause=_cause(run),

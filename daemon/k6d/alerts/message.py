@@ -35,7 +35,8 @@ class Context:
     """What the words need beyond the run.
 
     `history` are index documents of the script, newest first; `previous` is the newest healthy run
-    before the incident, `dashboard` the label and the address of a link to it.
+    before the incident, or the newest failing one before its end; `dashboard` the label and the
+    address of a link to it.
     """
 
     data: Path
@@ -213,14 +214,18 @@ def _certainty(run: Run, worst: Finding | None) -> str:
 
 
 def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
-    """What the comparison says that changed, and what else is not as when it was healthy."""
+    """What the comparison says that changed, and what else is not as it was in `previous`.
+
+    Nothing did only where both have a snapshot to tell by.
+    """
     told = [worst.changed] if worst and worst.changed else []
     if previous is not None:
-        since = f"since {previous.test_id}, the last healthy run"
+        kind = "failing" if previous.anomaly_analysis.anomalies_detected else "healthy"
+        since = f"since {previous.test_id}, the last {kind} run"
         changes = _changes(run, previous, script=not told)
         if changes:
             told.append(f"{', '.join(changes)}, {since}")
-        elif not told:
+        elif not told and run.snapshot and previous.snapshot:
             told.append(f"nothing of script, workload and k6 {since}")
     return "; ".join(told)
 

@@ -153,7 +153,7 @@ def _story(messages: list[Message]) -> str:
     told = [f"{m.change} {moment(m.at)}" for m in messages[:-1]]
     if len(told) > 4:
         told = [*told[:2], f"{len(told) - 3} changes", told[-1]]
-    return "Before this, not sent in time: " + ", ".join(told)
+    return "Not told before: " + ", ".join(told)
 
 
 def _remarks(messages: Sequence[Message], *, now: datetime, repeat: bool) -> list[str]:

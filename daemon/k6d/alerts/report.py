@@ -13,7 +13,7 @@ from k6d.listing import plain_table
 from k6d.units import one_line, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -25,9 +25,17 @@ STYLES = {"low": "yellow", "medium": "yellow", "high": "red", "critical": "bold 
 
 
 def incidents_table(
-    incidents: Iterable[Incident], mutes: Mapping[str, datetime], *, now: datetime
+    incidents: Iterable[Incident],
+    mutes: Mapping[str, datetime],
+    *,
+    now: datetime,
+    waiting: Collection[str] = (),
+    gone: Collection[str] = (),
 ) -> Grid:
-    """One row an incident: severity, script, since when, in how many runs, what."""
+    """One row an incident: severity, script, since when, in how many runs, what.
+
+    `waiting` are incidents with a message that is not delivered yet, `gone` scripts without file.
+    """
     table = Grid("severity", "script", "since", "runs", "what", "announced")
     for incident in incidents:
         over = incident.resolved_at
@@ -36,10 +44,11 @@ def incidents_table(
         lasted = seconds(round(((over or now) - incident.since).total_seconds()))
         muted = any(fnmatchcase(incident.script, pattern) for pattern in mutes)
         told = "muted" if muted else str(incident.told or "not yet")
+        told += ", waiting in the outbox" if incident.id in waiting else ""
         what = next(iter(incident.problems.values()), "")
         table.add_row(
             severity,
-            Text(incident.script),
+            Text(incident.script + (" (gone)" if incident.script in gone else "")),
             f"{moment(incident.since)} ({lasted})",
             str(incident.runs),
             Text(one_line(what, 100)),

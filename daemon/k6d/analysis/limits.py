@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity
@@ -195,7 +196,8 @@ def _error_rates(result: Result, limits: Limits) -> list[Finding]:
         main = top if top and (top.failed or 0) > MAIN_SHARE * failed else None
         judged = round(100 * failed / rate)
         whole = judged == metrics.total_requests
-        return [_error_finding(broken, failed=failed, total=judged, endpoint=main, whole=whole)]
+        found = _error_finding(broken, failed=failed, total=judged, endpoint=main, whole=whole)
+        return [_with_reason(found, result.breakdown, failed)]
     return [
         _error_finding(
             broken, failed=e.failed or 0, total=e.judged, endpoint=e, whole=not e.unjudged
@@ -204,6 +206,19 @@ def _error_rates(result: Result, limits: Limits) -> list[Finding]:
         if e.judged >= limits.min_requests
         and (broken := limits.error_rate.broken(e.error_rate or 0.0))
     ]
+
+
+def _with_reason(finding: Finding, breakdown: Breakdown, failed: int) -> Finding:
+    """The same, with what most of the failures were, where that is plain."""
+    reasons = _reasons(breakdown)
+    for answered in [reason for reason in reasons if reason.startswith(("HTTP 2", "HTTP 3"))]:
+        del reasons[answered]
+    why, n = reasons.most_common(1)[0] if reasons else ("", 0)
+    if 2 * n <= failed or reasons.total() > failed:
+        return finding
+    share = "all" if n == failed else "mostly"
+    message = f"{finding.message}; {share} {one_line(why, MAX_REASON)}"
+    return replace(finding, message=message)
 
 
 def _error_finding(

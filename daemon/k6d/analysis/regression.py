@@ -242,6 +242,6 @@ def doubts(comparisons: Sequence[Comparison]) -> list[str]:
     if p95 and p95.visible_percent and p95.visible_percent > COARSE_PERCENT:
         return [
             f"p95 must move ≥ {number(p95.visible_percent)} % to be seen; "
-            f"a longer run would see less"
+            "a longer run shows smaller changes"
         ]
     return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -32,6 +32,7 @@ from k6d.cli.common import (
     print_json,
     print_raw,
     print_run,
+    run_named,
     terminal,
     variables,
 )
@@ -39,6 +40,9 @@ from k6d.cli.running import finish, under_way
 from k6d.model import K6dError, reason
 from k6d.settings.values import located
 from k6d.units import parse_duration
+
+if TYPE_CHECKING:
+    from k6d.settings import Settings
 
 app = typer.Typer(
     name="k6d",
@@ -113,9 +117,7 @@ def run(
 
     loaded = load_settings(config, scripts=scripts, data=data)
     logs.set_up("debug" if loaded.debug else "warning")
-    path = located(script)
-    if not path.is_file():
-        raise K6dError(f"{script} is no file: name a k6 script")
+    path = _file_of(script, loaded)
     if duration is not None:
         _check_duration(duration)
     given = {"vus": vus, "duration": duration, "iterations": iterations}
@@ -130,6 +132,20 @@ def run(
     if result is None:
         raise K6dError(f"{path} was not run")
     sys.exit(finish(result, loaded, as_json=as_json))
+
+
+def _file_of(given: Path, loaded: Settings) -> Path:
+    """The file that is meant: where it is named, or of that name in the scripts folder."""
+    from k6d.execution.scripts import MODULES
+
+    path = located(given)
+    if not path.is_file() and (loaded.scripts / given).is_file():
+        path = loaded.scripts / given
+    if not path.is_file():
+        raise K6dError(f"{given} is no file, nor in {loaded.scripts}: name a k6 script")
+    if path.suffix and path.suffix.lower() not in MODULES:
+        raise K6dError(f"{given} is no k6 script: its name should end in {' or '.join(MODULES)}")
+    return path
 
 
 def _check_duration(given: str) -> None:
@@ -173,8 +189,8 @@ def show(
     config: Config = None,
 ) -> None:
     """Show everything about one run."""
-    store = open_store(load_settings(config, data=data))
-    test_id = store.find(run_id)
+    loaded = load_settings(config, data=data)
+    store, test_id = open_store(loaded), run_named(run_id, loaded)
     if as_json:
         print_raw(store.load_raw(test_id))
     else:

@@ -17,6 +17,7 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
+    known_script,
     known_scripts,
     load_settings,
     open_store,
@@ -42,14 +43,24 @@ def incidents(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the last one that was resolved of each script.")
     ] = False,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="SCRIPT", help="End its incident, untold: its script is gone, say."),
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
     """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
+    from k6d.alerts.outbox import Outbox
     from k6d.alerts.report import incidents_table
 
-    alerts = alerts_of(load_settings(config, data=data))
+    loaded = load_settings(config, data=data)
+    alerts = alerts_of(loaded)
+    if end is not None:
+        name = known_script(end, loaded)
+        typer.echo(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
+        return
     now = datetime.now(UTC)
     standings = alerts.standings().values()
     open_ = [s.incident for s in standings if s.incident]
@@ -59,7 +70,10 @@ def incidents(
     if as_json:
         print_json({"incidents": shown, "mutes": mutes})
     elif shown:
-        terminal().print(incidents_table(shown, mutes, now=now))
+        waiting = {kept.message.incident or "" for kept in Outbox(loaded.data).waiting()}
+        gone = {i.script for i in shown if alerts.is_gone(i.script)}
+        table = incidents_table(shown, mutes, now=now, waiting=waiting, gone=gone)
+        terminal().print(table)
     else:
         typer.echo("no open incident")
     if not as_json:
@@ -103,7 +117,7 @@ def mute(
     alerts.mute(pattern, until)
     typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
     if not any(fnmatchcase(name, pattern) for name in names(loaded, open_store(loaded))):
-        typer.echo("no script is called so yet; 'k6d scripts' lists them, --off ends the mute")
+        typer.echo("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
 
 
 @commands.command(name="notify-test", rich_help_panel=ALERTS)

@@ -26,6 +26,7 @@ from k6d.cli.common import (
     open_store,
     print_csv,
     print_json,
+    run_named,
     terminal,
     variables,
 )
@@ -65,8 +66,8 @@ def compare(
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
-    run = store.load(store.find(after))
-    other = store.load(store.find(before)) if before else None
+    run = store.load(run_named(after, loaded))
+    other = store.load(run_named(before, loaded)) if before else None
     if run.confirms and not other:
         run = store.load(run.confirms)  # whose group was compared; it is often the latest itself
     found = between(run, other) if other else run.comparisons
@@ -209,7 +210,7 @@ def replay(
     """Run the stored snapshot of an old run again, exactly as it was."""
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
-    old = store.load(store.find(run_id))
+    old = store.load(run_named(run_id, loaded))
     given = variables(env or [])
     missing = [name for name in old.overrides if name.startswith("env ")]
     if missing and not given:

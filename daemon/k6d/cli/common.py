@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,6 +87,18 @@ def known_script(given: str, loaded: Settings) -> str:
     near = difflib.get_close_matches(name, there, 1)
     hint = f", did you mean {near[0]}?" if near else "; 'k6d scripts' lists them"
     raise K6dError(f"no script {name!r} in {loaded.scripts}, nor a run of one{hint}")
+
+
+def run_named(given: str, loaded: Settings) -> str:
+    """The id of a run as people name it: as `Store.find`, and by a script without its ending."""
+    store = open_store(loaded)
+    try:
+        return store.find(given)
+    except K6dError:
+        with suppress(K6dError):
+            if newest := store.last(known_script(given, loaded)):
+                return str(newest["test_id"])
+        raise
 
 
 def known_scripts(incomplete: str) -> list[str]:

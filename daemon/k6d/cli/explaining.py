@@ -21,6 +21,7 @@ from k6d.cli.common import (
     print_json,
     print_raw,
     print_run,
+    run_named,
     terminal,
 )
 from k6d.model import K6dError
@@ -47,7 +48,7 @@ def explain(
     loaded = load_settings(config, data=data)
     logs.set_up("debug" if loaded.debug else "error")
     store = open_store(loaded)
-    found = store.load(store.find(run_id))
+    found = store.load(run_named(run_id, loaded))
     explainer = Explainer(loaded, store)
     if dry_run:
         _print_request(explainer.request(found), as_json=as_json)

@@ -28,6 +28,7 @@ from k6d.cli.common import (
     open_store,
     print_csv,
     print_json,
+    run_named,
     terminal,
 )
 from k6d.model import K6dError, reason
@@ -151,8 +152,9 @@ def report(
     asked = [one for one, wanted in short.items() if wanted]
     if len(asked) > 1:
         raise K6dError("a report has one form: give --html, --markdown or --junit")
-    store = open_store(load_settings(config, data=data))
-    text = FORMS[asked[0] if asked else form].write(store.load(store.find(run_id)))
+    loaded = load_settings(config, data=data)
+    run = open_store(loaded).load(run_named(run_id, loaded))
+    text = FORMS[asked[0] if asked else form].write(run)
     if output is None:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()

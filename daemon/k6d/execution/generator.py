@@ -109,7 +109,7 @@ def _short_of_cpu(health: Generator, samples: int) -> list[str]:
     if samples < MIN_SAMPLES or (health.busy_seconds_percent or 0) <= BUSY_SECONDS_PERCENT:
         return []
     return [
-        f"this machine's CPUs were full in {percent(health.busy_seconds_percent)} of the time "
+        f"this machine's CPUs were full for {percent(health.busy_seconds_percent)} of the time "
         f"(k6 itself took {percent(health.k6_cpu_percent)} of their time)"
     ]
 
