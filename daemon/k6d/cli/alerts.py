@@ -105,7 +105,10 @@ def mute(
     from k6d.catalogue import names
 
     loaded = load_settings(config, data=data)
-    pattern = script_name(script, loaded)
+    try:
+        pattern = known_script(script, loaded)
+    except K6dError:  # a pattern, or one that is yet to come
+        pattern = script_name(script, loaded)
     alerts = alerts_of(loaded)
     now = datetime.now(UTC)
     if off:
