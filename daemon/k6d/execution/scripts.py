@@ -6,6 +6,7 @@ tell whether anything changed. What k6 refuses for want of a default function is
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import platform
@@ -136,7 +137,7 @@ async def look(
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
-        mentioned = _mentioned(path) if kind is Kind.BROKEN else {}
+        mentioned = await asyncio.to_thread(_mentioned, path) if kind is Kind.BROKEN else {}
         named = _named("\n".join(ended.errors), path)
         return Script(
             name=name,
