@@ -232,6 +232,10 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
             "[schedule]\nscripts = {x = 'daily'}",
             "schedule.scripts.x: 'daily' is no cron expression:",
         ),
+        (
+            "[schedule]\nscripts = {x = '61 * * * *'}",
+            "schedule.scripts.x: '61 * * * *': bad minute: ",
+        ),
         *(
             (f"[retention]\n{key} = 9999999999", f"{key}: 9999999999 should be less than or equal")
             for key in ("full_days", "detail_days", "days")

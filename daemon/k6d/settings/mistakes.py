@@ -73,7 +73,7 @@ def explained(
             shown = info is not None and _harmless(info, where) and _scalar(mistake["input"])
             value = f"{mistake['input']!r:.60} " if shown else ""
             wording = _wording(mistake["type"], mistake["msg"])
-            problem = wording if wording.startswith(value) else value + wording
+            problem = wording if wording.startswith(value.strip()) else value + wording
         meaning = f" ({info.description})" if info and info.description else ""
         full = ".".join(filter(None, (prefix, dotted)))
         told.append(f"{where}: {full}: {problem}{meaning}")
