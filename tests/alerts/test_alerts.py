@@ -374,6 +374,8 @@ def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
     assert outbox.waiting() == []
     alerts.remind(datetime.now(UTC))
     assert outbox.waiting() == []
+    alerts.mute("[id].js", datetime.now(UTC) + timedelta(hours=1))
+    assert list(alerts.mutes_of("[id].js", datetime.now(UTC))) == ["[id].js"]
     alerts.mute("shop/*", None)
     alerts.remind(datetime.now(UTC))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +210,7 @@ class Alerts:
     def mutes_of(self, script: str, now: datetime) -> dict[str, datetime]:
         """The mutes that cover the script, its own or a pattern's."""
         mutes = self.mutes(now).items()
-        return {pattern: until for pattern, until in mutes if fnmatchcase(script, pattern)}
+        return {pattern: until for pattern, until in mutes if incidents.covers(pattern, script)}
 
     def mute(self, pattern: str, until: datetime | None) -> None:
         """Tell nothing of scripts that match until then; None ends the mute."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
@@ -129,6 +130,11 @@ def ended(standing: Standing, at: datetime) -> Standing:
     return replace(
         standing, incident=None, last=last, failures=0, failing_since=None, gone_since=None
     )
+
+
+def covers(pattern: str, script: str) -> bool:
+    """Whether a mute is about the script: its name, which may look like a pattern, or a pattern."""
+    return pattern == script or fnmatchcase(script, pattern)
 
 
 def looked_for(standing: Standing, now: datetime, *, gone: bool) -> Standing:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.text import Text
 
+from k6d.alerts.incidents import covers
 from k6d.alerts.message import moment
 from k6d.listing import plain_table
 from k6d.units import one_line, seconds
@@ -42,7 +42,7 @@ def incidents_table(
         severity = Text("resolved", "green") if over else Text(incident.severity)
         severity.stylize("" if over else STYLES[incident.severity])
         lasted = seconds(round(((over or now) - incident.since).total_seconds()))
-        muted = any(fnmatchcase(incident.script, pattern) for pattern in mutes)
+        muted = any(covers(pattern, incident.script) for pattern in mutes)
         told = "muted" if muted else str(incident.told or "not yet")
         told += ", waiting in the outbox" if incident.id in waiting else ""
         what = next(iter(incident.problems.values()), "")

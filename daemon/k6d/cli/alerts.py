@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -102,6 +101,7 @@ def mute(
 
     What is still wrong when the mute ends is told then.
     """
+    from k6d.alerts.incidents import covers
     from k6d.catalogue import names
 
     loaded = load_settings(config, data=data)
@@ -119,7 +119,7 @@ def mute(
     until = now + timedelta(seconds=_seconds(for_))
     alerts.mute(pattern, until)
     typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
-    if not any(fnmatchcase(name, pattern) for name in names(loaded, open_store(loaded))):
+    if not any(covers(pattern, name) for name in names(loaded, open_store(loaded))):
         typer.echo("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
 
 
