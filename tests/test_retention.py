@@ -236,6 +236,8 @@ def test_accepted_levels_and_open_incidents_are_kept(tmp_path: Path) -> None:
     incidents = store.state("incidents")
     incidents.put("b.js", {"incident": {"first_run": failing.test_id}})
     incidents.put("c.js", {"incident": None})
+    for number, odd in enumerate(({"id": "x"}, "odd", {"first_run": 1})):
+        incidents.put(f"odd-{number}.js", {"incident": odd})
     pruning.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
     left = {document["test_id"] for document in store.history(limit=None)}
     assert left == {run.test_id for run in (accepted, failing, later, *tops)}

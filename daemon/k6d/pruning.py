@@ -139,10 +139,11 @@ def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None])
 
 
 def _failing(store: Store) -> dict[str, str]:
-    """The first run of each script's open incident."""
+    """The first run of each script's open incident; what is none is left out, as alerts do."""
     standings = store.state(INCIDENTS).all().items()
     opened = ((script, standing.get("incident")) for script, standing in standings)
-    return {script: incident["first_run"] for script, incident in opened if incident}
+    first = {script: one.get("first_run") for script, one in opened if isinstance(one, dict)}
+    return {script: test_id for script, test_id in first.items() if isinstance(test_id, str)}
 
 
 def _spoken_of(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
