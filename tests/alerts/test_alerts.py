@@ -366,6 +366,24 @@ def test_a_damaged_run_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptu
     assert reminder.subject.endswith("p95 of GET /cart is 912 ms, the limit is 500 ms")
 
 
+def test_a_run_that_the_disk_refuses_for_now_is_taken_in_later(tmp_path: Path) -> None:
+    """It is neither forgotten nor told without what it says."""
+    alerts, store, outbox = _alerts(tmp_path)
+    test_id = "20261122-120001-aaaaaa"
+    alerts.expect("shop/a.js", test_id)
+    store.save(make_run(test_id=test_id, script="shop/a.js", anomaly_analysis=make_anomaly()))
+    path, aside = store.run_path(test_id), tmp_path / "aside"
+    path.rename(aside)
+    path.mkdir()
+    alerts.recover()
+    assert alerts.standings()["shop/a.js"].expected == [test_id]
+    path.rmdir()
+    aside.rename(path)
+    alerts.recover()
+    (kept,) = outbox.waiting()
+    assert kept.message.chart or kept.message.commands
+
+
 def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
     """A mute tells nothing; when it ends, what is still wrong is told."""
     alerts, store, outbox = _alerts(tmp_path)

@@ -169,7 +169,7 @@ REFUSED, BROKEN = "http.get(__ENV.REFUSED);", "http.get(`${__ENV.TARGET}/broken`
         ),
         (["error_code"], BROKEN, "every request failed: HTTP 500 for all 4 requests"),
         (["name"], REFUSED, "the target is unreachable: no answer for all 4 requests"),
-        (["name"], BROKEN, "every request failed: see the log for all 4 requests"),
+        (["name"], BROKEN, "every request failed: k6 was told not to say why for all 4 requests"),
     ],
 )
 def test_total_failure_in_k6s_words(

@@ -26,7 +26,7 @@ from k6d.model import K6dError, Outcome, Severity, Trigger
 from k6d.store.files import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from k6d.alerts.outbox import Outbox
     from k6d.alerts.records import Announcement, Incident
@@ -135,14 +135,16 @@ class Alerts:
 
     def recover(self) -> None:
         """Take in the runs, and make the messages, that a crash prevented."""
-        for run in self.missing():
-            self.record(run)
+        found = dict(self._expected())
+        for run in found.values():
+            if run:
+                self.record(run)
         for name, known in self.standings().items():
             if not known.expected and not known.outgoing:
                 continue
             with locked(self._lock):
                 standing = self._standing(name)
-                waiting = [i for i in standing.expected if not self._store.run_path(i).exists()]
+                waiting = [test_id for test_id in standing.expected if test_id not in found]
                 if waiting != standing.expected:  # the others do not read
                     standing = incidents.expecting(standing, waiting)
                     self._keep(standing)
@@ -150,14 +152,25 @@ class Alerts:
 
     def missing(self) -> list[Run]:
         """The runs that a crash kept from being taken in."""
-        expected = [test_id for s in self.standings().values() for test_id in s.expected]
-        there = (one for one in expected if self._store.run_path(one).exists())
-        return [run for test_id in there if (run := self._loaded(test_id))]
+        return [run for _, run in self._expected() if run]
+
+    def _expected(self) -> Iterator[tuple[str, Run | None]]:
+        """The expected runs whose record is there, None for one that is damaged."""
+        for test_id in [i for s in self.standings().values() for i in s.expected]:
+            try:
+                if self._store.run_path(test_id).exists():
+                    yield test_id, self._loaded(test_id)
+            except K6dError as error:
+                logger.error("run %s is taken in at the next start: %s", test_id, error)
 
     def _loaded(self, test_id: str) -> Run | None:
+        """The run; None when it is gone or damaged, K6dError when the disk refuses it for now."""
         try:
             return self._store.load(test_id)
         except K6dError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                raise
             logger.error("alerts go without run %s: %s", test_id, error)
             return None
 

@@ -151,7 +151,7 @@ def _total_failure(result: Result) -> Finding | None:
     silent = breakdown.status_codes.get("0", 0) >= total or metrics.response_time_avg is None
     if not silent and metrics.failed_requests != total:
         return None
-    unknown = Counter({"no answer" if silent else "see the log": total})
+    unknown = Counter({"no answer" if silent else "k6 was told not to say why": total})
     why, n = (_reasons(breakdown) or unknown).most_common(1)[0]
     share = "all" if n >= total else "most of" if 2 * n > total else f"{n:,} of"
     requests = f"{one_line(why, MAX_REASON)} for {share} {plural(total, 'request')}"
