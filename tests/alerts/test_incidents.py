@@ -173,6 +173,16 @@ def test_the_end_of_a_mute_tells_without_a_run() -> None:
     assert remind(standing, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
 
 
+def test_a_run_counts_when_its_re_runs_are_done() -> None:
+    """Though a daemon that started meanwhile took it in as it was: nothing, or what limits said."""
+    unsure = look(1, "?", unsettled=True)
+    standing, told = advance(Standing(script="a.js"), unsure, Rules())
+    assert told is None
+    standing, told = advance(standing, look(1, "h"), Rules())
+    assert told is not None
+    assert advance(standing, look(1, "h"), Rules()) == (standing, None)
+
+
 def test_what_is_no_test_any_more_has_no_incident() -> None:
     """It is kept as the last one, nothing is told, and the next failure counts from one again."""
     standing, _ = play("h h", Rules(open_after=2))
@@ -343,6 +353,9 @@ def test_what_a_run_says() -> None:
     assert observe(make_run(**many, comparisons=[steady, learning])).series["error_rate"]
     aborted = make_run(execution=Execution(outcome=Outcome.ABORTED))
     assert (observe(aborted).healthy, observe(aborted).severity) == (False, None)
+    worse = replace(learning, state="worse")
+    unsettled = observe(make_run(series={CART: 1.0}, comparisons=[worse]))
+    assert (unsettled.healthy, unsettled.unsettled) == (False, True)
     refused = make_run(
         execution=Execution(outcome=Outcome.SCRIPT_ERROR),
         anomaly_analysis=make_anomaly(),

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
-from k6d.analysis.comparison import LEARNING, key_of
+from k6d.analysis.comparison import LEARNING, WORSE, key_of
 from k6d.model import FindingKind, Outcome, Severity, Trigger
 
 if TYPE_CHECKING:
@@ -55,19 +55,23 @@ def observe(run: Run) -> Observation:
     refused = run.overrides and run.execution.outcome is Outcome.SCRIPT_ERROR
     states = {key_of(c): c.state for c in run.comparisons}
     others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
+    unsettled = WORSE in states.values() and not run.comparable
     problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
     return Observation(
         run=run.test_id,
         at=run.timestamp + timedelta(seconds=run.execution_time),
         script=run.script,
         severity=None if refused else verdict.severity,
-        healthy=not verdict.anomalies_detected and run.execution.outcome is Outcome.COMPLETED,
+        healthy=not verdict.anomalies_detected
+        and not unsettled
+        and run.execution.outcome is Outcome.COMPLETED,
         problems=problems,
         cause=_cause(run),
         deliberate=run.trigger in DELIBERATE,
         edited=run.trigger in EDITS,
         series={key: run.comparable and states.get(key, others) != LEARNING for key in run.series},
         overrides=dict(run.overrides),
+        unsettled=unsettled,
     )
 
 
@@ -83,7 +87,7 @@ def advance(
         return standing, None
     standing = replace(
         standing,
-        seen=[*standing.seen, seen.run][-REMEMBERED_RUNS:],
+        seen=[*standing.seen, *([] if seen.unsettled else [seen.run])][-REMEMBERED_RUNS:],
         expected=[run for run in standing.expected if run != seen.run],
         gone_since=None,
     )

@@ -31,7 +31,8 @@ class Observation:
     `problems` maps what is wrong, as a key that stays the same from run to run, to its words.
     `cause` names what scripts that fail together have in common; None when it is the script alone.
     `deliberate` is a run after an edit, by hand, or because k6 is back; `edited` one after an edit.
-    `series` maps what the run measured to whether that was judged against earlier runs.
+    `series` maps what the run measured to whether that was judged against earlier runs. `unsettled`
+    is a run whose re-runs are not done, so that it will be taken in again when they are.
     """
 
     run: str
@@ -44,6 +45,7 @@ class Observation:
     deliberate: bool = False
     edited: bool = False
     series: dict[str, bool] = field(default_factory=dict)
+    unsettled: bool = False
     overrides: dict[str, str] = field(default_factory=dict)
 
 
