@@ -363,6 +363,10 @@ def test_show_finds_a_run_by_part_of_its_id(home: Home, target: Target) -> None:
     run = home.json("run", home.write("a.js", _script(f"http.get('{target.url}/a')")))
     assert home.json("show") == home.json("show", run["test_id"][-6:]) == run
     assert "nosuchrun" in home.error("show", "nosuchrun")
+    shown = home.k6d("show", "--log", COLUMNS="60").stdout
+    printed = next(x for x in run["output"]["head"].splitlines() if "http_req_duration" in x)
+    assert printed in shown.splitlines(), "whole, however narrow the terminal is"
+    assert "k6's log: empty" in shown
 
 
 def test_scripts_are_named_as_people_do(home: Home) -> None:

@@ -269,11 +269,16 @@ def spark(values: list[float | None], width: int = BARS_WIDTH) -> str:
 
 
 def _log(title: str, log: Log) -> Group:
-    lines = [Text(title, "dim"), Text(log.head.translate(_CONTROLS_OF_A_LINE))]
+    lines = [Text(title if log.head else f"{title}: empty", "dim"), _as_it_is(log.head)]
     if log.cut_lines:
         lines.append(Text(f"… {plural(log.cut_lines, 'line')} not kept …", "dim"))
-        lines.append(Text(log.tail.translate(_CONTROLS_OF_A_LINE)))
+        lines.append(_as_it_is(log.tail))
     return Group(*lines)
+
+
+def _as_it_is(text: str) -> Text:
+    """Lines that nothing folds: they are searched in."""
+    return Text(text.translate(_CONTROLS_OF_A_LINE), no_wrap=True, overflow="ignore")
 
 
 def history_table(documents: Iterable[dict[str, Any]]) -> Listing:

@@ -253,7 +253,10 @@ def reindex(data: Data = None, config: Config = None) -> None:
 @app.command(rich_help_panel=RUN)
 def demo(
     keep: Annotated[bool, typer.Option(help="Leave it running at the end.")] = False,
-    data: Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results.", show_default="a new one, temporary"),
+    ] = None,
 ) -> None:
     """See all of it at work on a built-in target, in under a minute."""
     from k6d.demo import play

@@ -145,7 +145,7 @@ def print_run(result: Run, console: Console, *, log: bool = False) -> None:
     """A run as a person reads it."""
     from k6d.report import run_report
 
-    console.print(run_report(result, log=log))
+    console.print(run_report(result, log=log), crop=False)
 
 
 def print_json(value: object) -> None:
