@@ -63,7 +63,7 @@ async def test_a_process_that_computes_is_seen() -> None:
     assert health.busy_seconds_percent == 100
     assert 0 < (health.memory_free_percent or 0) < 100
     (reason,) = health.reasons
-    assert reason.startswith("this machine's CPUs were full in 100 % of the time (k6 itself ")
+    assert reason.startswith("this machine's CPUs were full for 100 % of the time (k6 itself ")
     believed = monitor.health(Metrics(), vus_exhausted=False, limits=Compare(max_cpu=100.0))
     assert believed.reasons == []
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d.model import Generator
@@ -72,7 +71,7 @@ class Monitor:
         """Ticks since boot of the machine's CPUs and of the process (proc(5)), and free memory."""
         try:
             cpu = [int(n) for n in _line("/proc/stat", "cpu ").split()[1:9]]
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            fields = _text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
             free = int(_line("/proc/meminfo", "MemAvailable:").split()[1])
             memory = int(_line("/proc/meminfo", "MemTotal:").split()[1])
         except (OSError, ValueError, IndexError, StopIteration):
@@ -87,7 +86,12 @@ class Monitor:
 
 
 def _line(path: str, start: str) -> str:
-    return next(line for line in Path(path).read_text().splitlines() if line.startswith(start))
+    return next(line for line in _text(path).splitlines() if line.startswith(start))
+
+
+def _text(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123  (of a Path Python keeps each process's number)
+        return file.read()
 
 
 def _shares(samples: Sequence[_Sample]) -> list[tuple[float, float]]:

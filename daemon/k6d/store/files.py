@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -53,16 +53,18 @@ def replacing(path: Path, *, mode: int = FILE_MODE) -> Iterator[BinaryIO]:
     """
     with disk_errors("write", path):
         make_folder(path.parent)
-        temp = path.parent / f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
+        # A text: of a Path Python keeps each name, in a table that grows by them.
+        temp = f"{path.parent}/.{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
         try:
             descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temp.replace(path)
+            os.replace(temp, path)  # noqa: PTH105
         except BaseException:
-            temp.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(temp)  # noqa: PTH108
             raise
         _sync_folder(path.parent)
 
