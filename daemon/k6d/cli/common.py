@@ -90,7 +90,7 @@ def known_script(given: str, loaded: Settings) -> str:
 
 
 def run_named(given: str, loaded: Settings) -> str:
-    """The id of a run as people name it: as `Store.find`, and by a script without its ending."""
+    """The id of a run as people name it: as `Store.find`, or by its script, whose newest it is."""
     store = open_store(loaded)
     try:
         return store.find(given)

@@ -102,27 +102,21 @@ class Store:
         return self._runs.path(test_id)
 
     def find(self, run: str) -> str:
-        """The id of the run named by its id, by a unique start or end of it, by its script, whose
-        newest it is, or by "latest".
-        """
+        """The id of the run named by its id, by a unique start or end of it, or by "latest"."""
         if run == "latest":
             if not (found := self.history(limit=1)):
                 raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
             return str(found[0]["test_id"])
         if is_test_id(run) and self.run_path(run).exists():
             return run
-        is_part = len(run) >= SHORTEST_PART and _PART.fullmatch(run)
-        known = self._runs.ids() if is_part else ()
-        ids = [i for i in known if i.startswith(run) or i.endswith(run)]
-        if len(ids) == 1:
-            return ids[0]
-        if newest := self.last(run):
-            return str(newest["test_id"])
-        if not is_part:
+        if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
             raise K6dError(
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
                 "start or end, a script, or 'latest'"
             )
+        ids = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
+        if len(ids) == 1:
+            return ids[0]
         if not ids:
             raise K6dError(f"no run {run}; see 'k6d history' for those there are")
         listed = ", ".join(ids[: -LISTED_MATCHES - 1 : -1])
