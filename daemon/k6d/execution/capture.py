@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
@@ -172,8 +172,7 @@ class Capture:
         `most_ms` is the longest response time of all, which no estimate of a quantile exceeds.
         """
         with self._lock:
-            timeline = self._recorder.timeline()
-            timeline = replace(timeline, p95_ms=[_most(p95, most_ms) for p95 in timeline.p95_ms])
+            timeline = self._recorder.timeline(most_ms)
             series = [*self._series.values(), *self._untracked.values()]
             overflow = sum(one.latency.count for one in self._untracked.values())
             notes: list[str] = []
@@ -186,9 +185,15 @@ class Capture:
             lasted_s = duration_s or len(timeline.t) * timeline.resolution_s
 
             def rows(what: str, key: Callable[[_Series], _Key | None]) -> list[RequestStats]:
-                most = self._max_endpoints
-                found = _rows(series, key, what=what, most=most, lasted_s=lasted_s, notes=notes)
-                return [_bounded(row, most_ms) for row in found]
+                return _rows(
+                    series,
+                    key,
+                    what=what,
+                    most=self._max_endpoints,
+                    lasted_s=lasted_s,
+                    most_ms=most_ms,
+                    notes=notes,
+                )
 
             return Breakdown(
                 endpoints=rows("endpoints", lambda one: (one.name, one.method)),
@@ -224,6 +229,7 @@ def _rows(
     what: str,
     most: int,
     lasted_s: float,
+    most_ms: float | None,
     notes: list[str],
 ) -> list[RequestStats]:
     """The series added up by `key`, the busiest first; those beyond `most` become one row."""
@@ -246,11 +252,13 @@ def _rows(
         if where:
             row = sums.setdefault(where if where in kept else other, Tally())
             row.count(one.latency, expected=one.expected)
-    stats = [_stats(name, method, row, lasted_s) for (name, method), row in sums.items()]
+    stats = [_stats(name, method, row, lasted_s, most_ms) for (name, method), row in sums.items()]
     return sorted(stats, key=lambda row: (-row.count, row.name, row.method or ""))
 
 
-def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> RequestStats:
+def _stats(
+    name: str, method: str | None, row: Tally, lasted_s: float, most_ms: float | None
+) -> RequestStats:
     count, failed, latency = row.requests, row.failed, row.latency
     top = latency.max_bound
     return RequestStats(
@@ -262,26 +270,12 @@ def _stats(name: str, method: str | None, row: Tally, lasted_s: float) -> Reques
         rate=round(count / lasted_s, 2) if lasted_s else 0.0,
         error_rate=None if failed is None else round(100 * failed / row.judged, 4),
         avg_ms=round(latency.sum / count * 1000, 3) if latency.buckets else None,
-        p50_ms=ms(latency, 0.5),
-        p90_ms=ms(latency, 0.9),
-        p95_ms=ms(latency, 0.95),
-        p99_ms=ms(latency, 0.99),
+        p50_ms=ms(latency, 0.5, most_ms),
+        p90_ms=ms(latency, 0.9, most_ms),
+        p95_ms=ms(latency, 0.95, most_ms),
+        p99_ms=ms(latency, 0.99, most_ms),
         max_bucket_ms=round(top * 1000, 3) if top else None,
     )
-
-
-def _bounded(row: RequestStats, most_ms: float | None) -> RequestStats:
-    return replace(
-        row,
-        p50_ms=_most(row.p50_ms, most_ms),
-        p90_ms=_most(row.p90_ms, most_ms),
-        p95_ms=_most(row.p95_ms, most_ms),
-        p99_ms=_most(row.p99_ms, most_ms),
-    )
-
-
-def _most(estimate_ms: float | None, most_ms: float | None) -> float | None:
-    return estimate_ms if estimate_ms is None or most_ms is None else min(estimate_ms, most_ms)
 
 
 class Receiver:

@@ -97,8 +97,11 @@ class Recorder:
             merged = self._entries.setdefault(index * finer // self.resolution_s, Tally())
             merged.merge(entry)
 
-    def timeline(self) -> Timeline:
-        """Every second from the first push to the last, also those in which nothing came."""
+    def timeline(self, most_ms: float | None = None) -> Timeline:
+        """Every second from the first push to the last, also those in which nothing came.
+
+        No quantile is above `most_ms`.
+        """
         step = self.resolution_s
         empty = Tally()
         length = self.second // step + 1 if self.second >= 0 else 0
@@ -109,11 +112,17 @@ class Recorder:
             vus=[entry.vus for entry in entries],
             requests_per_second=[round(entry.requests / step, 2) for entry in entries],
             errors_per_second=[entry.failed_each(step) for entry in entries],
-            p95_ms=[ms(entry.latency, 0.95) for entry in entries],
+            p95_ms=[ms(entry.latency, 0.95, most_ms) for entry in entries],
         )
 
 
-def ms(latency: Histogram, q: float) -> float | None:
-    """A quantile in ms; None when no request was ever answered (k6 counts those as 0 s)."""
+def ms(latency: Histogram, q: float, most_ms: float | None = None) -> float | None:
+    """A quantile in ms, `most_ms` at most; None when no request was ever answered.
+
+    k6 counts those as 0 s.
+    """
     seconds = latency.quantile(q) if latency.buckets else None
-    return None if seconds is None else round(seconds * 1000, 3)
+    if seconds is None:
+        return None
+    estimate_ms = round(seconds * 1000, 3)
+    return estimate_ms if most_ms is None else min(estimate_ms, most_ms)
