@@ -129,7 +129,7 @@ class Alerts:
         """Whether its file is; not when the whole folder is, as with a disk that was unplugged."""
         root = self._settings.scripts
         try:
-            return root.is_dir() and any(root.iterdir()) and not (root / script).exists()
+            return not (root / script).exists() and root.is_dir() and any(root.iterdir())
         except OSError:
             return False
 
