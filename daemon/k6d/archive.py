@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import re
-import shutil
 import tarfile
 import time
 import zlib
@@ -23,7 +22,7 @@ import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
 from k6d.pruning import look_again
-from k6d.store.files import refuse_link, replacing
+from k6d.store.files import free_bytes, refuse_link, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,8 +122,7 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
     """The digests that the archive's manifest names, all of them found right, and room for it."""
     found: dict[str, str] = {}
     manifest, needed = None, 0
-    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
+    free = free_bytes(data)
     for name, contents, size in _members(file):
         if name == MANIFEST:
             manifest = _manifest(contents.read(MOST_MANIFEST))

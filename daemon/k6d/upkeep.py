@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from k6d import pruning, scheduling
 from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
 from k6d.slots import DAEMON_LOCK
+from k6d.store.files import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,8 +172,7 @@ def no_room(settings: Settings, free: int) -> str | None:
 
 def free_mib(data: Path) -> int:
     """What is free on the disk of the data folder, which need not exist yet."""
-    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
-    return shutil.disk_usage(place).free // MIB
+    return free_bytes(data) // MIB
 
 
 @contextmanager

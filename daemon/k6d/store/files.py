@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import time
 from contextlib import contextmanager, suppress
 from secrets import token_hex
@@ -124,6 +125,12 @@ def size(path: Path | str) -> int:
         return os.stat(path).st_size  # noqa: PTH116  (of texts, too)
     except FileNotFoundError:
         return 0
+
+
+def free_bytes(data: Path) -> int:
+    """What is free on the disk of the data folder, which need not exist yet."""
+    place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
+    return shutil.disk_usage(place).free
 
 
 def set_aside(path: Path) -> Path:
