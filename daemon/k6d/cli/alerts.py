@@ -106,9 +106,10 @@ def mute(
 
     loaded = load_settings(config, data=data)
     try:
-        pattern = known_script(script, loaded)
+        pattern, matches = known_script(script, loaded), True
     except K6dError:  # a pattern, or one that is yet to come
         pattern = script_name(script, loaded)
+        matches = any(covers(pattern, name) for name in names(loaded, open_store(loaded)))
     alerts = alerts_of(loaded)
     now = datetime.now(UTC)
     if off:
@@ -119,7 +120,7 @@ def mute(
     until = now + timedelta(seconds=_seconds(for_))
     alerts.mute(pattern, until)
     typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
-    if not any(covers(pattern, name) for name in names(loaded, open_store(loaded))):
+    if not matches:
         typer.echo("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
 
 
