@@ -64,7 +64,7 @@ def _missing(known: dict[str, Any]) -> str | None:
     """The name of a file that the script had and needs; of a broken one k6 says it."""
     if known.get("kind") != "test":
         return None
-    gone = (path for path in known["dependencies"] if not os.path.exists(path))  # noqa: PTH110
+    gone = (path for path in known.get("dependencies") or () if not os.path.exists(path))  # noqa: PTH110
     return next((os.path.basename(path) for path in gone), None)  # noqa: PTH119
 
 

@@ -216,12 +216,10 @@ def _checks(run: Run) -> Group:
     lines = []
     for check in run.checks[:MAX_ROWS]:
         mark = ("✗ ", "red") if check.fails else ("✓ ", "green")
-        failed = f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
-        lines.append(
-            Text.assemble(
-                mark, _clean(group(check.group, check.name)) + (failed if check.fails else "")
-            )
-        )
+        text = group(check.group, check.name)
+        if check.fails:
+            text += f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
+        lines.append(Text.assemble(mark, _clean(text)))
     if len(run.checks) > MAX_ROWS:
         lines.append(Text(f"and {len(run.checks) - MAX_ROWS} more (--json has all)"))
     return Group(Text("checks", "dim"), *lines)

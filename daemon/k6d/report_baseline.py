@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from k6d.analysis.comparison import WORSE
+from k6d.analysis.comparison import LEARNING, WORSE
 from k6d.analysis.regression import title
 from k6d.analysis.series import describe
 from k6d.analysis.trend import shifts
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from k6d.model import Comparison, Run
 
-STYLES = {WORSE: "red", "better": "green", "steady": "dim", "learning": "yellow"}
+STYLES = {WORSE: "red", "better": "green", "steady": "dim", LEARNING: "yellow"}
 CHART_HEIGHT = 16
 
 
@@ -31,7 +31,7 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
     against = f"run {other.test_id}" if other else "its baseline"
     titles = ("before", "after", "change", "noise band", "verdict")
     table = Listing(name="series", titles=titles, left=frozenset({"verdict"}))
-    order = [WORSE, "better", "steady", "learning"]
+    order = [WORSE, "better", "steady", LEARNING]
     for c in sorted(comparisons, key=lambda c: order.index(c.state)):
         style = STYLES[c.state]
         table.add(
@@ -56,7 +56,7 @@ def _noise(c: Comparison) -> str:
 
 
 def _verdict(c: Comparison) -> str:
-    if c.state == "learning":
+    if c.state == LEARNING:
         return f"learning, {c.runs} of {c.needed}" if c.needed else "noise unknown"
     since = (
         f" since {c.since}"

@@ -339,8 +339,8 @@ def _kind(problem: str) -> str:
 
 def _regressed(problem: str) -> str:
     """The key of the series that got worse; empty for a problem of another kind."""
-    kind, metric, endpoint = problem.split("|", 2) if problem.count("|") > 1 else ("", "", "")
-    return f"{metric} {endpoint}".strip() if kind == FindingKind.REGRESSION else ""
+    kind, _, place = problem.partition("|")
+    return place.replace("|", " ", 1).strip() if kind == FindingKind.REGRESSION else ""
 
 
 def _cause(run: Run) -> str | None:

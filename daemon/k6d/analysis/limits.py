@@ -12,15 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity
-from k6d.units import (
-    against,
-    against_threshold,
-    group,
-    ms,
-    number,
-    one_line,
-    plural,
-)
+from k6d.units import against, against_threshold, group, ms, number, one_line, plural
 
 if TYPE_CHECKING:
     from k6d.model import Breakdown, RequestStats, Threshold

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k6d.analysis.comparison import WORSE, key_of
+from k6d.analysis.comparison import LEARNING, WORSE, key_of
 from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.model import Comparison, Finding, FindingKind, Severity
 from k6d.units import against, in_unit, number
@@ -233,7 +233,7 @@ def noise(
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:
     """How far the baseline is from being known, and what it cannot show."""
     overall = [c for c in comparisons if c.endpoint is None]
-    learning = [c for c in overall if c.state == "learning"]
+    learning = [c for c in overall if c.state == LEARNING]
     if learning:
         n, needed = min((c.runs, c.needed) for c in learning)
         some = ", ".join(map(title, learning[:3])) if len(learning) < len(overall) else ""

@@ -101,6 +101,7 @@ SCRIPTS = _object(
                     "kind": NAME,
                     "place": {"enum": ["folder", "elsewhere", "one-off", "gone"]},
                     "in_folder": {"type": "boolean"},
+                    "missing": NAME,
                 }
             )
         )

@@ -7,10 +7,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from k6d.model import FindingKind, Outcome
-from k6d.units import (
-    against_threshold,
-    group,
-)
+from k6d.units import against_threshold, group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
