@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.slots import slot, try_lock
+from k6d.slots import StoppedError, slot, try_lock, unless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +103,20 @@ async def test_a_slot_is_free_again_after_an_error(tmp_path: Path) -> None:
     assert lock is not None
     with lock:
         assert try_lock(tmp_path / "0.lock") is None
+
+
+async def test_a_step_that_is_cut_off_has_ended_when_that_is_told() -> None:
+    """What it cleans up, such as a process, would otherwise outlive the loop."""
+    stop, ended = asyncio.Event(), []
+
+    async def step() -> None:
+        try:
+            stop.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(True)
+
+    with pytest.raises(StoppedError):
+        await unless(stop, step())
+    assert ended

@@ -34,7 +34,10 @@ class StoppedError(K6dError):
 
 
 async def unless(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
-    """What the step gives; it is cancelled, and StoppedError raised, as soon as `stop` is set."""
+    """What the step gives; it is cancelled, and StoppedError raised, as soon as `stop` is set.
+
+    Either way it has ended then, and what it started with it.
+    """
     stopping, working = asyncio.create_task(stop.wait()), asyncio.create_task(step)
     try:
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -44,6 +47,7 @@ async def unless(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
     finally:
         stopping.cancel()
         working.cancel()
+        await asyncio.gather(stopping, working, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

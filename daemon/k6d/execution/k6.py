@@ -23,7 +23,7 @@ from k6d.model import K6dError
 from k6d.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from k6d.execution.guard import Guard
 
@@ -132,12 +132,10 @@ class K6:
         started = time.monotonic()
         log, unread = KeptLog(INIT_LOG_BYTES), KeptLog(0)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with _ending(process), asyncio.timeout(timeout_s):
                 await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
                 await process.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
             message = f"the script's init code did not end within {timeout_s:g} s"
             return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, errors=[message])
         return Ended(
@@ -155,16 +153,12 @@ class K6:
         env = {"K6_VUS": "1"} | dict(env)
         process = await guard.spawn(command, env=env, cwd=archive.parent)
         try:
-            async with asyncio.timeout(INIT_TIMEOUT_S):
+            async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
                 stdout, _ = await process.communicate()
             return Plan(total_s=parse_duration(orjson.loads(stdout)["totalDuration"]))
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             logger.warning("k6 inspect does not say how long %s will take: %s", archive, error)
             return None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
     def run_command(
         self,
@@ -244,6 +238,17 @@ async def _exit_of(process: asyncio.subprocess.Process) -> None:
             await asyncio.wait({waiting}, timeout=EXIT_POLL_S)
     finally:
         waiting.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Whatever happens in it, a time-out or a cancellation, the process has ended after it."""
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
