@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from k6d.model import Comparison, Run
 
+# In the order in which they are listed.
 STYLES = {WORSE: "red", "better": "green", "steady": "dim", LEARNING: "yellow"}
 CHART_HEIGHT = 16
 
@@ -31,7 +32,7 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
     against = f"run {other.test_id}" if other else "its baseline"
     titles = ("before", "after", "change", "noise band", "verdict")
     table = Listing(name="series", titles=titles, left=frozenset({"verdict"}))
-    order = [WORSE, "better", "steady", LEARNING]
+    order = list(STYLES)
     for c in sorted(comparisons, key=lambda c: order.index(c.state)):
         style = STYLES[c.state]
         table.add(

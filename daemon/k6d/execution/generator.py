@@ -70,10 +70,11 @@ class Monitor:
     def _sample(self, pid: int) -> _Sample | None:
         """Ticks since boot of the machine's CPUs and of the process (proc(5)), and free memory."""
         try:
-            cpu = [int(n) for n in _line("/proc/stat", "cpu ").split()[1:9]]
+            cpu = [int(n) for n in _line(_text("/proc/stat"), "cpu ").split()[1:9]]
             fields = _text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
-            free = int(_line("/proc/meminfo", "MemAvailable:").split()[1])
-            memory = int(_line("/proc/meminfo", "MemTotal:").split()[1])
+            meminfo = _text("/proc/meminfo")
+            free = int(_line(meminfo, "MemAvailable:").split()[1])
+            memory = int(_line(meminfo, "MemTotal:").split()[1])
         except (OSError, ValueError, IndexError, StopIteration):
             return None
         idle = cpu[3] + cpu[4]
@@ -85,8 +86,8 @@ class Monitor:
         )
 
 
-def _line(path: str, start: str) -> str:
-    return next(line for line in _text(path).splitlines() if line.startswith(start))
+def _line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
 
 
 def _text(path: str) -> str:
