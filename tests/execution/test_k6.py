@@ -322,3 +322,23 @@ async def test_a_run_can_be_cancelled(tmp_path: Path) -> None:
         await task
     assert time.monotonic() - started < PATIENCE_S
     assert not _alive(int(pid_file.read_text()))
+
+
+async def test_a_cancelled_run_has_ended_when_that_is_told(tmp_path: Path) -> None:
+    """Also one that takes its time to die, as k6 with its memory does."""
+    pid_file = tmp_path / "pid"
+    program = tmp_path / "large.py"
+    program.write_text(
+        "import os, pathlib, sys, time\n"
+        "held = bytearray(300 << 20)\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "time.sleep(1000)\n"
+    )
+    task = asyncio.create_task(
+        _run_command(tmp_path, f"exec {sys.executable} {program} {pid_file}")
+    )
+    await _until(lambda: pid_file.exists() and bool(pid_file.read_text()))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not _alive(int(pid_file.read_text()))

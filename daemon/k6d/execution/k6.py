@@ -214,10 +214,12 @@ class K6:
             ended = time.monotonic()
             await _drain(readers, guard)
         finally:
-            for task in (exited, stopping, late):
-                task.cancel()
             if process.returncode is None:
                 guard.signal(signal.SIGKILL)
+                await _exit_of(process)
+            for task in (exited, stopping, late, readers):
+                task.cancel()
+            await asyncio.gather(exited, stopping, late, readers, return_exceptions=True)
         return Ended(
             exit_code=process.returncode or 0,
             elapsed_s=ended - started,
@@ -248,7 +250,7 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await _exit_of(process)
 
 
 async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
