@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
+from k6d.job import Job
 from k6d.journal import StoredJournal
 from k6d.model import Trigger
-from k6d.queue import Job
 from k6d.store import Store
 
 if TYPE_CHECKING:

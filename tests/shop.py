@@ -10,9 +10,9 @@ import random
 from typing import TYPE_CHECKING, Self
 
 from k6d import settings as sources
+from k6d.job import Job
 from k6d.model import Trigger
 from k6d.pipeline import Pipeline, Watching
-from k6d.queue import Job
 from k6d.store import Store
 from target import Target
 

@@ -21,10 +21,12 @@ from typer.testing import CliRunner
 from daemon import Daemon
 from k6d.analysis.comparison import compare_all
 from k6d.cli import app
-from k6d.comparing import HISTORY_RUNS, accept, history_of, is_comparable
+from k6d.comparing import history_of, is_comparable
 from k6d.model import Comparison, FindingKind, Generator, K6dError, Log, Outcome, Severity, Trigger
 from k6d.pipeline import Pipeline, Watching
+from k6d.retention import HISTORY_RUNS
 from k6d.store import Store
+from k6d.store.accepted import accept
 from records import make_run
 from shop import PAGES, SCRIPT, Shop, run_shop, settings_for
 

@@ -10,7 +10,7 @@ import pytest
 from binaries import NEW
 from k6d.doctor import Check, examine
 from k6d.settings import load
-from k6d.slots import only_daemon
+from k6d.store.locks import only_daemon
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from k6d.job import Job
 from k6d.journal import StoredJournal
 from k6d.model import Execution, Outcome, Trigger
-from k6d.queue import Job, JobQueue
+from k6d.queue import JobQueue
 from k6d.store import Store, new_test_id
 from records import make_run
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from k6d.job import Job
 from k6d.model import Trigger
-from k6d.queue import Job, JobQueue
+from k6d.queue import JobQueue
 
 PATIENCE_S = 10.0
 

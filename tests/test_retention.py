@@ -23,12 +23,22 @@ from typer.testing import CliRunner
 from daemon import until
 from k6d import archive, pruning
 from k6d.cli import app
-from k6d.comparing import HISTORY_RUNS, accept
 from k6d.model import K6dError
 from k6d.queue import JobQueue
-from k6d.retention import MIB, Archive, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import (
+    HISTORY_RUNS,
+    MIB,
+    Archive,
+    Stored,
+    Tier,
+    baselines,
+    removals,
+    slimmed,
+    tier,
+)
 from k6d.settings import Retention, load
 from k6d.store import Store
+from k6d.store.accepted import accept
 from k6d.takeover import take_over
 from k6d.upkeep import Upkeep
 from records import make_run

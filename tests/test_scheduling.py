@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from daemon import Gate, hitting
 from k6d import scheduling
+from k6d.job import Job
 from k6d.journal import StoredJournal
 from k6d.model import Missed, Outcome, Trigger
-from k6d.queue import Job, JobQueue
+from k6d.queue import JobQueue
 from k6d.schedule import Entry, plan_for
 from k6d.scheduling import STATE, Scheduler, held, missed_by, plans
 from k6d.settings import Schedule, load

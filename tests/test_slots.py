@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.slots import StoppedError, slot, try_lock, unless
+from k6d.slots import StoppedError, slot, unless
+from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

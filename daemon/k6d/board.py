@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from k6d.execution.capture import Capture
     from k6d.execution.work import UnderWay
+    from k6d.job import Job
     from k6d.model import Run
-    from k6d.queue import Job, JobQueue
+    from k6d.queue import JobQueue
 
 logger = logging.getLogger(__name__)
 

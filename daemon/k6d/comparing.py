@@ -10,14 +10,15 @@ import logging
 import os
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from k6d.analysis import comparison, regression
-from k6d.analysis.comparison import WORSE, Past
+from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
-from k6d.model import FindingKind, K6dError, Outcome, Trigger
+from k6d.model import WORSE, FindingKind, K6dError, Outcome, Trigger
+from k6d.retention import HISTORY_RUNS
+from k6d.store.accepted import accepted_level
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Twice what the fast rule compares with, so that the run since which a change holds is among them.
-HISTORY_RUNS = 120
 # However long a regression lasts, so many runs before it say what was normal.
 BEFORE_RUNS = 60
-ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +181,8 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     A regression may have left few healthy ones among them, or none: those before it follow.
     """
     workload = run.snapshot.workload if run.snapshot else None
-    accepted = (store.state(ACCEPTED).get(run.script) or {}).get(str(workload)) or {}
-    since, until = ("", "") if whole else (accepted.get("since", ""), accepted.get("until", ""))
+    accepted = None if whole else accepted_level(store, run)
+    since, until = (accepted.since, accepted.until) if accepted else ("", "")
     known: dict[str, Past] = {}
     worse: set[str] = set()  # runs since which something is worse
 
@@ -209,23 +207,6 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
         if older and sum(test_id < first for test_id in known) < BEFORE_RUNS:
             older = look(first, BEFORE_RUNS)
     return [known[test_id] for test_id in sorted(known)]
-
-
-def accept(run: Run, store: Store, *, reason: str) -> str:
-    """Make the present level, that of `run`, what later runs are compared with.
-
-    Gives the run with which that level began: the one since which it is regressed, else `run`.
-    Of several regressions the latest: before it, some series was not at its present level.
-    """
-    state = store.state(ACCEPTED)
-    workload = run.snapshot.workload if run.snapshot else None
-    known = state.get(run.script) or {}
-    worse = [c.since or run.test_id for c in run.comparisons if c.state == WORSE]
-    since = max(worse, default=run.test_id)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {"since": since, "until": run.test_id, "reason": reason, "at": at}
-    state.put(run.script, known | {str(workload): entry})
-    return since
 
 
 def files_of(dependencies: Mapping[str, str], root: Path) -> dict[str, str]:

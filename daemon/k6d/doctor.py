@@ -12,9 +12,9 @@ from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.alerts.sender import addresses
 from k6d.execution import k6
-from k6d.slots import daemon_of
+from k6d.store.disk import free_mib, no_room
+from k6d.store.locks import daemon_of
 from k6d.units import plural
-from k6d.upkeep import free_mib, no_room
 
 if TYPE_CHECKING:
     from pathlib import Path

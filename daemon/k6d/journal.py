@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.comparing import is_unfinished
+from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
-from k6d.queue import Job
 
 if TYPE_CHECKING:
     from k6d.store import Store

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
+WORSE, LEARNING = "worse", "learning"  # states of a `Comparison`
 
 
 class K6dError(Exception):

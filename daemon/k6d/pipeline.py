@@ -26,8 +26,8 @@ from k6d.execution.record import interrupted, recorded, refused
 from k6d.execution.scripts import Kind, Script
 from k6d.execution.work import UnderWay, leftovers, workdir
 from k6d.explain.explain import Explainer
+from k6d.job import Job
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger
-from k6d.queue import Job
 from k6d.settings import ScriptSettings, parse_script_settings
 from k6d.slots import slot, unless
 from k6d.store import new_test_id

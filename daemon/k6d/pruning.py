@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.comparing import ACCEPTED, HISTORY_RUNS
 from k6d.model import SCHEMA_VERSION, K6dError
-from k6d.retention import MIB, Archive, Removal, Stored, Tier, baselines, removals, slimmed, tier
+from k6d.retention import (
+    HISTORY_RUNS,
+    MIB,
+    Archive,
+    Removal,
+    Stored,
+    Tier,
+    baselines,
+    removals,
+    slimmed,
+    tier,
+)
+from k6d.store import accepted
 from k6d.store.files import size
 from k6d.units import plural
 
@@ -28,7 +38,6 @@ logger = logging.getLogger(__name__)
 INCIDENTS = "incidents"
 STATE, SLIMMED, YOUNG = "retention", "slimmed", "young"
 BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
-_TEST_ID = re.compile(rb"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +157,9 @@ def _failing(store: Store) -> dict[str, str]:
 
 def _spoken_of(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
     """Runs that accepted levels name, or that belong to an incident that is open."""
-    named = {i.decode() for i in _TEST_ID.findall(orjson.dumps(store.state(ACCEPTED).all()))}
-    return named | {run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")}
+    return accepted.run_ids(store) | {
+        run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")
+    }
 
 
 def _orphans(

@@ -6,16 +6,15 @@ Nor two of scripts that are known to be in one group; the pipeline sees to those
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from secrets import token_hex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from k6d.model import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import datetime
-    from pathlib import Path
+
+    from k6d.job import Job
 
 # A person waits for a manual run; an edit is news; a schedule can wait a little.
 PRIORITY = {
@@ -26,36 +25,6 @@ PRIORITY = {
     Trigger.RECOVERY: 1,
     Trigger.SCHEDULED: 2,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One wish to run a script; `options` and `env` stand in for the script's own.
-
-    A `one_off` is no file of the scripts folder: what it teaches of itself is not remembered.
-    `due` is when its schedule wanted it; `repeats` counts how often it was interrupted before.
-    """
-
-    name: str
-    path: Path
-    trigger: Trigger
-    options: dict[str, str] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
-    due: datetime | None = None
-    repeats: int = 0
-    one_off: bool = False
-    id: str = field(default_factory=lambda: token_hex(6), compare=False)
-
-    @property
-    def key(self) -> str:
-        """Jobs with the same key are one: what somebody asked for in detail stays by itself."""
-        special = self.one_off or self.options or self.env
-        return f"{self.name}\n{self.id}" if special else self.name
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """What the run has of its own; values of variables may be secrets and are left out."""
-        return dict(self.options) | {f"env {name}": "…" for name in self.env}
 
 
 class Journal(Protocol):

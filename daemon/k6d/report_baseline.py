@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from k6d.analysis.comparison import LEARNING, WORSE
 from k6d.analysis.regression import title
 from k6d.analysis.series import describe
 from k6d.analysis.trend import shifts
 from k6d.listing import Listing, plain_table
+from k6d.model import LEARNING, WORSE
 from k6d.units import in_unit, number, plural
 
 if TYPE_CHECKING:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from k6d.settings import Retention
 
 MIB = 1 << 20
+# A run is compared with so many earlier ones, twice what the fast rule needs, so that the run since
+# which a change holds is among them.
+HISTORY_RUNS = 120
 Contents = tuple[str | None, str | None]
 
 

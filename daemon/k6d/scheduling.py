@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.cron import parse_window
 from k6d.execution.scripts import Kind
+from k6d.job import Job
 from k6d.model import K6dError, Missed, Trigger
-from k6d.queue import Job
 from k6d.schedule import CORRECTION, Entry, Step, plan_for, step
 from k6d.settings import parse_script_settings
 from k6d.units import plural

@@ -26,13 +26,15 @@ from k6d.comparing import is_unfinished
 from k6d.dependents import Dependents
 from k6d.execution import k6
 from k6d.execution.scripts import Kind, digest, name_of, unchanged
+from k6d.job import Job
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.pipeline import ON_CHANGE, Pipeline
-from k6d.queue import Job, JobQueue
+from k6d.queue import JobQueue
 from k6d.scheduling import UNDER_WAY
-from k6d.slots import StoppedError, only_daemon
+from k6d.slots import StoppedError
+from k6d.store.locks import only_daemon
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
 from k6d.upkeep import Upkeep

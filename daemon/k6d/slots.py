@@ -1,27 +1,24 @@
 """Load tests take turns: a slot is a lock on a file, so that turns hold between processes.
 
 `k6d run` beside a daemon on the same data waits for the daemon's test to end, because two load
-tests at once would measure each other; and two daemons don't share a data folder. The kernel frees
-the lock of a process that dies.
+tests at once would measure each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import time
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from k6d.model import K6dError, reason
+from k6d.model import K6dError
+from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
+    from typing import TextIO
 
 POLL_S = 0.1
-DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
 T = TypeVar("T")
 
@@ -82,49 +79,3 @@ def _try_any(folder: Path, count: int) -> TextIO | None:
         if file := try_lock(folder / f"{number}.lock"):
             return file
     return None
-
-
-def try_lock(path: Path) -> TextIO | None:
-    """An open file with an exclusive lock that lasts until it is closed; None if it is taken."""
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-def daemon_of(data: Path) -> str | None:
-    """The pid of the daemon that has the data folder; None when there is none."""
-    try:
-        with (data / DAEMON_LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return (data / DAEMON_LOCK).read_text().strip() or "unknown"
-    except OSError:
-        return None
-    return None
-
-
-@contextlib.contextmanager
-def only_daemon(data: Path) -> Iterator[None]:
-    """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
-    path = data / DAEMON_LOCK
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(path)
-        if lock is None:
-            time.sleep(POLL_S)  # it may be `daemon_of`, which only looks
-            lock = try_lock(path)
-    except OSError as error:
-        why = reason(error)
-        raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
-    if lock is None:
-        pid = path.read_text().strip() or "unknown"
-        raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
-    with lock:
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield

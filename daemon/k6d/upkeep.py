@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from k6d import pruning, scheduling
 from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
-from k6d.slots import DAEMON_LOCK
-from k6d.store.files import free_bytes
+from k6d.store.disk import free_mib, no_room
+from k6d.store.locks import DAEMON_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,6 @@ LONGEST_S = 15.0
 PRUNE_S = 3600.0
 STEADY_S = 60.0  # by what the clock may be set in that time, without being astray
 BOOT_S = 600.0  # at the start it may still be corrected
-MIB = 1 << 20
 
 
 class Upkeep:
@@ -161,18 +160,6 @@ class Upkeep:
             self._believed = now
             moment = datetime.fromtimestamp(now[0], UTC)
             await asyncio.to_thread(pruning.prune, self._settings, self._store, now=moment)
-
-
-def no_room(settings: Settings, free: int) -> str | None:
-    """Why nothing may start with so many MiB free; None while that is room enough."""
-    least = settings.retention.least_free_mib
-    full = free < least
-    return f"{settings.data} has less than {least} MiB left; free some space" if full else None
-
-
-def free_mib(data: Path) -> int:
-    """What is free on the disk of the data folder, which need not exist yet."""
-    return free_bytes(data) // MIB
 
 
 @contextmanager

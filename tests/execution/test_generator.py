@@ -13,9 +13,9 @@ import pytest
 
 from daemon import hitting
 from k6d.execution.generator import SAMPLE_S, Monitor
+from k6d.job import Job
 from k6d.model import FindingKind, Metrics, Trigger
 from k6d.pipeline import Pipeline
-from k6d.queue import Job
 from k6d.settings import Compare
 from k6d.store import Store
 from k6d.units import percent

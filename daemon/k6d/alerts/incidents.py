@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
-from k6d.analysis.comparison import LEARNING, WORSE, key_of
-from k6d.model import FindingKind, Outcome, Severity, Trigger
+from k6d.analysis.comparison import key_of
+from k6d.model import LEARNING, WORSE, FindingKind, Outcome, Severity, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from k6d.alerts.records import Kept, Message, Sending, State
 from k6d.model import K6dError
-from k6d.slots import try_lock
 from k6d.store.files import (
     disk_errors,
     make_folder,
@@ -37,6 +36,7 @@ from k6d.store.files import (
     set_aside,
     write_atomic,
 )
+from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

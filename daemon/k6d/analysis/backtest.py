@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-from k6d.analysis.comparison import WORSE, Past, compare_all, key_of
+from k6d.analysis.comparison import Past, compare_all, key_of
 from k6d.analysis.regression import change
 from k6d.analysis.series import describe
 from k6d.analysis.trend import follow
+from k6d.model import WORSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

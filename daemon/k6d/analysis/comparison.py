@@ -15,7 +15,7 @@ from k6d.analysis.baseline import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.analysis.standing import Standing, standing
 from k6d.analysis.trend import follow
-from k6d.model import Comparison
+from k6d.model import LEARNING, WORSE, Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from k6d.analysis.trend import Level
     from k6d.model import Run
 
-WORSE, LEARNING = "worse", "learning"
 MAX_KEPT = 46  # six overall, two for each of twenty endpoints: a run stays small on disk
 
 

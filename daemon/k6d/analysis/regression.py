@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k6d.analysis.comparison import LEARNING, WORSE, key_of
+from k6d.analysis.comparison import key_of
 from k6d.analysis.series import CUSTOM, Series, describe
-from k6d.model import Comparison, Finding, FindingKind, Severity
+from k6d.model import LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
 from k6d.units import against, in_unit, number
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import orjson
 from fastapi import Depends, Request, Response
 
 from k6d.api.access import Access
-from k6d.api.desk import RemoteDesk
+from k6d.api.daemon_client import RemoteDesk
 from k6d.settings import Settings
 from k6d.store import Store
 

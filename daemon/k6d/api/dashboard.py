@@ -23,10 +23,10 @@ from k6d.api.shaped import log_text
 from k6d.api.view import page
 from k6d.catalogue import Entry, entries, path_of
 from k6d.compare import METRICS, compare
-from k6d.comparing import ACCEPTED
 from k6d.model import K6dError, Trigger
 from k6d.pages import charts
 from k6d.store import VERDICTS, Query, is_test_id
+from k6d.store.accepted import accepted_levels
 from k6d.units import common_origin, finite, in_utc
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -127,8 +127,8 @@ def _mutes(name: str, k6d: Context) -> dict[str, str]:
 
 def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
     """The levels that somebody declared the new normal, newest first."""
-    entries_ = (k6d.store.state(ACCEPTED).get(name) or {}).values()
-    return sorted(entries_, key=lambda entry: str(entry.get("at", "")), reverse=True)
+    levels = [asdict(level) for level in accepted_levels(k6d.store, name).values()]
+    return sorted(levels, key=lambda level: level["at"], reverse=True)
 
 
 @router.get("/runs")

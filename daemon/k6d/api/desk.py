@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from k6d.api.link import result_of
+from k6d.job import Job
 from k6d.model import Trigger
-from k6d.queue import Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from k6d.api.link import Caller, Stream
     from k6d.board import Board
     from k6d.queue import JobQueue
 
@@ -108,89 +105,3 @@ class Desk:
 def _tidy(job: Job) -> None:
     if job.one_off:
         shutil.rmtree(job.path.parent, ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a job ended: with a run, or without one and why."""
-
-    test_id: str | None
-    why: str
-
-
-class RemoteDesk:
-    """The end in the process that answers; everything may raise MistakeError."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    async def queue(self) -> dict[str, Any]:
-        """See `Desk.queue`."""
-        queue: dict[str, Any] = await self._caller.call("queue")
-        return queue
-
-    async def counts(self) -> dict[str, Any]:
-        """See `Desk.counts`."""
-        counts: dict[str, Any] = await self._caller.call("counts")
-        return counts
-
-    async def entry(self, job: str) -> dict[str, Any] | None:
-        """See `Desk.entry`."""
-        entry: dict[str, Any] | None = await self._caller.call("entry", job)
-        return entry
-
-    async def cancel(self, job: str) -> dict[str, Any] | None:
-        """See `Desk.cancel`."""
-        entry: dict[str, Any] | None = await self._caller.call("cancel", job)
-        return entry
-
-    async def put(self, job: Job) -> Job | int:
-        """The job as it was queued; how many are pending already when these are too many."""
-        given = {"name": job.name, "path": str(job.path), "id": job.id, "options": job.options}
-        queued = await self._caller.call("put", given | {"one_off": job.one_off})
-        if "pending" in queued:
-            return int(queued["pending"])
-        return replace(job, id=queued["id"], trigger=Trigger(queued["trigger"]))
-
-    async def end_of(self, job: str) -> End:
-        """How the job ended, as soon as it has."""
-        return End(**await self._caller.call("end_of", job))
-
-    async def leave(self) -> None:
-        """No new connections will be taken here; the daemon sees to it that somebody does."""
-        await self._caller.call("leave")
-
-    def events(self) -> Events:
-        """What happens from now on."""
-        return Events(self._caller.stream("events"))
-
-
-class Events:
-    """Events to be taken as they come."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.over = False
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *given: object) -> None:
-        """Listen no more."""
-        await self._stream.__aexit__(*given)
-
-    async def take(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next event, {kind, data}; None when none came in that time, or they are `over`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                frame = await self._stream.get()
-        except TimeoutError:
-            return None
-        if "item" in frame:
-            event: dict[str, Any] = frame["item"]
-            return event
-        result_of(frame)
-        self.over = True
-        return None

@@ -13,8 +13,8 @@ from k6d.api.context import Context, K6d, as_json
 from k6d.api.problems import Problem
 from k6d.api.shaped import test
 from k6d.catalogue import path_of
+from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
-from k6d.queue import Job
 from k6d.units import parse_duration
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])

@@ -20,8 +20,8 @@ from k6d.api.runs import read_run
 from k6d.api.shaped import result, tests
 from k6d.execution import k6
 from k6d.explain.snapshot import source as script_of
+from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
-from k6d.queue import Job
 from k6d.store import Query as Search
 from k6d.store import is_test_id
 from k6d.units import in_utc, plural

@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from k6d import comparing
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.incidents import alerts_of
 from k6d.api.problems import Problem
 from k6d.catalogue import entries
 from k6d.store import Query as Search
-from k6d.store import printable
+from k6d.store import accepted, printable
 
 router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
 
@@ -55,7 +54,7 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
         raise Problem(404, f"{script[:100]} has no comparable run yet")
     run = k6d.store.load(found[0]["test_id"])
     reason = printable(reason.strip())
-    since = comparing.accept(run, k6d.store, reason=reason)
+    since = accepted.accept(run, k6d.store, reason=reason)
     alerts_of(k6d).accept(run, reason)
     return since
 

@@ -21,7 +21,7 @@ import uvicorn
 from k6d import __version__, logs
 from k6d.api.app import create
 from k6d.api.context import Context
-from k6d.api.desk import RemoteDesk
+from k6d.api.daemon_client import RemoteDesk
 from k6d.api.link import Caller, Frames
 from k6d.memory import give_back, one_heap, trim
 from k6d.store import Store

@@ -112,8 +112,8 @@ def run(
 ) -> None:
     """Run one script now. Exit code 0: healthy, 1: anomalous, 2: it could not run."""
     from k6d.execution.scripts import name_of
+    from k6d.job import Job
     from k6d.model import Trigger
-    from k6d.queue import Job
 
     loaded = load_settings(config, scripts=scripts, data=data)
     logs.set_up("debug" if loaded.debug else "warning")

@@ -150,12 +150,12 @@ def accept(
 
     An incident that was only about this level is resolved with it.
     """
-    from k6d import comparing
+    from k6d.store import accepted
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
     run = _newest(script, loaded, store)
-    since = comparing.accept(run, store, reason=reason)
+    since = accepted.accept(run, store, reason=reason)
     typer.echo(f"accepted: {run.script} is compared with its runs since {since}")
     if ended := alerts_of(loaded).accept(run, reason):
         typer.echo(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")

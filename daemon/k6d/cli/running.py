@@ -40,7 +40,7 @@ async def _under_way(
 ) -> T:
     from k6d.live import LiveLine
     from k6d.pipeline import Pipeline
-    from k6d.upkeep import free_mib, no_room
+    from k6d.store.disk import free_mib, no_room
 
     if full := no_room(loaded, free_mib(loaded.data)):
         raise K6dError(full)

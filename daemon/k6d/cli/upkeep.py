@@ -40,7 +40,7 @@ def schedule(
     """Show what runs by the clock: the next starts, the last ones, what was missed and why."""
     from k6d.report_schedule import schedule_table
     from k6d.scheduling import held, said
-    from k6d.slots import daemon_of
+    from k6d.store.locks import daemon_of
 
     loaded = load_settings(config, scripts=scripts, data=data)
     store, now = open_store(loaded), datetime.now(UTC)
@@ -125,7 +125,7 @@ def import_data(
 ) -> None:
     """Bring in an archive, or the original service's runs; what is there is never replaced."""
     from k6d import archive
-    from k6d.slots import only_daemon
+    from k6d.store.locks import only_daemon
     from k6d.takeover import take_over
 
     loaded = load_settings(config, data=data)

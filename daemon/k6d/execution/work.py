@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.model import Trigger
-from k6d.slots import try_lock
+from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
