@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k6d.execution import k6, scripts, summary
+from k6d.execution import discovery, scripts, summary, variables
 from k6d.execution.guard import Guard
 from k6d.execution.runlog import KeptLog
 from k6d.model import Metrics, Summary
@@ -19,7 +22,20 @@ if TYPE_CHECKING:
 
 NEW = Path(sys.prefix) / "bin" / "k6"
 OLD = Path(__file__).parents[1] / ".cache" / "k6-0.57.0" / "bin" / "k6"
-BINARIES = {"1.1.0": NEW, "0.57.0": OLD}
+
+
+def _binaries() -> dict[str, Path]:
+    """The two that `make test` sets up, and those that K6D_TEST_K6 names, by version."""
+    found = {"1.1.0": NEW, "0.57.0": OLD}
+    for named in filter(None, os.environ.get("K6D_TEST_K6", "").split(os.pathsep)):
+        said = subprocess.run([named, "version"], capture_output=True, text=True, check=True)
+        match = re.search(r" v(\d+\.\d+\.\d+)", said.stdout)
+        assert match, f"K6D_TEST_K6: {named} is not k6 (it says {said.stdout!r})"
+        found[match[1]] = Path(named).resolve()
+    return found
+
+
+BINARIES = _binaries()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +58,7 @@ async def bare_run(
     log_bytes: int = 16384,
 ) -> Bare:
     """Archive and run a script in its own folder; nobody takes the remote-write pushes."""
-    found = await k6.find(binary)
+    found = await discovery.find(binary)
     work = script.parent / "work"
     files = work / "files"
     files.mkdir(parents=True, exist_ok=True)
@@ -51,16 +67,19 @@ async def bare_run(
     stop = asyncio.Event()
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stop.set)
-    env = k6.environment({})
+    env = variables.environment({})
     async with Guard() as guard:
         looked = await scripts.look(
             script, name=script.name, k6=found, guard=guard, workdir=work, env=env
         )
         assert looked.archive is not None, looked.error
+        command, env = found.run_command(
+            looked.archive, summary=summary_file, options=looked.options, env=env
+        )
         ended = await found.run(
-            found.run_command(looked.archive, summary=summary_file, trend_stats=[]),
+            command,
             guard=guard,
-            env=env | k6.remote_write("http://127.0.0.1:1/"),
+            env=found.receiving("http://127.0.0.1:1/", env),
             cwd=files,
             log=log,
             output=output,

@@ -11,7 +11,7 @@ from k6d.alerts import delivery
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.alerts.sender import addresses
-from k6d.execution import k6
+from k6d.execution import discovery
 from k6d.store.disk import free_mib, no_room
 from k6d.store.locks import daemon_of
 from k6d.units import plural
@@ -59,8 +59,8 @@ def _settings(settings: Settings) -> Check:
 
 async def _k6(configured: Path | None) -> Check:
     try:
-        binary = await k6.find(configured)
-    except k6.K6UnavailableError as error:
+        binary = await discovery.find(configured)
+    except discovery.K6UnavailableError as error:
         return Check(name="k6", ok=False, seen="not usable", remedy=str(error))
     return Check(name="k6", ok=True, seen=f"{binary.version} at {binary.path}")
 

@@ -19,7 +19,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
-from k6d.execution import k6, scripts
+from k6d.execution import discovery, k6, scripts, variables
 from k6d.execution.guard import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
 from k6d.execution.record import interrupted, recorded, refused
@@ -185,8 +185,8 @@ class Pipeline:
         """Snapshot, k6, judgement by limits; saved."""
         async with self._task(job, watching) as task:
             try:
-                binary = await k6.find(self._settings.k6.path)
-            except k6.K6UnavailableError as error:
+                binary = await discovery.find(self._settings.k6.path)
+            except discovery.K6UnavailableError as error:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
                 self._expect(job, task, notify=None)
@@ -223,7 +223,7 @@ class Pipeline:
         self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
     ) -> Done:
         """Run the stored snapshot of a run once more; saved."""
-        binary = await k6.find(self._settings.k6.path)
+        binary = await discovery.find(self._settings.k6.path)
         if old.snapshot is None:
             raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
         kept = self._store.snapshot_path(old.snapshot.id)
@@ -248,7 +248,7 @@ class Pipeline:
             archive=script.archive or task.folder / scripts.ARCHIVE,
             folder=task.folder,
             env=self._environment(task.job),
-            trend_stats=script.trend_stats,
+            options=script.options,
             tags={"testid": task.under_way.test_id, "script": script.name},
             timeout_s=own.timeout or self._settings.k6.timeout,
         )
@@ -277,7 +277,7 @@ class Pipeline:
         )
 
     def _environment(self, job: Job) -> dict[str, str]:
-        return k6.environment(self._settings.k6.env | job.env)
+        return variables.environment(self._settings.k6.env | job.env)
 
     def _as_known(self, job: Job, script: Script) -> Script:
         """A helper module with a mistake in it is still one; the scripts that use it say so.

@@ -24,7 +24,7 @@ from k6d.alerts.sender import Sender
 from k6d.board import Board
 from k6d.comparing import is_unfinished
 from k6d.dependents import Dependents
-from k6d.execution import k6
+from k6d.execution import discovery
 from k6d.execution.scripts import Kind, digest, name_of, unchanged
 from k6d.job import Job
 from k6d.journal import StoredJournal
@@ -222,9 +222,9 @@ class Service:
         for name, known in self._known.all().items():
             self._depend(name, known)
         try:
-            binary = await k6.find(self._settings.k6.path)
+            binary = await discovery.find(self._settings.k6.path)
             logger.info("k6 %s at %s", binary.version, binary.path)
-        except k6.K6UnavailableError as error:
+        except discovery.K6UnavailableError as error:
             logger.error("%s", error)
 
     def _depend(self, name: str, known: dict[str, object]) -> None:
@@ -382,8 +382,8 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(K6_POLL_S):
                     await self._stop.wait()
-            with contextlib.suppress(k6.K6UnavailableError):
-                binary = await k6.find(self._settings.k6.path)
+            with contextlib.suppress(discovery.K6UnavailableError):
+                binary = await discovery.find(self._settings.k6.path)
                 logger.info("k6 is back: %s at %s", binary.version, binary.path)
                 again = Trigger.RECOVERY if job.trigger in ON_CHANGE else job.trigger
                 self._queue.put(replace(job, trigger=again))

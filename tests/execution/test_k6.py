@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import orjson
 import pytest
 
 from binaries import BINARIES, NEW, bare_run
-from k6d.execution import k6
+from k6d.execution import discovery, k6, scripts, variables
 from k6d.execution.guard import Guard
 from k6d.execution.runlog import KeptLog
 
@@ -60,7 +61,7 @@ def _program(path: Path, shell: str, mode: int = 0o755) -> Path:
 @both
 async def test_a_configured_binary_tells_its_version(binary: Path) -> None:
     """The version comes from the binary itself, and so does what compares."""
-    found = await k6.find(binary)
+    found = await discovery.find(binary)
     version = next(v for v, path in BINARIES.items() if path == binary)
     assert (found.path, found.version) == (binary, version)
     assert found.minor == version.rpartition(".")[0]
@@ -72,19 +73,21 @@ async def test_k6_is_looked_for_beside_python_then_on_path(
     """Without a configured path the environment's own k6 comes before the one on PATH."""
     other = _program(tmp_path / "k6", "echo other")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert k6.candidates(None) == [NEW, other]
-    assert k6.candidates(other) == [other]
-    assert (await k6.find(None)).path == NEW
+    assert discovery.candidates(None) == [NEW, other]
+    assert discovery.candidates(other) == [other]
+    assert (await discovery.find(None)).path == NEW
 
 
 @pytest.mark.parametrize(
     ("shell", "mode", "words"),
     [
         (None, 0, "is not at"),
-        ("exit 0", 0o644, "is not at"),
-        ("echo hello", 0o755, "is not k6 (it says ['hello'])"),
-        ("exit 1", 0o755, "is not k6 (it says [])"),
+        ("exit 0", 0o644, "is not executable; chmod +x"),
+        ("echo hello", 0o755, "is not k6 (`version` says 'hello')"),
+        ("exit 1", 0o755, "is not k6 (`version` says nothing)"),
         ("echo 'k6 v0.56.9 (go1.22)'", 0o755, "is k6 0.56.9, k6d needs 0.57 or newer"),
+        ("yes", 0o755, "is not k6 (`version` says 'y')"),
+        ("echo 'tool v2.2.0'", 0o755, "is not k6 (`version` says 'tool v2.2.0')"),
     ],
 )
 async def test_an_unusable_k6_is_one_line_with_a_remedy(
@@ -94,8 +97,8 @@ async def test_an_unusable_k6_is_one_line_with_a_remedy(
     path = tmp_path / "k6"
     if shell is not None:
         _program(path, shell, mode)
-    with pytest.raises(k6.K6UnavailableError) as caught:
-        await k6.find(path)
+    with pytest.raises(discovery.K6UnavailableError) as caught:
+        await discovery.find(path)
     text = str(caught.value)
     assert words in text
     assert str(path) in text
@@ -103,13 +106,52 @@ async def test_an_unusable_k6_is_one_line_with_a_remedy(
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("name", ["k6-custom", "k6-linux-amd64", "my k6.exe", "k6"])
+@pytest.mark.parametrize("build", ["commit/0e3fb953be, go1.24.4", "go1.22, linux/amd64"])
+async def test_k6_may_have_any_name(tmp_path: Path, name: str, build: str) -> None:
+    """k6 prints the name of its own file before the version; extensions follow on lines below."""
+    said = f"{name} v2.3.0-rc1 ({build})\nExtensions:\n  github.com/x/xk6-y v0.9.1, k6/x/y [js]"
+    found = await discovery.find(_program(tmp_path / name, f"echo '{said}'"))
+    assert (found.version, found.release) == ("2.3.0", (2, 3))
+
+
+@both
+async def test_a_renamed_or_linked_k6_is_one(tmp_path: Path, binary: Path) -> None:
+    """xk6 and version managers rename it."""
+    version = next(v for v, path in BINARIES.items() if path == binary)
+    (link := tmp_path / "k6-link").symlink_to(binary)
+    copy = shutil.copy2(binary, tmp_path / "k6-custom")
+    for path in (link, copy):
+        assert (await discovery.find(path)).version == version
+
+
+async def test_a_folder_is_no_k6(tmp_path: Path) -> None:
+    """What is wrong, and what to name instead."""
+    with pytest.raises(discovery.K6UnavailableError, match="is a folder; name the k6 in it"):
+        await discovery.find(tmp_path)
+
+
+async def test_a_k6_that_does_not_answer_is_told_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs at `version`: one line after the time limit; nothing of it lives on."""
+    monkeypatch.setattr(discovery, "VERSION_TIMEOUT_S", 0.5)
+    pid_file = tmp_path / "pid"
+    path = _program(tmp_path / "k6", f"sleep 1000 & echo $! > {pid_file}; wait")
+    with pytest.raises(
+        discovery.K6UnavailableError, match=r"did not answer `version` within 0\.5 s: "
+    ):
+        await discovery.find(path)
+    await _until(lambda: not _alive(int(pid_file.read_text())))
+
+
 async def test_a_file_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
     """A binary of another machine is a clear error, not an exception of Python's."""
     path = tmp_path / "k6"
     path.write_bytes(b"\x7fELF not really")
     path.chmod(0o755)
-    with pytest.raises(k6.K6UnavailableError, match="cannot be run"):
-        await k6.find(path)
+    with pytest.raises(discovery.K6UnavailableError, match="cannot be run"):
+        await discovery.find(path)
 
 
 def test_the_environment_of_k6_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,12 +161,12 @@ def test_the_environment_of_k6_holds_no_secret(monkeypatch: pytest.MonkeyPatch) 
     passed = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "HTTPS_PROXY", "no_proxy")
     for name in passed:
         monkeypatch.setenv(name, "passed")
-    made = k6.environment({"BASE_URL": "http://x", "HOME": "/elsewhere"})
+    made = variables.environment({"BASE_URL": "http://x", "HOME": "/elsewhere"})
     assert "secret" not in made.values()
     assert all(made[name] == "passed" for name in passed if name != "HOME")
     assert (made["BASE_URL"], made["HOME"]) == ("http://x", "/elsewhere")
     monkeypatch.delenv("PATH")
-    assert k6.environment({})["PATH"] == os.defpath
+    assert variables.environment({})["PATH"] == os.defpath
 
 
 @both
@@ -134,13 +176,14 @@ async def test_an_archive_holds_the_options_and_no_environment(
     """The script sees its variables in init code; the tar holds the overrides but no value."""
     script = _script(tmp_path, "", top="if (__ENV.TOKEN !== 'hunter2') throw new Error('no token')")
     target = tmp_path / "x.tar"
-    found = await k6.find(binary)
-    env = k6.environment({"TOKEN": "hunter2"})
+    found = await discovery.find(binary)
+    env = variables.environment({"TOKEN": "hunter2"})
     async with Guard() as guard:
         options = {"vus": "3", "duration": "1m30s"}
         ended = await found.archive(script, target, guard=guard, env=env, options=options)
-        plan = await found.inspect(target, guard=guard, env=env)
-        no_plan = await found.inspect(script.with_name("gone.tar"), guard=guard, env=env)
+        plan = await found.inspect(target, guard=guard, env=env, options={"vus": 3})
+        gone = script.with_name("gone.tar")
+        no_plan = await found.inspect(gone, guard=guard, env=env, options={})
     assert (ended.exit_code, ended.errors) == (0, [])
     assert plan == k6.Plan(total_s=120.0)  # k6 adds 30 s to stop gracefully
     assert no_plan is None
@@ -152,10 +195,46 @@ async def test_an_archive_holds_the_options_and_no_environment(
     assert not metadata["env"]
 
 
+SCENARIO = """export const options = { scenarios: { s: {
+  executor: 'constant-vus', vus: 1, duration: '12m', exec: 'go' } } };
+export function go() {}
+"""
+DURATION = "export const options = { duration: '3s' };\nexport default function () {}\n"
+
+
+@both
+@pytest.mark.parametrize(
+    ("text", "env", "planned_s"),
+    [
+        (SCENARIO.replace(", exec: 'go'", "") + "export default go;", {}, 750),
+        (SCENARIO, {}, 750),
+        (DURATION, {}, 33),
+        (DURATION, {"K6_VUS": "7", "K6_DURATION": "5s"}, 35),
+        ("export default function () {}", {}, 630),
+    ],
+)
+async def test_the_plan_is_that_of_the_snapshot(
+    tmp_path: Path, binary: Path, text: str, env: dict[str, str], planned_s: float
+) -> None:
+    """With scenarios, with and without a default function, by shortcuts, by variables."""
+    script = tmp_path / "s.js"
+    script.write_text(text)
+    (work := tmp_path / "work").mkdir()
+    found = await discovery.find(binary)
+    passed = variables.environment(env)
+    async with Guard() as guard:
+        looked = await scripts.look(
+            script, name="s.js", k6=found, guard=guard, workdir=work, env=passed
+        )
+        assert looked.archive is not None, looked.error
+        plan = await found.inspect(looked.archive, guard=guard, env=passed, options=looked.options)
+    assert plan == k6.Plan(total_s=planned_s)
+
+
 @both
 async def test_init_code_that_never_ends_is_ended(tmp_path: Path, binary: Path) -> None:
     """An endless loop, silent or chatty, ends at the time-out with a word about it."""
-    found = await k6.find(binary)
+    found = await discovery.find(binary)
     for loop in ("while (true) {}", "while (true) { console.log('x'.repeat(1000)) }"):
         script = _script(tmp_path, "", top=loop)
         async with Guard() as guard:
@@ -163,7 +242,7 @@ async def test_init_code_that_never_ends_is_ended(tmp_path: Path, binary: Path) 
                 script,
                 tmp_path / "x.tar",
                 guard=guard,
-                env=k6.environment({}),
+                env=variables.environment({}),
                 options={},
                 timeout_s=0.5,
             )
@@ -234,7 +313,7 @@ async def _run_command(
         ended = await k6.K6(NEW, "1.1.0").run(
             ["/bin/sh", "-c", shell],
             guard=guard,
-            env=k6.environment({}),
+            env=variables.environment({}),
             cwd=folder,
             log=log,
             output=output,

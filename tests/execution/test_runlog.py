@@ -84,7 +84,15 @@ def test_errors_are_k6s_own_and_exceptions_are_counted() -> None:
     data = (
         _line("script says", level="error", source="console")
         + _line("no receiver", level="error", output="Prometheus remote write")
-        + b"".join(_line(f"boom {i}\n\tat f", level="error", source="stacktrace") for i in range(9))
+        + b"".join(
+            _line(
+                f"boom {i}\n\tat f",
+                level="error",
+                source="stacktrace",
+                executor="per-vu-iterations",
+            )
+            for i in range(9)
+        )
         + b"".join(_line(f"k6 says {i}", level="error") for i in range(9))
         + _line("Request Failed", level="warning", error="refused")
     )
@@ -142,3 +150,30 @@ def test_random_bytes_stay_within_their_bound() -> None:
     kept = log.log()
     # Undecodable bytes become one replacement character each.
     assert len(kept.head) + len(kept.tail) <= 4 * MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize("more", [{}, {"source": "stacktrace"}])
+def test_an_exception_outside_of_iterations_is_k6s_own_error(more: dict[str, str]) -> None:
+    """Init code, setup, teardown, handleSummary: k6 2.1 and newer mark it as a stack trace."""
+    iteration = {"source": "stacktrace", "executor": "per-vu-iterations", "scenario": "default"}
+    data = _line("Error: vu", level="error", hint="script exception", **iteration)
+    log = _kept(data + _line("Error: tear", level="error", hint="script exception", **more))
+    assert (log.errors, log.exceptions, log.first_exception) == (["Error: tear"], 1, "Error: vu")
+
+
+def test_what_k6_says_of_the_flag_that_k6d_sets_is_not_kept() -> None:
+    """Enabled, by default, unknown, or by its old name; the user's own flags stay."""
+    ours = {"feature": "native-histograms"}
+    data = (
+        _line("Legacy env var detected", level="warning", env="K6_PROMETHEUS_RW_X", **ours)
+        + _line("Experimental feature enabled", **ours)
+        + _line("Unknown feature flag", level="error", **ours)
+        + _line("Unknown feature flag", level="error", feature="frobnicate")
+        + _line('{"feature":"native-histograms"}', source="console")
+    )
+    log = _kept(data)
+    assert log.log().head.splitlines() == [
+        "12:00:01 error Unknown feature flag",
+        '12:00:01 info console {"feature":"native-histograms"}',
+    ]
+    assert log.errors == ["Unknown feature flag"]

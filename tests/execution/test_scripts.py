@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from binaries import BINARIES, NEW, bare_run
-from k6d.execution import k6, scripts
+from k6d.execution import discovery, scripts, variables
 from k6d.execution.guard import Guard
 from k6d.execution.scripts import Kind, Script, file_digest, name_of, unchanged
 from k6d.model import K6dError
@@ -33,7 +33,7 @@ async def _look(
 ) -> Script:
     work = path.parent / f"work of {path.name}"
     work.mkdir(exist_ok=True)
-    found = await k6.find(binary)
+    found = await discovery.find(binary)
     async with Guard() as guard:
         return await scripts.look(
             path,
@@ -41,7 +41,7 @@ async def _look(
             k6=found,
             guard=guard,
             workdir=work,
-            env=k6.environment(env or {}),
+            env=variables.environment(env or {}),
             options=options,
             extra_workload=extra,
         )
@@ -254,7 +254,7 @@ async def test_the_scripts_own_settings_come_as_they_were_written(
     )
     script = await _look(_write(tmp_path / "s.js", text), binary=binary)
     assert script.raw_settings == {"timeuot": "5s", "n": [1]}
-    assert script.trend_stats == ["p(42)"]
+    assert script.options["summaryTrendStats"] == ["p(42)"]
     assert (await _look(_write(tmp_path / "t.js", EMPTY), binary=binary)).raw_settings is None
 
 

@@ -18,7 +18,7 @@ from k6d.api.jobs import Options, accepted, enqueue, respond
 from k6d.api.problems import Problem
 from k6d.api.runs import read_run
 from k6d.api.shaped import result, tests
-from k6d.execution import k6
+from k6d.execution import discovery
 from k6d.explain.snapshot import source as script_of
 from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
@@ -74,8 +74,8 @@ async def run_text(
 ) -> Response:
     """Run the given text as a one-off, under the same limits as any script."""
     try:
-        await k6.find(k6d.settings.k6.path)
-    except k6.K6UnavailableError as error:
+        await discovery.find(k6d.settings.k6.path)
+    except discovery.K6UnavailableError as error:
         raise Problem(503, str(error)) from error
     job = await enqueue(k6d, _one_off(body, k6d))
     if not wait:
@@ -210,6 +210,6 @@ async def _k6_version(k6d: Context) -> str:
     known = k6d.cache.get("k6")
     if isinstance(known, tuple) and time.monotonic() - known[1] < HEALTH_KEPT_S:
         return str(known[0])
-    version = (await k6.find(k6d.settings.k6.path)).version
+    version = (await discovery.find(k6d.settings.k6.path)).version
     k6d.cache["k6"] = (version, time.monotonic())
     return version

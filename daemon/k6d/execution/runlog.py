@@ -11,6 +11,8 @@ from k6d.model import Log
 MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
 MAX_ERRORS = 5
 MAX_PENDING_BYTES = 1 << 20
+# What k6 2.x says of the feature that k6d switches on; no line of the script has this field.
+ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
 
 
 class KeptLog:
@@ -65,6 +67,8 @@ class KeptLog:
         )
 
     def _add(self, line: bytes) -> None:
+        if line.startswith(b"{") and ABOUT_OUR_FLAG in line:
+            return
         self._note(line)
         self._keep(line if len(line) <= MAX_LINE_BYTES else _shorten(line))
 
@@ -83,18 +87,21 @@ class KeptLog:
             self._cut_bytes += gone
 
     def _note(self, line: bytes) -> None:
-        """Count what the script threw; keep k6's first errors of its own, and the last.
+        """Count what iterations threw; keep k6's first errors of its own, and the last.
 
-        What the script logged or threw has a source, what k6 says itself has none.
+        An exception of an iteration names its executor. One of init code, setup, teardown or
+        handleSummary does not, and is k6's own error: k6 marks it as a stack trace since 2.1.
         """
         if b'"msg":"Insufficient VUs' in line and b'"source":' not in line:
             self.vus_exhausted = True
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
-        if b'"source":"stacktrace"' in line:
+        if b'"source":"console"' in line:
+            return
+        if b'"executor":' in line and b'"source":"stacktrace"' in line:
             self.exceptions += 1
             self.first_exception = self.first_exception or readable(line, message_only=True)
-        elif b'"source":"console"' not in line:
+        else:
             self.errors[MAX_ERRORS - 1 :] = [readable(line, message_only=True)]
 
 

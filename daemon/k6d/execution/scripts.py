@@ -65,8 +65,9 @@ class Kind(StrEnum):
 class Script:
     """A file looked at by k6: `path` absolute, `name` relative to the scripts folder.
 
-    A test has a snapshot with its archive at `archive`, and its own settings as the script wrote
-    them; a broken script has k6's words in `error`. `fingerprint` stands for the contents.
+    A test has a snapshot with its archive at `archive`, k6's `options` in it, and its own settings
+    as the script wrote them; a broken script has k6's words in `error`. `fingerprint` stands for
+    the contents.
     `expected_s` is how long it usually takes, None when its iterations decide.
     """
 
@@ -77,7 +78,7 @@ class Script:
     dependencies: dict[str, str]
     snapshot: Snapshot | None = None
     archive: Path | None = None
-    trend_stats: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
     raw_settings: object = None
     expected_s: float | None = None
     error: str | None = None
@@ -177,7 +178,7 @@ def _script(
         dependencies=dependencies,
         snapshot=snapshot,
         archive=archive,
-        trend_stats=list(options.get("summaryTrendStats") or []),
+        options=options,
         raw_settings=(options.get("ext") or {}).get("k6d"),
         expected_s=_expected_s(options),
     )

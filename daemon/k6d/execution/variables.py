@@ -1,0 +1,100 @@
+"""The environment of k6: what k6d passes on, what it leaves out and why.
+
+k6 takes each `K6_*` variable as an option, and shows its whole environment to scripts as `__ENV`.
+k6d relies on k6's summary, thresholds, histograms and log, so the variables that change those are
+left out, wherever they were set. All other variables are passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PASSED_ON = re.compile(
+    r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|SSL_CERT_(FILE|DIR)"
+    r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy"
+)
+# `k6 archive` writes the workload into the snapshot. A run that got these variables again would
+# prefer them to the snapshot's options, and k6 2.x to its scenarios.
+WORKLOAD = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")
+
+_ITSELF = "k6d sets this itself"
+_SUMMARY = "k6d needs k6's summary in its default form"
+_OUTPUT = "k6d reads k6's metrics itself; forward.url passes them on to a Prometheus"
+_LOG = "k6d keeps k6's log with the run"
+# From the sources of k6 0.57 to 2.2: the options that change what k6d reads of a run.
+_LEFT_OUT = {
+    "K6_ADDRESS": _ITSELF,
+    "K6_INCLUDE_SYSTEM_ENV_VARS": _ITSELF,
+    "K6_TYPE": _ITSELF,
+    "K6_LINGER": "k6 would not end after the test",
+    "K6_PAUSED": "nobody can resume a paused test under k6d",
+    "K6_OUT": _OUTPUT,
+    "K6_LOG_FORMAT": _LOG,
+    "K6_LOG_OUTPUT": _LOG,
+    "K6_CONSOLE_OUTPUT": _LOG,
+    "K6_NO_SUMMARY": _SUMMARY,
+    "K6_SUMMARY_EXPORT": _SUMMARY,
+    "K6_NEW_MACHINE_READABLE_SUMMARY": _SUMMARY,
+}
+_RECEIVER = "K6_PROMETHEUS_RW_"
+_SUMMARY_MODE = "K6_SUMMARY_MODE"  # only "disabled" costs the summary
+_FEATURES = "K6_FEATURES"
+NATIVE_HISTOGRAMS = "native-histograms"
+FEATURES_SINCE = (2, 1)
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of k6: path, home, locale, proxies, and `extra`; no secret of the daemon's.
+
+    What would change what k6d reads of a run is left out of `extra`.
+    """
+    passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
+    passed.setdefault("PATH", os.defpath)
+    return passed | {name: value for name, value in extra.items() if not _reason(name, value)}
+
+
+def left_out(extra: Mapping[str, str]) -> list[str]:
+    """One line for each variable of `extra` that k6 does not get."""
+    return [
+        f"{name} is not passed to k6: {reason}"
+        for name, value in sorted(extra.items())
+        if (reason := _reason(name, value))
+    ]
+
+
+def _reason(name: str, value: str) -> str | None:
+    if name.startswith(_RECEIVER):
+        return _OUTPUT
+    if name == _SUMMARY_MODE and value.strip().lower() == "disabled":
+        return _SUMMARY
+    return _LEFT_OUT.get(name)
+
+
+def for_snapshot(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What `run` and `inspect` of a snapshot get: the environment, and flags for the rest.
+
+    The snapshot holds its workload. Scripts still see the variables that it came from: `--env`
+    shows them to the script, and k6 does not take them as options.
+    """
+    flags = [part for name in WORKLOAD if name in env for part in ("--env", f"{name}={env[name]}")]
+    return {name: value for name, value in env.items() if name not in WORKLOAD}, flags
+
+
+def remote_write(url: str, *, version: tuple[int, int], env: Mapping[str, str]) -> dict[str, str]:
+    """Settings of k6's remote-write output: pushes to `url` every second, native histograms.
+
+    `version` is k6's major and minor version; feature flags that `env` names stay on.
+    """
+    settings = {
+        "K6_PROMETHEUS_RW_SERVER_URL": url,
+        "K6_PROMETHEUS_RW_PUSH_INTERVAL": "1s",
+    }
+    if version < FEATURES_SINCE:
+        return settings | {"K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM": "true"}
+    flags = [name.strip() for name in env.get(_FEATURES, "").split(",") if name.strip()]
+    return settings | {_FEATURES: ",".join(dict.fromkeys([*flags, NATIVE_HISTOGRAMS]))}
