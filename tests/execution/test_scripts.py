@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ import pytest
 from binaries import BINARIES, NEW, bare_run
 from k6d.execution import discovery, scripts, variables
 from k6d.execution.guard import Guard
-from k6d.execution.scripts import Kind, Script, file_digest, name_of, unchanged
+from k6d.execution.mentions import on_this_machine
+from k6d.execution.scripts import Kind, Script, name_of, unchanged
 from k6d.model import K6dError
+from k6d.reading import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,7 +122,7 @@ async def test_the_data_of_a_broken_script_is_followed(tmp_path: Path, binary: P
     )
     script = await _look(path, binary=binary)
     assert script.kind is Kind.BROKEN
-    assert script.dependencies == {str(p): file_digest(p) for p in (data, lib, path)}
+    assert script.dependencies == {str(p): digest_of(p) for p in (data, lib, path)}
 
 
 async def test_a_module_that_cannot_be_read_breaks_its_script_only(tmp_path: Path) -> None:
@@ -130,6 +133,50 @@ async def test_a_module_that_cannot_be_read_breaks_its_script_only(tmp_path: Pat
     assert script.kind is Kind.BROKEN
     assert "m.js" in (script.error or "")
     assert script.dependencies[str(module)] == ""
+
+
+@pytest.mark.parametrize("named", ["/dev/zero", "{folder}/pipe", "{folder}/socket.js", "/dev/tty"])
+async def test_words_of_a_script_make_nobody_read_what_never_ends(
+    tmp_path: Path, named: str
+) -> None:
+    """A device, a pipe or a socket in an error text is a script error, with nothing to read."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.js"))
+        named = named.format(folder=tmp_path)
+        text = f"const a = '{named}';\nthrow new Error(`open {named}: boom`);\n"
+        script = await _look(_write(tmp_path / "s.js", text + EMPTY))
+    assert script.kind is Kind.BROKEN
+    assert script.dependencies[named] == ""
+    assert set(script.dependencies) == {named, str(tmp_path / "s.js")}
+
+
+async def test_a_script_that_is_a_pipe_is_a_users_error(tmp_path: Path) -> None:
+    """It is not opened; the message says what it is."""
+    os.mkfifo(tmp_path / "s.js")
+    with pytest.raises(K6dError, match=r"s\.js cannot be read: it is a named pipe"):
+        await _look(tmp_path / "s.js")
+
+
+async def test_a_long_error_text_costs_little(tmp_path: Path) -> None:
+    """A megabyte of what looks like paths is a script error like any other."""
+    text = "throw new Error('open /x '.repeat(100000));\n" + EMPTY
+    script = await _look(_write(tmp_path / "s.js", text))
+    assert script.kind is Kind.BROKEN
+    assert len(script.error or "") < 20_000
+
+
+@both
+@pytest.mark.parametrize("levels", [120, 300, 3000])
+async def test_options_nested_too_deeply_are_a_script_error(
+    tmp_path: Path, binary: Path, levels: int
+) -> None:
+    """What k6 takes and no record can hold is the script's mistake, and said so."""
+    top = f"let deep = 1; for (let i = 0; i < {levels}; i++) deep = {{ a: deep }};\n"
+    top += "export const options = { ext: { k6d: { limits: deep } } };\n"
+    script = await _look(_write(tmp_path / "s.js", top + EMPTY), binary=binary)
+    assert script.kind is Kind.BROKEN
+    assert "nested too deeply" in (script.error or "")
 
 
 @both
@@ -147,7 +194,7 @@ async def test_dependencies_are_every_file_that_was_pulled_in(tmp_path: Path, bi
         ),
     ]
     script = await _look(files[-1], binary=binary)
-    assert script.dependencies == {str(path): file_digest(path) for path in files}
+    assert script.dependencies == {str(path): digest_of(path) for path in files}
     assert unchanged(script.dependencies)
     _write(files[2], "a,c")
     assert not unchanged(script.dependencies)
@@ -181,7 +228,7 @@ async def test_any_name_can_be_looked_at(tmp_path: Path, binary: Path, name: str
     path = _write(tmp_path / name, EMPTY)
     script = await _look(path, binary=binary)
     assert (script.kind, script.error) == (Kind.TEST, None)
-    assert script.dependencies == {str(path): file_digest(path)}
+    assert script.dependencies == {str(path): digest_of(path)}
 
 
 @both
@@ -275,10 +322,10 @@ async def test_a_file_that_cannot_be_read_is_a_users_error(tmp_path: Path) -> No
 def test_paths_below_home_are_known_by_their_real_name() -> None:
     """k6 writes /home/nobody for any /home/NAME; dependencies have the name that is true here."""
     member = "/home/nobody/k6/lib.js"
-    assert scripts._on_this_machine(member, Path("/home/ann/k6/s.js")) == "/home/ann/k6/lib.js"
-    assert scripts._on_this_machine(member, Path(r"/home/a\1/k6/s.js")) == r"/home/a\1/k6/lib.js"
-    assert scripts._on_this_machine(member, Path("/srv/s.js")) == member
-    assert scripts._on_this_machine("/srv/lib.js", Path("/home/ann/s.js")) == "/srv/lib.js"
+    assert on_this_machine(member, Path("/home/ann/k6/s.js")) == "/home/ann/k6/lib.js"
+    assert on_this_machine(member, Path(r"/home/a\1/k6/s.js")) == r"/home/a\1/k6/lib.js"
+    assert on_this_machine(member, Path("/srv/s.js")) == member
+    assert on_this_machine("/srv/lib.js", Path("/home/ann/s.js")) == "/srv/lib.js"
 
 
 @pytest.fixture
@@ -306,7 +353,7 @@ async def test_a_script_below_home_is_looked_at_and_runs(home_folder: Path, bina
         ),
     ]
     script = await _look(files[-1], binary=binary)
-    assert script.dependencies == {str(path): file_digest(path) for path in files}
+    assert script.dependencies == {str(path): digest_of(path) for path in files}
     bare = await bare_run(files[-1], binary=binary)
     assert bare.ended.exit_code == 0
     assert "console a,b" in bare.log.head

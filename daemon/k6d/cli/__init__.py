@@ -136,7 +136,7 @@ def run(
 
 def _file_of(given: Path, loaded: Settings) -> Path:
     """The file that is meant: where it is named, or of that name in the scripts folder."""
-    from k6d.execution.scripts import MODULES
+    from k6d.execution.mentions import MODULES
 
     path = located(given)
     if not path.is_file() and (loaded.scripts / given).is_file():

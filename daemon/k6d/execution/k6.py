@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-INIT_TIMEOUT_S = 60.0  # init code may fetch remote modules; one that loops for ever must end
+INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules; one that loops for ever must end
 INIT_LOG_BYTES = 16384
 EXIT_POLL_S = 0.2
 # Merged with the script's own list, so that its handleSummary finds what it asked for.

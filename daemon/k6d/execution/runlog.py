@@ -10,6 +10,7 @@ from k6d.model import Log
 
 MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
 MAX_ERRORS = 5
+MAX_ERROR_CHARS = 4000  # of each: a script can throw a megabyte
 MAX_PENDING_BYTES = 1 << 20
 # What k6 2.x says of the feature that k6d switches on; no line of the script has this field.
 ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
@@ -100,9 +101,13 @@ class KeptLog:
             return
         if b'"executor":' in line and b'"source":"stacktrace"' in line:
             self.exceptions += 1
-            self.first_exception = self.first_exception or readable(line, message_only=True)
+            self.first_exception = self.first_exception or _message(line)
         else:
-            self.errors[MAX_ERRORS - 1 :] = [readable(line, message_only=True)]
+            self.errors[MAX_ERRORS - 1 :] = [_message(line)]
+
+
+def _message(line: bytes) -> str:
+    return readable(line, message_only=True)[:MAX_ERROR_CHARS]
 
 
 def _shorten(line: bytes) -> bytes:

@@ -6,8 +6,9 @@ tell whether anything changed. What k6 refuses for want of a default function is
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -15,11 +16,12 @@ import tarfile
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import orjson
 
+from k6d import reading
+from k6d.execution.mentions import concerned, on_this_machine, unreadable_in
 from k6d.model import K6dError, Snapshot
 from k6d.units import parse_duration
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from k6d.execution.guard import Guard
     from k6d.execution.k6 import K6
 
+logger = logging.getLogger(__name__)
+
 # k6's words for a module without a test in it: no default function and no scenario that needs
 # another one; or nothing exported at all.
 _NOT_A_TEST = re.compile(
@@ -36,21 +40,20 @@ _NOT_A_TEST = re.compile(
     r"- executor default: function 'default' not found in exports$"
     r"|no exported functions in script$"
 )
-# Files that k6 names when it refuses a script: in a stack trace, or for not being there.
-_NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
-_NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]+?): ")
-_NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]+)\"")
-_QUOTED = re.compile(r"""(["'`])([^"'`\n]{1,300})\1""")
-_ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
-_HOME = re.compile(r"^/(home|Users)/[^/]+/")
 # What decides how much load there is; the rest of the options may change without a new baseline.
 ARCHIVE = "snapshot.tar"
-MODULES = (".js", ".ts", ".mjs", ".cjs")
+MOST_METADATA_BYTES = 64 << 20  # options and k6's own words; far more than any script has
+MOST_LEVELS = 100  # of objects and lists in options; what keeps a run allows 250 in all
+TOO_DEEP = f"its options are nested too deeply: more than {MOST_LEVELS} levels"
 WORKLOAD_OPTIONS = (
     *("vus", "duration", "iterations", "stages", "scenarios", "rps", "batch", "batchPerHost"),
     *("executionSegment", "executionSegmentSequence", "minIterationDuration"),
     *("noConnectionReuse", "noVUConnectionReuse"),
 )
+
+
+class OptionsError(K6dError):
+    """Options that k6 takes and k6d cannot keep; a mistake of the script's."""
 
 
 class Kind(StrEnum):
@@ -94,19 +97,10 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def file_digest(path: Path) -> str | None:
-    """SHA-256 of a file's contents; None when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
 def unchanged(dependencies: Mapping[str, str]) -> bool:
-    """Whether every file still has the contents it had; needs no k6."""
+    """Whether every file still has the contents it had; needs no k6. "" stands for no file."""
     return bool(dependencies) and all(
-        file_digest(Path(path)) == known for path, known in dependencies.items()
+        (reading.digest_of(path) or "") == known for path, known in dependencies.items()
     )
 
 
@@ -126,29 +120,65 @@ async def look(
     `options` are k6's vus, duration, iterations in place of the script's; `extra_workload` is
     whatever else makes this run one of its own kind. K6dError when the file cannot be read.
     """
-    own = file_digest(path)
+    own = await reading.apart(reading.digest_of, path, about=str(path))
     if own is None:
-        raise K6dError(f"{path} cannot be read: check that it exists and its permissions")
+        irregular = reading.irregular(path)
+        why = f"it is {irregular}" if irregular else "check that it exists and its permissions"
+        raise K6dError(f"{path} cannot be read: {why}")
     archive = workdir / ARCHIVE
     ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {})
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")
-        if file_digest(path) is None:  # k6 calls it a mistake in the script
+        if not await reading.apart(
+            path.exists, about=str(path)
+        ):  # k6 calls it a mistake in the script
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
+        if ended.timed_out and (cause := await _unreadable_in(path)):
+            message += f"; {cause}, and never ends"
         kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
-        mentioned = await asyncio.to_thread(_mentioned, path) if kind is Kind.BROKEN else {}
-        named = _named("\n".join(ended.errors), path)
-        return Script(
-            name=name,
-            path=path,
-            kind=kind,
-            fingerprint=digest(f"{own}\n{'' if kind is Kind.LIBRARY else message}".encode())[:16],
-            dependencies=mentioned | named | {str(path): own},
-            error=message,
+        return await _no_test(path, kind, own, message=message, name=name, errors=ended.errors)
+
+    def snapshot() -> Script:
+        return reopen(archive, path=path, name=name, k6=k6, extra_workload=extra_workload)
+
+    try:
+        return await reading.apart(snapshot, about=str(archive))
+    except OptionsError as error:
+        return await _no_test(path, Kind.BROKEN, own, message=str(error), name=name)
+
+
+async def _no_test(
+    path: Path, kind: Kind, own: str, *, message: str, name: str, errors: Sequence[str] = ()
+) -> Script:
+    """A file without a snapshot, for the reason in `message`; `own` is its digest."""
+    return Script(
+        name=name,
+        path=path,
+        kind=kind,
+        fingerprint=digest(f"{own}\n{'' if kind is Kind.LIBRARY else message}".encode())[:16],
+        dependencies=await _concerned(path, errors, kind) | {str(path): own},
+        error=message,
+    )
+
+
+async def _unreadable_in(path: Path) -> str | None:
+    with contextlib.suppress(reading.SlowError):
+        return await reading.apart(unreadable_in, path, about=str(path))
+    return None
+
+
+async def _concerned(path: Path, errors: Sequence[str], kind: Kind) -> dict[str, str]:
+    """The files that a refusal is about, with their digests; only those of a broken script."""
+    text = "\n".join(errors)
+    try:
+        return await reading.apart(
+            concerned, path, text, kind is Kind.BROKEN, about=f"a file that {path} mentions"
         )
-    return reopen(archive, path=path, name=name, k6=k6, extra_workload=extra_workload)
+    except reading.SlowError as error:
+        logger.warning("%s: k6d does not see when %s is mended: %s", path, path.name, error)
+        return {}
 
 
 def _script(
@@ -161,7 +191,9 @@ def _script(
     workload: list[Any],
 ) -> Script:
     options = metadata.get("options") or {}
-    dependencies = {_on_this_machine(member, path): known for member, known in files.items()}
+    if _levels(options) > MOST_LEVELS:
+        raise OptionsError(TOO_DEEP)
+    dependencies = {on_this_machine(member, path): known for member, known in files.items()}
     fingerprint = digest(_canonical(sorted(_relative(dependencies, path).items())))[:16]
     load = {key: options.get(key) for key in WORKLOAD_OPTIONS if options.get(key) is not None}
     snapshot = Snapshot(
@@ -182,6 +214,15 @@ def _script(
         raw_settings=(options.get("ext") or {}).get("k6d"),
         expected_s=_expected_s(options),
     )
+
+
+def _levels(value: object) -> int:
+    """How many objects and lists lie in each other, at most, in what JSON can hold."""
+    levels, inner = 0, [value]
+    while inner := [one for one in inner if isinstance(one, (dict, list))]:
+        levels += 1
+        inner = [item for one in inner for item in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def _expected_s(options: Mapping[str, Any]) -> float | None:
@@ -211,23 +252,17 @@ def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
             for member in (one for one in tar if one.isfile() or one.islnk()):
                 extracted = tar.extractfile(member)
                 if extracted and member.name == "metadata.json":
-                    metadata = orjson.loads(extracted.read())
+                    metadata = orjson.loads(extracted.read(MOST_METADATA_BYTES))
                 elif extracted and member.name.startswith("file/"):
-                    files[member.name.removeprefix("file")] = digest(extracted.read())
-    except (tarfile.TarError, ValueError, EOFError) as error:
+                    found = reading.stream_digest(cast("BinaryIO", extracted))
+                    files[member.name.removeprefix("file")] = found
+    except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
+        if "recursion" in str(error).lower():
+            raise OptionsError(TOO_DEEP) from error
         raise K6dError(f"{archive} is damaged: {error}") from error
     if not metadata:
         raise K6dError(f"{archive} is damaged: it is no archive of k6")
     return metadata, files
-
-
-def _on_this_machine(member: str, script: Path) -> str:
-    """k6 writes /home/nobody for any /home/NAME; the script's own path tells which name it was."""
-    home = _HOME.match(str(script))
-    if home and _ANONYMOUS_HOME.match(member):
-        member = home.group() + _ANONYMOUS_HOME.sub("", member)
-    # k6 takes a backslash for a slash.
-    return str(script) if member == str(script).replace("\\", "/") else member
 
 
 def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
@@ -237,39 +272,6 @@ def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
 
 def _canonical(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def _named(errors: str, script: Path) -> dict[str, str]:
-    """The files that k6's errors name, which a user may mend, with their digests.
-
-    A file that is not there has an empty one.
-    """
-    urls = {unquote(url) for url in _NAMED_URL.findall(errors)}
-    modules = {os.path.normpath(script.parent / name) for name in _NAMED_MODULE.findall(errors)}
-    named = urls | modules | set(_NAMED_PATH.findall(errors))
-    paths = {_on_this_machine(name, script) for name in named} - {str(script)}
-    return {name: file_digest(Path(name)) or "" for name in sorted(paths)}
-
-
-def _mentioned(script: Path) -> dict[str, str]:
-    """The files that are there of those in quotes in its code and in that of its modules.
-
-    Where k6 refuses a script for what is in its data, it does not say which file that was in.
-    """
-    found: dict[str, str] = {}
-    left = [script]
-    while left:
-        module = left.pop()
-        try:
-            code = module.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        for _, quoted in _QUOTED.findall(code):
-            path = os.path.normpath(module.parent / quoted)
-            if path not in found and os.path.isfile(path):  # noqa: PTH113  (takes any text)
-                found[path] = file_digest(Path(path)) or ""
-                left += [Path(path)] if path.endswith(MODULES) else []
-    return found
 
 
 def _refused(archive: Path, errors: Sequence[str]) -> str | None:

@@ -1,0 +1,75 @@
+"""The files that k6's refusal of a script is about: whoever mends one of them mends the script."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from k6d.reading import digest_of, irregular, text_of
+
+# Files that k6 names when it refuses a script: in a stack trace, or for not being there.
+_NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
+_NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]{1,4096}?): ")
+_NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]{1,4096})\"")
+_QUOTED = re.compile(r"""(["'`])([^"'`\n]{1,300})\1""")
+_ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
+_HOME = re.compile(r"^/(home|Users)/[^/]+/")
+
+MODULES = (".js", ".ts", ".mjs", ".cjs")
+# What a script can have us read: far more than scripts that people write mention.
+MOST_FILES = 200
+MOST_ERROR_CHARS = 20_000
+MODULE_BYTES = 1 << 20
+
+
+def concerned(script: Path, errors: str, mentioned: bool) -> dict[str, str]:
+    """The files that k6's errors name and, if `mentioned`, those that the code mentions.
+
+    By path, with their digests; a file that is not there, or is no regular file, has an empty one.
+    """
+    return (_mentioned(script) if mentioned else {}) | _named(errors[:MOST_ERROR_CHARS], script)
+
+
+def _named(errors: str, script: Path) -> dict[str, str]:
+    urls = {unquote(url) for url in _NAMED_URL.findall(errors)}
+    modules = {os.path.normpath(script.parent / name) for name in _NAMED_MODULE.findall(errors)}
+    named = urls | modules | set(_NAMED_PATH.findall(errors))
+    paths = {on_this_machine(name, script) for name in named} - {str(script)}
+    return {name: digest_of(name) or "" for name in sorted(paths)[:MOST_FILES]}
+
+
+def _mentioned(script: Path) -> dict[str, str]:
+    """The files that are there of those in quotes in its code and in that of its modules.
+
+    Where k6 refuses a script for what is in its data, it does not say which file that was in.
+    """
+    found: dict[str, str] = {}
+    left = [script]
+    while left and len(found) < MOST_FILES:
+        module = left.pop()
+        for _, quoted in _QUOTED.findall(text_of(module, MODULE_BYTES) or ""):
+            path = os.path.normpath(module.parent / quoted)
+            if path not in found and os.path.isfile(path):  # noqa: PTH113  (takes any text)
+                found[path] = digest_of(path) or ""
+                left += [Path(path)] if path.endswith(MODULES) else []
+    return found
+
+
+def unreadable_in(script: Path) -> str | None:
+    """A file that the code mentions and that never ends, as "feed is a named pipe"; None: none."""
+    for _, quoted in _QUOTED.findall(text_of(script, MODULE_BYTES) or "")[: 10 * MOST_FILES]:
+        kind = irregular(os.path.normpath(script.parent / quoted))
+        if kind and kind != "a folder":
+            return f"{quoted} is {kind}"
+    return None
+
+
+def on_this_machine(member: str, script: Path) -> str:
+    """k6 writes /home/nobody for any /home/NAME; the script's own path tells which name it was."""
+    home = _HOME.match(str(script))
+    if home and _ANONYMOUS_HOME.match(member):
+        member = home.group() + _ANONYMOUS_HOME.sub("", member)
+    # k6 takes a backslash for a slash.
+    return str(script) if member == str(script).replace("\\", "/") else member
