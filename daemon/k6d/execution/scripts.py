@@ -257,7 +257,7 @@ def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
                     found = reading.stream_digest(cast("BinaryIO", extracted))
                     files[member.name.removeprefix("file")] = found
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
-        if "recursion" in str(error).lower():
+        if "limit" in str(error):  # that of the parser, for levels
             raise OptionsError(TOO_DEEP) from error
         raise K6dError(f"{archive} is damaged: {error}") from error
     if not metadata:
