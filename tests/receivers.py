@@ -18,7 +18,9 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
 
+ENDLESS = ("drip", "flood", "torn", "deep")  # a good status, and a body that has no good end
+MOST_SENT = 3 << 30
 USER, PASSWORD = "k6d", "smtp-hunter2-smtp"
 
 
@@ -54,12 +58,17 @@ class Got:
 
 
 class HttpReceiver:
-    """Answers POST and GET as `plan` says: a status, (status, headers), "hang" or "close"."""
+    """Answers POST and GET as `plan` says: a status, (status, headers), "hang" or "close".
+
+    "drip" answers 200 and goes on with a byte now and then, "flood" with all that is taken from it,
+    "torn" ends the connection in the middle of the body, "deep" has 1 GiB of zeros in a gzip.
+    """
 
     def __init__(self, *, ok: bytes = b"", port: int = 0) -> None:
         self.plan: list[Any] = []
         self.got: list[Got] = []
         self.ok = ok
+        self.sent = 0  # bytes of endless bodies
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
         self._server.daemon_threads = True
@@ -70,7 +79,7 @@ class HttpReceiver:
     @property
     def taken(self) -> list[Got]:
         """The requests that were answered with success."""
-        return [got for got in self.got if got.answer == 200]
+        return [got for got in self.got if got.answer == 200 or got.answer in ENDLESS]
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -103,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
             return
+        if answer in ENDLESS:
+            self._go_on(receiver, answer)
+            return
         status, headers = answer if isinstance(answer, tuple) else (answer, {})
         said = receiver.ok if status == 200 else b"no_service"
         self.send_response(status)
@@ -110,6 +122,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(said)
+
+    def _go_on(self, receiver: HttpReceiver, how: str) -> None:
+        """A good status, and a body without a good end."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Length", str(MOST_SENT))
+        if how == "deep":
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        piece = {"drip": b"x", "torn": b"x", "flood": b"x" * 65536, "deep": _deep()}[how]
+        while receiver.sent < MOST_SENT and not receiver.released.is_set():
+            self.wfile.write(piece)
+            receiver.sent += len(piece)
+            if how in ("torn", "deep"):
+                return
+            receiver.released.wait(0.1 if how == "drip" else 0)
 
     do_GET = do_POST  # noqa: N815
 
@@ -135,6 +163,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+@cache
+def _deep() -> bytes:
+    """1 GiB of zeros, as gzip."""
+    press = zlib.compressobj(wbits=31)
+    zeros = bytes(1 << 20)
+    return b"".join([*(press.compress(zeros) for _ in range(1024)), press.flush()])
 
 
 class _Unbuffered:

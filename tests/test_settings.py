@@ -181,6 +181,32 @@ def test_credentials(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _error() == "credential api__token: is empty; write its value into it or remove it"
 
 
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("json://h/a, json://h/b", ["json://h/a", "json://h/b"]),
+        ("json://h/a,json://h/b;slack://a/b/c", ["json://h/a", "json://h/b", "slack://a/b/c"]),
+        ("json://h/a json://h/b,", ["json://h/a", "json://h/b"]),
+        ("json://h/a,\n json://h/b\n\n", ["json://h/a", "json://h/b"]),
+        ('["json://h/a, json://h/b"]', ["json://h/a", "json://h/b"]),
+        ('["json://h/a", "json://h/b"]', ["json://h/a", "json://h/b"]),
+        ("mailto://u:p@h?to=a@x,b@x&cc=c,d", ["mailto://u:p@h?to=a@x,b@x&cc=c,d"]),
+        ("mailto://u:p@h?to=a,b, json://h/b?x=1,2", ["mailto://u:p@h?to=a,b", "json://h/b?x=1,2"]),
+        ("mailto://u:p@h?name=Load tests, all", ["mailto://u:p@h?name=Load tests, all"]),
+    ],
+)
+def test_urls_in_one_text(
+    text: str, urls: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each URL is a receiver, wherever the text stands; a comma inside of a URL belongs to it."""
+    monkeypatch.setenv("K6D_NOTIFY__URLS", text)
+    assert [url.get_secret_value() for url in load().notify.urls] == urls
+    monkeypatch.delenv("K6D_NOTIFY__URLS")
+    value = text if text.startswith("[") else json.dumps(text)
+    table = _write(home / "urls.toml", f"[notify]\nurls = {value}\n")
+    assert [url.get_secret_value() for url in load(table).notify.urls] == urls
+
+
 def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither repr, str, the error, nor its traceback holds a secret."""
     text = f'[ai]\napi_key = "{SECRET}"\n[api]\ntoken = "{SECRET}"\n[k6.env]\nPASS = "{SECRET}"\n'

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +16,7 @@ from test_sender import (
     SLACK,
     ca,
     error,
+    http,
     json_url,
     mail_url,
     message,
@@ -19,17 +26,17 @@ from test_sender import (
     until,
 )
 
+from k6d import memory
 from receivers import HttpReceiver, MailReceiver, SlackProxy, closed_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from k6d.alerts.outbox import Outbox
     from receivers import TestCa
 
-__all__ = ["ca", "outbox"]
+__all__ = ["ca", "http", "outbox"]
 
 HANGS_S = 6.0  # the time-out of a helper where a receiver hangs
+MIB = 1 << 20
 
 
 def make(kind: str, ca: TestCa, port: int = 0) -> Any:
@@ -146,10 +153,109 @@ async def test_what_is_said_of_one_receiver_tells_nothing_of_another(
     config.write_text(f'urls:\n  - "{SLACK}"\n  - "slack://hunter2-broken/x"\n')
     with SlackProxy(ca) as slack:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{slack.port}")
-        slack.plan = [302] * 50  # nothing that HTTP calls an error, but not taken
+        slack.plan = [302] * 50
         outbox.put(message())
         async with sending(notify(config=config), outbox):
             await until(lambda: error(outbox), "the refusal")
         said = error(outbox) or ""
     assert "302" in said
     assert "hunter2" not in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("json", 301), ("json", 302), ("json", 307), ("slack", 302), ("slack", 308)],
+)
+async def test_a_redirect_is_a_failure_that_says_where_it_leads(
+    kind: str,
+    status: int,
+    outbox: Outbox,
+    ca: TestCa,
+    caplog: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The login page at its end answers 200, gets nothing, and has nothing to say; tried again."""
+    with HttpReceiver() as login, make(kind, ca) as receiver:
+        where = f"http://127.0.0.1:{login.port}/login"
+        receiver.plan = [(status, {"Location": f"{where}?session=hunter2"})]
+        outbox.put(message())
+        async with sending(notify(url_of(kind, receiver.port, monkeypatch)), outbox):
+            await until(outbox.done, "the delivery")
+        assert [got.answer for got in receiver.got][1:] == [200]
+        assert login.got == []
+    assert f"HTTP {status}: it redirects to {where}; use that address" in caplog.text
+    assert "hunter2" not in caplog.text.lower()
+
+
+@pytest.mark.parametrize("query", ["redirect=yes", "method=get"])
+async def test_no_redirect_is_followed_whatever_the_url_asks_for(
+    query: str, outbox: Outbox, http: HttpReceiver
+) -> None:
+    """Not even to another path of the same server; what has no Location is a failure, too."""
+    http.plan = [(302, {"Location": "/elsewhere"}), 304, 200]
+    outbox.put(message())
+    async with sending(notify(f"json://127.0.0.1:{http.port}/hook?{query}"), outbox):
+        await until(lambda: error(outbox), "the refusal")
+        await until(outbox.done, "the delivery")
+    assert [got.path.partition("?")[0].rstrip("/") for got in http.got] == 3 * ["/hook"]
+
+
+@pytest.mark.parametrize("body", ["drip", "flood", "torn", "deep"])
+async def test_a_good_status_is_a_delivery_whatever_the_body_does(
+    body: str, outbox: Outbox, http: HttpReceiver
+) -> None:
+    """It drips, has 3 GB, ends in the middle, or unpacks to 1 GiB: once, at once, and not read."""
+    http.plan = [body]
+    outbox.put(message())
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(outbox.done, "the delivery")
+        outbox.put(message(2))
+        await until(lambda: len(outbox.done()) == 2, "the next one")
+    assert len(http.got) == 2
+    assert http.sent < 64 * MIB, "what the buffers of the sockets hold, and no more"
+
+
+async def test_an_answer_that_must_be_read_and_does_not_end_leaves_doubt(
+    outbox: Outbox, ca: TestCa, caplog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack says "ok" in the body: without it the message goes again, and says so."""
+    with SlackProxy(ca) as slack:
+        slack.plan = ["drip"]
+        outbox.put(message())
+        async with sending(notify(url_of("slack", slack.port, monkeypatch), timeout=10), outbox):
+            await until(outbox.done, "the delivery")
+        assert "Sent again" not in slack.got[0].body.decode()
+        assert "Sent again" in slack.got[1].body.decode()
+    assert "HTTP 200, but the rest of its answer did not come within 1.0 s" in caplog.text
+
+
+async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -> None:
+    """While a receiver keeps its helper waiting the kernel tells how much that may have."""
+    http.plan = ["hang"]
+    found: list[str] = []
+
+    def look(_got: Any) -> None:
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if b"k6d.alerts.courier" in command.read_bytes() and _is_ours(command.parent):
+                    found.append((command.parent / "limits").read_text())
+
+    http.on_request = look
+    outbox.put(message())
+    async with sending(notify(json_url(http.port), timeout=HANGS_S), outbox):
+        await until(lambda: found, "the helper")
+        http.released.set()
+    assert any(re.search(rf"Max data size +{memory.HELPER_MIB * MIB} ", text) for text in found)
+
+
+def _is_ours(process: Path) -> bool:
+    """Whether it is a child of this process."""
+    return int((process / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+
+
+def test_beyond_its_limit_a_helper_gets_no_memory() -> None:
+    """The one that asks for more has the error, in time and by itself; no one else is killed."""
+    code = "from k6d import memory; memory.limit(); bytearray(1 << 30)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "MemoryError" in done.stderr

@@ -26,6 +26,7 @@ import orjson
 from apprise.attachment.memory import AttachMemory
 from apprise.plugins.email.base import NotifyEmail
 
+from k6d import memory
 from k6d.alerts.chart import png
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
 from k6d.alerts.render import PICTURE, unstyled, without_picture
@@ -40,10 +41,12 @@ SCHEMA = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20})://")
 PLACE = re.compile(r"entry #\d+(, item #\d+)?|line \d+")  # in what Apprise says of a file
 MAX_ERROR = 300
 WAITED_SHARE = 0.8  # of the time-out, so that a plugin gives up, and says why, before we do
+BODY_SHARE = 0.1  # of the time-out, for the body of an answer whose status is known
 
 
 def main() -> None:
     """A request on standard input, its answer on standard output; ends at the time-out."""
+    memory.limit()
     request = orjson.loads(sys.stdin.buffer.read())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the time-out ends us; half a message helps nobody
@@ -191,8 +194,6 @@ def _send(request: dict[str, Any]) -> Outcome:
             record = sending | {"begun": True} | more
             write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z))
 
-    wire = Wire()
-    wire.tap()
     found = (p for r, p in _plugins(request, []) if r.id == sending["receiver"])
     plugin = next(found, None)
     if plugin is None:
@@ -201,9 +202,15 @@ def _send(request: dict[str, Any]) -> Outcome:
     else:
         note()
         key = request["key"]
+        wire = Wire(body_s=request["timeout_s"] * BODY_SHARE)
+        wire.tap()
         reached = _Reached(key, sending["reached"], lambda digests: note(reached=digests))
         with _hearing(wire.said):  # not before: it speaks of other URLs while it reads them
-            delivered = _notify(plugin, request, reached)
+            try:
+                delivered = _notify(plugin, request, reached)
+            except MemoryError:
+                delivered = False
+                wire.failed(f"it takes more than {memory.HELPER_MIB} MiB of memory", unsure=True)
         outcome = _outcome(wire, delivered, reached, secrets=_secrets(plugin))
     note(outcome=outcome)
     return outcome
@@ -326,14 +333,15 @@ def _outcome(wire: Wire, delivered: bool, reached: _Reached, *, secrets: set[str
     now = datetime.now(UTC)
     if delivered:
         return Outcome(at=now, delivered=True)
-    error = wire.error or " ".join(" ".join(wire.said).split()) or "the receiver did not take it"
+    said = " ".join(" ".join(wire.said).split())
+    error = wire.error or wire.cut or said or "the receiver did not take it"
     for secret in sorted(secrets, key=len, reverse=True):
         error = error.replace(secret, "…")
     return Outcome(
         at=now,
         delivered=False,
         error=printable(error)[:MAX_ERROR],
-        unsure=wire.unsure,
+        unsure=wire.unsure or error == wire.cut,
         retry_after_s=wire.retry_after_s,
         reached=reached.digests,
     )

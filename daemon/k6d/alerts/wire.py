@@ -1,32 +1,48 @@
 """What receivers really say: noted where the bytes of the helper process pass.
 
 Apprise tells only yes or no. The status, Retry-After, the SMTP reply, and whether a receiver may
-have taken a message without saying so are seen at the `send` of requests' sessions and at the
+have taken a message without saying so are seen at the `send` of requests' adapters and at the
 replies of smtplib; both are changed in this process alone, which sends one message and ends.
+
+Two rules hold here for every plugin. A redirect is a failure: whoever answers at its end is not the
+receiver that was configured. Of a body only the start is read, for a short time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import smtplib
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 # In what requests says when no connection to the receiver came about, so that it got nothing. The
 # class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
 UNCONNECTED = ("NewConnectionError", "NameResolutionError", "Tunnel connection failed")
+MAX_ADDRESS = 200
+MAX_BODY = 64 * 1024  # bytes of an answer; plugins look for a short JSON document at most
 DATA_GO_AHEAD = 354  # the reply to DATA: a whole message was written when the next one is due
 
 
 @dataclass(slots=True)
 class Wire:
-    """What passed on the wire: the last failure in words, and whether a message may be over."""
+    """What passed on the wire: the last failure in words, and whether a message may be over.
 
+    `body_s` is how long the body of an answer may take; `cut` says of an answer with a good status
+    that its body was longer than that, or too long.
+    """
+
+    body_s: float = 6.0
+    cut: str | None = None
     error: str | None = None
     unsure: bool = False
     retry_after_s: float | None = None
@@ -42,22 +58,41 @@ class Wire:
         self._tap_smtp()
 
     def _tap_http(self) -> None:
-        send = requests.Session.send
+        send = HTTPAdapter.send
 
-        def tapped(session: Any, request: Any, **options: Any) -> Any:
+        def tapped(adapter: Any, request: Any, **options: Any) -> Any:
             try:
-                response = send(session, request, **options)
+                response = send(adapter, request, **(options | {"stream": True}))
             except requests.RequestException as error:
                 self._http_failed(error)
                 raise
-            if response.status_code >= 400:
-                text = " ".join(response.text[:80].split())
-                plain = text and not text.startswith("<")
-                self.failed(f"HTTP {response.status_code}{f': {text}' if plain else ''}")
-                self.retry_after_s = _retry_after(response.headers.get("Retry-After"))
+            self._read(response)
+            self._judge(request, response)
             return response
 
-        requests.Session.send = tapped  # type: ignore[method-assign, assignment]
+        HTTPAdapter.send = tapped  # type: ignore[method-assign, assignment]
+
+    def _read(self, response: Any) -> None:
+        """Give the response the start of its body; the status decides, whatever the body does."""
+        body, cut = _start_of(response.raw, within_s=self.body_s)
+        response._content, response._content_consumed = body, True
+        if cut and response.status_code < 300:
+            self.cut = f"HTTP {response.status_code}, but {cut}"
+
+    def _judge(self, request: Any, response: Any) -> None:
+        """Note what the status says; a redirect raises, so that no plugin takes it for success."""
+        status = response.status_code
+        if 300 <= status < 400 and not _is_discovery(request):
+            where = _address(urljoin(request.url, response.headers.get("Location") or ""))
+            there = "Location" in response.headers
+            leads = f"it redirects to {where}; use that address" if there else "a redirect"
+            self.failed(f"HTTP {status}: {leads}")
+            raise requests.TooManyRedirects(f"HTTP {status}", response=response)
+        if status >= 400:
+            text = " ".join(response.text[:80].split())
+            plain = text and not text.startswith("<")
+            self.failed(f"HTTP {status}{f': {text}' if plain else ''}")
+            self.retry_after_s = _retry_after(response.headers.get("Retry-After"))
 
     def _http_failed(self, error: requests.RequestException) -> None:
         if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -114,6 +149,49 @@ class Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._said.append(record.getMessage())
+
+
+def _start_of(raw: Any, *, within_s: float) -> tuple[bytes, str | None]:
+    """The start of a body, and why the rest of it is missing; None when nothing is."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it has just ended by itself
+            raw.shutdown()  # the read that waits returns
+
+    body = b""
+    broken = False
+    timer = threading.Timer(within_s, stop)
+    timer.start()
+    try:
+        while len(body) < MAX_BODY and not late.is_set():
+            piece = raw.read1(MAX_BODY - len(body), decode_content=True)
+            if not piece:
+                break
+            body += piece
+    except (HTTPError, OSError, ValueError):
+        broken = True
+    finally:
+        timer.cancel()
+        raw.close()
+    if late.is_set():
+        return body, f"the rest of its answer did not come within {within_s:.1f} s"
+    if len(body) >= MAX_BODY:
+        return body, f"its answer is longer than {MAX_BODY // 1024} KB"
+    return body, "it closed the connection in the middle of its answer" if broken else None
+
+
+def _is_discovery(request: Any) -> bool:
+    """Whether a plugin only looks up where the receiver is (RFC 8615), and redirects are usual."""
+    found = request.method == "GET" and urlsplit(request.url).path.startswith("/.well-known/")
+    return bool(found)
+
+
+def _address(url: str) -> str:
+    """An address without what may be secret in it: user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:MAX_ADDRESS]
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d import memory
 from k6d.units import one_line
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class RefusalError(Exception):
 
 def main() -> None:
     """Answer the request on standard input; whatever happens, with a reply."""
+    memory.limit()
     request = Request(**orjson.loads(sys.stdin.buffer.read()))
     # Should the daemon die meanwhile, nobody is left to kill us.
     signal.alarm(math.ceil(request.timeout_s) + 1)

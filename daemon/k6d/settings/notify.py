@@ -25,7 +25,24 @@ from k6d.settings.values import (
 )
 
 _TIME = r"((?:[01]\d|2[0-3]):[0-5]\d)"
+# What separates two URLs. A comma alone does not: "mailto://…?to=a,b" is one URL.
+_BETWEEN_URLS = re.compile(r"[\s,;]+(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
 _QUIET = re.compile(rf"{_TIME}\s*-\s*{_TIME}(?:\s+([\w/+-]+))?")
+
+
+def one_by_one(value: object) -> object:
+    """The URLs of a text or a list; several in one text may stand on lines or behind commas."""
+    entries = lines(value)
+    if not isinstance(entries, list):
+        return entries
+    found: list[object] = []
+    for entry in entries:
+        text = entry.get_secret_value() if isinstance(entry, SecretStr) else entry
+        if isinstance(text, str) and "://" in text:
+            found += [url for url in _BETWEEN_URLS.split(text.strip(" \t\r\n,;")) if url]
+        else:
+            found.append(entry)
+    return found
 
 
 class Route(Section):
@@ -71,9 +88,10 @@ class QuietHours(Section):
 class Notify(Section):
     """Who is told, through Apprise."""
 
-    urls: Annotated[list[Secret], BeforeValidator(lines)] = Field(
+    urls: Annotated[list[Secret], BeforeValidator(one_by_one)] = Field(
         default=[],
-        description="Apprise URLs of the receivers (better as a credential or K6D_NOTIFY__URLS)",
+        description="Apprise URLs of the receivers (better as a credential or K6D_NOTIFY__URLS); "
+        "in a text they stand on lines or behind commas",
     )
     config: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
         default=None, description="an Apprise configuration file (YAML or text), see apprise.yml"
