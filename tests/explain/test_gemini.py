@@ -29,6 +29,7 @@ from gemini_server import (
 )
 from k6d.explain.answer import SCHEMA
 from k6d.explain.gemini import Failure, Reply, Request, choose
+from receivers import HttpReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +141,24 @@ def test_failures(sdk: str) -> None:
         assert "\n" not in reply.detail
         assert KEY not in reply.detail
     assert "API key not valid" in replies["bad key"].detail
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_no_redirect_is_followed(sdk: str) -> None:
+    """The other host gets no request, so neither key nor data; the refusal names that host."""
+    statuses = (301, 302, 303, 307, 308)
+    with HttpReceiver() as other:
+        elsewhere = f"http://127.0.0.1:{other.port}"
+        leads = {"Location": f"{elsewhere}/v1beta/models/{MODEL}:generateContent?k=hunter2"}
+        script = [Response(b"moved", status=status, headers=leads) for status in statuses]
+        with gemini(*script) as server:
+            replies = _ask_all([_request(sdk, server.url)] * len(statuses))
+            assert len(server.requests) == len(statuses)
+        assert other.got == []
+    assert [reply.failure for reply in replies] == [Failure.REFUSED] * len(statuses)
+    for status, reply in zip(statuses, replies, strict=True):
+        assert f"HTTP {status}: it redirects to {elsewhere}," in reply.detail
+        assert "hunter2" not in reply.detail
 
 
 @pytest.mark.parametrize("sdk", SDKS)

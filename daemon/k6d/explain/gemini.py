@@ -18,6 +18,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -128,7 +129,10 @@ def _generativeai(request: Request) -> str:
     """google-generativeai, over REST: gRPC would ignore the proxy and the endpoint's scheme."""
     from google.generativeai.client import configure
     from google.generativeai.generative_models import GenerativeModel
+    from requests import Session
 
+    # The SDK offers no way to its session. This process has no other use for requests.
+    Session.get_redirect_target = _refuse_redirect  # type: ignore[method-assign]
     options = {"api_endpoint": request.endpoint} if request.endpoint else None
     configure(api_key=request.api_key, transport="rest", client_options=options)
     model = GenerativeModel(request.model, system_instruction=request.system)
@@ -158,6 +162,7 @@ def _genai(request: Request) -> str:
             base_url=request.endpoint,
             api_version="v1beta",  # as the other SDK; the default has changed between its versions
             timeout=math.ceil(request.timeout_s * 1000),
+            client_args={"follow_redirects": False},  # the SDK's own default is to follow
         ),
     )
     response = client.models.generate_content(
@@ -172,6 +177,20 @@ def _genai(request: Request) -> str:
         ),
     )
     return _text(response)
+
+
+def _refuse_redirect(_session: Any, response: Any) -> None:
+    """In place of requests' own: raises RefusalError for a redirect, which would take the key."""
+    if response.is_redirect:
+        raise RefusalError(Failure.REFUSED, _redirect(response.status_code, response))
+
+
+def _redirect(code: int, response: Any) -> str:
+    """What to say of a redirect: where it leads, without a path, which could hold a secret."""
+    leads_to = urlsplit(str((getattr(response, "headers", None) or {}).get("Location") or ""))
+    host = leads_to.netloc.rpartition("@")[2]
+    where = f"{leads_to.scheme}://{host}" if host else "another address"
+    return f"HTTP {code}: it redirects to {where}, which k6d does not follow; set ai.endpoint"
 
 
 # In the order in which "auto" looks for them.
@@ -215,7 +234,8 @@ def _reply(error: Exception, *, sdk: str, secret: str) -> Reply:
         failure, detail = error.failure, str(error)
     elif isinstance(code, int):
         failure = _meaning(code)
-        detail = f"HTTP {int(code)}: {_said(response) or getattr(error, 'message', None) or error}"
+        said = _said(response) or getattr(error, "message", None) or error
+        detail = _redirect(code, response) if 300 <= code < 400 else f"HTTP {int(code)}: {said}"
         retry_after_s = _retry_after_s(response)
     else:
         failure, detail = _kind(error), f"{type(error).__name__}: {error}"
