@@ -15,6 +15,7 @@ import pytest
 
 from daemon import PATIENCE_S, lasting, until
 from k6d.api.server import OTHER_VERSION
+from k6d.api.standby import HEALTHY_S, LONGEST_AGAIN_S, Waits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +114,15 @@ def test_one_that_cannot_start_is_not_started_for_ever(served: Served) -> None:
     assert served.log.count("the process that answers requests ended with code 9") == 1
     trip.unlink()
     assert served.get(HISTORY).status == 200
+
+
+def test_the_waits_grow_and_start_anew_after_good_health() -> None:
+    """Killed again and again the process is left alone for longer; good health ends that."""
+    waits = Waits()
+    assert [waits.after(1.0) for _ in range(3)] == [2.0, 4.0, 8.0]
+    assert [waits.after(HEALTHY_S), waits.after(1.0)] == [2.0, 4.0]
+    assert max(waits.after(0.0) for _ in range(20)) == LONGEST_AGAIN_S
+    assert waits.after(24 * 3600.0) == 2.0
 
 
 def test_another_version_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from k6d import __version__
@@ -35,7 +36,8 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 128
 RETRY_S = 15.0
-AGAIN_S, LONGEST_AGAIN_S = 2.0, 300.0  # until one that failed is started once more, doubled
+AGAIN_S, LONGEST_AGAIN_S = 2.0, 300.0  # from a failure to the next start
+HEALTHY_S = 30.0  # a process that answered for so long was in good health
 GRACE_S = 7.0  # for it to end when the daemon stops; it gives requests under way 5
 
 
@@ -65,25 +67,41 @@ async def _stand_by(
     while not bound:
         await asyncio.sleep(RETRY_S)
         bound = _bind(api)
-    again_s = AGAIN_S
+    waits = Waits()
     try:
         async with asyncio.TaskGroup() as processes:  # those that leave end what they have begun
             while True:
                 await _first_connection(bound)
-                left = asyncio.Event()
+                left, started = asyncio.Event(), time.monotonic()
                 leaving = processes.create_task(left.wait())
                 answering = processes.create_task(_answered(given, desk, bound, left))
                 await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 leaving.cancel()
                 if left.is_set() or answering.result():
-                    again_s = AGAIN_S
+                    waits = Waits()
                     continue
                 _turn_away(bound)
-                await asyncio.sleep(again_s)
-                again_s = min(2 * again_s, LONGEST_AGAIN_S)
+                await asyncio.sleep(waits.after(time.monotonic() - started))
     finally:
         for one in bound:
             one.close()
+
+
+class Waits:
+    """The waits before a process that failed is started again.
+
+    Each is twice the one before, up to `LONGEST_AGAIN_S`. After `HEALTHY_S` of good health the next
+    one is `AGAIN_S` again.
+    """
+
+    def __init__(self) -> None:
+        self._next_s = AGAIN_S
+
+    def after(self, answered_s: float) -> float:
+        """Seconds to wait when the process failed after it had answered for `answered_s`."""
+        wait_s = AGAIN_S if answered_s >= HEALTHY_S else self._next_s
+        self._next_s = min(2 * wait_s, LONGEST_AGAIN_S)
+        return wait_s
 
 
 def _turn_away(bound: list[socket.socket]) -> None:
