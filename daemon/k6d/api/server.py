@@ -20,6 +20,7 @@ import uvicorn
 
 from k6d import __version__, logs
 from k6d.api.app import create
+from k6d.api.connections import Limits, protocol
 from k6d.api.context import Context
 from k6d.api.daemon_client import RemoteDesk
 from k6d.api.link import Caller, Frames
@@ -29,7 +30,8 @@ from k6d.store import Store
 if TYPE_CHECKING:
     from k6d.settings import Settings
 
-MOST_REQUESTS = 200  # at once; more get 503
+MOST_REQUESTS = 200  # at once, open event streams included; more get 503
+MOST_ACCEPTED = 128  # connections at once, so that files are not used up before some are closed
 GRACE_S = 5  # for requests under way when the daemon stops
 LOOK_S = 1.0
 TIDY_S = 15.0
@@ -85,10 +87,12 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
 
 
 def _server(context: Context) -> uvicorn.Server:
+    limits = Limits()
     config = uvicorn.Config(
         create(context),
         loop="none",
-        http="h11",
+        http=protocol(limits),
+        backlog=MOST_ACCEPTED,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -96,7 +100,7 @@ def _server(context: Context) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MOST_REQUESTS,
+        limit_concurrency=MOST_REQUESTS + limits.waiting,  # uvicorn counts connections
         timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 128
+BACKLOG = 1024  # connections that wait while nobody answers; the kernel drops more
 RETRY_S = 15.0
 AGAIN_S, LONGEST_AGAIN_S = 2.0, 300.0  # from a failure to the next start
 HEALTHY_S = 30.0  # a process that answered for so long was in good health

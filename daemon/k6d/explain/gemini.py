@@ -132,7 +132,7 @@ def _generativeai(request: Request) -> str:
     from requests import Session
 
     # The SDK offers no way to its session. This process has no other use for requests.
-    Session.get_redirect_target = _refuse_redirect  # type: ignore[method-assign]
+    Session.get_redirect_target = _refuse_redirect  # type: ignore[assignment, method-assign]
     options = {"api_endpoint": request.endpoint} if request.endpoint else None
     configure(api_key=request.api_key, transport="rest", client_options=options)
     model = GenerativeModel(request.model, system_instruction=request.system)
@@ -179,10 +179,11 @@ def _genai(request: Request) -> str:
     return _text(response)
 
 
-def _refuse_redirect(_session: Any, response: Any) -> None:
+def _refuse_redirect(_session: Any, response: Any) -> str | None:
     """In place of requests' own: raises RefusalError for a redirect, which would take the key."""
     if response.is_redirect:
         raise RefusalError(Failure.REFUSED, _redirect(response.status_code, response))
+    return None
 
 
 def _redirect(code: int, response: Any) -> str:
