@@ -32,7 +32,7 @@ demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
 	@$(BIN)/k6d demo
 
 test: .venv/.ready $(K6_OLD)  ## run the tests
-	@$(BIN)/pytest -n 3 --dist loadfile || { echo 'once more, those that failed, one at a time:'; $(BIN)/pytest --last-failed --last-failed-no-failures none; }
+	@$(BIN)/pytest -n 3 --dist loadfile
 
 check: .venv/.ready  ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .

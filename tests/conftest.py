@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytest_plugins = ["programs"]
+
 
 @pytest.fixture
 def target() -> Iterator[Target]:

@@ -318,6 +318,8 @@ class TestCa:
             key_encipherment=False, data_encipherment=False, key_agreement=False,
             encipher_only=False, decipher_only=False,
         )  # fmt: skip
+        ours = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuers = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -328,6 +330,8 @@ class TestCa:
             .not_valid_after(now + dt.timedelta(days=2))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(ours, critical=False)
+            .add_extension(issuers, critical=False)
         )
         if host:
             local = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from daemon import PATIENCE_S, Gate, hitting, until
+from programs import program
 from serving import Served, small_script
 from target import Target
 
@@ -77,7 +77,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """The system's Chromium, without a window."""
     options = webdriver.ChromeOptions()
-    options.binary_location = _program("chromium")
+    options.binary_location = program("chromium")
     profile = tmp_path_factory.mktemp("profile")
     for argument in (
         *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
@@ -85,18 +85,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(_program("chromedriver")), options=options)
+    driver = webdriver.Chrome(service=Service(program("chromedriver")), options=options)
     driver.set_page_load_timeout(PATIENCE_S)
     try:
         yield driver
     finally:
         driver.quit()
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    assert path, f"{name} is missing: apt-get install chromium chromium-driver (.ci/run does)"
-    return path
 
 
 def view(browser: webdriver.Chrome, *, size: tuple[int, int], dark: bool) -> None:

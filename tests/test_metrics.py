@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -15,6 +14,7 @@ import pytest
 
 from daemon import hitting, until
 from k6d.exposition import MOST_ENDPOINTS, MOST_LABEL, Facts, endpoints_of, exposition
+from programs import program
 from records import make_run
 from serving import Served, free_port
 
@@ -25,16 +25,10 @@ if TYPE_CHECKING:
     from target import Target
 
 
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    assert path, f"{name} is missing: apt-get install prometheus (.ci/run does)"
-    return path
-
-
 def lint(text: str) -> str:
     """What promtool has to say."""
     done = subprocess.run(
-        [_program("promtool"), "check", "metrics"],
+        [program("promtool"), "check", "metrics"],
         input=text,
         capture_output=True,
         text=True,
@@ -52,7 +46,7 @@ def prometheus(folder: Path, config: str, *flags: str) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                _program("prometheus"),
+                program("prometheus"),
                 f"--config.file={folder}/prometheus.yml",
                 f"--storage.tsdb.path={folder}/data",
                 f"--web.listen-address={url}",
@@ -180,7 +174,7 @@ def test_the_configuration_examples_hold(served: Served, target: Target) -> None
 
     config = Path(__file__).parent.parent / "config"
     done = subprocess.run(
-        [_program("promtool"), "check", "config", config / "prometheus.yml"],
+        [program("promtool"), "check", "config", config / "prometheus.yml"],
         capture_output=True,
         text=True,
         check=False,
