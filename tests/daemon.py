@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from k6d.model import Run
 
-PATIENCE_S = 30.0  # the machine may be busy; nobody waits that long when all is well
+PATIENCE_S = 120.0  # the machine may be busy; nobody waits that long when all is well
 K6 = Path(sys.prefix) / "bin" / "k6"
 
 T = TypeVar("T")

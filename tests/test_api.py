@@ -249,7 +249,7 @@ def test_live_events(shared: Served, target: Target) -> None:
     assert watching.stdout is not None
     first = orjson.loads(watching.stdout.readline())
     gate.opened.set()
-    rest, _ = watching.communicate(timeout=60)
+    rest, _ = watching.communicate(timeout=120)
     events = [first, *map(orjson.loads, rest.splitlines())]
     assert first["event"] == "queue"
     assert first["data"]["running"][0]["script"] == "gated.js"

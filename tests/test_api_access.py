@@ -153,7 +153,7 @@ def test_bodies_are_bounded(served: Served) -> None:
     large = b'{"script": "' + b"x" * 1_100_000 + b'"}'
     head = {"Content-Type": "application/json"}
     assert served.ask("POST", "/api/v1/test/run", raw=large, token=True, headers=head).status == 413
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
     try:
         connection.request(
             "POST",

@@ -68,7 +68,7 @@ def test_every_route_keeps_to_its_document(document: Any, served: Served) -> Non
                 base_url=served.url,
                 headers={"Authorization": f"Bearer {served.token}"},
                 checks=CHECKS,
-                timeout=30,
+                timeout=120,
             )
 
         ask()

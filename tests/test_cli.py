@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from target import Target
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 SECRET = "hunter2-hunter2"
 COMMANDS = ("serve", "run", "history", "show", "scripts", "doctor", "reindex", "demo")
 NAMES = {  # what users of the original service know, design.md

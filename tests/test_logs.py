@@ -27,7 +27,7 @@ def _logged(**environment: str) -> list[str]:
         stderr=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return done.stderr.splitlines()
 
@@ -38,7 +38,7 @@ def _in_a_terminal(**environment: str) -> str:
     made = {"PATH": os.environ["PATH"], "TERM": "xterm"} | environment
     try:
         command = [sys.executable, "-c", LOGGING]
-        subprocess.run(command, env=made, stderr=theirs, check=True, timeout=60)
+        subprocess.run(command, env=made, stderr=theirs, check=True, timeout=120)
         return os.read(ours, 10_000).decode()
     finally:
         os.close(ours)

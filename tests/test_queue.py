@@ -11,7 +11,7 @@ from k6d.job import Job
 from k6d.model import Trigger
 from k6d.queue import JobQueue
 
-PATIENCE_S = 10.0
+PATIENCE_S = 120.0
 
 
 def _job(name: str, trigger: Trigger = Trigger.CHANGED, **more: dict[str, str]) -> Job:

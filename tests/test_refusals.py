@@ -84,7 +84,7 @@ def test_what_the_disk_refuses_is_said_and_nothing_is_half_there(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     (said,) = done.stdout.splitlines()
     assert f"{data / place}/" in said

@@ -473,7 +473,7 @@ def test_load_tests_take_turns_also_with_k6d_run(daemon: Daemon, target: Target)
         for name in names[2:]
     ]
     for process in others:
-        answer, _ = process.communicate(timeout=60)
+        answer, _ = process.communicate(timeout=120)
         assert process.returncode == 0, answer
     for name in names[:2]:
         daemon.run(name)

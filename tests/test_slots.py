@@ -15,7 +15,7 @@ from k6d.store.locks import try_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 HOLDER = """
 import asyncio, pathlib, sys
 from k6d.slots import slot

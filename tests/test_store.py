@@ -370,7 +370,7 @@ def test_two_processes_lose_nothing(tmp_path: Path) -> None:
         seen = ids(store.history(limit=None))
         assert len(seen) == len(set(seen))
     for writer in writers:
-        assert writer.communicate(timeout=60)[0].count("saved") == 100
+        assert writer.communicate(timeout=120)[0].count("saved") == 100
         assert writer.returncode == 0
     assert len(store.history("a.js", None)) == len(store.history("b.js", None)) == 100
     assert store.repair() == Repair()
@@ -387,7 +387,7 @@ def test_a_killed_writer_leaves_a_store_that_repair_mends(tmp_path: Path) -> Non
         while time.monotonic() < deadline:
             pass
         writer.send_signal(signal.SIGKILL)
-        acknowledged += 1 + writer.communicate(timeout=60)[0].count("saved\n")
+        acknowledged += 1 + writer.communicate(timeout=120)[0].count("saved\n")
         store.repair()
         files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
         assert set(ids(store.history(limit=None))) == files
@@ -598,7 +598,7 @@ def test_a_disk_that_refuses_leaves_the_store_usable(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     message, count = done.stdout.splitlines()
     assert "file too large; raise the limit on file sizes" in message

@@ -68,7 +68,7 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
         text=True,
         check=True,
         cwd=tmp_path,
-        timeout=60,
+        timeout=120,
     )
     assert done.stdout == "4 runs taken over; 0 were there already\n"
     assert "record test_results/4 is left out: Invalid isoformat string: 'yesterday'" in done.stderr

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 SCRIPT = """
 import http from 'k6/http';
 export const options = { vus: 1, iterations: 25, ext: { k6d: { notify: ['shop'] } } };

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from k6d.settings import Settings
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 HERE = Path(__file__).parent
 
 # For each line on its standard input this does one of the two things below in a fork of its own,

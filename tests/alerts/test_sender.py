@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 TOKEN = "path-hunter2-token"
 SLACK = "slack://T1JJ3T3L2/B1HUNTER2/aaaaaaaaHUNTER2aaaaaaaa1"
 

@@ -127,7 +127,7 @@ def run_k6(version: str, script: str, folder: Path, *, capture: Capture | None =
             },
             check=True,
             capture_output=True,
-            timeout=40,
+            timeout=120,
         )
     totals = summary.parse(exported.read_bytes())
     duration_ms = totals.metrics.duration_ms

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from k6d.model import Run
     from target import Target
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def _python(code: str) -> subprocess.Popen[bytes]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from target import Target
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 both = pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
 
 

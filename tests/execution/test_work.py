@@ -37,7 +37,7 @@ with workdir(pathlib.Path(sys.argv[1]), job) as folder:
 
 
 def _killed(folder: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False, timeout=120)
 
 
 def test_the_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_two_processes_share_the_budget(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    taken = [int(process.communicate(timeout=60)[0]) for process in processes]
+    taken = [int(process.communicate(timeout=120)[0]) for process in processes]
     assert sum(taken) == 30
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE_S = 90.0
-SLACK_S = 10.0  # to kill a helper and to return, on a busy machine
+PATIENCE_S = 120.0
+SLACK_S = 60.0  # to kill a helper and to return, on a busy machine
 SCRIPT = """\
 import http from 'k6/http';
 // The shop's front page.
@@ -64,7 +64,8 @@ def _receiver() -> Iterator[Shop]:
 def _env(endpoint: str | None, **more: str) -> dict[str, str]:
     clean = {n: v for n, v in os.environ.items() if not n.startswith(("K6D_", "AI_", "GEMINI"))}
     if endpoint is not None:
-        more |= {"GEMINI_API_KEY": KEY, "K6D_AI__ENDPOINT": endpoint}
+        ours = {"GEMINI_API_KEY": KEY, "K6D_AI__ENDPOINT": endpoint}
+        more = ours | {"K6D_AI__TIMEOUT": f"{PATIENCE_S:g}"} | more
     return clean | {"AI_MODEL": MODEL, "AI_TEMPERATURE": "0.25", "K6D_AI__ATTEMPTS": "1"} | more
 
 

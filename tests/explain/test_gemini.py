@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SDKS = ("google-generativeai", "google-genai")
-PATIENCE_S = 60.0  # for a helper on a busy machine
+PATIENCE_S = 120.0  # for a helper on a busy machine
 
 
 def _request(sdk: str, endpoint: str) -> Request:

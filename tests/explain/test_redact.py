@@ -305,7 +305,7 @@ def test_hostile_texts_take_no_more_than_their_length() -> None:
         input=json.dumps(HOSTILE),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     growth = [float(number) for number in done.stdout.split()]
