@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
+from commands import run_k6d
+from k6d.daemon import command_line
 from k6d.job import Job
 from k6d.journal import StoredJournal
 from k6d.model import Trigger
@@ -103,21 +105,25 @@ class Daemon:
         return self
 
     def command(self, *words: str, k6d: tuple[str, ...] = ()) -> list[str]:
-        """The command line of a command of k6d on our folders."""
+        """The command line of a command of k6d on our folders.
+
+        That of `serve` is what `k6d serve` turns into, unless `k6d` says how to call it.
+        """
+        if words == ("serve",) and not k6d:
+            return command_line(None, scripts=self.scripts, data=self.data)
+        return [*(k6d or (sys.executable, "-m", "k6d")), *self._arguments(*words)]
+
+    def _arguments(self, *words: str) -> list[str]:
         folders = ["--scripts", str(self.scripts)] if words[0] in {"serve", "run"} else []
-        called = k6d or (sys.executable, "-m", "k6d")
-        return [*called, *words, *folders, "--data", str(self.data)]
+        return [*words, *folders, "--data", str(self.data)]
 
     def call(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Another command of k6d on our folders, to its end."""
-        return subprocess.run(
-            self.command(*words),
-            capture_output=True,
-            text=True,
-            timeout=2 * PATIENCE_S,
-            check=False,
+        return run_k6d(
+            *self._arguments(*words),
             cwd=self.home,
             env=self.environment(**variables),
+            timeout_s=2 * PATIENCE_S,
         )
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from binaries import BINARIES
+from commands import run_k6d
 from k6d.store import Store
 from records import make_run
 
@@ -54,15 +55,7 @@ class Home:
     def k6d(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end; no stack trace is ever shown."""
         made = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
-        done = subprocess.run(
-            [sys.executable, "-m", "k6d", *arguments],
-            cwd=self.folder,
-            env=made | environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        done = run_k6d(*arguments, cwd=self.folder, env=made | environment, timeout_s=PATIENCE_S)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

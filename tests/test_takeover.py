@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import orjson
 import pytest
 from tinydb import TinyDB
 
+from commands import run_k6d
 from k6d.model import K6dError, Outcome, Severity
 from k6d.store import Query, Store
 from k6d.takeover import take_over
@@ -62,14 +62,10 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
         odd_one = {"anomaly_analysis": FOUND | {"issues": ["odd"]}, "script_name": "\ud800.js"}
         table.insert(_record(8, timestamp="0999-01-01T00:00:00+00:00"))
         table.insert(_record(7, metrics={"error_rate": float("nan")}, **odd_one))
-    done = subprocess.run(
-        [sys.executable, "-m", "k6d", "import", "tests.json", "--data", "data"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=tmp_path,
-        timeout=120,
+    done = run_k6d(
+        *("import", "tests.json", "--data", "data"), cwd=tmp_path, env=os.environ, timeout_s=120
     )
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "4 runs taken over; 0 were there already\n"
     assert "record test_results/4 is left out: Invalid isoformat string: 'yesterday'" in done.stderr
     assert "record test_results/5 is left out: metrics.error_rate: Input should be" in done.stderr

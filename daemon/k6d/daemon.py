@@ -28,9 +28,14 @@ def become(config: Path | None, **given: object) -> NoReturn:
 
     `given` are settings, None if not given. `-P`: files of the current folder are no modules.
     """
-    words = json.dumps({"config": config} | given, default=str)  # not orjson: any name of a file
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "k6d.daemon", words])  # noqa: S606
+    os.execv(sys.executable, command_line(config, **given))  # noqa: S606
+
+
+def command_line(config: Path | None, **given: object) -> list[str]:
+    """What the process is called as then: Python, and the settings as one argument."""
+    words = json.dumps({"config": config} | given, default=str)  # not orjson: any name of a file
+    return [sys.executable, "-P", "-m", "k6d.daemon", words]
 
 
 def main(words: str) -> NoReturn:

@@ -7,23 +7,25 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 from rich.console import Console
 
+from commands import run_k6d
 from k6d import settings
 from k6d.alerts.alerts import Alerts
 from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.report import incidents_table
+from k6d.daemon import command_line
 from k6d.model import Severity, Trigger
 from k6d.store import Store
 from receivers import HttpReceiver, closed_port
@@ -32,7 +34,6 @@ from target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PATIENCE_S = 120.0
 SCRIPT = """
@@ -79,10 +80,7 @@ def environment(folder: Path, receiver: HttpReceiver, **more: str) -> dict[str, 
 
 def k6d(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command."""
-    command = [sys.executable, "-m", "k6d", *arguments]
-    return subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    return run_k6d(*arguments, cwd=Path.cwd(), env=env, timeout_s=PATIENCE_S)
 
 
 def until(happened: Callable[[], object], what: str) -> None:
@@ -97,7 +95,7 @@ def until(happened: Callable[[], object], what: str) -> None:
 def daemon(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`k6d serve`, ended at the end."""
     with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "k6d", "serve"], env=env, stderr=file)
+        process = subprocess.Popen(command_line(None), env=env, stderr=file)
         try:
             yield process
         finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from commands import run_k6d
 from k6d import settings
 from k6d.alerts.alerts import Alerts
 from k6d.alerts.outbox import Outbox
@@ -290,11 +291,11 @@ def test_what_does_not_parse_is_set_aside(tmp_path: Path) -> None:
     assert [kept.message.id for kept in outbox.waiting()] == ["m-1"]
     damaged = tmp_path / "outbox/waiting/m-0.json.unreadable"
     assert outbox.unreadable() == [damaged]
-    done = subprocess.run(
-        [sys.executable, "-m", "k6d", "outbox", "--data", str(tmp_path)],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=True,
-        env=os.environ | {"COLUMNS": "300"},
-    )  # fmt: skip
+    environment = os.environ | {"COLUMNS": "300"}
+    done = run_k6d(
+        *("outbox", "--data", str(tmp_path)), cwd=tmp_path, env=environment, timeout_s=PATIENCE_S
+    )
+    assert done.returncode == 0
     assert "waits for more of the same cause, target shop" in done.stdout
     assert f"{damaged} did not read and will not be delivered" in done.stdout
     checks = asyncio.run(examine(settings.load(data=tmp_path)))

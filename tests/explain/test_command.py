@@ -16,6 +16,7 @@ import orjson
 import pytest
 from rich.console import Console
 
+from commands import run_k6d
 from gemini_server import KEY, MODEL, TRICKLE, answer, error, gemini
 from k6d.demo import Shop
 from k6d.explain.merge import merge
@@ -70,15 +71,7 @@ def _env(endpoint: str | None, **more: str) -> dict[str, str]:
 
 
 def _k6d(home: Path, env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "k6d", *arguments],
-        cwd=home,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return run_k6d(*arguments, cwd=home, env=env, timeout_s=PATIENCE_S)
 
 
 def _explained_run() -> Run:
