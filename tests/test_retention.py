@@ -477,14 +477,14 @@ def test_a_run_that_the_disk_did_not_let_get_smaller_does_the_next_time(
     """However much younger runs were made smaller meanwhile."""
     store, loaded = Store(tmp_path / "data"), _settings(tmp_path)
     refused, other = (_save(store, number, age_days=100 - 50 * number) for number in range(2))
-    month = store.run_path(refused.test_id).parent
-    away = month.rename(tmp_path / "away")
-    month.symlink_to(away)
+    file = store.run_path(refused.test_id)
+    away = file.rename(tmp_path / "away")
+    file.mkdir()
     assert pruning.prune(loaded, store, now=NOW).slimmed == 1
     assert f"{refused.test_id} say, stay as they are" in caplog.text
     assert store.load(other.test_id).log.head == ""
-    month.unlink()
-    away.rename(month)
+    file.rmdir()
+    away.rename(file)
     assert pruning.prune(loaded, store, now=NOW).slimmed == 1
     assert store.load(refused.test_id).log.head == ""
     assert pruning.prune(loaded, store, now=NOW) == pruning.Pruned()

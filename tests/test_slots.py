@@ -21,7 +21,8 @@ import asyncio, pathlib, sys
 from k6d.slots import slot
 
 async def main():
-    async with slot(pathlib.Path(sys.argv[1]), 1):
+    folder = pathlib.Path(sys.argv[1])
+    async with slot(folder, 1, root=folder):
         print("held", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -46,7 +47,7 @@ async def _wait_for(folder: Path, waited: asyncio.Event, calls: list[str]) -> No
         calls.append("waits")
         waited.set()
 
-    async with asyncio.timeout(PATIENCE_S), slot(folder, 1, on_wait=waits):
+    async with asyncio.timeout(PATIENCE_S), slot(folder, 1, root=folder, on_wait=waits):
         calls.append("runs")
 
 
@@ -82,7 +83,7 @@ async def test_no_more_at_once_than_there_are_slots(tmp_path: Path) -> None:
 
     async def work() -> None:
         nonlocal inside, most, done
-        async with slot(tmp_path / "new", 2):
+        async with slot(tmp_path / "new", 2, root=tmp_path):
             inside += 1
             most = max(most, inside)
             await asyncio.sleep(0.01)
@@ -98,12 +99,12 @@ async def test_a_slot_is_free_again_after_an_error(tmp_path: Path) -> None:
     """An exception or a cancellation inside gives it back."""
     for error in (RuntimeError, asyncio.CancelledError):
         with pytest.raises(error):
-            async with slot(tmp_path, 1):
+            async with slot(tmp_path, 1, root=tmp_path):
                 raise error
-    lock = try_lock(tmp_path / "0.lock")
+    lock = try_lock(tmp_path / "0.lock", root=tmp_path)
     assert lock is not None
     with lock:
-        assert try_lock(tmp_path / "0.lock") is None
+        assert try_lock(tmp_path / "0.lock", root=tmp_path) is None
 
 
 async def test_a_step_that_is_cut_off_has_ended_when_that_is_told() -> None:

@@ -117,7 +117,7 @@ def test_the_file_is_compact_json_in_the_record_order(tmp_path: Path) -> None:
         '{"schema_version":1,"test_id":"20261122-120000-3f9a2c","timestamp":"2026-11-22T12:00:00Z"'
     )
     assert '"snapshot":null' in text
-    assert path.stat().st_mode & 0o777 == 0o640 & ~_umask()
+    assert path.stat().st_mode & 0o777 == 0o600
     record, seal = text.rsplit(',"crc32":')
     assert store.load_raw("20261122-120000-3f9a2c") == record.encode() + b"}"
     assert seal == f"{zlib.crc32(record.encode())}}}\n"
@@ -326,18 +326,20 @@ def test_a_flipped_bit_is_seen_wherever_it_is(tmp_path: Path) -> None:
     chance = random.Random(6)
     for path in (*index_files(tmp_path), store.state("queue").path):
         whole = path.read_bytes()
-        written = AtomicStorage(path).read()
+        written = AtomicStorage(path, root=tmp_path).read()
         assert written
         for bit in chance.sample(range(8 * len(whole)), 200):
             flipped = bytearray(whole)
             flipped[bit // 8] ^= 1 << bit % 8
             path.write_bytes(flipped)
             with suppress(DamagedError):
-                assert (AtomicStorage(path).read() or {}).get("_default") == written["_default"]
+                assert (AtomicStorage(path, root=tmp_path).read() or {}).get("_default") == written[
+                    "_default"
+                ]
         tables, check, _ = whole.rpartition(b',"check"')
         assert check
         path.write_bytes(tables + b"}")
-        assert AtomicStorage(path).read() == written
+        assert AtomicStorage(path, root=tmp_path).read() == written
 
 
 def test_a_flipped_bit_in_a_run_is_no_other_number(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ import orjson
 
 from k6d.model import SCHEMA_VERSION, K6dError
 from k6d.pruning import look_again
-from k6d.store.files import free_bytes, refuse_link, replacing
+from k6d.store.data_folder import check_way, refuse_links
+from k6d.store.files import free_bytes, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +62,11 @@ def export(data: Path, file: Path) -> int:
         raise K6dError(f"{file} exists: name another file, or remove it")
     if not data.is_dir():
         raise K6dError(f"{data} is no data folder: name the one to export with --data")
+    refuse_links(data)
     digests: dict[str, str] = {}
     # For its owner only: snapshots and logs may hold what not everybody should read.
     with (
-        replacing(file, mode=0o600) as out,
+        replacing(file, root=file.parent) as out,
         tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar,
     ):
         for folder in ("state", "runs", "snapshots"):
@@ -103,7 +105,7 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
                 if _copied(ours) != digests.get(name):
                     different.append(name)
             continue
-        with replacing(path) as copy:
+        with replacing(path, root=data) as copy:
             if _copied(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += 1
@@ -129,8 +131,7 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
             continue
         if name in found or not _NAMES.fullmatch(name):
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
-        for folder in (data / name).parents[: name.count("/")]:
-            refuse_link(folder)
+        check_way((data / name).parent, root=data)
         needed += size  # before it is read: it may say that it is of any size
         if needed > free:
             needs = f"needs {needed >> 20:,} MiB, {free >> 20:,} are free"

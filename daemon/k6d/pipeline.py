@@ -140,7 +140,7 @@ class Pipeline:
 
     def recover(self) -> list[Run]:
         """Record the jobs whose process died under way, as aborted; gives the new records."""
-        with leftovers(self._settings.data / "work") as dead:
+        with leftovers(self._settings.data) as dead:
             unsaved = (job for job in dead if not self._store.run_path(job.test_id).exists())
             runs = [interrupted(under_way) for under_way in unsaved]
             for run in runs:
@@ -153,8 +153,9 @@ class Pipeline:
         return runs
 
     def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
-        folder, count = self._settings.data / "slots", self._settings.k6.concurrency
-        return slot(folder, count, stop=self._stop_of(watching), on_wait=watching.waiting)
+        data, count = self._settings.data, self._settings.k6.concurrency
+        stop = self._stop_of(watching)
+        return slot(data / "slots", count, root=data, stop=stop, on_wait=watching.waiting)
 
     def _stop_of(self, watching: Watching) -> asyncio.Event:
         return watching.stop or self._stop
@@ -165,8 +166,9 @@ class Pipeline:
         """No other member of the group runs meanwhile, in this process or another."""
         if group is None:
             return contextlib.nullcontext()
-        folder = self._settings.data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
-        return slot(folder, 1, stop=self._stop_of(watching), on_wait=watching.waiting)
+        data, stop = self._settings.data, self._stop_of(watching)
+        folder = data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
+        return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
 
     @contextlib.asynccontextmanager
     async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
@@ -175,7 +177,7 @@ class Pipeline:
         under_way = UnderWay(
             test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
         )
-        with workdir(self._settings.data / "work", under_way) as folder:
+        with workdir(self._settings.data, under_way) as folder:
             async with Guard() as guard:
                 yield _Task(
                     job=job, under_way=under_way, folder=folder, guard=guard, watching=watching

@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from k6d.model import K6dError
+from k6d.store.data_folder import make_folder
 from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
@@ -52,15 +53,16 @@ async def slot(
     folder: Path,
     count: int,
     *,
+    root: Path,
     stop: asyncio.Event | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> AsyncIterator[None]:
     """Hold one of `count` slots, waiting for a free one; `on_wait` is called once if it must.
 
-    StoppedError when `stop` is set while it waits.
+    `root` is the data folder that `folder` is in. StoppedError when `stop` is set while it waits.
     """
     waited = False
-    while (held := _try_any(folder, count)) is None:
+    while (held := _try_any(folder, count, root=root)) is None:
         if stop and stop.is_set():
             raise StoppedError
         if on_wait and not waited:
@@ -73,9 +75,9 @@ async def slot(
         held.close()
 
 
-def _try_any(folder: Path, count: int) -> TextIO | None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _try_any(folder: Path, count: int, *, root: Path) -> TextIO | None:
+    make_folder(folder, root=root)
     for number in range(count):
-        if file := try_lock(folder / f"{number}.lock"):
+        if file := try_lock(folder / f"{number}.lock", root=root):
             return file
     return None

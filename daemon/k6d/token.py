@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from k6d.model import K6dError
+from k6d.store.data_folder import read_file
 from k6d.store.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def make_token(data: Path) -> str:
         token = secrets.token_urlsafe(32)
         if path.exists():
             logger.warning("%s held no token; it holds a new one now", path)
-        write_atomic(path, f"{token}\n".encode(), mode=0o600)
+        write_atomic(path, f"{token}\n".encode(), root=data)
     else:
         with contextlib.suppress(OSError):  # a copy from a backup, say, may have lost its mode
             path.chmod(0o600)
@@ -45,7 +46,7 @@ def read_token(data: Path) -> str:
     path = data / TOKEN_FILE
     with disk_errors("read", path):
         try:
-            token = path.read_bytes().strip()
+            token = read_file(path).strip()
         except FileNotFoundError:
             raise _NoTokenError(f"there is no {path}: the daemon makes it when it starts") from None
     if not _TOKEN.fullmatch(token):

@@ -42,11 +42,11 @@ def _killed(folder: Path) -> None:
 
 def test_the_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:
     """Also after an error."""
-    with workdir(tmp_path / "work", JOB) as folder:
+    with workdir(tmp_path, JOB) as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "big").write_bytes(b"x")
     assert not folder.exists()
-    with pytest.raises(RuntimeError), workdir(tmp_path / "work", JOB) as folder:
+    with pytest.raises(RuntimeError), workdir(tmp_path, JOB) as folder:
         raise RuntimeError
     assert not folder.exists()
 
@@ -64,8 +64,8 @@ def test_a_killed_job_is_found_once_with_all_that_is_known_of_it(tmp_path: Path)
     _killed(tmp_path)
     with leftovers(tmp_path) as dead:
         assert dead == [JOB]
-        assert (tmp_path / JOB.test_id).is_dir()
-    assert list(tmp_path.iterdir()) == []
+        assert (tmp_path / "work" / JOB.test_id).is_dir()
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_dying_while_dealing_with_it_finds_it_again(tmp_path: Path) -> None:
@@ -80,11 +80,11 @@ def test_dying_while_dealing_with_it_finds_it_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"test_id": "x"}'])
 def test_a_job_that_had_not_begun_is_cleaned_away(tmp_path: Path, content: bytes | None) -> None:
     """Killed before or while its record was written: there is nothing to record."""
-    folder = tmp_path / "work" / "x"
+    folder = tmp_path / "work" / JOB.test_id
     folder.mkdir(parents=True)
     if content is not None:
         (folder / "job.json").write_bytes(content)
-    with leftovers(tmp_path / "work") as dead:
+    with leftovers(tmp_path) as dead:
         assert dead == []
     assert not folder.exists()
 

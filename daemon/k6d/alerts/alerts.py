@@ -63,14 +63,14 @@ class Alerts:
 
         `notify` is what the script says of who is to be told; None for as it said last.
         """
-        with locked(self._lock):
+        with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(script), notify)
             runs = [*standing.expected, test_id]
             self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
 
     def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
         """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
-        with locked(self._lock):
+        with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(run.script), notify)
             standing, told = incidents.advance(
                 standing, incidents.observe(run), self._rules(standing)
@@ -89,7 +89,7 @@ class Alerts:
         Gives the incident that it ended. What is to be told is decided here and sent off by the
         daemon, who knows the receivers.
         """
-        with locked(self._lock):
+        with locked(self._lock, root=self._settings.data):
             was, now = self._standing(run.script), datetime.now(UTC)
             standing = incidents.accepted(was, now, run=run.test_id, reason=reason)
             if standing != was:
@@ -98,7 +98,7 @@ class Alerts:
 
     def end(self, script: str) -> bool:
         """The script's incident, if there is one, is over, untold: it is a helper module, say."""
-        with locked(self._lock):
+        with locked(self._lock, root=self._settings.data):
             standing = self._standing(script)
             self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
             return standing.incident is not None
@@ -116,7 +116,7 @@ class Alerts:
         for name, known in self.standings().items():
             if known.incident is None and not known.outgoing:
                 continue
-            with locked(self._lock):
+            with locked(self._lock, root=self._settings.data):
                 was = self._standing(name)
                 standing = incidents.looked_for(was, now, gone=self.is_gone(name))
                 if not standing.gone_since:
@@ -142,7 +142,7 @@ class Alerts:
         for name, known in self.standings().items():
             if not known.expected and not known.outgoing:
                 continue
-            with locked(self._lock):
+            with locked(self._lock, root=self._settings.data):
                 standing = self._standing(name)
                 waiting = [test_id for test_id in standing.expected if test_id not in found]
                 if waiting != standing.expected:  # the others do not read

@@ -192,7 +192,7 @@ def _send(request: dict[str, Any]) -> Outcome:
     def note(**more: Any) -> None:
         if path:
             record = sending | {"begun": True} | more
-            write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z))
+            write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z), root=path.parents[2])
 
     found = (p for r, p in _plugins(request, []) if r.id == sending["receiver"])
     plugin = next(found, None)

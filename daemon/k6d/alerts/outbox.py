@@ -28,8 +28,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from k6d.alerts.records import Kept, Message, Sending, State
 from k6d.model import K6dError
+from k6d.store.data_folder import NotAFileError, move_file, read_file, remove_file
 from k6d.store.files import (
     disk_errors,
+    locked,
     make_folder,
     names,
     remove_leftovers,
@@ -49,6 +51,7 @@ logger = logging.getLogger(__name__)
 NOBODY = ""  # stands for a receiver where a message found none
 KEPT_DAYS = 14  # delivered messages, so that what is told again by mistake is known
 _ID = re.compile(r"[0-9a-z][0-9a-z-]{0,100}")
+_KEY = re.compile(rb"[0-9a-f]{64}")
 _DAEMON = "daemon"
 _T = TypeVar("_T", Kept, Sending)
 
@@ -57,6 +60,7 @@ class Outbox:
     """The outbox under the folder `data`; opening it touches nothing."""
 
     def __init__(self, data: Path) -> None:
+        self._data = data
         self._folder = data / "outbox"
         self._waiting = self._folder / "waiting"
         self._done = self._folder / "done"
@@ -119,7 +123,8 @@ class Outbox:
 
     def repair(self, now: datetime) -> None:
         """Remove what crashes left and what was delivered long ago; for who may send."""
-        remove_leftovers([self._folder, self._waiting, self._done, self._sending])
+        places = [self._folder, self._waiting, self._done, self._sending]
+        remove_leftovers(places, root=self._data)
         for kept in self.waiting():  # killed between the last write and the move
             if kept.deliveries is not None and not _has(kept, State.WAITING):
                 self._move(kept, self._waiting, self._done)
@@ -134,8 +139,8 @@ class Outbox:
         None when a helper that outlived its daemon is at it still.
         """
         with disk_errors("lock", self._sending):
-            make_folder(self._sending)
-            lock = try_lock(self.sending_path(sending.key).with_suffix(".lock"))
+            make_folder(self._sending, root=self._data)
+            lock = self._try_lock(sending.key)
         if lock is not None:
             self._write(self._sending, sending.key, sending)
         return lock
@@ -144,7 +149,7 @@ class Outbox:
         """What is written down as being sent, and whether a helper is at it."""
         found = []
         for sending in self._all(self._sending, Sending):
-            lock = try_lock(self.sending_path(sending.key).with_suffix(".lock"))
+            lock = self._try_lock(sending.key)
             if lock is not None:
                 lock.close()
                 # Written between our reading it and the helper's end?
@@ -166,8 +171,8 @@ class Outbox:
     def sender(self, *, daemon: bool) -> TextIO | None:
         """The right to send, until it is closed; None while another process has it."""
         with disk_errors("lock", self._folder):
-            make_folder(self._folder)
-            lock = try_lock(self._folder / "sender.lock")
+            make_folder(self._folder, root=self._data)
+            lock = try_lock(self._folder / "sender.lock", root=self._data)
         if lock is not None:
             lock.truncate(0)
             lock.write(_DAEMON if daemon else "run")
@@ -192,55 +197,65 @@ class Outbox:
         """The secret that hashes of URLs are made with, so that they tell nothing of a password."""
         path = self._folder / "key"
         with disk_errors("read", path):
-            if not path.exists():
-                make_folder(self._folder)
-                temp = path.with_name(f".key.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-                descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(secrets.token_hex(32))
-                    file.flush()
-                    os.fsync(file.fileno())
-                try:
-                    os.link(temp, path)  # the first one wins
-                except FileExistsError:
-                    pass
-                finally:
-                    temp.unlink()
-            return path.read_text()
+            if (key := _key_in(path)) is not None:
+                return key
+        with locked(self._folder / ".lock", root=self._data):  # of two, the first one wins
+            if (key := _key_in(path)) is None:
+                if os.path.lexists(path):
+                    aside = set_aside(path, root=self._data)
+                    logger.error("%s held no key and was set aside; a new one is made", aside)
+                key = secrets.token_hex(32)
+                write_atomic(path, key.encode(), root=self._data)
+        return key
 
     def _all(self, folder: Path, kind: type[_T]) -> Iterator[_T]:
         with disk_errors("read", folder):
             found = names(folder)
         for name in found:
-            if name.endswith(".json"):
-                yield from self._one(folder, name.removesuffix(".json"), kind)
+            stem = name.removesuffix(".json")
+            if stem != name and _ID.fullmatch(stem):
+                yield from self._one(folder, stem, kind)
 
     def _one(self, folder: Path, name: str, kind: type[_T]) -> list[_T]:
         path = folder / f"{name}.json"
         try:
             with disk_errors("read", path):
-                return [_adapter(kind.__name__).validate_python(orjson.loads(path.read_bytes()))]
+                return [_adapter(kind.__name__).validate_python(orjson.loads(read_file(path)))]
         except K6dError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return []
-            raise
+            if not isinstance(error, NotAFileError):
+                raise
         except (ValidationError, ValueError):
-            logger.error("%s does not parse and was set aside", path)
-            set_aside(path)
-            return []
+            pass
+        logger.error("%s does not parse and was set aside", path)
+        set_aside(path, root=self._data)
+        return []
 
     def _write(self, folder: Path, name: str, record: Kept | Sending) -> None:
-        write_atomic(folder / f"{name}.json", orjson.dumps(record, option=orjson.OPT_UTC_Z))
+        contents = orjson.dumps(record, option=orjson.OPT_UTC_Z)
+        write_atomic(folder / f"{name}.json", contents, root=self._data)
+
+    def _try_lock(self, key: str) -> TextIO | None:
+        return try_lock(self.sending_path(key).with_suffix(".lock"), root=self._data)
 
     def _move(self, kept: Kept, source: Path, target: Path) -> None:
         name = f"{kept.message.id}.json"
         with disk_errors("move", source / name):
-            make_folder(target)
-            (source / name).replace(target / name)
+            move_file(source / name, target / name, root=self._data)
 
     def _remove(self, path: Path) -> None:
         with disk_errors("remove", path):
-            path.unlink(missing_ok=True)
+            remove_file(path, root=self._data)
+
+
+def _key_in(path: Path) -> str | None:
+    """The key that the file holds; None when there is no file, or no key in it."""
+    try:
+        found = _KEY.fullmatch(read_file(path))
+    except (FileNotFoundError, NotAFileError):
+        return None
+    return found[0].decode() if found else None
 
 
 @cache

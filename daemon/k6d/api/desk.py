@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.job import Job
 from k6d.model import Trigger
+from k6d.store.data_folder import remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -104,4 +104,4 @@ class Desk:
 
 def _tidy(job: Job) -> None:
     if job.one_off:
-        shutil.rmtree(job.path.parent, ignore_errors=True)
+        remove_folder(job.path.parent, root=job.path.parents[2])

@@ -24,6 +24,7 @@ from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
 from k6d.store import Query as Search
 from k6d.store import is_test_id
+from k6d.store.files import write_atomic
 from k6d.units import in_utc, plural
 
 router = APIRouter(prefix="/api/v1/test", tags=["tests"])
@@ -94,8 +95,7 @@ def _one_off(body: OneOff, k6d: Context) -> Job:
         options=body.options.texts() if body.options else {},
         one_off=True,
     )
-    job.path.parent.mkdir(parents=True, mode=0o700)
-    job.path.write_text(body.script, encoding="utf-8")
+    write_atomic(job.path, body.script.encode(), root=k6d.settings.data)
     return job
 
 

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from k6d.api.access import Access
 from k6d.api.desk import Desk
 from k6d.api.link import Frames, answer
 from k6d.model import reason
+from k6d.store.data_folder import removable, remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,7 +47,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Have requests answered while the context is open; a new process has the settings of then."""
     now = settings()
-    shutil.rmtree(now.data / "one-off", ignore_errors=True)
+    for left in removable(now.data / "one-off"):
+        remove_folder(left, root=now.data)
     access = Access.of(now.api, now.data)  # makes the token, which commands ask for
     desk = Desk(queue, board)
     task = asyncio.create_task(

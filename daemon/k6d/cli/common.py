@@ -55,9 +55,11 @@ def load_settings(config: Path | None, **given: object) -> Settings:
 
 
 def open_store(loaded: Settings) -> Store:
-    """The runs in the data folder."""
+    """The runs in the data folder; LinkError when a part of it is a link."""
     from k6d.store import Store
+    from k6d.store.data_folder import refuse_links
 
+    refuse_links(loaded.data)
     return Store(loaded.data)
 
 

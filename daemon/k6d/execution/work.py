@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.model import Trigger
+from k6d.store.data_folder import new_folder, removable, remove_folder
 from k6d.store.locks import try_lock
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+FOLDER = "work"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,32 +38,33 @@ class UnderWay:
 
 
 @contextlib.contextmanager
-def workdir(folder: Path, job: UnderWay) -> Iterator[Path]:
-    """A private folder for the job, gone when the context is left."""
-    path = folder / job.test_id
-    path.mkdir(parents=True, mode=0o700)
-    lock = try_lock(path / "lock")
+def workdir(data: Path, job: UnderWay) -> Iterator[Path]:
+    """A private folder for the job in the data folder, gone when the context is left."""
+    path = data / FOLDER / job.test_id
+    new_folder(path, root=data)
+    lock = try_lock(path / "lock", root=data)
     try:
         (path / "job.json").write_bytes(orjson.dumps(job))
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path, root=data)
         if lock:
             lock.close()
 
 
 @contextlib.contextmanager
-def leftovers(folder: Path) -> Iterator[list[UnderWay]]:
+def leftovers(data: Path) -> Iterator[list[UnderWay]]:
     """Jobs whose process died under way; their folders are removed when the context is left.
 
-    The caller records them inside the context: dying in between, it finds them again.
+    A folder that is not named like a run is somebody else's and stays. The caller records them
+    inside the context: dying in between, it finds them again.
     """
-    found = sorted(path for path in folder.glob("*/") if not path.is_symlink())
-    dead = [(path, lock) for path in found if (lock := try_lock(path / "lock"))]
+    found = list(removable(data / FOLDER))
+    dead = [(path, lock) for path in found if (lock := try_lock(path / "lock", root=data))]
     try:
         yield [job for path, _ in dead if (job := _read(path))]
         for path, _ in dead:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path, root=data)
     finally:
         for _, lock in dead:
             lock.close()

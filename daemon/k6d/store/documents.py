@@ -11,6 +11,7 @@ from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
 from k6d.model import K6dError
+from k6d.store.data_folder import open_file
 from k6d.store.files import disk_errors, write_atomic
 from k6d.store.seal import Seal
 
@@ -42,7 +43,7 @@ class _Copy:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = open_file(path)
         status = os.fstat(self._descriptor)
         self.identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         self.tables: Tables = {}
@@ -70,8 +71,8 @@ class AtomicStorage(Storage):
     the holder of the writers' lock; `read` needs no lock and may run in any thread.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, root: Path) -> None:
+        self._path, self._root = path, root
         self._copy: _Copy | None = None
 
     def rest(self) -> None:
@@ -97,7 +98,8 @@ class AtomicStorage(Storage):
     def write(self, data: Tables) -> None:
         """Replace the file; raises K6dError, and then the old file is still in its place."""
         self._copy = None  # TinyDB may have changed documents in it that now don't get written
-        write_atomic(self._path, _SEAL.put(orjson.dumps(data or {"_default": {}})))
+        contents = orjson.dumps(data or {"_default": {}})
+        write_atomic(self._path, _SEAL.put(contents), root=self._root)
         with disk_errors("read", self._path):
             copy = _Copy(self._path)
         copy.tables = dict(data)

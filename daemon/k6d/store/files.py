@@ -1,4 +1,7 @@
-"""Files that are whole or absent: atomic replacement, locks, leftovers, errors a user can mend."""
+"""Files that are whole or absent: atomic replacement, locks, leftovers, errors a user can mend.
+
+`root` is the data folder; below it no link is followed (`k6d.store.data_folder`).
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
 from k6d.model import K6dError, reason
+from k6d.store import data_folder
+from k6d.store.data_folder import FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
-FILE_MODE = 0o640
-FOLDER_MODE = 0o750
 # A process id is used again after a restart (in a container at once, by k6d itself), so a leftover
 # may seem to have a living owner; but nobody takes an hour to write one file.
 OLDEST_TEMP_S = 3600.0
@@ -46,45 +49,44 @@ def disk_errors(doing: str, path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int = FILE_MODE) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, root: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path`, durably, when the block ends without an error.
 
-    Whatever happens, `path` is the old contents or the new, whole; a failed write leaves no
-    temporary file. Raises K6dError when the disk refuses.
+    Only this user can read it. Whatever happens, `path` is the old contents or the new, whole; a
+    failed write leaves no temporary file. Raises K6dError when the disk refuses.
     """
     with disk_errors("write", path):
-        make_folder(path.parent)
+        data_folder.make_folder(path.parent, root=root)
         # A text: of a Path Python keeps each name, in a table that grows by them.
         temp = f"{path.parent}/.{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
         try:
-            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temp, path)  # noqa: PTH105
+            data_folder.replace_file(temp, path, root=root)
         except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temp)  # noqa: PTH108
+            data_folder.remove_file(Path(temp), root=root)
             raise
-        _sync_folder(path.parent)
+        data_folder.sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
+def write_atomic(path: Path, data: bytes, *, root: Path) -> None:
     """Replace the contents of `path` by `data`; see `replacing`."""
-    with replacing(path, mode=mode) as file:
+    with replacing(path, root=root) as file:
         file.write(data)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, root: Path) -> Iterator[None]:
     """Hold the exclusive lock of the file `path`, against threads and processes; not reentrant.
 
     The kernel gives the lock back when its holder dies, however it dies.
     """
     with disk_errors("lock", path):
-        make_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        data_folder.make_folder(path.parent, root=root)
+        descriptor = data_folder.open_lock(path, root=root)
     try:
         with disk_errors("lock", path):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -93,12 +95,10 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def make_folder(path: Path) -> None:
-    """Make `path` and its parents, durably: a file synced into a lost folder would be lost."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        _sync_folder(path.parent)
+def make_folder(path: Path, *, root: Path) -> None:
+    """Make `path` and its parents, for this user only; durably."""
+    with disk_errors("make", path):
+        data_folder.make_folder(path, root=root)
 
 
 def folders(path: Path) -> list[Path]:
@@ -133,31 +133,21 @@ def free_bytes(data: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, *, root: Path) -> Path:
     """Rename a file that does not parse, so that it is kept but not read again; its new path."""
-    aside = path.with_name(f"{path.name}.unreadable")
-    if aside.exists():
-        aside = path.with_name(f"{path.name}.{token_hex(3)}.unreadable")
     with disk_errors("rename", path):
-        return path.replace(aside)
+        return data_folder.set_aside(path, root=root)
 
 
-def refuse_link(folder: Path) -> None:
-    """K6dError when it is a link: what it leads to is not k6d's."""
-    if folder.is_symlink():
-        raise K6dError(
-            f"{folder}: is a link, and nothing behind it is k6d's; put the folder itself there"
-        )
-
-
-def remove_leftovers(places: Iterable[Path]) -> int:
+def remove_leftovers(places: Iterable[Path], *, root: Path) -> int:
     """Remove the temporary files of dead writers directly in `places`; return how many."""
     removed = 0
     for place in places:
+        data_folder.check_way(place, root=root)
         for name in names(place):
             match = _TEMP_NAME.fullmatch(name)
             if match and _is_leftover(place / name, owner=int(match[1])):
-                (place / name).unlink(missing_ok=True)
+                data_folder.remove_file(place / name, root=root)
                 removed += 1
     return removed
 
@@ -173,11 +163,3 @@ def _is_leftover(path: Path, *, owner: int) -> bool:
         return time.time() - path.stat().st_mtime > OLDEST_TEMP_S
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,6 @@ is cut off in between. Methods marked "lock held" are for the holder of the writ
 from __future__ import annotations
 
 import re
-import shutil
 import zlib
 from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from itertools import islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from k6d.store.data_folder import NotAFileError, read_file, removable, remove_folder
 from k6d.store.documents import AtomicStorage, DamagedError, Document, Documents
 from k6d.store.files import disk_errors, folders, locked, make_folder, names, write_atomic
 from k6d.store.record import FIELDS, is_test_id
@@ -112,7 +112,7 @@ class Generation:
     def adopt(self, paths: Sequence[Path]) -> None:
         """Take over copies of the partitions `paths` of another generation. Lock held."""
         for path in paths:
-            write_atomic(self.folder / path.name, path.read_bytes())
+            write_atomic(self.folder / path.name, path.read_bytes(), root=_root_of(path))
 
     def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
         """Put `new` into partition `at`, and what is too much for it into further partitions."""
@@ -137,20 +137,20 @@ class Generation:
 class Index:
     """The generation in use, and how another takes its place."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self._folder, self._root = folder, root
         self._current = folder / "current"
         self._generation: Generation | None = None
 
     def locked(self) -> AbstractContextManager[None]:
         """The writers' lock."""
-        return locked(self._folder / ".lock")
+        return locked(self._folder / ".lock", root=self._root)
 
     def generation(self) -> Generation | None:
         """The generation in use; None when there is no index (yet)."""
         try:
-            name = self._current.read_text()
-        except (FileNotFoundError, UnicodeDecodeError):
+            name = read_file(self._current).decode()
+        except (FileNotFoundError, UnicodeDecodeError, NotAFileError):
             return None
         folder = self._folder / name
         if not _is_ours(name) or not folder.is_dir():
@@ -188,21 +188,21 @@ class Index:
     def rebuilding(self) -> Iterator[Generation]:
         """A new generation, in use when the block ends; readers see the old or it. Lock held."""
         generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}")
-        make_folder(generation.folder)
+        make_folder(generation.folder, root=self._root)
         try:
             yield generation
-            write_atomic(self._current, generation.folder.name.encode())
+            write_atomic(self._current, generation.folder.name.encode(), root=self._root)
         except BaseException:
-            shutil.rmtree(generation.folder, ignore_errors=True)
+            remove_folder(generation.folder, root=self._root)
             raise
         self.sweep()
 
     def sweep(self) -> None:
         """Remove generations that are not in use, left by a rebuild that was cut off. Lock held."""
         used = self.generation()
-        for folder in () if self._folder.is_symlink() else folders(self._folder):
-            if _GENERATION.fullmatch(folder.name) and (used is None or folder != used.folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in removable(self._folder):
+            if used is None or folder != used.folder:
+                remove_folder(folder, root=self._root)
 
     def stamp(self) -> object:
         """Equal as long as no document was added or changed, by whatever process."""
@@ -232,7 +232,12 @@ def _load(path: Path, end: str | None, table: Documents | None = None) -> list[d
 
 
 def _documents(path: Path) -> Documents:
-    return Documents(AtomicStorage(path))
+    return Documents(AtomicStorage(path, root=_root_of(path)))
+
+
+def _root_of(path: Path) -> Path:
+    """The data folder of a partition."""
+    return path.parents[2]
 
 
 def _is_ours(name: str) -> bool:

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from k6d.model import K6dError, reason
+from k6d.store.data_folder import make_folder, open_file, open_lock, refuse_links
+from k6d.store.permissions import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +20,12 @@ POLL_S = 0.1
 DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
 
 
-def try_lock(path: Path) -> TextIO | None:
-    """An open file with an exclusive lock that lasts until it is closed; None if it is taken."""
-    file = path.open("a+")
+def try_lock(path: Path, *, root: Path) -> TextIO | None:
+    """An open file with an exclusive lock that lasts until it is closed; None if it is taken.
+
+    `root` is the data folder, below which no link is followed.
+    """
+    file = os.fdopen(open_lock(path, root=root), "r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -32,12 +37,13 @@ def try_lock(path: Path) -> TextIO | None:
 def daemon_of(data: Path) -> str | None:
     """The pid of the daemon that has the data folder; None when there is none."""
     try:
-        with (data / DAEMON_LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return (data / DAEMON_LOCK).read_text().strip() or "unknown"
-    except OSError:
-        return None
+        with os.fdopen(open_file(data / DAEMON_LOCK), errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().strip() or "unknown"
+    except (OSError, K6dError):
+        pass
     return None
 
 
@@ -46,16 +52,18 @@ def only_daemon(data: Path) -> Iterator[None]:
     """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
     path = data / DAEMON_LOCK
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(path)
+        make_folder(data, root=data)
+        refuse_links(data)
+        make_private(data)
+        lock = try_lock(path, root=data)
         if lock is None:
             time.sleep(POLL_S)  # it may be `daemon_of`, which only looks
-            lock = try_lock(path)
+            lock = try_lock(path, root=data)
     except OSError as error:
         why = reason(error)
         raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
     if lock is None:
-        pid = path.read_text().strip() or "unknown"
+        pid = daemon_of(data) or "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
     with lock:
         lock.truncate(0)

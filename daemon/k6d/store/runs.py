@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ import orjson
 from pydantic import ValidationError
 
 from k6d.model import SCHEMA_VERSION, K6dError, Run
-from k6d.store.files import disk_errors, folders, names, refuse_link, set_aside, size, write_atomic
+from k6d.store.data_folder import check_way, read_file
+from k6d.store.files import disk_errors, folders, names, set_aside, size, write_atomic
 from k6d.store.record import check_test_id, encode, index_document, is_test_id, run_adapter
 from k6d.store.seal import Seal
 
@@ -27,8 +27,8 @@ _RESTORE = "restore it from a backup or move it away"
 class RunFiles:
     """The files under the folder `runs`; every method may raise K6dError for the disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self.folder, self._root = folder, root
 
     def path(self, test_id: str) -> Path:
         """Where the run is kept, whether it exists or not; K6dError for what is no id."""
@@ -48,15 +48,14 @@ class RunFiles:
         place = self._place(test_id)
         with disk_errors("read", place):
             try:
-                with FileIO(place) as file:
-                    return file.readall()
+                return read_file(place)
             except FileNotFoundError:
                 return None
 
     def own_path(self, test_id: str) -> Path:
         """The same, to be written or removed: not through a link to a place that is not k6d's."""
         path = self.path(test_id)
-        refuse_link(path.parent)
+        check_way(path.parent, root=self._root)
         return path
 
     def months(self) -> list[Path]:
@@ -81,7 +80,7 @@ class RunFiles:
 
     def replace(self, test_id: str, data: bytes) -> None:
         """Let the run's file hold `data`, its JSON, durably."""
-        write_atomic(self.own_path(test_id), _SEAL.put(data))
+        write_atomic(self.own_path(test_id), _SEAL.put(data), root=self._root)
 
     def read(self, test_id: str) -> bytes:
         """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
@@ -137,7 +136,7 @@ class RunFiles:
 
     def set_aside(self, test_id: str) -> Path:
         """Rename a file that is no run, so that it is kept but not looked at again."""
-        return set_aside(self.path(test_id))
+        return set_aside(self.path(test_id), root=self._root)
 
 
 def _schema(record: Any) -> int:

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# The states there are, and what is so when the file of one was damaged.
+STATES = {
+    "accepted": "levels accepted as normal are lost; k6d accept sets them again",
+    "explanations": "the count of today's requests to Gemini starts at 0",
+    "incidents": "open incidents are rebuilt from the runs; k6d incidents lists them",
+    "mutes": "mutes are lost; k6d mute sets them again",
+    "queue": "jobs that people asked for are lost; k6d run starts them again",
+    "retention": "every old run is looked at again by the next k6d prune",
+    "schedule": "schedules are rebuilt from the runs; k6d schedule lists them",
+    "scripts": "which contents ran is rebuilt from the runs",
+}
+
+
 class State:
     """A durable dictionary of JSON objects; what is returned belongs to the caller.
 
@@ -23,9 +36,9 @@ class State:
     processes and threads; of two that put the same key the last wins.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._storage = AtomicStorage(path)
+    def __init__(self, path: Path, *, root: Path) -> None:
+        self.path, self._root = path, root
+        self._storage = AtomicStorage(path, root=root)
         self._lock = path.parent / ".lock"
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -47,7 +60,7 @@ class State:
 
         `function` gets None when there is none, and must not use this store. Returns the new one.
         """
-        with locked(self._lock):
+        with locked(self._lock, root=self._root):
             document = function(copy.deepcopy(self._items().get(key)))
             try:
                 value = orjson.loads(orjson.dumps({key: document}))[key]
@@ -58,7 +71,7 @@ class State:
 
     def delete(self, key: str) -> None:
         """Forget `key`; nothing happens when it is not there."""
-        with locked(self._lock):
+        with locked(self._lock, root=self._root):
             if key in self._items():
                 Documents(self._storage).remove(where("key") == key)
 
@@ -68,13 +81,13 @@ class State:
 
     def set_aside_if_damaged(self) -> Path | None:
         """Rename a file that does not parse, so that k6d can go on; return its new name."""
-        with locked(self._lock):
+        with locked(self._lock, root=self._root):
             try:
                 damaged = not all(isinstance(item, dict) for item in self._items().values())
             except DamagedError:
                 damaged = True
             if damaged:
-                return set_aside(self.path)
+                return set_aside(self.path, root=self._root)
         return None
 
     def _items(self) -> dict[str, dict[str, Any]]:

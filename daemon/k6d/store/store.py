@@ -13,11 +13,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from k6d.model import K6dError
+from k6d.store.data_folder import check_way, refuse_links, remove_file
 from k6d.store.documents import DamagedError
 from k6d.store.files import (
     disk_errors,
     names,
-    refuse_link,
     remove_leftovers,
     replacing,
     size,
@@ -27,7 +27,7 @@ from k6d.store.query import Query, Standing, Statistics, standings, statistics
 from k6d.store.record import FIELDS, is_test_id, printable
 from k6d.store.repair import Repair, fill, reconcile
 from k6d.store.runs import RunFiles
-from k6d.store.state import State
+from k6d.store.state import STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -59,10 +59,11 @@ class Store:
     """
 
     def __init__(self, data: Path) -> None:
-        self._runs = RunFiles(data / "runs")
+        self._runs = RunFiles(data / "runs", root=data)
+        self._data = data
         self._snapshots = data / "snapshots"
         self._state = data / "state"
-        self._index = Index(data / "index")
+        self._index = Index(data / "index", root=data)
         self._states: dict[str, State] = {}
         self._behind = False
         self._answers: dict[object, tuple[object, object]] = {}
@@ -167,12 +168,8 @@ class Store:
         return self._read(collect)
 
     def refuse_links(self) -> None:
-        """K6dError when runs or snapshots lie behind a link; the data folder itself may be one.
-
-        They are read, and new ones kept; but nothing is removed and nothing restored there.
-        """
-        for folder in (self._runs.folder, self._snapshots):
-            refuse_link(folder)
+        """LinkError when a part of the data folder is a link; the data folder itself may be one."""
+        refuse_links(self._data)
 
     def delete(self, test_ids: Sequence[str]) -> None:
         """Forget runs: their entries first, then their files, so that no entry has no file.
@@ -187,7 +184,7 @@ class Store:
             for test_id in test_ids:
                 path = self._runs.own_path(test_id)
                 with disk_errors("remove", path):
-                    path.unlink(missing_ok=True)
+                    remove_file(path, root=self._data)
         self._answers.clear()
         log.debug("removed %d runs", len(test_ids))
 
@@ -227,7 +224,7 @@ class Store:
                 if path.exists() and time.time() - path.stat().st_mtime > YOUNG_S:
                     sizes.append(size(path))
                     if not dry_run:
-                        path.unlink()
+                        remove_file(path, root=self._data)
         return sizes
 
     def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
@@ -265,6 +262,7 @@ class Store:
         What a damaged disk cut off is replaced.
         """
         path = self.snapshot_path(snapshot_id)
+        check_way(path, root=self._data)
         with self._index.locked():
             if path.exists() and size(path) == size(source):
                 with disk_errors("write", path):
@@ -273,7 +271,7 @@ class Store:
             # A copy, not a hard link: whoever made `source` may write into it again.
             with disk_errors("read", source):
                 archive = source.open("rb")
-            with archive, replacing(path) as file:
+            with archive, replacing(path, root=self._data) as file:
                 shutil.copyfileobj(archive, file)
         return path
 
@@ -293,7 +291,7 @@ class Store:
         """The small store called `name` (lower case letters, digits, - and _)."""
         if not _STATE_NAME.fullmatch(name):
             raise K6dError(f"{name!r} cannot name a state; use lower case letters, digits, - and _")
-        return self._states.setdefault(name, State(self._state / f"{name}.json"))
+        return self._states.setdefault(name, State(self._state / f"{name}.json", root=self._data))
 
     def repair(self) -> Repair:
         """Mend what crashes left, cheaply; for the start of the daemon.
@@ -302,12 +300,11 @@ class Store:
         file that the index lacks and that does not parse, and a state that does not, get the
         ending `.unreadable` and are reported.
         """
-        data, months = self._runs.folder.parent, self._runs.months()
+        self.refuse_links()
+        data, months = self._data, self._runs.months()
         places = [data, *months, self._snapshots, self._state, *self._index.folders()]
         with disk_errors("clean", data):
-            within = data.resolve()
-            own = (place for place in places if place.resolve().is_relative_to(within))
-            leftovers = remove_leftovers(own)
+            leftovers = remove_leftovers(places, root=data)
         states = [path for path in map(self._set_state_aside, names(self._state)) if path]
         with self._index.locked():
             self._index.sweep()
@@ -397,5 +394,5 @@ class Store:
 
     def _set_state_aside(self, name: str) -> Path | None:
         stem = name.removesuffix(".json")
-        known = name != stem and _STATE_NAME.fullmatch(stem)
+        known = name != stem and stem in STATES
         return self.state(stem).set_aside_if_damaged() if known else None
