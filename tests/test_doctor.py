@@ -51,6 +51,26 @@ async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -
     assert _names(home) == ["scripts"]
 
 
+async def test_a_newer_k6_is_used_with_a_warning(home: Path) -> None:
+    """One that k6d was not tried with is no fault."""
+    (newer := home / "k6").write_text("#!/bin/sh\necho 'k6 v2.10.1 (go1.30, linux/amd64)'\n")
+    newer.chmod(0o755)
+    check = (await _examined(k6__path=newer))["k6"]
+    assert (check.ok, check.seen) == (True, f"2.10.1 at {newer}")
+    assert "tried with k6 up to 2.2" in (check.remedy or "")
+
+
+async def test_variables_that_k6_does_not_get_are_told() -> None:
+    """One line for each, with the reason and what to do."""
+    env = {"K6_OUT": "json=x.json", "K6_VUS": "3", "BASE_URL": SECRET}
+    found = await examine(load(None, k6__path=NEW, k6__env=env))
+    (check,) = [check for check in found if check.name == "k6.env"]
+    assert not check.ok
+    assert check.seen.startswith("K6_OUT is not passed to k6: ")
+    assert check.remedy == "take it out of k6.env"
+    assert SECRET not in str(found)
+
+
 async def test_a_daemon_is_told_by_its_lock(home: Path) -> None:
     """A pid in the file of one that ended says nothing."""
     data = home / "data"

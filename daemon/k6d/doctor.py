@@ -11,12 +11,13 @@ from k6d.alerts import delivery
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.alerts.sender import addresses
-from k6d.execution import discovery
+from k6d.execution import discovery, variables
 from k6d.store.disk import free_mib, no_room
 from k6d.store.locks import daemon_of
 from k6d.units import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from k6d.alerts.records import Receiver
@@ -39,6 +40,7 @@ async def examine(settings: Settings) -> list[Check]:
     return [
         _settings(settings),
         await _k6(settings.k6.path),
+        *_variables(settings.k6.env),
         _scripts(settings.scripts),
         data,
         *await _receivers(settings),
@@ -62,7 +64,23 @@ async def _k6(configured: Path | None) -> Check:
         binary = await discovery.find(configured)
     except discovery.K6UnavailableError as error:
         return Check(name="k6", ok=False, seen="not usable", remedy=str(error))
-    return Check(name="k6", ok=True, seen=f"{binary.version} at {binary.path}")
+    newer = binary.release > discovery.NEWEST_TRIED
+    newest = ".".join(map(str, discovery.NEWEST_TRIED))
+    warning = f"k6d was tried with k6 up to {newest}; this one is used, look at its first runs"
+    return Check(
+        name="k6",
+        ok=True,
+        seen=f"{binary.version} at {binary.path}",
+        remedy=warning if newer else None,
+    )
+
+
+def _variables(env: Mapping[str, str]) -> list[Check]:
+    """Those of k6.env that have no effect."""
+    remedy = "take it out of k6.env"
+    return [
+        Check(name="k6.env", ok=False, seen=line, remedy=remedy) for line in variables.left_out(env)
+    ]
 
 
 def _scripts(folder: Path) -> Check:

@@ -237,6 +237,8 @@ class Pipeline:
             script = scripts.reopen(
                 archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
             )
+            if script.error is not None:
+                raise K6dError(f"{kept} cannot run: {script.error}")
             own = parse_script_settings(script.raw_settings, script=script.name)
             measured = await self._measure(task, binary, script, own)
             return self._saved(task, measured, script, own, confirms=confirms)
@@ -253,6 +255,7 @@ class Pipeline:
             options=script.options,
             tags={"testid": task.under_way.test_id, "script": script.name},
             timeout_s=own.timeout or self._settings.k6.timeout,
+            notes=variables.left_out(self._settings.k6.env | task.job.env),
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)

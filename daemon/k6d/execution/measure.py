@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.execution import k6, outcome, scripts, summary
+from k6d.execution.gaps import gaps, with_crossed
 from k6d.execution.generator import Monitor
 from k6d.execution.runlog import KeptLog
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
@@ -34,7 +35,7 @@ class Order:
     """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
 
     `options` are k6's, from the archive. `tags` tell the runs apart in a Prometheus to which the
-    metrics are forwarded.
+    metrics are forwarded. `notes` are what people should know of this run.
     """
 
     archive: Path
@@ -43,6 +44,7 @@ class Order:
     options: dict[str, Any]
     tags: dict[str, str]
     timeout_s: float | None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,8 @@ async def measure(
                 on_start=lambda pid: beside(monitor.watch(pid)),
             )
         planned = await plan
-    totals = _read_summary(summary_file)
+    written = _read_summary(summary_file)
+    totals = with_crossed(written or NOTHING, ended, order.options)
     kind, error = outcome.classify(ended, totals)
     execution = Execution(
         outcome=kind,
@@ -118,10 +121,12 @@ async def measure(
         signals=ended.signals,
     )
     lasted_ms, most_ms = totals.metrics.duration_ms, totals.metrics.response_time_max
+    breakdown = capture.result(lasted_ms / 1000 if lasted_ms else None, most_ms=most_ms)
+    missing = gaps(options=order.options, summary=written, breakdown=breakdown, ended=ended)
     result = Result(
         execution=execution,
         summary=totals,
-        breakdown=capture.result(lasted_ms / 1000 if lasted_ms else None, most_ms=most_ms),
+        breakdown=replace(breakdown, notes=[*order.notes, *missing, *breakdown.notes]),
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(
@@ -156,12 +161,12 @@ async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: 
     return planned.total_s + settings.k6.grace if planned else PLANLESS_DEADLINE_S
 
 
-def _read_summary(path: Path) -> Summary:
-    """The totals; nothing when k6 was killed before it wrote them or wrote what we cannot read."""
+def _read_summary(path: Path) -> Summary | None:
+    """The totals; None when k6 was killed before it wrote them or wrote what we cannot read."""
     try:
         return summary.parse(path.read_bytes())
     except FileNotFoundError:
-        return NOTHING
+        return None
     except K6dError as error:
         logger.error("%s", error)
-        return NOTHING
+        return None

@@ -45,6 +45,10 @@ ARCHIVE = "snapshot.tar"
 MOST_METADATA_BYTES = 64 << 20  # options and k6's own words; far more than any script has
 MOST_LEVELS = 100  # of objects and lists in options; what keeps a run allows 250 in all
 TOO_DEEP = f"its options are nested too deeply: more than {MOST_LEVELS} levels"
+PAUSED = (
+    "options.paused is true: k6 would wait for somebody to resume the test, and nobody can under"
+    " k6d; remove the option"
+)
 WORKLOAD_OPTIONS = (
     *("vus", "duration", "iterations", "stages", "scenarios", "rps", "batch", "batchPerHost"),
     *("executionSegment", "executionSegmentSequence", "minIterationDuration"),
@@ -213,6 +217,7 @@ def _script(
         options=options,
         raw_settings=(options.get("ext") or {}).get("k6d"),
         expected_s=_expected_s(options),
+        error=PAUSED if options.get("paused") else None,
     )
 
 

@@ -1,0 +1,97 @@
+"""What k6 did not give of a run, and what k6d can say in its place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from k6d.model import THRESHOLDS_CROSSED, Threshold
+from k6d.units import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from k6d.execution.k6 import Ended
+    from k6d.model import Breakdown, Summary
+
+# k6's words on exit code 99, and when a threshold with abortOnFail ends the run.
+_CROSSED = re.compile(r"^thresholds on metrics '([^']+)' (?:have been|were) crossed")
+# Tags that k6d needs, and what is not known without them.
+_NEEDED_TAGS = (
+    ({"name", "url"}, "requests by endpoint"),
+    ({"expected_response"}, "failed requests by endpoint"),
+    ({"status"}, "status codes"),
+)
+
+
+def with_crossed(summary: Summary, ended: Ended, options: Mapping[str, Any]) -> Summary:
+    """The summary, with the thresholds that k6 says were crossed where the summary has none.
+
+    k6's new form of the summary holds no thresholds; the exit code tells, and the log names the
+    metrics. `options` are k6's, with the expressions.
+    """
+    if ended.exit_code != THRESHOLDS_CROSSED or any(one.crossed for one in summary.thresholds):
+        return summary
+    wanted = _expressions(options)
+    named = [m[1].split(", ") for error in ended.errors if (m := _CROSSED.match(error))]
+    metrics = named[-1] if named else list(wanted) if len(wanted) == 1 else ["(not named by k6)"]
+    crossed = [
+        Threshold(
+            metric=metric,
+            expression=" or ".join(wanted.get(metric, [])) or "k6's exit code 99",
+            crossed=True,
+        )
+        for metric in metrics
+    ]
+    return replace(summary, thresholds=[*summary.thresholds, *crossed])
+
+
+def gaps(
+    *,
+    options: Mapping[str, Any],
+    summary: Summary | None,
+    breakdown: Breakdown,
+    ended: Ended,
+) -> list[str]:
+    """One line for each thing that k6 was expected to give and did not.
+
+    `summary` is as k6 wrote it, None where it wrote none.
+    """
+    return list(_gaps(options, summary, breakdown, ended))
+
+
+def _gaps(
+    options: Mapping[str, Any], summary: Summary | None, breakdown: Breakdown, ended: Ended
+) -> Iterator[str]:
+    if summary is None:
+        if ended.exit_code >= 0:
+            yield "k6 wrote no summary: totals, checks and thresholds are missing"
+        return
+    if summary.metrics.total_requests and not breakdown.endpoints:
+        yield (
+            "k6 sent no histograms of http_req_duration: endpoints, status codes and the time line"
+            " are missing"
+        )
+    found = {_plain(one.metric) for one in summary.thresholds}
+    wanted = _expressions(options).items()
+    if lost := sum(len(expressions) for name, expressions in wanted if _plain(name) not in found):
+        yield f"k6's summary does not say what became of {plural(lost, 'threshold')} of the script"
+    tags = options.get("systemTags")
+    for needed, what in _NEEDED_TAGS:
+        if isinstance(tags, list) and summary.metrics.total_requests and not needed & set(tags):
+            names = " and ".join(sorted(needed))
+            yield f"systemTags of the script leave out {names}: {what} are missing"
+
+
+def _plain(metric: str) -> str:
+    """A metric's name without the spaces and quotes that k6 leaves out."""
+    return re.sub(r"[\s\"']", "", metric)
+
+
+def _expressions(options: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The script's thresholds by metric; each is a text or an object that has it."""
+    return {
+        metric: [one["threshold"] if isinstance(one, dict) else str(one) for one in listed or []]
+        for metric, listed in (options.get("thresholds") or {}).items()
+    }
