@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from k6d.analysis import comparison, regression
+from k6d.analysis import comparison, own_trouble, regression
 from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
 from k6d.model import WORSE, FindingKind, K6dError, Outcome, Trigger
@@ -46,7 +46,13 @@ class Done:
 
 
 def is_comparable(run: Run) -> bool:
-    """Whether later runs may be compared with this one: ended, believed, and not all failures."""
+    """Whether later runs may be compared with this one: also, k6's machine was at rest."""
+    generator = run.generator
+    return can_compare(run) and not generator.reasons and not generator.doubts
+
+
+def can_compare(run: Run) -> bool:
+    """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
     metrics = run.metrics
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
     unreachable = any(f.kind is FindingKind.UNREACHABLE for f in run.anomaly_analysis.findings)
@@ -54,7 +60,6 @@ def is_comparable(run: Run) -> bool:
         run.execution.outcome is Outcome.COMPLETED
         and run.trigger is not Trigger.CONFIRMATION
         and run.snapshot is not None
-        and not run.generator.reasons
         and not failed_all
         and not unreachable
     )
@@ -66,7 +71,8 @@ def is_unfinished(run: Run) -> bool:
     What k6 itself or a lack of memory ended is no such thing.
     """
     cut_off = run.execution.outcome is Outcome.ABORTED and not run.execution.error
-    return cut_off or (is_comparable(run) and not run.comparable)
+    unsettled = run.anomaly_analysis.unsettled
+    return cut_off or unsettled or (is_comparable(run) and not run.comparable)
 
 
 async def compared(
@@ -84,10 +90,11 @@ async def compared(
         needed=settings.compare.min_runs,
         least_percent=settings.compare.least_percent,
     )
-    if not settings.compare.enabled or not run.comparable:
+    if not settings.compare.enabled or not can_compare(run):
         return done
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
-    alone = await asyncio.to_thread(compare_all, [run.series], past)
+    found = await asyncio.to_thread(compare_all, [run.series], past)
+    alone, doubts = own_trouble.credible(found, [run.generator])
     group, settled = [done], alone
     worse = [c for c in alone if c.state == WORSE]
     if worse and not comparison.confirmed_before(alone):
@@ -99,10 +106,13 @@ async def compared(
             return replace(done, run=unsettled)
     values = [one.run.series for one in group]
     if len(group) > 1:
-        settled = await asyncio.to_thread(compare_all, values, past)
+        found = await asyncio.to_thread(compare_all, values, past)
+        settled, doubts = own_trouble.credible(found, [one.run.generator for one in group])
     run = replace(
         run,
-        anomaly_analysis=_verdict(done, alone, settled, values, past, settings=settings),
+        anomaly_analysis=_verdict(
+            done, alone, settled, values, past, settings=settings, doubts=doubts
+        ),
         series=comparison.settled(values),
         comparisons=comparison.worth_keeping(settled),
         confirmations=[one.run.test_id for one in group[1:]],
@@ -120,7 +130,7 @@ def _unsettled(run: Run, alone: Sequence[Comparison], worse: Sequence[Comparison
     doubt = f"{regression.change(worse[0])}: its re-runs are not done, so nothing is said of it"
     return replace(
         run,
-        anomaly_analysis=replace(verdict, doubts=[*verdict.doubts, doubt]),
+        anomaly_analysis=replace(verdict, doubts=[*verdict.doubts, doubt], unsettled=True),
         comparisons=comparison.worth_keeping(alone),
         comparable=False,
     )
@@ -144,7 +154,7 @@ async def _confirmations(
         except K6dError as error:
             logger.error("run %s is not confirmed: %s", first.run.test_id, error)
             break
-        if is_comparable(replace(done.run, trigger=first.run.trigger)):
+        if can_compare(replace(done.run, trigger=first.run.trigger)):
             confirmed.append(done)
     return confirmed
 
@@ -157,6 +167,7 @@ def _verdict(
     past: Sequence[Past],
     *,
     settings: Settings,
+    doubts: Sequence[str],
 ) -> Verdict:
     snapshot = done.run.snapshot
     files = files_of(snapshot.dependencies if snapshot else {}, settings.scripts)
@@ -165,7 +176,7 @@ def _verdict(
         done.result,
         limits=settings.limits.merged(done.own.limits),
         regressions=regression.findings(settled, past, files, sizes=sizes),
-        doubts=regression.doubts(settled),
+        doubts=[*regression.doubts(settled), *doubts],
     )
     return replace(
         verdict,

@@ -8,13 +8,16 @@ the original service know keep its names (`response_time_*` and `duration_ms` in
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  (pydantic reads the annotation at run time)
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
 from enum import StrEnum
 
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
-WORSE, LEARNING = "worse", "learning"  # states of a `Comparison`
+WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
+ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
+FAIL = "fail()"  # begins what a script said by that function
 
 
 class K6dError(Exception):
@@ -71,6 +74,7 @@ class FindingKind(StrEnum):
     GENERATOR = "load generator saturated"
     UNREACHABLE = "target unreachable"
     EXCEPTIONS = "exceptions"
+    DROPPED = "dropped iterations"
     ABORTED = "aborted"
     TIMED_OUT = "timed out"
     LIMIT = "limit broken"
@@ -131,10 +135,24 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Iterations:
+    """The iterations of one scenario: those that ended, and those that k6 never started.
+
+    `fast_ms` is the 5 % quantile of how long they took.
+    """
+
+    count: int = 0
+    dropped: int = 0
+    avg_ms: float | None = None
+    fast_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
     """What k6's remote-write stream says beyond the totals of the summary.
 
-    `errors` are k6's words for what kept requests from an answer, the most frequent first.
+    `errors` are k6's words for what kept requests from an answer, the most frequent first;
+    `iterations` are by scenario.
     """
 
     endpoints: list[RequestStats] = field(default_factory=list)
@@ -143,6 +161,7 @@ class Breakdown:
     status_codes: dict[str, int] = field(default_factory=dict)
     error_codes: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    iterations: dict[str, Iterations] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)
 
@@ -244,6 +263,12 @@ class Execution:
     signals: list[str] = field(default_factory=list)
 
     @property
+    def told_by_script(self) -> bool:
+        """Whether the script itself ended the run, by `fail()` or `exec.test.abort()`."""
+        failed = self.outcome is Outcome.SCRIPT_ERROR and (self.error or "").startswith(FAIL)
+        return failed or (self.outcome is Outcome.ABORTED and self.exit_code == ABORTED_BY_SCRIPT)
+
+    @property
     def cut_by_threshold(self) -> bool:
         """Whether a threshold with `abortOnFail` ended it early: judged like any, yet in part."""
         return self.outcome is Outcome.ABORTED and self.exit_code == THRESHOLDS_CROSSED
@@ -251,23 +276,40 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """How the machine that makes the load fared; shares of all its CPUs and memory, in percent.
+    """How k6 and its machine fared; shares of all its CPUs and memory, in percent.
 
-    `reasons` say why its numbers can't be trusted; none: they can. None where /proc doesn't tell.
+    `k6_lag_ms` is how long a thread of k6 waited for a CPU, on average, each time it wanted one.
+    `reasons` name k6's own trouble, which response times and throughput then show as well;
+    `doubts` name what else ran on the machine. None where /proc doesn't tell.
     """
 
     k6_cpu_percent: float | None = None
+    k6_lag_ms: float | None = None
+    k6_memory_percent: float | None = None
     machine_cpu_percent: float | None = None
     busy_seconds_percent: float | None = None
     memory_free_percent: float | None = None
     reasons: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What a scenario plans: `max_vus` virtual users at most, and, where it is a scenario of an
+    arrival rate, `rate` iterations a second at its peak.
+    """
+
+    executor: str
+    max_vus: int | None = None
+    rate: float | None = None
+    max_duration: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What an execution yielded, before it is judged.
 
-    `exceptions` counts what the script threw in its iterations.
+    `exceptions` counts what the script threw in its iterations; `scenarios` is what it planned.
     """
 
     execution: Execution
@@ -276,6 +318,7 @@ class Result:
     exceptions: int = 0
     first_exception: str | None = None
     generator: Generator = field(default_factory=Generator)
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +353,7 @@ class Finding:
     """One thing that is wrong, with what was seen and what was expected, in `unit`.
 
     A regression also says since which run it holds, what changed with that run, and in how many
-    runs it was seen: "3 of 3".
+    runs it was seen: "3 of 3". `doubt` says why the number may be wrong; the finding stands.
     """
 
     kind: FindingKind
@@ -326,6 +369,7 @@ class Finding:
     since: str | None = None
     changed: str | None = None
     confirmed: str | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +377,7 @@ class Verdict:
     """What the findings amount to, worst first; `doubts` say what could not be judged, and why.
 
     `improvements` and `remarks` (a moment that stood out) are told and never alarm; `noise` is what
-    a re-run did not repeat.
+    a re-run did not repeat. `unsettled`: re-runs are to confirm what looks worse, and are not done.
     `source` is "rules", "AI" or "both"; an issue or a recommendation of the AI says so itself.
     """
 
@@ -347,6 +391,7 @@ class Verdict:
     improvements: list[str] = field(default_factory=list)
     noise: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    unsettled: bool = False
     source: str = "rules"
 
 

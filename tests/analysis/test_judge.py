@@ -174,6 +174,12 @@ def test_of_one_family_the_gravest_speaks_and_of_equals_the_regression() -> None
     """A regression knows a before; a graver limit outweighs it, and limits of places all stay."""
     limit = _comparative(FindingKind.LIMIT, "response_time_p95")
     assert one_cause([limit, LATE]) == [LATE]
+    grave_late = _comparative(FindingKind.REGRESSION, "response_time_p95", Severity.HIGH)
+    assert one_cause([FAILING, grave_late]) == [FAILING, grave_late]  # graver than its cause
+    both = [
+        _comparative(FindingKind.LIMIT, metric) for metric in ("error_rate", "response_time_avg")
+    ]
+    assert one_cause(both) == both  # limits that are broken together are all told
     grave = [
         _comparative(FindingKind.LIMIT, "response_time_p95", Severity.HIGH, endpoint=place)
         for place in ("GET /a", "GET /b")
@@ -181,9 +187,11 @@ def test_of_one_family_the_gravest_speaks_and_of_equals_the_regression() -> None
     assert one_cause([*grave, LATE]) == grave
 
 
-def test_a_saturated_generator_is_said_first_and_hides_times_not_errors() -> None:
-    """Its response times and throughput are not the target's; its errors may be."""
-    short = Generator(reasons=["35 iterations of 59 were dropped for want of virtual users"])
+OWN = "k6 itself took 80 % of this machine's CPUs, which were full"
+
+
+def test_what_k6_itself_lacked_softens_times_and_nothing_else() -> None:
+    """Slow findings become low ones with the doubt beside them; errors stay as they are."""
     slow = replace(
         result(
             response_time_avg=9000.0,
@@ -191,48 +199,69 @@ def test_a_saturated_generator_is_said_first_and_hides_times_not_errors() -> Non
             error_rate=50.0,
             failed_requests=3000,
         ),
-        generator=short,
+        generator=Generator(reasons=[OWN]),
     )
-    verdict = judge(slow, limits=DEFAULT, regressions=[LATE, FEWER])
-    assert [f.kind for f in verdict.findings] == [FindingKind.GENERATOR, FindingKind.LIMIT]
-    assert verdict.findings[1].metric == "error_rate"
-    assert verdict.issues[0] == (
-        "the load generator was saturated: 35 iterations of 59 were dropped for want of virtual "
-        "users; its response times and throughput are not the target's"
-    )
-    calm = judge(replace(result(), generator=short), limits=DEFAULT)
+    verdict = judge(slow, limits=DEFAULT)
+    told = {(f.kind, f.metric): (f.severity, bool(f.doubt)) for f in verdict.findings}
+    assert told == {
+        (FindingKind.LIMIT, "error_rate"): (Severity.HIGH, False),
+        (FindingKind.LIMIT, "response_time_avg"): (Severity.LOW, True),
+        (FindingKind.LIMIT, "response_time_p95"): (Severity.LOW, True),
+        (FindingKind.GENERATOR, None): (Severity.LOW, False),
+    }
+    assert verdict.issues[0].startswith("50 % of the requests failed")
+    calm = judge(replace(result(), generator=Generator(reasons=[OWN])), limits=DEFAULT)
     assert [f.kind for f in calm.findings] == [FindingKind.GENERATOR]
 
 
+@pytest.mark.parametrize(("lag_ms", "severity"), [(20.0, Severity.HIGH), (200.0, Severity.LOW)])
+def test_a_wait_for_cpus_excuses_no_more_than_it_can_explain(
+    lag_ms: float, severity: Severity
+) -> None:
+    """20 ms before each turn make no average of 3.5 s."""
+    waited = Generator(k6_lag_ms=lag_ms, reasons=["k6 waited 20 ms for a CPU each time"])
+    slow = replace(result(response_time_avg=3500.0), generator=waited)
+    found = next(f for f in judge(slow, limits=DEFAULT).findings if f.metric)
+    assert (found.metric, found.severity) == ("response_time_avg", severity)
+    assert found.doubt
+
+
+def test_a_busy_neighbour_excuses_nothing() -> None:
+    """It is said as a doubt of the whole."""
+    said = "other programs kept this machine's CPUs full"
+    slow = replace(result(response_time_avg=3500.0), generator=Generator(doubts=[said]))
+    verdict = judge(slow, limits=DEFAULT)
+    assert (verdict.severity, said in verdict.doubts) == (Severity.HIGH, True)
+    assert [f.doubt for f in verdict.findings] == [None]
+
+
 @pytest.mark.parametrize(
-    ("metric", "judged"),
+    ("metric", "doubted"),
     [
-        ("http_req_duration", False),
-        ("http_req_waiting{name:/cart}", False),
-        ("http_reqs", False),
-        ("iteration_duration", False),
-        ("http_req_failed", True),
-        ("http_req_failed{name:/cart}", True),
-        ("checks", True),
-        ("dropped_iterations", True),
-        ("my_own_metric", True),
+        ("http_req_duration", True),
+        ("http_req_waiting{name:/cart}", True),
+        ("http_reqs", True),
+        ("iteration_duration", True),
+        ("http_req_failed", False),
+        ("http_req_failed{name:/cart}", False),
+        ("checks", False),
+        ("dropped_iterations", False),
+        ("my_own_metric", False),
     ],
 )
-def test_thresholds_of_a_saturated_generator(metric: str, *, judged: bool) -> None:
-    """Those of times and throughput blame nobody and are told as a doubt; the others hold."""
+def test_a_crossed_threshold_is_high_whatever_k6_lacked(metric: str, *, doubted: bool) -> None:
+    """Of times and throughput the doubt stands beside it."""
     crossed = Threshold(metric=metric, expression="p(95)<5", crossed=True, observed=25.9)
     known = result()
     saturated = replace(
         known,
         summary=replace(known.summary, thresholds=[crossed]),
-        generator=Generator(reasons=["this machine's CPUs were full"]),
+        generator=Generator(reasons=[OWN]),
     )
     verdict = judge(saturated, limits=DEFAULT)
-    kinds = [f.kind for f in verdict.findings]
-    assert kinds == [FindingKind.GENERATOR, *([FindingKind.THRESHOLD] if judged else [])]
-    said = f"threshold {metric}: p(95)<5 was crossed, it was 25.9: not the target's, so not judged"
-    assert (said in verdict.doubts) is not judged
-    assert verdict.severity is (Severity.HIGH if judged else Severity.LOW)
+    assert [f.kind for f in verdict.findings] == [FindingKind.THRESHOLD, FindingKind.GENERATOR]
+    assert verdict.severity is Severity.HIGH
+    assert bool(verdict.findings[0].doubt) is doubted
 
 
 def _minute(slow: range) -> Breakdown:

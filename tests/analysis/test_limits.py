@@ -186,11 +186,10 @@ def test_total_failure_needs_no_breakdown() -> None:
         (2001, 2500, Severity.MEDIUM, "response_time_avg"),
         (3001, 4000, Severity.HIGH, "response_time_avg"),
         (100, 5001, Severity.HIGH, "response_time_p95"),
-        (2500, 6000, Severity.HIGH, "response_time_p95"),
         (None, None, None, None),
     ],
 )
-def test_slow_answers_make_one_finding_the_graver(
+def test_slow_answers_are_a_finding(
     avg: float | None, p95: float | None, severity: Severity | None, metric: str | None
 ) -> None:
     """Average above 2 s medium, 3 s high; p95 above 5 s high; what nobody measured is not slow."""
@@ -198,6 +197,25 @@ def test_slow_answers_make_one_finding_the_graver(
     assert [(one.severity, one.metric) for one in found] == (
         [(severity, metric)] if severity else []
     )
+
+
+def test_of_two_slow_numbers_the_graver_comes_first() -> None:
+    """Limits that are broken together are all listed."""
+    found = find(result(response_time_avg=2500, response_time_p95=6000), DEFAULT)
+    assert [(one.severity, one.metric) for one in found] == [
+        (Severity.HIGH, "response_time_p95"),
+        (Severity.MEDIUM, "response_time_avg"),
+    ]
+
+
+def test_an_endpoint_that_fails_worse_than_the_whole_is_a_finding_beside_it() -> None:
+    """6 % of all is medium; all of one endpoint is high."""
+    rows = (("/pay", 360, 360), ("/home", 5640, 0))
+    found = find(_failing(360, *rows), DEFAULT)
+    assert [(f.severity, f.endpoint) for f in found] == [
+        (Severity.MEDIUM, "GET /pay"),
+        (Severity.HIGH, "GET /pay"),
+    ]
 
 
 def test_the_slowest_endpoint_is_named() -> None:
@@ -262,73 +280,12 @@ def test_failed_checks_are_found(failed: int, severity: Severity | None) -> None
         assert f"“cart › add › has a price” ({failed} times)" in found[0].message
 
 
-@pytest.mark.parametrize(
-    ("outcome", "kind", "severity", "words"),
-    [
-        (
-            Outcome.SCRIPT_ERROR,
-            FindingKind.SCRIPT_ERROR,
-            Severity.HIGH,
-            "the script cannot run: why",
-        ),
-        (
-            Outcome.K6_UNAVAILABLE,
-            FindingKind.K6_UNAVAILABLE,
-            Severity.CRITICAL,
-            "nothing was tested: why",
-        ),
-        (Outcome.TIMED_OUT, FindingKind.TIMED_OUT, Severity.HIGH, "deadline of 90 s"),
-        (Outcome.NO_DATA, FindingKind.NO_DATA, Severity.HIGH, "nothing was measured: why"),
-        (Outcome.ABORTED, FindingKind.ABORTED, Severity.HIGH, "why"),
-    ],
-)
-def test_an_execution_that_went_wrong_is_a_finding(
-    outcome: Outcome, kind: FindingKind, severity: Severity, words: str
-) -> None:
-    """With k6's own words."""
-    execution = Execution(outcome=outcome, error="why", deadline_s=90)
-    nothing = dict.fromkeys(("total_requests", "failed_requests", "iterations", "error_rate"))
-    finding = _only(result(execution=execution, **nothing))
-    assert (finding.kind, finding.severity) == (kind, severity)
-    assert words in finding.message
-
-
-def test_a_script_that_failed_after_measuring_did_run() -> None:
-    """An exception in teardown: it failed, but nobody says that it cannot run."""
-    execution = Execution(outcome=Outcome.SCRIPT_ERROR, error="Error: td", exit_code=107)
-    assert _only(result(execution=execution)).message == "the script failed: Error: td"
-
-
-def test_being_stopped_is_no_finding() -> None:
-    """Ctrl-C and SIGTERM are nobody's fault."""
-    assert find(result(execution=Execution(outcome=Outcome.ABORTED)), DEFAULT) == []
-
-
-def test_a_script_may_call_its_run_failed() -> None:
-    """execution.test.fail() is exit 110: measured, and yet bad."""
-    failed = Execution(outcome=Outcome.COMPLETED, exit_code=110, error="test marked as failed: no")
-    finding = _only(result(execution=failed))
-    assert finding.severity is Severity.HIGH
-    assert "marked its run as failed: test marked as failed: no" in finding.message
-
-
-def test_exceptions_in_iterations_are_a_finding_of_their_own() -> None:
-    """Counted, the first quoted on one line; with no data they are the reason given there."""
-    finding = _only(result(exceptions=3, first_exception="Error: boom\n\tat f"))
-    assert (finding.kind, finding.severity) == (FindingKind.EXCEPTIONS, Severity.MEDIUM)
-    assert finding.message == "the script threw 3 exceptions, the first: Error: boom at f"
-    no_data = Execution(outcome=Outcome.NO_DATA, error="Error: boom at f")
-    found = find(result(execution=no_data, exceptions=3, first_exception="Error: boom"), DEFAULT)
-    assert [one.kind for one in found] == [FindingKind.NO_DATA]
-
-
-def test_without_data_no_threshold_is_believed() -> None:
-    """k6 judges thresholds without a sample; we don't."""
+def test_a_crossed_threshold_is_told_of_any_run() -> None:
+    """Also where nothing was measured: that no request came is what it says."""
     crossed = Threshold(metric="http_reqs", expression="count>1", crossed=True)
-    found = find(
-        result(execution=Execution(outcome=Outcome.NO_DATA), thresholds=(crossed,)), DEFAULT
-    )
-    assert [one.kind for one in found] == [FindingKind.NO_DATA]
+    for outcome in Outcome:
+        found = find(result(execution=Execution(outcome=outcome), thresholds=(crossed,)), DEFAULT)
+        assert [one.kind for one in found] == [FindingKind.THRESHOLD]
 
 
 @pytest.mark.parametrize(
@@ -388,7 +345,7 @@ def test_every_rule_can_be_switched_off() -> None:
         checks_failed=5,
         breakdown=Breakdown(endpoints=[endpoint("/a", count=6000, failed=3000)]),
     )
-    assert len(find(bad, DEFAULT)) == 4
+    assert len(find(bad, DEFAULT)) == 5
     assert find(bad, off) == []
 
 

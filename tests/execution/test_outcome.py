@@ -12,7 +12,7 @@ import pytest
 
 from binaries import BINARIES, bare_run
 from k6d.execution.k6 import Ended
-from k6d.execution.outcome import classify, measured
+from k6d.execution.outcome import classify, measured, one_line
 from k6d.model import Metrics, Outcome, Summary
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ IDLE = {
         (104, Outcome.SCRIPT_ERROR, "k6 says why"),
         (105, Outcome.ABORTED, "k6 was stopped by somebody else before the end"),
         (107, Outcome.SCRIPT_ERROR, "k6 says why"),
-        (108, Outcome.ABORTED, "k6 says why"),
+        (108, Outcome.ABORTED, "the script aborted its run: k6 says why"),
         (109, Outcome.SCRIPT_ERROR, "k6 says why"),
         (2, Outcome.SCRIPT_ERROR, "k6 says why"),
         (-9, Outcome.ABORTED, "k6 was killed by signal 9; was the machine out of memory?"),
@@ -64,6 +64,43 @@ def test_without_a_sample_nothing_was_measured(code: int) -> None:
     threw = "Error: boom\n\tat file:///s/a.js:1:2"
     ended = Ended(exit_code=code, elapsed_s=1, exceptions=3, first_exception=threw)
     assert classify(ended, EMPTY) == (Outcome.NO_DATA, "Error: boom at /s/a.js:1:2")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "GoError: no user\n\tat go.k6.io/k6/internal/js/modules/k6.(*K6).Fail-fm (native)\n"
+            "\tat default (file:///s/a.js:3:32(4))\n",
+            "fail(): no user at default (/s/a.js:3:32(4))",
+        ),
+        (
+            "GoError: no such file\n\tat go.k6.io/k6/js.(*I).Open-fm (native)\n"
+            "\tat file:///s/a.js:3:32(4)\n",
+            "no such file at /s/a.js:3:32(4)",
+        ),
+        ("Uncaught (in promise) Error: boom\n", "Uncaught (in promise) Error: boom"),
+    ],
+)
+def test_frames_of_k6s_own_code_are_left_out(said: str, words: str) -> None:
+    """They tell a user nothing."""
+    assert one_line(said) == words
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("test aborted: enough at default (file:///s/a.js:2:66(14))", "enough at default (/s/a.js"),
+        ("test aborted at default (file:///s/a.js:2:97(18))", "at default (/s/a.js:2:97(18))"),
+        ("test aborted: setup says no", "setup says no"),
+    ],
+)
+def test_a_script_that_aborts_its_run_is_quoted(said: str, words: str) -> None:
+    """Its reason, in its own words."""
+    ended = Ended(exit_code=108, elapsed_s=1, errors=[said])
+    outcome, error = classify(ended, MEASURED)
+    assert outcome is Outcome.ABORTED
+    assert (error or "").startswith(f"the script aborted its run: {words}")
 
 
 def test_who_stopped_it_matters_more_than_the_code() -> None:

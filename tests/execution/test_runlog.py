@@ -102,19 +102,19 @@ def test_errors_are_k6s_own_and_exceptions_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "more", "exhausted"),
+    ("message", "more", "exceptions"),
     [
-        ("Insufficient VUs, reached 2 active VUs", {"executor": "constant-arrival-rate"}, True),
-        ("Insufficient VUs, reached 2 active VUs", {"source": "console"}, False),
-        ("Error: Insufficient VUs", {"source": "stacktrace"}, False),
-        ("Request Failed", {"error": "Get http://x/Insufficient VUs"}, False),
+        ("Uncaught (in promise) Error: boom\n\tat go (file:///s/a.js:7:60(12))\n", {}, 1),
+        ("Uncaught (in promise) Error: boom", {"source": "console"}, 0),
+        ("Error: Uncaught (in promise)", {}, 0),
     ],
 )
-def test_only_k6_says_that_virtual_users_ran_out(
-    message: str, more: dict[str, str], *, exhausted: bool
+def test_an_exception_of_asynchronous_code_counts(
+    message: str, more: dict[str, str], exceptions: int
 ) -> None:
-    """Not the script, in whatever it logs, throws or asks for."""
-    assert _kept(_line(message, level="warning", **more)).vus_exhausted is exhausted
+    """k6 doesn't mark it as one; what the script itself logs is none."""
+    kept = _kept(_line(message, level="error", **more))
+    assert (kept.exceptions, bool(kept.first_exception)) == (exceptions, exceptions > 0)
 
 
 @pytest.mark.parametrize("line", [b'{"level":"error"', b'{"level":"error"}', b"{}", b"\xff\xfe{"])

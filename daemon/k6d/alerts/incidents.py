@@ -55,7 +55,9 @@ def observe(run: Run) -> Observation:
     refused = run.overrides and run.execution.outcome is Outcome.SCRIPT_ERROR
     states = {key_of(c): c.state for c in run.comparisons}
     others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
-    unsettled = WORSE in states.values() and not run.comparable
+    calm = not run.generator.reasons and not run.generator.doubts
+    # An older k6d wrote no such flag; it kept what was not settled out of baselines.
+    unsettled = verdict.unsettled or (calm and WORSE in states.values() and not run.comparable)
     problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
     return Observation(
         run=run.test_id,

@@ -6,7 +6,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from k6d.analysis import dropped, ended
 from k6d.analysis import limits as limit_rules
+from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
 from k6d.model import Finding, FindingKind, Outcome, Result, Severity, Verdict
 from k6d.units import against, plural
@@ -22,8 +24,6 @@ COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
 LASTING_S = 5
 LEAST_COUNT = re.compile(r"\s*count\s*[>=]")
 TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
-# k6's own metrics of times and throughput; what a script measures by itself may be anything.
-SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
 SPIKES = {
     "slow": ("response_time_p95", "p95", "ms"),
     "errors": ("error_rate", "failed requests", "/s"),
@@ -42,39 +42,54 @@ def judge(
     spikes = _spikes(result)
     step_s = result.breakdown.timeline.resolution_s
     lasting = [_spike(found) for found in spikes if _lasts(found, step_s)]
-    findings = [*limit_rules.find(result, limits), *lasting, *regressions]
+    findings = [
+        *ended.find(result),
+        *limit_rules.find(result, limits),
+        *dropped.find(result),
+        *lasting,
+        *regressions,
+    ]
     if early := _too_early(findings, result.execution):
         doubts = [
             *doubts,
             *(f"{f.message}: the run ended before that, so not judged" for f in early),
         ]
         findings = [f for f in findings if f not in early]
-    if result.generator.reasons:
-        crossed = [f.message for f in findings if _is_speed(f) and f.kind is FindingKind.THRESHOLD]
-        doubts = [*doubts, *(f"{message}: not the target's, so not judged" for message in crossed)]
-        findings = [_saturated(result), *(f for f in findings if not _is_speed(f))]
+    findings = doubted(findings, result.generator)
     verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
     brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
     return replace(verdict, remarks=brief)
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:
-    """Of findings that one cause explains, the one that says most: errors explain slowness."""
-    kept = [finding for finding in findings if finding.kind not in COMPARATIVE]
-    by_family: dict[str | None, list[Finding]] = {}
+    """All that is broken; of what one cause explains as well, only that which says most.
+
+    Errors explain slowness, slowness explains fewer requests: then a regression or a spike of the
+    one is not told beside the other, unless it is graver. A broken limit is always told.
+    """
+    by_family: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.kind in COMPARATIVE:
-            by_family.setdefault(_family(finding), []).append(finding)
-    kept += by_family.pop(None, [])
+        if family := _family(finding):
+            by_family.setdefault(family, []).append(finding)
+    told: list[Finding] = []
     for family in (ERRORS, TIMES, THROUGHPUT):
-        if family in by_family:
-            kept += _most_telling(by_family[family])
-            break
-    return kept
+        graver = [
+            finding
+            for finding in _most_telling(by_family.get(family, []))
+            if finding.kind is FindingKind.LIMIT
+            or all(finding.severity.rank > other.severity.rank for other in told)
+        ]
+        told += graver
+    return [finding for finding in findings if not _family(finding)] + told
 
 
 def _most_telling(findings: Sequence[Finding]) -> list[Finding]:
-    """The gravest; of equals the regression, which knows a before. Limits of endpoints all stay."""
+    """Of one family: limits that were broken, or a regression, which knows a before, if as grave.
+
+    A spike alone stands where nothing else does.
+    """
+    if not findings:
+        return []
     order = (FindingKind.REGRESSION, FindingKind.LIMIT, FindingKind.SPIKE)
     first = min(findings, key=lambda f: (-f.severity.rank, order.index(f.kind)))
     if first.kind is not FindingKind.LIMIT:
@@ -89,15 +104,7 @@ def _family(finding: Finding) -> str | None:
         return ERRORS
     if finding.metric.startswith("response_time"):
         return TIMES
-    return THROUGHPUT if finding.metric.startswith("requests_per_second") else None
-
-
-def _is_speed(finding: Finding) -> bool:
-    """Whether it is about times or throughput, which a saturated generator makes up."""
-    if finding.kind is not FindingKind.THRESHOLD:
-        return _family(finding) in (TIMES, THROUGHPUT)
-    metric = (finding.metric or "").partition("{")[0]
-    return metric.startswith(SPEED) and metric != "http_req_failed"
+    return THROUGHPUT if finding.metric.startswith(("requests_per_second", "dropped")) else None
 
 
 def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Finding]:
@@ -110,18 +117,6 @@ def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Findin
     crossed = [f for f in findings if f.kind is FindingKind.THRESHOLD]
     early = [f for f in crossed if LEAST_COUNT.match(f.expected or "")]
     return [] if execution.cut_by_threshold and early == crossed else early
-
-
-def _saturated(result: Result) -> Finding:
-    # Iterations that were never begun are lost coverage; a busy machine only costs precision.
-    lost = bool(result.summary.metrics.dropped_iterations)
-    return Finding(
-        kind=FindingKind.GENERATOR,
-        severity=Severity.MEDIUM if lost else Severity.LOW,
-        message=f"the load generator was saturated: {'; '.join(result.generator.reasons)}; "
-        f"its response times and throughput are not the target's",
-        recommendation="Give k6 a machine with more room, more preAllocatedVUs, or less load.",
-    )
 
 
 def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:
@@ -192,7 +187,6 @@ def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
     ordered = sorted(
         findings,
         key=lambda f: (
-            f.kind is not FindingKind.GENERATOR,
             -f.severity.rank,
             kinds.index(f.kind),
             -f.confidence,
@@ -220,4 +214,4 @@ def _doubts(result: Result, limits: Limits) -> list[str]:
     total = metrics.total_requests
     if total and total < limits.min_requests and execution.outcome is Outcome.COMPLETED:
         doubts.append(f"only {plural(total, 'request')}: too few to judge rates and quantiles")
-    return doubts
+    return [*doubts, *result.generator.doubts]

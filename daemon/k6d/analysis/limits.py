@@ -1,7 +1,7 @@
-"""Fixed limits and plain facts: what is wrong with a result whatever came before it.
+"""Fixed limits: which of its numbers make a result a bad one, whatever came before it.
 
 The default numbers are those of the original service. Every function takes the result and gives
-the findings it has to offer; comparison with earlier runs is the business of its own module.
+the findings it has to offer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.model import Finding, FindingKind, Outcome, Result, Severity
-from k6d.units import against, against_threshold, group, ms, number, one_line, plural
+from k6d.model import Finding, FindingKind, Result, Severity
+from k6d.units import against, against_threshold, group, ms, one_line, plural
 
 if TYPE_CHECKING:
     from k6d.model import Breakdown, RequestStats, Threshold
@@ -34,7 +34,7 @@ UNITS = {
 
 def find(result: Result, limits: Limits) -> list[Finding]:
     """All findings of the rules, in no particular order; one cause makes one finding."""
-    findings = [*_execution(result), *_exceptions(result), *_thresholds(result)]
+    findings = [*_thresholds(result), *_checks(result, limits)]
     if total_failure := _total_failure(result):
         return [*findings, total_failure]
     return [
@@ -42,72 +42,6 @@ def find(result: Result, limits: Limits) -> list[Finding]:
         *_error_rates(result, limits),
         *_response_times(result, limits),
         *_throughput(result, limits),
-        *_checks(result, limits),
-    ]
-
-
-def _execution(result: Result) -> list[Finding]:
-    execution = result.execution
-    said = f": {execution.error}" if execution.error else ""
-    measured = bool(result.summary.metrics.iterations)
-    kinds = {
-        Outcome.SCRIPT_ERROR: (
-            FindingKind.SCRIPT_ERROR,
-            Severity.HIGH,
-            f"the script {'failed' if measured else 'cannot run'}{said}",
-            "Mend the script; k6d runs it again when it is saved.",
-        ),
-        Outcome.K6_UNAVAILABLE: (
-            FindingKind.K6_UNAVAILABLE,
-            Severity.CRITICAL,
-            f"nothing was tested{said}",
-            "Install k6; k6d runs the script when it finds it.",
-        ),
-        Outcome.TIMED_OUT: (
-            FindingKind.TIMED_OUT,
-            Severity.HIGH,
-            f"the run had not ended at its deadline of {number(execution.deadline_s or 0)} s "
-            f"and was stopped",
-            "Look at the log for what it waited for; raise the timeout if it may take that long.",
-        ),
-        Outcome.NO_DATA: (
-            FindingKind.NO_DATA,
-            Severity.HIGH,
-            f"nothing was measured{said or ': the script ended without a request or a check'}",
-            "Look at the log: every iteration may have thrown before its first request; check that "
-            "the target is up.",
-        ),
-    }
-    if execution.outcome in kinds:
-        kind, severity, message, recommendation = kinds[execution.outcome]
-    elif execution.cut_by_threshold:
-        return []  # the threshold is a finding of its own
-    elif execution.outcome is Outcome.ABORTED and execution.error:
-        kind, severity = FindingKind.ABORTED, Severity.HIGH
-        message, recommendation = execution.error, "Look at the log for why it ended early."
-    elif execution.exit_code == 110:  # execution.test.fail()
-        kind, severity = FindingKind.ABORTED, Severity.HIGH
-        message = f"the script marked its run as failed{said}"
-        recommendation = "Look at the log for the reason that the script gave."
-    else:
-        return []
-    return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
-
-
-def _exceptions(result: Result) -> list[Finding]:
-    if not result.first_exception or result.execution.outcome is not Outcome.COMPLETED:
-        return []
-    said = f", the first: {' '.join(result.first_exception.split())}"
-    return [
-        Finding(
-            kind=FindingKind.EXCEPTIONS,
-            severity=Severity.MEDIUM,
-            metric="iterations",
-            observed=result.exceptions,
-            expected="0",
-            message=f"the script threw {plural(result.exceptions, 'exception')}{said}",
-            recommendation="Mend the script: what follows an exception in an iteration never ran.",
-        )
     ]
 
 
@@ -123,7 +57,7 @@ def _thresholds(result: Result) -> list[Finding]:
             recommendation="The script's own limit: find what slowed or failed, or change it.",
         )
         for threshold in result.summary.thresholds
-        if threshold.crossed and result.execution.outcome is not Outcome.NO_DATA
+        if threshold.crossed
     ]
 
 
@@ -179,25 +113,34 @@ def _reasons(breakdown: Breakdown) -> Counter[str]:
 
 
 def _error_rates(result: Result, limits: Limits) -> list[Finding]:
-    """The overall error rate; failing that, each endpoint's whose requests are enough to judge."""
+    """The overall error rate, and that of each endpoint where it is graver than overall.
+
+    An endpoint needs enough requests to be judged.
+    """
     metrics = result.summary.metrics
     endpoints = [e for e in result.breakdown.endpoints if e.failed]
     failed, rate = metrics.failed_requests, metrics.error_rate
+    found: list[Finding] = []
     if failed and rate and (broken := limits.error_rate.broken(rate)):
         top = max(endpoints, key=lambda e: e.failed or 0, default=None)
         main = top if top and (top.failed or 0) > MAIN_SHARE * failed else None
         judged = round(100 * failed / rate)
         whole = judged == metrics.total_requests
-        found = _error_finding(broken, failed=failed, total=judged, endpoint=main, whole=whole)
-        return [_with_reason(found, result.breakdown, failed)]
-    return [
-        _error_finding(
-            broken, failed=e.failed or 0, total=e.judged, endpoint=e, whole=not e.unjudged
+        overall = _error_finding(broken, failed=failed, total=judged, endpoint=main, whole=whole)
+        found.append(_with_reason(overall, result.breakdown, failed))
+    for e in endpoints:
+        broken_there = limits.error_rate.broken(e.error_rate or 0.0)
+        if not broken_there or e.judged < limits.min_requests:
+            continue
+        if found and broken_there[0].rank <= found[0].severity.rank:
+            continue
+        at = e.failed or 0
+        found.append(
+            _error_finding(
+                broken_there, failed=at, total=e.judged, endpoint=e, whole=not e.unjudged
+            )
         )
-        for e in endpoints
-        if e.judged >= limits.min_requests
-        and (broken := limits.error_rate.broken(e.error_rate or 0.0))
-    ]
+    return found
 
 
 def _with_reason(finding: Finding, breakdown: Breakdown, failed: int) -> Finding:
@@ -256,7 +199,7 @@ def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
 
 
 def _response_times(result: Result, limits: Limits) -> list[Finding]:
-    """The average and p95 over all requests; of the two the graver, as they have one cause."""
+    """The average and p95 over all requests, the graver first."""
     found = []
     for metric, (title, unit) in UNITS.items():
         observed = getattr(result.summary.metrics, metric)
@@ -283,7 +226,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
             )
         )
     found.sort(key=lambda finding: finding.severity.rank, reverse=True)
-    return found[:1]
+    return found
 
 
 def _throughput(result: Result, limits: Limits) -> list[Finding]:

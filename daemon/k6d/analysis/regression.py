@@ -45,7 +45,8 @@ def findings(
     worse = [c for c in comparisons if c.state == WORSE]
     errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
     times = [c for c in worse if c.metric.startswith("response_time")]
-    throughput = [c for c in worse if c.metric == "requests_per_second"]
+    dropped = [c for c in worse if c.metric == "dropped_iterations"]
+    throughput = [*dropped, *(c for c in worse if c.metric == "requests_per_second")]
     custom = [c for c in worse if c.metric.startswith(CUSTOM)]
     cause = errors or times or throughput
     groups = [group for group in (cause, custom if not errors else []) if group]
@@ -90,7 +91,10 @@ def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Com
     places = [c for c in group if c.endpoint is not None]
     alike = [c for c in comparisons if c.endpoint and c.metric == (places or group)[0].metric]
     if overall and (not places or (len(places) >= EVERYWHERE and 2 * len(places) > len(alike))):
-        order = ("error_rate", "response_time_p95", "response_time_avg", "response_time_p99")
+        order = (
+            *("error_rate", "response_time_p95", "response_time_avg", "response_time_p99"),
+            "dropped_iterations",
+        )
         return min(overall, key=lambda c: order.index(c.metric) if c.metric in order else 9)
     return max(places or group, key=_size)
 
@@ -202,6 +206,8 @@ def _confidence(lead: Comparison) -> float:
 def _advice(lead: Comparison, changed: str | None) -> str:
     if changed:
         return "Look at what changed in the script first, then at what the target deployed."
+    if lead.metric == "dropped_iterations":
+        return "No virtual user was free for them: look for what slowed the target."
     if lead.metric == "requests_per_second":
         return "Fewer requests at the same load: look for what VUs wait for between requests."
     return "Look at what the target deployed or changed; k6d compare shows every series."

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from k6d.analysis import dropped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,6 +40,9 @@ METRICS = {
     for series in (
         Series(metric="error_rate", title="error rate", unit="%", worse=1, floor=1.0),
         Series(metric="failed_checks", title="failed checks", unit="%", worse=1, floor=1.0),
+        Series(
+            metric="dropped_iterations", title="dropped iterations", unit="%", worse=1, floor=1.0
+        ),
         Series(metric="response_time_p95", title="p95", unit="ms", worse=1, floor=1.0),
         Series(metric="response_time_p99", title="p99", unit="ms", worse=1, floor=2.0),
         Series(metric="response_time_avg", title="average", unit="ms", worse=1, floor=1.0),
@@ -56,6 +61,7 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
         "requests_per_second": metrics.requests_per_second,
         "error_rate": metrics.error_rate,
         "failed_checks": _failed_checks(result),
+        "dropped_iterations": dropped.share(result),
         **_endpoints(result.breakdown.endpoints[:MAX_ENDPOINTS], min_requests),
         **_custom(result.summary.thresholds, set(result.summary.custom_metrics)),
     }

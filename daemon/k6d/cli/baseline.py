@@ -87,8 +87,6 @@ def compare(
 
 
 def _why_not(run: Run) -> str:
-    if run.generator.reasons:
-        return f"the load generator was saturated ({run.generator.reasons[0]})"
     if run.execution.outcome is not Outcome.COMPLETED:
         return f"its outcome is “{run.execution.outcome}”"
     if run.snapshot is None:

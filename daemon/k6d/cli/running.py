@@ -81,6 +81,7 @@ def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
     else:
         print_run(result, terminal())
     failed = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED)
-    if result.execution.outcome in failed and not result.execution.cut_by_threshold:
+    ended = result.execution
+    if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
         return NOT_RUN
     return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY

@@ -13,29 +13,32 @@ import logging
 import secrets
 import socket
 import threading
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
+from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
+from k6d.execution.rows import OTHER, Key, Requests, counts, named, rows_of
 from k6d.execution.timeline import Recorder, Tally, ms
 from k6d.model import Breakdown, RequestStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from k6d.execution.remote_write import Series
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERRORS = 10  # some name a port or a certificate
 MAX_UNTRACKED = 200  # beyond it what kept a request from an answer is not told apart
-OTHER = "other"
 _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
-
-_Key = tuple[str, str | None]  # name and method of a row
+_DROPPED = name_label("k6_dropped_iterations_total")
+_ITERATION = name_label("k6_iteration_duration_seconds")
+_READ = (_LATENCY, _VUS, _DROPPED, _ITERATION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,35 +54,6 @@ class Live:
     p95_ms: float | None
 
 
-@dataclass(slots=True)
-class _Series:
-    """Requests with the same tags; `expected` is None where k6 was told not to judge them."""
-
-    name: str
-    method: str | None
-    scenario: str | None
-    group: str | None
-    status: str | None
-    error_code: str | None
-    error: str | None
-    expected: bool | None
-    latency: Histogram = field(default_factory=Histogram)
-
-    @classmethod
-    def of(cls, found: dict[str, str]) -> _Series:
-        expected = found.get("expected_response")
-        return cls(
-            name=found.get("name") or found.get("url") or "(all requests)",
-            method=found.get("method"),
-            scenario=found.get("scenario"),
-            group=found.get("group"),
-            status=found.get("status"),
-            error_code=found.get("error_code"),
-            error=found.get("error"),
-            expected=None if expected is None else expected == "true",
-        )
-
-
 class Capture:
     """Adds up the pushes of one run; every method may be called from any thread."""
 
@@ -87,8 +61,9 @@ class Capture:
         self._max_endpoints = max_endpoints
         self._max_series = max_series
         # By the hash of all tags: unique URLs would otherwise be held here a second time.
-        self._series: dict[int, _Series] = {}
-        self._untracked: dict[tuple[object, ...], _Series] = {}
+        self._series: dict[int, Requests] = {}
+        self._untracked: dict[tuple[object, ...], Requests] = {}
+        self._iterations = IterationCounter()
         self._recorder = Recorder()
         self._total = Tally()
         self._vus: int | None = None
@@ -99,9 +74,10 @@ class Capture:
         latencies: list[tuple[tuple[bytes, ...], Histogram]] = []
         vus, at_ms = None, 0
         for raw in decode(body):
-            if _LATENCY not in raw and _VUS not in raw:
+            if not any(label in raw for label in _READ):
                 continue  # nine tenths of a push
             series = read(raw)
+            self._count_iterations(series)
             if _LATENCY in series.labels:
                 for latency, when in series.histograms:
                     latencies.append((series.labels, latency))
@@ -113,15 +89,22 @@ class Capture:
             with self._lock:
                 self._count(latencies, vus=vus, at_ms=at_ms)
 
+    def _count_iterations(self, series: Series) -> None:
+        with self._lock:
+            if _ITERATION in series.labels and series.histograms:
+                self._iterations.lasted(series.labels, series.histograms[-1][0])
+            elif _DROPPED in series.labels and series.samples:
+                self._iterations.dropped(series.labels, series.samples[-1][0])
+
     def _untracked_series(
         self, found: dict[str, str], latency: Histogram
-    ) -> tuple[_Series, Histogram]:
+    ) -> tuple[Requests, Histogram]:
         """What stands for a series too many, and what to count of it.
 
         Its last total is not known, so each push that names it counts as one request, with its mean
         latency: exact where every URL is requested once, and never too much.
         """
-        made = _Series.of(found | {"name": OTHER})
+        made = Requests.of(found | {"name": OTHER})
         made.method = made.group = None
         if len(self._untracked) >= MAX_UNTRACKED:
             made.error = None
@@ -139,7 +122,7 @@ class Capture:
             key = hash(labels)
             series = self._series.get(key)
             if series is None and len(self._series) < self._max_series:
-                series = self._series[key] = _Series.of(tags(labels))
+                series = self._series[key] = Requests.of(tags(labels))
             if series is None:
                 series, new = self._untracked_series(tags(labels), latency)
                 series.latency.add(new)
@@ -184,8 +167,8 @@ class Capture:
                 )
             lasted_s = duration_s or len(timeline.t) * timeline.resolution_s
 
-            def rows(what: str, key: Callable[[_Series], _Key | None]) -> list[RequestStats]:
-                return _rows(
+            def rows(what: str, key: Callable[[Requests], Key | None]) -> list[RequestStats]:
+                return rows_of(
                     series,
                     key,
                     what=what,
@@ -197,85 +180,15 @@ class Capture:
 
             return Breakdown(
                 endpoints=rows("endpoints", lambda one: (one.name, one.method)),
-                scenarios=rows("scenarios", lambda one: _named(one.scenario)),
-                groups=rows("groups", lambda one: _named(one.group)),
-                status_codes=dict(sorted(_counts(series, lambda one: one.status).items())),
-                error_codes=dict(sorted(_counts(series, lambda one: one.error_code).items())),
-                errors=dict(_counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
+                scenarios=rows("scenarios", lambda one: named(one.scenario)),
+                groups=rows("groups", lambda one: named(one.group)),
+                status_codes=dict(sorted(counts(series, lambda one: one.status).items())),
+                error_codes=dict(sorted(counts(series, lambda one: one.error_code).items())),
+                errors=dict(counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
+                iterations=self._iterations.result(),
                 timeline=timeline,
                 notes=notes,
             )
-
-
-def _named(tag: str | None) -> _Key | None:
-    """The key of a row without a method; the group at the top is called ""."""
-    return (tag, None) if tag else None
-
-
-def _counts(series: Iterable[_Series], key: Callable[[_Series], str | None]) -> Counter[str]:
-    """Requests by a tag, those without it left out."""
-    counts: Counter[str] = Counter()
-    for one in series:
-        value = key(one)
-        if value:
-            counts[value] += one.latency.count
-    return counts
-
-
-def _rows(
-    series: list[_Series],
-    key: Callable[[_Series], _Key | None],
-    *,
-    what: str,
-    most: int,
-    lasted_s: float,
-    most_ms: float | None,
-    notes: list[str],
-) -> list[RequestStats]:
-    """The series added up by `key`, the busiest first; those beyond `most` become one row."""
-    requests: Counter[_Key] = Counter()
-    for one in series:
-        where = key(one)
-        if where:
-            requests[where] += one.latency.count
-    other = (OTHER, None)
-    kept = {where for where, _ in requests.most_common(most)} - {other}
-    cut = len(requests.keys() - kept - {other})
-    if cut:
-        notes.append(
-            f"{cut} {what} beyond the busiest {len(kept)} are summed as '{OTHER}';"
-            " give requests a name tag to group URLs"
-        )
-    sums: dict[_Key, Tally] = {}
-    for one in series:
-        where = key(one)
-        if where:
-            row = sums.setdefault(where if where in kept else other, Tally())
-            row.count(one.latency, expected=one.expected)
-    stats = [_stats(name, method, row, lasted_s, most_ms) for (name, method), row in sums.items()]
-    return sorted(stats, key=lambda row: (-row.count, row.name, row.method or ""))
-
-
-def _stats(
-    name: str, method: str | None, row: Tally, lasted_s: float, most_ms: float | None
-) -> RequestStats:
-    count, failed, latency = row.requests, row.failed, row.latency
-    top = latency.max_bound
-    return RequestStats(
-        name=name,
-        method=method,
-        count=count,
-        failed=failed,
-        unjudged=count - row.judged,
-        rate=round(count / lasted_s, 2) if lasted_s else 0.0,
-        error_rate=None if failed is None else round(100 * failed / row.judged, 4),
-        avg_ms=round(latency.sum / count * 1000, 3) if latency.buckets else None,
-        p50_ms=ms(latency, 0.5, most_ms),
-        p90_ms=ms(latency, 0.9, most_ms),
-        p95_ms=ms(latency, 0.95, most_ms),
-        p99_ms=ms(latency, 0.99, most_ms),
-        max_bucket_ms=round(top * 1000, 3) if top else None,
-    )
 
 
 class Receiver:

@@ -15,11 +15,12 @@ from k6d.execution.runlog import KeptLog
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from pathlib import Path
 
     from k6d.execution.capture import Capture
     from k6d.execution.guard import Guard
+    from k6d.model import Scenario
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Order:
     env: dict[str, str]
     options: dict[str, Any]
     tags: dict[str, str]
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     timeout_s: float | None
     notes: list[str] = field(default_factory=list)
 
@@ -129,9 +131,8 @@ async def measure(
         breakdown=replace(breakdown, notes=[*order.notes, *missing, *breakdown.notes]),
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
-        generator=monitor.health(
-            totals.metrics, vus_exhausted=log.vus_exhausted, limits=settings.compare
-        ),
+        generator=monitor.health(settings.compare),
+        scenarios=order.scenarios,
     )
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from k6d.model import THRESHOLDS_CROSSED, Outcome
+from k6d.model import ABORTED_BY_SCRIPT, FAIL, THRESHOLDS_CROSSED, Outcome
 
 if TYPE_CHECKING:
     from k6d.execution.k6 import Ended
@@ -18,7 +19,6 @@ MEASURED = (0, THRESHOLDS_CROSSED, MARKED_AS_FAILED)
 ENDED_EARLY = "has abortOnFail enabled"
 SIGNALLED = 105
 STOPPED_BY_API = 103
-ABORTED_BY_SCRIPT = 108
 TIMEOUTS = {100: "setup()", 101: "teardown()", 102: "the test"}
 # What every run has, whether or not it measured anything.
 BARE_METRICS = frozenset(
@@ -27,6 +27,8 @@ BARE_METRICS = frozenset(
 )
 # What k6 records of its protocols though nobody answers: each attempt to connect is a session.
 ATTEMPTS = ("ws_", "grpc_")
+_GO_FRAME = re.compile(r"^\s*at \S+ \(native\)$")
+_FAIL_FRAME = ".Fail-fm (native)"
 
 
 def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
@@ -44,7 +46,8 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
             return Outcome.ABORTED, one_line(ended.errors[-1])
         return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
     if code == ABORTED_BY_SCRIPT:
-        return Outcome.ABORTED, error or "the script aborted its run"
+        words = (error or "").removeprefix("test aborted").removeprefix(":").strip()
+        return Outcome.ABORTED, f"the script aborted its run{f': {words}' if words else ''}"
     if code in (SIGNALLED, STOPPED_BY_API):
         return Outcome.ABORTED, "k6 was stopped by somebody else before the end"
     if code < 0:
@@ -84,5 +87,13 @@ def _silence(summary: Summary) -> str | None:
 
 
 def one_line(text: str | None) -> str | None:
-    """k6's words on one line, with paths as users know them; None for none."""
-    return " ".join(text.replace("file://", "").split()) if text else None
+    """k6's words on one line, with paths as users know them; None for none.
+
+    Frames of k6's own Go code are left out. What the script said by `fail()` begins with that.
+    """
+    if not text:
+        return None
+    lines = text.replace("file://", "").splitlines()
+    words = " ".join(" ".join(line.split()) for line in lines if not _GO_FRAME.search(line))
+    by_fail = any(_FAIL_FRAME in line for line in lines)
+    return words.replace("GoError: ", f"{FAIL}: " if by_fail else "", 1)

@@ -33,7 +33,6 @@ class KeptLog:
         self.errors: list[str] = []
         self.exceptions = 0
         self.first_exception: str | None = None
-        self.vus_exhausted = False
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; a line may come in pieces."""
@@ -93,13 +92,11 @@ class KeptLog:
         An exception of an iteration names its executor. One of init code, setup, teardown or
         handleSummary does not, and is k6's own error: k6 marks it as a stack trace since 2.1.
         """
-        if b'"msg":"Insufficient VUs' in line and b'"source":' not in line:
-            self.vus_exhausted = True
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"console"' in line:
             return
-        if b'"executor":' in line and b'"source":"stacktrace"' in line:
+        if b'"executor":' in line and (b'"source":"stacktrace"' in line or _is_rejection(line)):
             self.exceptions += 1
             self.first_exception = self.first_exception or _message(line)
         else:
@@ -108,6 +105,11 @@ class KeptLog:
 
 def _message(line: bytes) -> str:
     return readable(line, message_only=True)[:MAX_ERROR_CHARS]
+
+
+def _is_rejection(line: bytes) -> bool:
+    """Whether it is an exception of asynchronous code, of which k6 doesn't say its source."""
+    return b'"msg":"Uncaught (in promise)' in line and b'"source":' not in line
 
 
 def _shorten(line: bytes) -> bytes:

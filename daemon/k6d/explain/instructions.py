@@ -13,7 +13,8 @@ what they cannot see: the likely cause, how the numbers hang together, what to l
 Work in this order: what was the test to do ("source", "workload"); what went wrong, where and from
 which second on ("endpoints", "status_codes", "checks", "timeline", "log"); was it so before
 ("comparisons", "history"); which one cause explains most of it. If "load_generator" has reasons,
-its machine was the bottleneck: say so and do not blame the target.
+k6 itself was short of CPU or memory: times may be worse than the target's, and say so; crossed
+thresholds and failures stay. A busy machine without reasons excuses nothing.
 
 Answer in English with one JSON object:
 - "summary": two short sentences for a chat message: what happened, and its likely cause.

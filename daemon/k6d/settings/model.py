@@ -132,13 +132,13 @@ class Compare(Section):
         default=95.0,
         gt=0,
         le=100,
-        description="a load generator busier than this is not believed, in percent (100: always)",
+        description="a machine busier than this is a doubt, in percent (100: never)",
     )
     min_memory: float = Field(
         default=5.0,
         ge=0,
         le=100,
-        description="nor one with a smaller share of its memory free, in percent (0: always)",
+        description="so is one with a smaller share of its memory free, in percent (0: never)",
     )
 
 

@@ -1,0 +1,109 @@
+"""How an execution ended, and what the script threw or said itself, as findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k6d.model import FAIL, Finding, FindingKind, Outcome, Severity
+from k6d.units import number, one_line, plural
+
+if TYPE_CHECKING:
+    from k6d.model import Execution, Result
+
+MAX_WORDS = 500
+SEE_LOG = "Look at the log for the reason that the script gave."
+MEND = "Mend the script; k6d runs it again when it is saved."
+
+
+def find(result: Result) -> list[Finding]:
+    """What the end says, and the exceptions of a run that went on in spite of them."""
+    return [*_end(result), *_exceptions(result)]
+
+
+def _end(result: Result) -> list[Finding]:
+    execution = result.execution
+    said = f": {execution.error}" if execution.error else ""
+    kind, severity, message, recommendation = FindingKind.ABORTED, Severity.HIGH, "", SEE_LOG
+    if execution.cut_by_threshold:
+        return []  # the threshold is a finding of its own
+    match execution.outcome:
+        case Outcome.SCRIPT_ERROR:
+            kind = FindingKind.SCRIPT_ERROR
+            message, recommendation = _script_error(result)
+        case Outcome.K6_UNAVAILABLE:
+            kind, severity = FindingKind.K6_UNAVAILABLE, Severity.CRITICAL
+            message = f"nothing was tested{said}"
+            recommendation = "Install k6; k6d runs the script when it finds it."
+        case Outcome.TIMED_OUT:
+            kind = FindingKind.TIMED_OUT
+            message = (
+                f"the run had not ended at its deadline of {number(execution.deadline_s or 0)} s "
+                f"and was stopped"
+            )
+            recommendation = (
+                "Look at the log for what it waited for; raise the timeout if it may take that "
+                "long."
+            )
+        case Outcome.NO_DATA:
+            kind = FindingKind.NO_DATA
+            why = said or ": the script ended without a request or a check"
+            message = f"nothing was measured{why}"
+            recommendation = (
+                "Look at the log: every iteration may have thrown before its first request; check "
+                "that the target is up."
+            )
+        case Outcome.ABORTED if execution.error:
+            message, recommendation = execution.error, "Look at the log for why it ended early."
+        case _ if execution.exit_code == 110:  # execution.test.fail()
+            message = f"the script marked its run as failed{said}"
+        case _:
+            return []
+    return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
+
+
+def _script_error(result: Result) -> tuple[str, str]:
+    """What failed, in k6's words or, after `fail()`, in those of the script."""
+    execution = result.execution
+    words = one_line((execution.error or "").removeprefix(f"{FAIL}: "), MAX_WORDS)
+    said = f": {words}" if words else ""
+    phase = _phase(execution)
+    if phase:
+        advice = f"Look at what {phase} needs from the target, and at its log."
+        return f"{phase} failed{said}", advice
+    measured = bool(result.summary.metrics.iterations)
+    return f"the script {'failed' if measured else 'cannot run'}{said}", MEND
+
+
+def _phase(execution: Execution) -> str | None:
+    """The phase outside of the iterations that the error's stack trace names."""
+    error = execution.error or ""
+    return next((f"{name}()" for name in ("setup", "teardown") if f" at {name} (" in error), None)
+
+
+def _exceptions(result: Result) -> list[Finding]:
+    """What iterations threw; where all of them did, nothing of the script worked."""
+    outcome, first = result.execution.outcome, result.first_exception
+    if not first or outcome not in (Outcome.COMPLETED, Outcome.ABORTED, Outcome.TIMED_OUT):
+        return []
+    iterations = result.summary.metrics.iterations or 0
+    every = bool(iterations) and result.exceptions >= iterations
+    words = one_line(first, MAX_WORDS)
+    if first.startswith(FAIL):
+        words = words.removeprefix(f"{FAIL}: ")
+        what = f"the script gave up {plural(result.exceptions, 'iteration')} by fail()"
+        advice = "The script's own verdict: look at what it asked of the target."
+    else:
+        what = f"the script threw {plural(result.exceptions, 'exception')}"
+        advice = "Mend the script: what follows an exception in an iteration never ran."
+    share = ", in every iteration" if every and iterations > 1 else ""
+    return [
+        Finding(
+            kind=FindingKind.EXCEPTIONS,
+            severity=Severity.HIGH if every else Severity.MEDIUM,
+            metric="iterations",
+            observed=result.exceptions,
+            expected="0",
+            message=f"{what}{share}, the first: {words}",
+            recommendation=advice,
+        )
+    ]

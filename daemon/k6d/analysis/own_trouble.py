@@ -1,0 +1,112 @@
+"""What k6's own trouble means for the findings of its run: a doubt beside them, never silence.
+
+Times that k6 measured late may be milder than they look. Crossed thresholds, failed checks and
+failed requests keep their severity, whatever else is doubtful.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k6d.analysis import regression
+from k6d.model import STEADY, WORSE, Finding, FindingKind, Severity
+from k6d.units import ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k6d.model import Comparison, Generator
+
+# k6's own metrics of times and throughput; what a script measures by itself may be anything.
+SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
+# The one request in twenty that p95 speaks of may have waited as many times longer than the mean:
+# measured with two and eight busy processes on two cores, p95 moved by 15 to 20 mean waits.
+REACH = 20.0
+THROUGHPUT = ("requests_per_second", "dropped_iterations")
+
+
+def doubted(findings: Sequence[Finding], generator: Generator) -> list[Finding]:
+    """The same findings; those of times have k6's trouble as their doubt, where it had any.
+
+    Its trouble is a finding of its own as well. A slow finding becomes a low one if the trouble may
+    explain all of it; a wait for CPUs explains so many milliseconds, k6's own hunger for CPUs or
+    memory may explain any.
+    """
+    if not generator.reasons:
+        return list(findings)
+    return [_trouble(generator), *(_beside(finding, generator) for finding in findings)]
+
+
+def credible(
+    comparisons: Sequence[Comparison], generators: Sequence[Generator]
+) -> tuple[list[Comparison], list[str]]:
+    """The comparisons of a run and its re-runs, without what k6's waits may explain; doubts of it.
+
+    A worse time must differ from its baseline by more than k6 itself may have added.
+    """
+    reach = max(map(reach_ms, generators), default=0.0)
+    if not any(one.reasons or one.doubts for one in generators):
+        return list(comparisons), []
+    trusted, doubts = [], []
+    for one in comparisons:
+        added = one.unit == "ms" and one.observed - (one.expected or 0.0) <= reach
+        if one.state == WORSE and (added or one.metric.startswith(THROUGHPUT)):
+            doubts.append(
+                f"{regression.change(one)}: may come of k6's own waits, up to {ms(reach)}, "
+                f"on a machine whose CPUs or memory were full"
+            )
+            trusted.append(replace(one, state=STEADY, since=None))
+        else:
+            trusted.append(one)
+    return trusted, doubts
+
+
+def reach_ms(generator: Generator) -> float:
+    """How many milliseconds of a response time may be k6's wait for a CPU."""
+    return REACH * (generator.k6_lag_ms or 0.0)
+
+
+def _beside(finding: Finding, generator: Generator) -> Finding:
+    if not _is_speed(finding):
+        return finding
+    doubt = f"{'; '.join(generator.reasons)}: the number may be worse than the target"
+    finding = replace(finding, doubt=doubt)
+    if finding.kind is FindingKind.THRESHOLD or not _explains(generator, finding):
+        return finding
+    return replace(finding, severity=Severity.LOW)
+
+
+def _explains(generator: Generator, finding: Finding) -> bool:
+    only_waited = len(generator.reasons) == 1 and "waited" in generator.reasons[0]
+    if not only_waited or finding.unit != "ms" or finding.observed is None:
+        return True
+    return finding.observed <= reach_ms(generator)
+
+
+def _is_speed(finding: Finding) -> bool:
+    metric = (finding.metric or "").partition("{")[0]
+    if finding.kind is FindingKind.THRESHOLD:
+        return metric.startswith(SPEED) and metric != "http_req_failed"
+    return finding.kind in (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE) and (
+        metric.startswith(("response_time", "requests_per_second"))
+    )
+
+
+def _trouble(generator: Generator) -> Finding:
+    return Finding(
+        kind=FindingKind.GENERATOR,
+        severity=Severity.LOW,
+        message=f"k6 was short of room: {'; '.join(generator.reasons)}; "
+        f"response times and throughput may be worse than the target's",
+        recommendation=_advice(generator.reasons),
+    )
+
+
+def _advice(reasons: Sequence[str]) -> str:
+    said = " ".join(reasons)
+    if "k6 itself took" in said:
+        return "Give k6 a machine with more CPUs, or less load; simplify what the script computes."
+    if "memory" in said:
+        return "Give k6 a machine with more memory, or use SharedArray and discardResponseBodies."
+    return "Move what else runs on this machine, or k6, to another one."

@@ -1,0 +1,59 @@
+"""The iterations of each scenario, from k6's pushes: how many ended, how many never started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from k6d.execution.remote_write import Histogram, tags
+from k6d.execution.timeline import ms
+from k6d.model import Iterations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A script may tag each iteration with something of its own; beyond so many series none is added.
+MAX_SERIES = 2_000
+
+
+class IterationCounter:
+    """Keeps the newest running total of each series; the scenarios are added up at the end."""
+
+    def __init__(self) -> None:
+        self._lasted: dict[tuple[bytes, ...], Histogram] = {}
+        self._dropped: dict[tuple[bytes, ...], int] = {}
+
+    def lasted(self, labels: tuple[bytes, ...], durations: Histogram) -> None:
+        """Take how long the iterations of a series took, all so far."""
+        if labels in self._lasted or len(self._lasted) < MAX_SERIES:
+            self._lasted[labels] = durations
+
+    def dropped(self, labels: tuple[bytes, ...], total: float) -> None:
+        """Take how many iterations of a series were never started, all so far."""
+        if labels in self._dropped or len(self._dropped) < MAX_SERIES:
+            self._dropped[labels] = round(total)
+
+    def result(self) -> dict[str, Iterations]:
+        """By scenario; what has no such tag is under ""."""
+        durations: dict[str, Histogram] = {}
+        for labels, histogram in self._lasted.items():
+            durations.setdefault(_scenario(labels), Histogram()).add(histogram)
+        dropped: dict[str, int] = {}
+        for labels, total in self._dropped.items():
+            name = _scenario(labels)
+            dropped[name] = dropped.get(name, 0) + total
+        return {name: _row(name, durations, dropped) for name in sorted({*durations, *dropped})}
+
+
+def _row(name: str, durations: Mapping[str, Histogram], dropped: Mapping[str, int]) -> Iterations:
+    lasted = durations.get(name, Histogram())
+    mean = lasted.mean
+    return Iterations(
+        count=lasted.count,
+        dropped=dropped.get(name, 0),
+        avg_ms=None if mean is None else round(mean * 1000, 3),
+        fast_ms=ms(lasted, 0.05),
+    )
+
+
+def _scenario(labels: tuple[bytes, ...]) -> str:
+    return tags(labels).get("scenario", "")

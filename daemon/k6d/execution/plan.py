@@ -1,0 +1,47 @@
+"""What the scenarios of a script plan, read from the options that k6 itself merged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from k6d.model import Scenario
+from k6d.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# k6's defaults: https://grafana.com/docs/k6/latest/using-k6/scenarios/executors/
+MAX_DURATION = "10m"
+TIME_UNIT = "1s"
+BY_COUNT = ("shared-iterations", "per-vu-iterations")
+BY_RATE = ("constant-arrival-rate", "ramping-arrival-rate")
+
+
+def scenarios_of(options: Mapping[str, Any]) -> dict[str, Scenario]:
+    """The scenarios by name; of a script without any, the one that k6 makes of its options."""
+    named = options.get("scenarios")
+    if named:
+        return {name: _scenario(plan) for name, plan in named.items()}
+    if options.get("stages"):
+        return {"default": Scenario(executor="ramping-vus")}
+    by_count = options.get("iterations") or not options.get("duration")
+    executor = "shared-iterations" if by_count else "constant-vus"
+    # Beside `iterations`, `duration` is their longest time.
+    return {"default": _scenario({"maxDuration": options.get("duration"), **options}, executor)}
+
+
+def _scenario(plan: Mapping[str, Any], executor: str | None = None) -> Scenario:
+    executor = executor or str(plan.get("executor"))
+    if executor in BY_RATE:
+        most = plan.get("maxVUs") or plan.get("preAllocatedVUs")
+        return Scenario(executor=executor, max_vus=most, rate=_peak_rate(plan))
+    limit = plan.get("maxDuration") or MAX_DURATION if executor in BY_COUNT else None
+    return Scenario(executor=executor, max_vus=plan.get("vus") or 1, max_duration=limit)
+
+
+def _peak_rate(plan: Mapping[str, Any]) -> float | None:
+    """Iterations a second at the highest point of the plan."""
+    targets = [stage.get("target") for stage in plan.get("stages") or []]
+    rates = [rate for rate in (plan.get("rate"), plan.get("startRate"), *targets) if rate]
+    unit_s = parse_duration(plan.get("timeUnit") or TIME_UNIT)
+    return max(rates) / unit_s if rates and unit_s else None

@@ -1,0 +1,47 @@
+"""The table of verdicts that a k6 user would sign, with the real k6, old and new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import table_load
+import table_script
+from specimen import Specimen, mistakes, run_all
+
+from binaries import BINARIES
+from target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+TABLES = {"load": table_load.TABLE, "script": table_script.TABLE}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Target]:
+    """A target with fast, slow and failing paths."""
+    with Target() as target:
+        for ms in (100, 500):
+            target.latency[f"/{ms}ms"] = ms / 1000
+        for status in (400, 401, 404, 500, 503):
+            target.status[f"/{status}"] = status
+        yield target
+
+
+@pytest.mark.parametrize("version", BINARIES)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_verdict_is_one_that_a_k6_user_would_sign(
+    table: str, version: str, shared: Target, tmp_path: Path
+) -> None:
+    """All findings, their severity and their words; all that is wrong is listed at once."""
+    specimens: Sequence[Specimen] = [one for one in TABLES[table] if version not in one.not_on]
+    runs = run_all(specimens, binary=BINARIES[version], url=shared.url, home=tmp_path)
+    wrong = {
+        one.name: found
+        for one, run in zip(specimens, runs, strict=True)
+        if (found := mistakes(one, run))
+    }
+    told = "\n".join(f"{name}:\n    " + "\n    ".join(lines) for name, lines in wrong.items())
+    assert not wrong, f"{len(wrong)} of {len(specimens)}\n{told}"
