@@ -101,12 +101,15 @@ def test_errors_are_k6s_own_and_exceptions_are_counted() -> None:
     assert (log.exceptions, log.first_exception) == (9, "boom 0\n\tat f")
 
 
+IN_VU = {"executor": "shared-iterations", "scenario": "default"}
+
+
 @pytest.mark.parametrize(
     ("message", "more", "exceptions"),
     [
-        ("Uncaught (in promise) Error: boom\n\tat go (file:///s/a.js:7:60(12))\n", {}, 1),
-        ("Uncaught (in promise) Error: boom", {"source": "console"}, 0),
-        ("Error: Uncaught (in promise)", {}, 0),
+        ("Uncaught (in promise) Error: boom\n\tat go (file:///s/a.js:7:60(12))\n", IN_VU, 1),
+        ("Uncaught (in promise) Error: boom", IN_VU | {"source": "console"}, 0),
+        ("Error: Uncaught (in promise)", IN_VU, 0),
     ],
 )
 def test_an_exception_of_asynchronous_code_counts(
