@@ -165,7 +165,7 @@ def test_run_tells_a_person_and_exits_by_its_verdict(home: Home, target: Target)
             "http.get('http://127.0.0.1:1/', { responseCallback: null })",
             *("completed", 1, "connection refused"),
         ),
-        ("exec.test.abort('enough')", "aborted", 2, "test aborted: enough"),
+        ("exec.test.abort('enough')", "aborted", 1, "the script aborted its run: enough"),
         ("http.get('TARGET'); exec.test.fail('no good')", "completed", 1, "no good"),
         ("http.get('TARGET'); throw new Error('late')", "completed", 1, "Error: late"),
     ],
