@@ -61,12 +61,12 @@ TABLE = [
         ),
     ),
     Specimen(
-        name="constant arrival rate", script=scenario(f"{RATE}, rate: 30, preAllocatedVUs: 5")
+        name="constant arrival rate", script=scenario(f"{RATE}, rate: 30, preAllocatedVUs: 20")
     ),
     Specimen(
         name="ramping arrival rate",
         script=scenario(
-            "executor: 'ramping-arrival-rate', startRate: 20, stages: [{duration: '1s', target: 40}], preAllocatedVUs: 5"
+            "executor: 'ramping-arrival-rate', startRate: 20, stages: [{duration: '1s', target: 40}], preAllocatedVUs: 20"
         ),
     ),
     Specimen(
@@ -143,7 +143,7 @@ TABLE = [
     Specimen(
         name="two scenarios, one starved",
         script="export const options = { scenarios: {"
-        f" good: {{ {RATE}, rate: 20, preAllocatedVUs: 3, exec: 'fast' }},"
+        f" good: {{ {RATE}, rate: 20, preAllocatedVUs: 20, exec: 'fast' }},"
         f" bad: {{ {RATE}, rate: 40, preAllocatedVUs: 2, exec: 'slow' }} }} }};\n"
         "export function fast() { http.get('B/'); } export function slow() { http.get('B/100ms'); }",
         found=[(Kind.DROPPED, Severity.MEDIUM, "of scenario bad")],
@@ -282,7 +282,7 @@ TABLE = [
         name="the target hangs up",
         script=plain(
             "iterations: 5",
-            "export default function () { http.get('B/100ms', {timeout: '20ms'}); }",
+            "export default function () { http.get('B/500ms', {timeout: '50ms'}); }",
         ),
         found=[(Kind.UNREACHABLE, Severity.CRITICAL, "request timeout for all 5 requests")],
     ),
