@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon import PATIENCE_S, lasting, until
+from daemon import PATIENCE_S, hitting, lasting, until
 from k6d.api.server import OTHER_VERSION
 from k6d.api.standby import HEALTHY_S, LONGEST_AGAIN_S, Waits
+from receivers import closed_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from daemon import Daemon
     from serving import Served
     from target import Target
 
@@ -179,3 +181,19 @@ def test_a_signal_to_all_of_them_is_the_daemons_business(
     assert "k6d was stopped before it ran" in answer.text
     assert job
     assert served.store.history()[0]["outcome"] == "aborted"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_a_token_that_cannot_be_read_costs_the_api_alone(
+    daemon: Daemon, target: Target, kind: str
+) -> None:
+    """It is said why, and scripts run."""
+    daemon.data.mkdir()
+    token = daemon.data / "api-token"
+    token.mkdir() if kind == "folder" else os.mkfifo(token)
+    daemon.write("shop.js", hitting(f"{target.url}/shop"))
+    daemon.start(K6D_API__ENABLED="true", K6D_API__PORT=str(closed_port()))
+    daemon.run("shop.js")
+    assert f"no API and no dashboard: {token}: is not a regular file" in daemon.log
+    assert "dashboard and API at" not in daemon.log
+    assert daemon.end() == 0

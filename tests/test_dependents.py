@@ -1,8 +1,12 @@
-"""Which scripts a changed path concerns."""
+"""Which files a script depends on, and which scripts a changed path concerns."""
 
 from __future__ import annotations
 
-from k6d.dependents import Dependents
+from pathlib import Path
+
+import pytest
+
+from k6d.dependents import Dependents, kept_paths, paths_now
 
 
 def test_a_module_concerns_exactly_the_scripts_that_use_it() -> None:
@@ -43,3 +47,42 @@ def test_a_result_can_be_changed_without_harm() -> None:
     known.of("/s/a.js").add("b.js")
     known.paths().clear()
     assert known.of("/s/a.js") == {"a.js"}
+
+
+DEPENDENCIES = {
+    "/home/a/scripts/shop/cart.js": "1",
+    "/home/a/scripts/lib.js": "2",
+    "/home/a/data.csv": "3",
+    "/etc/hosts": "4",
+}
+
+
+def test_kept_paths_move_with_the_folders() -> None:
+    """Files in the scripts folder and beside it; an absolute path elsewhere stays what it is."""
+    kept = kept_paths(DEPENDENCIES, root=Path("/home/a/scripts"))
+    assert kept == {"shop/cart.js": "1", "lib.js": "2", "../data.csv": "3", "/etc/hosts": "4"}
+    assert paths_now(kept, script="shop/cart.js", root=Path("/home/a/scripts")) == DEPENDENCIES
+    assert paths_now(kept, script="shop/cart.js", root=Path("/srv/b/k6")) == {
+        "/srv/b/k6/shop/cart.js": "1",
+        "/srv/b/k6/lib.js": "2",
+        "/srv/b/data.csv": "3",
+        "/etc/hosts": "4",
+    }
+
+
+@pytest.mark.parametrize("root", ["/home/a/scripts", "/home/b/scripts", "/srv/tests"])
+def test_absolute_paths_of_an_older_k6d_move_too(root: str) -> None:
+    """The script's own path tells where the folder was."""
+    found = paths_now(DEPENDENCIES, script="shop/cart.js", root=Path(root))
+    assert set(found) == {
+        f"{root}/shop/cart.js",
+        f"{root}/lib.js",
+        str(Path(root).parent / "data.csv"),
+        "/etc/hosts",
+    }
+
+
+def test_what_is_no_dependency_is_left_out() -> None:
+    """A state that somebody edited."""
+    assert paths_now([1], script="a.js", root=Path("/s")) == {}
+    assert paths_now({"a.js": 1, "b.js": "2"}, script="a.js", root=Path("/s")) == {"/s/b.js": "2"}

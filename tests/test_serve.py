@@ -8,13 +8,12 @@ import subprocess
 from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
-from daemon import Gate, hitting, until
+from daemon import Daemon, Gate, hitting, until
 from k6d.model import Outcome, Trigger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon import Daemon
     from target import Target
 
 
@@ -498,3 +497,32 @@ def test_concurrency_is_a_setting(daemon: Daemon, target: Target) -> None:
     second.opened.set()
     daemon.run("first.js")
     daemon.run("second.js")
+
+
+def test_a_copy_of_both_folders_lives_its_own_life(daemon: Daemon, target: Target) -> None:
+    """What ran in the original does not run again; an edit in the copy runs at once."""
+    daemon.write("lib.js", "export const page = '/shop';")
+    use = f"http.get('{target.url}' + page);"
+    script = "import http from 'k6/http'; import { page } from './lib.js';"
+    daemon.write("shop.js", f"{script} export default function () {{ {use} }}")
+    daemon.write("other.js", hitting(f"{target.url}/other"))
+    daemon.start()
+    daemon.run("shop.js")
+    daemon.run("other.js")
+    daemon.barrier()
+    daemon.end()
+    copy = Daemon(daemon.home / "copy")
+    for name in ("scripts", "data"):
+        shutil.copytree(daemon.home / name, copy.home / name, dirs_exist_ok=True)
+    try:
+        copy.start()
+        copy.barrier()
+        assert target.requests["GET /shop"] == 1
+        assert len(copy.runs("other.js")) == 1
+        copy.write("lib.js", "export const page = '/sale';")
+        copy.run("shop.js", 2)
+        copy.barrier()
+        assert target.requests["GET /sale"] == 1
+        assert len(copy.runs("other.js")) == 1
+    finally:
+        copy.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from k6d.dependents import paths_now
 from k6d.model import K6dError
 from k6d.watch import candidates_in, is_candidate
 
@@ -53,18 +54,19 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             script=name,
             kind=known.get(name, {}).get("kind"),
             place=FOLDER if name in present else _place(name),
-            missing=_missing(known.get(name, {})) if name in present else None,
+            missing=_missing(known[name], name, settings) if name in present & set(known) else None,
             standing=standings.get(name),
         )
         for name in sorted(present | set(standings))
     ]
 
 
-def _missing(known: dict[str, Any]) -> str | None:
+def _missing(known: dict[str, Any], name: str, settings: Settings) -> str | None:
     """The name of a file that the script had and needs; of a broken one k6 says it."""
     if known.get("kind") != "test":
         return None
-    gone = (path for path in known.get("dependencies") or () if not os.path.exists(path))  # noqa: PTH110
+    paths = paths_now(known.get("dependencies"), script=name, root=settings.scripts)
+    gone = (path for path in paths if not os.path.exists(path))  # noqa: PTH110
     return next((os.path.basename(path) for path in gone), None)  # noqa: PTH119
 
 

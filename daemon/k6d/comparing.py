@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from k6d.analysis import comparison, own_trouble, regression
 from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
+from k6d.dependents import kept_paths, paths_now
 from k6d.model import WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.retention import HISTORY_RUNS
 from k6d.store.accepted import accepted_level
@@ -170,7 +170,7 @@ def _verdict(
     doubts: Sequence[str],
 ) -> Verdict:
     snapshot = done.run.snapshot
-    files = files_of(snapshot.dependencies if snapshot else {}, settings.scripts)
+    files = files_of(snapshot.dependencies if snapshot else {}, done.run.script, settings.scripts)
     sizes = regression.Sizes(percent=settings.compare.percent, points=settings.compare.points)
     verdict = judge(
         done.result,
@@ -220,9 +220,9 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     return [known[test_id] for test_id in sorted(known)]
 
 
-def files_of(dependencies: Mapping[str, str], root: Path) -> dict[str, str]:
+def files_of(dependencies: Mapping[str, str], script: str, root: Path) -> dict[str, str]:
     """The files of a snapshot by their paths from the scripts folder, so that folders may move."""
-    return {os.path.relpath(path, root): known for path, known in dependencies.items()}
+    return kept_paths(paths_now(dependencies, script=script, root=root), root=root)
 
 
 def _past(run: Run, root: Path, *, accepted: bool) -> Past:
@@ -232,6 +232,6 @@ def _past(run: Run, root: Path, *, accepted: bool) -> Past:
         test_id=run.test_id,
         timestamp=run.timestamp,
         series=run.series,
-        files=files_of(run.snapshot.dependencies if run.snapshot else {}, root),
+        files=files_of(run.snapshot.dependencies if run.snapshot else {}, run.script, root),
         worse=frozenset(comparison.key_of(c) for c in compared if c.state == WORSE),
     )

@@ -1,14 +1,53 @@
-"""Which scripts a changed path concerns."""
+"""Which files a script depends on, and which scripts a changed path concerns."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 CODE = (".js", ".ts", ".mjs", ".cjs", ".json")
+
+
+def kept_paths(dependencies: Mapping[str, str], *, root: Path) -> dict[str, str]:
+    """Absolute paths, with digests, as they are kept: relative to `root`, the scripts folder.
+
+    So they stay right when the folders are moved or copied together. Only files in the scripts
+    folder or beside it move with it; other paths stay absolute.
+    """
+    beside = f"{root.parent}/"
+    return {
+        os.path.relpath(path, root) if path.startswith(beside) else path: digest
+        for path, digest in dependencies.items()
+    }
+
+
+def paths_now(kept: object, *, script: str, root: Path) -> dict[str, str]:
+    """Kept dependencies of `script` by absolute paths, now that the scripts folder is `root`.
+
+    An older k6d kept absolute paths. The script's own path among them tells where its scripts
+    folder was. What is not a dependency is left out.
+    """
+    texts = kept if isinstance(kept, dict) else {}
+    found = {p: d for p, d in texts.items() if isinstance(p, str) and isinstance(d, str)}
+    own = next((p for p in found if p.startswith("/") and p.endswith(f"/{script}")), None)
+    was = own.removesuffix(f"/{script}") if own else str(root)
+    return {
+        os.path.normpath(root / _moved(path, was=was, root=root)): digest
+        for path, digest in found.items()
+    }
+
+
+def _moved(path: str, *, was: str, root: Path) -> str:
+    """The absolute path of a file that moved with the scripts folder, which `was` elsewhere."""
+    for old, new in ((was, root), (os.path.dirname(was), root.parent)):  # noqa: PTH120  (a text)
+        if path.startswith(f"{old}/"):
+            return f"{new}/{path.removeprefix(f'{old}/')}"
+    return path
 
 
 class Dependents:

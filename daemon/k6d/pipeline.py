@@ -19,6 +19,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
+from k6d.dependents import kept_paths, paths_now
 from k6d.execution import discovery, k6, scripts, variables
 from k6d.execution.guard import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
@@ -363,11 +364,13 @@ class Pipeline:
         """What the daemon needs to tell, without k6, whether a script has changed."""
         known: dict[str, Any] = self._known.get(script.name) or {}
         # What k6 refused tells little of its files; the mistake may be in one it had before.
-        before = known.get("dependencies", {}) if script.kind is Kind.BROKEN else {}
+        root, before = self._settings.scripts, {}
+        if script.kind is Kind.BROKEN:
+            before = paths_now(known.get("dependencies"), script=script.name, root=root)
         known |= {
             "kind": script.kind.value,
             "fingerprint": script.fingerprint,
-            "dependencies": before | script.dependencies,
+            "dependencies": kept_paths(before | script.dependencies, root=root),
         }
         if script.kind is not Kind.BROKEN:
             known["settings"] = script.raw_settings

@@ -22,11 +22,11 @@ from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.sender import Sender
 from k6d.board import Board
+from k6d.changes import job_of
 from k6d.comparing import is_unfinished
-from k6d.dependents import Dependents
+from k6d.dependents import Dependents, paths_now
 from k6d.execution import discovery
-from k6d.execution.scripts import Kind, digest, name_of, unchanged
-from k6d.job import Job
+from k6d.execution.scripts import Kind, digest, name_of
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from k6d.job import Job
     from k6d.model import Run
     from k6d.settings import Settings
     from k6d.store import Store
@@ -228,9 +229,8 @@ class Service:
             logger.error("%s", error)
 
     def _depend(self, name: str, known: dict[str, object]) -> None:
-        paths = known.get("dependencies")
-        broken = known.get("kind") == Kind.BROKEN
-        self._dependents.put(name, paths if isinstance(paths, dict) else (), broken=broken)
+        paths = paths_now(known.get("dependencies"), script=name, root=self._settings.scripts)
+        self._dependents.put(name, paths, broken=known.get("kind") == Kind.BROKEN)
         own = known.get("settings")
         group = own.get("group") if isinstance(own, dict) else None
         self._queue.group(name, group if isinstance(group, str) else None)
@@ -274,19 +274,7 @@ class Service:
             if self._queue.drop(name):
                 logger.info("%s is gone before it ran", name)
             return None
-        known = self._known.get(name)
-        if known is None:
-            return Job(name=name, path=path, trigger=Trigger.ADDED)
-        kind, paths = known.get("kind"), known.get("dependencies") or {}
-        finished = kind == Kind.LIBRARY or known.get("ran") == known.get("fingerprint")
-        if finished and kind != Kind.BROKEN and unchanged(paths):
-            return None
-        missing = [p for p in paths if not Path(p).exists()]
-        present = {p: d for p, d in paths.items() if p not in missing}
-        if missing and unchanged(present):
-            logger.warning("%s needs %s, which is gone; waiting for it", name, missing[0])
-            return None
-        return Job(name=name, path=path, trigger=Trigger.CHANGED)
+        return job_of(name, path, self._known.get(name), root=self._settings.scripts)
 
     async def _work(self, watcher: Watcher) -> None:
         """Take job after job until the daemon stops."""

@@ -22,7 +22,7 @@ from k6d import __version__
 from k6d.api.access import Access
 from k6d.api.desk import Desk
 from k6d.api.link import Frames, answer
-from k6d.model import reason
+from k6d.model import K6dError, reason
 from k6d.store.data_folder import removable, remove_folder
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ async def serving(
     now = settings()
     for left in removable(now.data / "one-off"):
         remove_folder(left, root=now.data)
-    access = Access.of(now.api, now.data)  # makes the token, which commands ask for
+    try:
+        access = Access.of(now.api, now.data)  # makes the token, which commands ask for
+    except K6dError as error:
+        logger.error("no API and no dashboard: %s; then restart k6d", error)
+        yield
+        return
     desk = Desk(queue, board)
     task = asyncio.create_task(
         _stand_by(lambda: pickle.dumps((settings(), access)), desk, now.api, _bind(now.api))
