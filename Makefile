@@ -9,10 +9,10 @@ K6_OLD := .cache/k6-0.57.0/bin/k6
 # Certificates as the system knows them, also those of a company of its own, as pip does.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test test-quick fresh-root check format bench lock clean
 
 help:  ## show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "k6d needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3"; exit 2; }
@@ -32,7 +32,21 @@ demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
 	@$(BIN)/k6d demo
 
 test: .venv/.ready $(K6_OLD)  ## run the tests
-	@$(BIN)/pytest -n 3 --dist loadfile
+	@$(BIN)/pytest -n 4 --dist loadgroup
+
+# What starts daemons, browsers or many processes; the rest takes less than a minute.
+SLOW := alerts/test_alerts alerts/test_outbox alerts/test_sender alerts/test_wire \
+	explain/test_command explain/test_daemon explain/test_explain explain/test_gemini \
+	test_api test_api_access test_api_process test_api_schema test_cli test_comparing test_completion \
+	test_crash test_daemon test_damage test_dashboard test_demo test_detection test_full_disk test_metrics \
+	test_older test_readme test_refusals test_retention test_scheduling test_serve test_serve_stop \
+	test_serve_trouble test_store test_upkeep test_watch execution/test_generator
+
+test-quick: .venv/.ready $(K6_OLD)  ## run the tests that start no daemon, in under a minute
+	@$(BIN)/pytest -n 2 --dist worksteal $(SLOW:%=--ignore=tests/%.py)
+
+fresh-root:  ## run demo, tests and installation in a minimal Debian: make fresh-root SUITE=trixie
+	@tests/fresh_root.sh $(or $(SUITE),bookworm)
 
 check: .venv/.ready  ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A machine on which nothing is installed but Python, make and git: a minimal Debian in a folder.
 #
-#   tests/fresh_root.sh bookworm            make the root, run `make demo` and `make test` in it
+#   tests/fresh_root.sh bookworm            make the root; run `make demo`, `make test` and the
+#                                           README's installation in it
 #   tests/fresh_root.sh trixie COMMAND…     make the root, run a command in the clone there
 #
 # What is cloned is HEAD of this repository; the clone is /root/k6d. The root is made anew each
@@ -11,8 +12,15 @@ set -euo pipefail
 
 suite=${1:?name a suite of Debian: bookworm, trixie}
 shift
-command=${*:-make demo && make test}
 repository=$(cd "$(dirname "$0")/.." && git rev-parse --show-toplevel)
+installation=$(awk '
+  /^```sh$/ { block = ""; inside = 1; next }
+  /^```/ { if (block ~ /pip install/) printf "%s", block; block = ""; inside = 0 }
+  inside { block = block $0 "\n" }' "$repository/README.md")
+command=${*:-make demo
+make test
+$installation
+k6d demo}
 root=${ROOTS:-/tmp/roots}/$suite
 
 [ "$(id -u)" = 0 ] || { echo "fresh_root.sh needs root: it makes a root folder and mounts /proc there" >&2; exit 2; }
