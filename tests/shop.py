@@ -51,15 +51,21 @@ class Shop:
     def __exit__(self, *_: object) -> None:
         self.target.__exit__()
 
-    def write(self, folder: Path, *, seconds: float, url: str = "") -> None:
-        """The script: two virtual users ask for one page after the other, at `url` if given."""
+    def write(
+        self, folder: Path, *, seconds: float | None = None, iterations: int = 0, url: str = ""
+    ) -> None:
+        """The script: two virtual users ask for one page after the other, at `url` if given.
+
+        For some seconds, or so many times: then a busy machine makes no fewer requests.
+        """
+        length = f"iterations: {iterations}" if seconds is None else f"duration: '{seconds:g}s'"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lib").mkdir(exist_ok=True)
         (folder / "lib" / "pages.js").write_text(f"export const pages = {list(PAGES)};\n")
         (folder / SCRIPT).write_text(
             f"""import http from 'k6/http';
 import {{ pages }} from './lib/pages.js';
-export const options = {{ vus: 2, duration: '{seconds:g}s' }};
+export const options = {{ vus: 2, {length} }};
 export default function () {{
   for (const name of pages) http.get(`{url or self.target.url}/${{name}}`, {{ tags: {{ name }} }});
 }}

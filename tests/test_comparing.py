@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from k6d.settings import Settings
 
 LEARNING, RUNS = 5, 8
-SECONDS = 2.0
+ITERATIONS = 40
 # Short runs on a busy machine are a coarse baseline: what must be seen is far beyond its noise,
 # and what the machine alone may do to a run is below the least change that is told.
 SLOWER = 8.0
@@ -63,7 +63,7 @@ def opened() -> Iterator[Shop]:
 def baseline(opened: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with eight unchanged runs, none of them judged."""
     home = tmp_path_factory.mktemp("baseline")
-    opened.write(home / "scripts", seconds=SECONDS)
+    opened.write(home / "scripts", iterations=ITERATIONS)
     for number in range(RUNS):
         run_shop(settings_for(home, compare__enabled=number < LEARNING, limits__min_requests=10))
     return home
@@ -224,7 +224,7 @@ def test_an_unknown_series_names_those_there_are(home: Path) -> None:
     """One line."""
     done = Daemon(home).call("trend", SCRIPT, "--metric", "p95", **ENVIRONMENT)
     assert done.returncode == 2
-    assert f"{SCRIPT} has no series 'p95'; it has: error_rate, " in done.stderr
+    assert f"{SCRIPT} has no series 'p95'; it has: dropped_iterations, error_rate, " in done.stderr
 
 
 def test_replay_runs_the_stored_snapshot(shop: Shop, home: Path) -> None:

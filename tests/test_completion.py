@@ -19,26 +19,42 @@ if TYPE_CHECKING:
 
 # What bash does for a Tab at the end of the line.
 TAB = """
-eval "$(k6d --show-completion bash)"
+eval "$COMPLETION"
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
 _k6d_completion k6d "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="module")
+def completion() -> str:
+    """What a shell evaluates once, when it starts."""
+    return subprocess.run(
+        ["bash", "--norc", "-c", "k6d --show-completion bash"],
+        env={"PATH": PATH, "LANG": "C.UTF-8", "SHELL": "/bin/bash"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    ).stdout
+
+
 @pytest.fixture
-def complete(tmp_path: Path) -> Callable[[str], list[str]]:
+def complete(tmp_path: Path, completion: str) -> Callable[[str], list[str]]:
     """Asks bash to complete a line, where two scripts have runs."""
     store = Store(tmp_path / "k6d-data")
     store.save(make_run(script="shop/cart.js"))
     store.save(make_run(script="login.js", test_id="20261123-080000-ab12cd"))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": PATH, "HOME": str(tmp_path), "LANG": "C.UTF-8", "SHELL": "/bin/bash"}
 
     def ask(line: str) -> list[str]:
         done = subprocess.run(
             ["bash", "--norc", "-c", TAB, "bash", *line.split(" ")],
             cwd=tmp_path,
-            env={"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", "SHELL": "/bin/bash"},
+            env=environment | {"COMPLETION": completion},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
