@@ -53,7 +53,7 @@ def is_comparable(run: Run) -> bool:
 
 def can_compare(run: Run) -> bool:
     """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
-    metrics = run.metrics
+    metrics = run.load or run.metrics
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
     unreachable = any(f.kind is FindingKind.UNREACHABLE for f in run.anomaly_analysis.findings)
     return (
@@ -181,6 +181,7 @@ def _verdict(
     return replace(
         verdict,
         improvements=regression.improvements(settled),
+        remarks=[*verdict.remarks, *regression.remarks(settled)],
         noise=regression.noise(alone, settled, values),
     )
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
 WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
+CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
 FAIL = "fail()"  # begins what a script said by that function
 
@@ -152,7 +153,8 @@ class Breakdown:
     """What k6's remote-write stream says beyond the totals of the summary.
 
     `errors` are k6's words for what kept requests from an answer, the most frequent first;
-    `iterations` are by scenario.
+    `iterations` are by scenario. All of it is the load alone: what prepared the test, and what the
+    script excludes, is in `apart`, under "setup", "teardown" and "excluded".
     """
 
     endpoints: list[RequestStats] = field(default_factory=list)
@@ -162,13 +164,17 @@ class Breakdown:
     error_codes: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
     iterations: dict[str, Iterations] = field(default_factory=dict)
+    apart: dict[str, list[RequestStats]] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The totals of a run, exact, from k6's end-of-test summary."""
+    """The totals of a run, exact, from k6's end-of-test summary; or those of its load alone.
+
+    Of the load alone, averages and counts are exact, quantiles are as those of `RequestStats`.
+    """
 
     response_time_avg: float | None = None
     response_time_min: float | None = None
@@ -310,6 +316,7 @@ class Result:
     """What an execution yielded, before it is judged.
 
     `exceptions` counts what the script threw in its iterations; `scenarios` is what it planned.
+    `load` are the totals without the requests that stand apart; None: there were none of those.
     """
 
     execution: Execution
@@ -319,13 +326,20 @@ class Result:
     first_exception: str | None = None
     generator: Generator = field(default_factory=Generator)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    load: Metrics | None = None
+
+    @property
+    def judged(self) -> Metrics:
+        """The totals that are judged and compared."""
+        return self.load or self.summary.metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One series of the run against its baseline; all values in `unit`.
 
-    `state`: "learning" (fewer than `needed` comparable runs), "steady", "worse", "better".
+    `state`: "learning" (fewer than `needed` comparable runs), "steady", "worse", "better", and
+    "changed" for what got worse and is not judged.
     A further run like the baseline lands between `low` and `high`; `visible_percent` is the noise
     budget, the least change that shows. `since` is the run from which a lasting change holds;
     `seen` of `of` runs (this one and its confirmations) lay beyond the band on their own.
@@ -446,7 +460,7 @@ class Run:
     `series` holds what is compared, by the keys of `analysis.series`: of a run that was confirmed,
     the medians with its `confirmations`, which are runs of their own and `confirms` this one.
     `comparable` runs are the baseline of later ones. `removed` names the fields that retention took
-    out of the file.
+    out of the file. `load` are the totals that were judged, where they are not `metrics`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -457,6 +471,7 @@ class Run:
     status: str
     execution_time: float
     metrics: Metrics
+    load: Metrics | None = None
     anomaly_analysis: Verdict
     execution: Execution
     snapshot: Snapshot | None = None

@@ -21,9 +21,9 @@ from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
 from k6d.dependents import kept_paths, paths_now
 from k6d.execution import discovery, k6, scripts, variables
+from k6d.execution.apart import Exclude
 from k6d.execution.guard import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
-from k6d.execution.plan import scenarios_of
 from k6d.execution.record import interrupted, recorded, refused
 from k6d.execution.scripts import Kind, Script
 from k6d.execution.work import UnderWay, leftovers, workdir
@@ -256,7 +256,7 @@ class Pipeline:
             env=self._environment(task.job),
             options=script.options,
             tags={"testid": task.under_way.test_id, "script": script.name},
-            scenarios=scenarios_of(script.options),
+            exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self._settings.k6.timeout,
             notes=variables.left_out(self._settings.k6.env | task.job.env),
         )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k6d.analysis import regression
 from k6d.analysis.comparison import (
     Past,
     between,
@@ -19,6 +20,7 @@ from k6d.analysis.comparison import (
     worth_keeping,
 )
 from k6d.model import Comparison
+from k6d.settings import Compare
 from pasts import QUIET, lived, past, pasts
 from records import make_run
 
@@ -227,7 +229,7 @@ def test_what_is_kept_is_bounded_and_misses_no_change() -> None:
     steady = [one([100.0], pasts(response_time_p95=QUIET)) for _ in range(100)]
     worse = one([150.0], pasts(response_time_p95=QUIET))
     kept = worth_keeping([*steady, worse])
-    assert len(kept) == 48
+    assert len(kept) == 49
     assert kept[-1] is worse
 
 
@@ -268,3 +270,15 @@ def test_the_cost_grows_evenly_with_series_and_runs() -> None:
 
     small, large = (min(cost(*size) for _ in range(3)) for size in ((10, 60), (100, 120)))
     assert large < 60 * small
+
+
+def test_what_is_not_judged_changes_and_is_never_worse() -> None:
+    """A setup that takes 5 s instead of 50 ms is a remark, confirmed by nobody."""
+    history = pasts(setup_avg=[50.0, 51.0, 50.5, 49.5, 50.2, 50.1])
+    (found,) = compare_all([{"setup_avg": 5000.0}], history)
+    assert found.state == "changed"
+    compare = Compare()
+    sizes = regression.Sizes(percent=compare.percent, points=compare.points)
+    assert regression.findings([found], history, {}, sizes=sizes) == []
+    (remark,) = regression.remarks([found])
+    assert remark.startswith("average of setup()'s requests 5,000 ms, was 50")

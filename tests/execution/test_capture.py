@@ -24,7 +24,7 @@ from k6d.analysis.limits import find
 from k6d.execution import discovery, summary
 from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
 from k6d.execution.remote_write import Histogram
-from k6d.model import Execution, Outcome, Result
+from k6d.model import Execution, Metrics, Outcome, Result
 from k6d.settings import Limits
 from target import Target
 
@@ -129,7 +129,7 @@ def run_k6(version: str, script: str, folder: Path, *, capture: Capture | None =
     totals = summary.parse(exported.read_bytes())
     duration_ms = totals.metrics.duration_ms
     assert duration_ms is not None
-    return Ran(capture.result(duration_ms / 1000), totals, target, capture)
+    return Ran(capture.result(totals.metrics), totals, target, capture)
 
 
 @pytest.fixture(scope="module", params=BINARIES)
@@ -304,7 +304,7 @@ def test_errors_that_differ_take_little_memory() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 600 * len(long)
-    found = capture.result(1.0)
+    found = capture.result(Metrics(duration_ms=1000))
     assert sum(row.count for row in found.endpoints) == 2_000
     assert set(found.errors.values()) == {1}
 
@@ -376,7 +376,7 @@ def test_only_changed_series_are_pushed() -> None:
     capture.feed(push(1, {"a": [0.01] * 10, "b": [0.02] * 5}, vus=3))
     capture.feed(push(2, {"a": [0.01] * 30}))
     capture.feed(push(3, {"b": [0.02] * 7}, vus=2))
-    found = capture.result(None)
+    found = capture.result(Metrics())
     assert {one.name: one.count for one in found.endpoints} == {"a": 30, "b": 7}
     assert row(found.endpoints, "a", "GET").rate == 10.0
     assert found.timeline.requests_per_second == [15, 20, 2]
@@ -391,7 +391,7 @@ def test_the_last_push_joins_its_second() -> None:
         capture.feed(push(0.999, {"a": [0.01] * 100}))
         capture.feed(push(1.998, {"a": [0.01] * 200}))
         capture.feed(push(1.998 + gap_s, {"a": [0.01] * 202}))
-        assert capture.result(None).timeline.requests_per_second == expected
+        assert capture.result(Metrics()).timeline.requests_per_second == expected
 
 
 def test_seconds_neither_collide_nor_vanish() -> None:
@@ -399,7 +399,7 @@ def test_seconds_neither_collide_nor_vanish() -> None:
     capture = Capture()
     for number, at_s in enumerate((0.3, 1.95, 2.4, 3.9, 4.2, 7.9), start=1):
         capture.feed(push(at_s, {"a": [0.01] * number}))
-    line = capture.result(None).timeline
+    line = capture.result(Metrics()).timeline
     assert line.requests_per_second == [1, 1, 1, 1, 1, 0, 0, 0, 1]
     assert line.p95_ms[6] is None
 
@@ -410,7 +410,7 @@ def test_a_long_run_gets_coarser() -> None:
     for second in range(2000):
         latency = 0.1 if second % 10 == 0 else 0.01
         capture.feed(push(second, {f"e{second}": [latency]}, vus=second))
-    line = capture.result(None).timeline
+    line = capture.result(Metrics()).timeline
     assert (line.resolution_s, len(line.t), line.t[0], line.t[-1]) == (10, 200, 10, 2000)
     assert sum(line.requests_per_second) * line.resolution_s == pytest.approx(2000)
     assert line.vus[:2] == [9, 19]
@@ -433,7 +433,7 @@ def test_malformed_pushes_are_refused() -> None:
     for body in (b"", b"hello", noise, cut, bomb, prompb.pack(unknown)):
         with pytest.raises(ValueError, match=r"push|schema|message|number"):
             capture.feed(body)
-    assert [one.name for one in capture.result(1.0).endpoints] == ["a"]
+    assert [one.name for one in capture.result(Metrics(duration_ms=1000)).endpoints] == ["a"]
 
 
 def test_feeding_from_many_threads() -> None:

@@ -194,6 +194,17 @@ TABLE = [
         found=[(Kind.ABORTED, Severity.HIGH, "bad data")],
     ),
     Specimen(
+        name="setup throws after a refused login",
+        script=plain(
+            "iterations: 20",
+            "export function setup() { const r = http.get('B/401'); if (r.status !== 200) throw new Error(`login got ${r.status}`); } export default function () { http.get('B/'); }",
+        ),
+        outcome=Outcome.SCRIPT_ERROR,
+        found=[
+            (Kind.SCRIPT_ERROR, Severity.HIGH, "setup() failed: Error: login got 401 at setup (")
+        ],
+    ),
+    Specimen(
         name="a mistake in init code",
         script="const a = missing.thing; export default function () { http.get('B/'); }",
         outcome=Outcome.SCRIPT_ERROR,

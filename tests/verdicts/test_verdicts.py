@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import table_apart
 import table_load
 import table_script
 from specimen import Specimen, mistakes, run_all
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-TABLES = {"load": table_load.TABLE, "script": table_script.TABLE}
+TABLES = {"load": table_load.TABLE, "apart": table_apart.TABLE, "script": table_script.TABLE}
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Target]:
     """A target with fast, slow and failing paths."""
     with Target() as target:
-        for ms in (100, 500):
+        for ms in (100, 500, 1500):
             target.latency[f"/{ms}ms"] = ms / 1000
         for status in (400, 401, 404, 500, 503):
             target.status[f"/{status}"] = status

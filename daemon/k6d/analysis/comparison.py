@@ -15,7 +15,7 @@ from k6d.analysis.baseline import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.analysis.standing import Standing, standing
 from k6d.analysis.trend import follow
-from k6d.model import LEARNING, WORSE, Comparison
+from k6d.model import CHANGED, LEARNING, WORSE, Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from k6d.analysis.trend import Level
     from k6d.model import Run
 
-MAX_KEPT = 47  # seven overall, two for each of twenty endpoints: a run stays small on disk
+MAX_KEPT = 48  # eight overall, two for each of twenty endpoints: a run stays small on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ def _compare(
     alone = [judged(value) for value in fresh] if len(fresh) > 1 else [found]
     drifted = stands.regressed is not None and _nearer_after(median(fresh), stands)
     state, seen = _state(found, alone, drifted=drifted)
+    if state == WORSE and not about.judged:
+        state = CHANGED
     began = stands.regressed.index if drifted and stands.regressed else _flagged_since(key, history)
     return Comparison(
         metric=about.metric if not key.startswith(CUSTOM) else key,
@@ -195,7 +197,7 @@ def confirmed_before(comparisons: Iterable[Comparison]) -> bool:
 def worth_keeping(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Those to store: the overall ones, the first endpoints, and any that is not steady."""
     kept = {id(c) for c in comparisons[:MAX_KEPT]}
-    return [c for c in comparisons if id(c) in kept or c.state in (WORSE, "better")]
+    return [c for c in comparisons if id(c) in kept or c.state in (WORSE, CHANGED, "better")]
 
 
 def settled(group: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -127,7 +127,7 @@ def _reason(iterations: Iterations, plan: Scenario | None, result: Result) -> tu
 
 def _in_requests(result: Result) -> float:
     """The share of all iterations' time that was spent in HTTP requests."""
-    metrics = result.summary.metrics
+    metrics = result.judged
     took_ms = sum(one.count * (one.avg_ms or 0.0) for one in result.breakdown.iterations.values())
     if not took_ms or not metrics.total_requests:
         return 0.0

@@ -205,7 +205,7 @@ def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
 
 
 def _doubts(result: Result, limits: Limits) -> list[str]:
-    execution, metrics = result.execution, result.summary.metrics
+    execution, metrics = result.execution, result.judged
     doubts = []
     if execution.cut_by_threshold:
         doubts.append("a threshold with abortOnFail ended it early: no other run compares with it")

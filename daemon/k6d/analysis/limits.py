@@ -70,7 +70,7 @@ def _crossed(threshold: Threshold) -> str:
 
 def _total_failure(result: Result) -> Finding | None:
     """Every request failed, or none was answered, unless that was what the script expected."""
-    metrics, breakdown = result.summary.metrics, result.breakdown
+    metrics, breakdown = result.judged, result.breakdown
     if not metrics.total_requests or metrics.error_rate not in (None, 100):
         return None
     total = metrics.total_requests
@@ -117,7 +117,7 @@ def _error_rates(result: Result, limits: Limits) -> list[Finding]:
 
     An endpoint needs enough requests to be judged.
     """
-    metrics = result.summary.metrics
+    metrics = result.judged
     endpoints = [e for e in result.breakdown.endpoints if e.failed]
     failed, rate = metrics.failed_requests, metrics.error_rate
     found: list[Finding] = []
@@ -202,7 +202,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
     """The average and p95 over all requests, the graver first."""
     found = []
     for metric, (title, unit) in UNITS.items():
-        observed = getattr(result.summary.metrics, metric)
+        observed = getattr(result.judged, metric)
         if observed is None or not (broken := getattr(limits, metric).broken(observed)):
             continue
         slowest = max(
@@ -231,7 +231,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
 
 def _throughput(result: Result, limits: Limits) -> list[Finding]:
     """Requests a second for each VU: low is an anomaly only while VUs wait for the target."""
-    metrics = result.summary.metrics
+    metrics = result.judged
     rps, vus, avg = metrics.requests_per_second, metrics.virtual_users, metrics.response_time_avg
     if not rps or not vus or avg is None:
         return []
@@ -256,7 +256,7 @@ def _throughput(result: Result, limits: Limits) -> list[Finding]:
 
 
 def _checks(result: Result, limits: Limits) -> list[Finding]:
-    metrics = result.summary.metrics
+    metrics = result.judged
     failed, passed = metrics.checks_failed or 0, metrics.checks_passed or 0
     if not failed:
         return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
 from k6d.analysis.series import CUSTOM, Series, describe
-from k6d.model import LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
+from k6d.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
 from k6d.units import against, in_unit, number
 
 if TYPE_CHECKING:
@@ -218,6 +218,11 @@ def improvements(comparisons: Sequence[Comparison]) -> list[str]:
     if any(c.state == WORSE and c.metric == "error_rate" for c in comparisons):
         return []
     return [change(c) for c in comparisons if c.state == "better"]
+
+
+def remarks(comparisons: Sequence[Comparison]) -> list[str]:
+    """What got worse and is not judged, in words."""
+    return [f"{change(c)}: not the load, so not judged" for c in comparisons if c.state == CHANGED]
 
 
 def noise(

@@ -25,7 +25,10 @@ CUSTOM = "custom:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """How to read one series: `floor` is the least change of interest, in `unit`."""
+    """How to read one series: `floor` is the least change of interest, in `unit`.
+
+    What is not `judged` is compared and told, and never alarms.
+    """
 
     metric: str
     title: str
@@ -33,6 +36,7 @@ class Series:
     worse: Literal[-1, 1]
     floor: float
     endpoint: str | None = None
+    judged: bool = True
 
 
 METRICS = {
@@ -47,13 +51,21 @@ METRICS = {
         Series(metric="response_time_p99", title="p99", unit="ms", worse=1, floor=2.0),
         Series(metric="response_time_avg", title="average", unit="ms", worse=1, floor=1.0),
         Series(metric="requests_per_second", title="throughput", unit="/s", worse=-1, floor=0.0),
+        Series(
+            metric="setup_avg",
+            title="average of setup()'s requests",
+            unit="ms",
+            worse=1,
+            floor=1.0,
+            judged=False,
+        ),
     )
 }
 
 
 def of(result: Result, *, min_requests: int) -> dict[str, float]:
     """The numbers of one run by key; what was not measured, or on too few requests, is left out."""
-    metrics = result.summary.metrics
+    metrics = result.judged
     values = {
         "response_time_p95": metrics.response_time_p95,
         "response_time_p99": metrics.response_time_p99,
@@ -62,6 +74,7 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
         "error_rate": metrics.error_rate,
         "failed_checks": _failed_checks(result),
         "dropped_iterations": dropped.share(result),
+        "setup_avg": _setup_avg(result),
         **_endpoints(result.breakdown.endpoints[:MAX_ENDPOINTS], min_requests),
         **_custom(result.summary.thresholds, set(result.summary.custom_metrics)),
     }
@@ -91,10 +104,16 @@ def describe(key: str) -> Series:
 
 
 def _failed_checks(result: Result) -> float | None:
-    passed, failed = result.summary.metrics.checks_passed, result.summary.metrics.checks_failed
+    passed, failed = result.judged.checks_passed, result.judged.checks_failed
     if passed is None or failed is None or passed + failed == 0:
         return None
     return 100 * failed / (passed + failed)
+
+
+def _setup_avg(result: Result) -> float | None:
+    rows = result.breakdown.apart.get("setup", [])
+    count = sum(row.count for row in rows if row.avg_ms is not None)
+    return sum(row.count * (row.avg_ms or 0.0) for row in rows) / count if count else None
 
 
 def _endpoints(endpoints: Iterable[RequestStats], min_requests: int) -> dict[str, float | None]:

@@ -18,16 +18,18 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
+from k6d.execution.apart import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
-from k6d.execution.rows import OTHER, Key, Requests, counts, named, rows_of
+from k6d.execution.rows import OTHER, Requests, Table, counts, load_of, named
 from k6d.execution.timeline import Recorder, Tally, ms
-from k6d.model import Breakdown, RequestStats
+from k6d.model import Breakdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k6d.execution.remote_write import Series
+    from k6d.model import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
 _DROPPED = name_label("k6_dropped_iterations_total")
 _ITERATION = name_label("k6_iteration_duration_seconds")
+_Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, the running total, when
 _READ = (_LATENCY, _VUS, _DROPPED, _ITERATION)
 
 
@@ -57,9 +60,13 @@ class Live:
 class Capture:
     """Adds up the pushes of one run; every method may be called from any thread."""
 
-    def __init__(self, max_endpoints: int = 200, max_series: int = 50_000) -> None:
+    def __init__(
+        self, max_endpoints: int = 200, max_series: int = 50_000, exclude: Exclude | None = None
+    ) -> None:
         self._max_endpoints = max_endpoints
         self._max_series = max_series
+        self._exclude = exclude or Exclude()
+        self._last_ms: dict[str | None, int] = {}  # of the load (None), of setup, of teardown
         # By the hash of all tags: unique URLs would otherwise be held here a second time.
         self._series: dict[int, Requests] = {}
         self._untracked: dict[tuple[object, ...], Requests] = {}
@@ -71,7 +78,7 @@ class Capture:
 
     def feed(self, body: bytes) -> None:
         """Take one push as k6 sent it; ValueError, and nothing counted, when it is malformed."""
-        latencies: list[tuple[tuple[bytes, ...], Histogram]] = []
+        latencies: list[_Latency] = []
         vus, at_ms = None, 0
         for raw in decode(body):
             if not any(label in raw for label in _READ):
@@ -80,7 +87,7 @@ class Capture:
             self._count_iterations(series)
             if _LATENCY in series.labels:
                 for latency, when in series.histograms:
-                    latencies.append((series.labels, latency))
+                    latencies.append((series.labels, latency, when))
                     at_ms = max(at_ms, when)
             elif _VUS in series.labels:
                 for value, when in series.samples:
@@ -104,32 +111,34 @@ class Capture:
         Its last total is not known, so each push that names it counts as one request, with its mean
         latency: exact where every URL is requested once, and never too much.
         """
-        made = Requests.of(found | {"name": OTHER})
+        made = Requests.of(found | {"name": OTHER}, kind_of(found, self._exclude))
         made.method = made.group = None
         if len(self._untracked) >= MAX_UNTRACKED:
             made.error = None
-        key = (made.scenario, made.status, made.error_code, made.error, made.expected)
+        key = (made.scenario, made.status, made.error_code, made.error, made.expected, made.apart)
         pooled = self._untracked.setdefault(key, made)
         if latency.count > 1:
             latency = Histogram.of([latency.sum / latency.count], schema=latency.schema)
         return pooled, latency
 
-    def _count(
-        self, latencies: list[tuple[tuple[bytes, ...], Histogram]], *, vus: int | None, at_ms: int
-    ) -> None:
-        push = Tally(vus=vus)
-        for labels, latency in latencies:
+    def _count(self, latencies: list[_Latency], *, vus: int | None, at_ms: int) -> None:
+        push, apart = Tally(vus=vus), Tally()
+        for labels, latency, when in latencies:
             key = hash(labels)
             series = self._series.get(key)
             if series is None and len(self._series) < self._max_series:
-                series = self._series[key] = Requests.of(tags(labels))
+                found = tags(labels)
+                made = Requests.of(found, kind_of(found, self._exclude))
+                series = self._series[key] = made
             if series is None:
                 series, new = self._untracked_series(tags(labels), latency)
                 series.latency.add(new)
             else:
                 new, series.latency = latency - series.latency, latency
-            push.count(new, expected=series.expected)
+            (push if series.apart is None else apart).count(new, expected=series.expected)
+            self._last_ms[series.apart] = max(when, self._last_ms.get(series.apart, 0))
         self._total.merge(push)
+        self._total.merge(apart)
         self._vus = self._vus if vus is None else vus
         self._recorder.add(push, at_ms)
 
@@ -149,46 +158,80 @@ class Capture:
                 p95_ms=ms(now.latency, 0.95),
             )
 
-    def result(self, duration_s: float | None, *, most_ms: float | None = None) -> Breakdown:
-        """All that was captured; rates are over `duration_s`, or over the time line without it.
+    def result(self, totals: Metrics) -> Breakdown:
+        """The load in parts, and what stands apart; `totals` are k6's own, of all requests.
 
-        `most_ms` is the longest response time of all, which no estimate of a quantile exceeds.
+        No estimate of a quantile exceeds the longest response time of all.
         """
         with self._lock:
+            most_ms = totals.response_time_max
             timeline = self._recorder.timeline(most_ms)
-            series = [*self._series.values(), *self._untracked.values()]
-            overflow = sum(one.latency.count for one in self._untracked.values())
-            notes: list[str] = []
-            if overflow:
-                notes.append(
-                    f"more than {self._max_series} distinct sets of tags: at least {overflow}"
-                    f" requests beyond them are summed as '{OTHER}'; give requests a name tag to"
-                    " group URLs"
-                )
-            lasted_s = duration_s or len(timeline.t) * timeline.resolution_s
-
-            def rows(what: str, key: Callable[[Requests], Key | None]) -> list[RequestStats]:
-                return rows_of(
-                    series,
-                    key,
-                    what=what,
-                    most=self._max_endpoints,
-                    lasted_s=lasted_s,
-                    most_ms=most_ms,
-                    notes=notes,
-                )
-
+            every = [*self._series.values(), *self._untracked.values()]
+            series = [one for one in every if one.apart is None]
+            notes = self._overflow()
+            table = Table(
+                most=self._max_endpoints,
+                lasted_s=self._load_s(totals) or len(timeline.t) * timeline.resolution_s,
+                exact=totals,
+                notes=notes,
+            )
             return Breakdown(
-                endpoints=rows("endpoints", lambda one: (one.name, one.method)),
-                scenarios=rows("scenarios", lambda one: named(one.scenario)),
-                groups=rows("groups", lambda one: named(one.group)),
+                endpoints=table.rows("endpoints", series, lambda one: (one.name, one.method)),
+                scenarios=table.rows("scenarios", series, lambda one: named(one.scenario)),
+                groups=table.rows("groups", series, lambda one: named(one.group)),
                 status_codes=dict(sorted(counts(series, lambda one: one.status).items())),
                 error_codes=dict(sorted(counts(series, lambda one: one.error_code).items())),
                 errors=dict(counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
                 iterations=self._iterations.result(),
+                apart={
+                    kind: table.rows(
+                        f"{kind} endpoints",
+                        [one for one in every if one.apart == kind],
+                        lambda one: (one.name, one.method),
+                    )
+                    for kind in (SETUP, TEARDOWN, EXCLUDED)
+                    if any(one.apart == kind for one in every)
+                },
                 timeline=timeline,
                 notes=notes,
             )
+
+    def load(self, totals: Metrics) -> Metrics | None:
+        """The totals of the load alone; None when no request stands apart from it."""
+        with self._lock:
+            every = [*self._series.values(), *self._untracked.values()]
+            if all(one.apart is None for one in every):
+                return None
+            load = Tally()
+            for one in every:
+                if one.apart is None:
+                    load.count(one.latency, expected=one.expected)
+            return load_of(totals, load, self._load_s(totals))
+
+    def _overflow(self) -> list[str]:
+        overflow = sum(one.latency.count for one in self._untracked.values())
+        if not overflow:
+            return []
+        return [
+            f"more than {self._max_series} distinct sets of tags: at least {overflow}"
+            f" requests beyond them are summed as '{OTHER}'; give requests a name tag to"
+            " group URLs"
+        ]
+
+    def _load_s(self, totals: Metrics) -> float | None:
+        """How long the load lasted: k6's duration without setup and teardown.
+
+        It begins with the last request of setup and ends with the last of its own.
+        """
+        lasted_s = None if totals.duration_ms is None else totals.duration_ms / 1000
+        before, load, after = (self._last_ms.get(part) for part in (SETUP, None, TEARDOWN))
+        if lasted_s is None or load is None:
+            return lasted_s
+        if before is not None and load > before:
+            return (load - before) / 1000
+        if after is not None and after > load:
+            return max(lasted_s - (after - load) / 1000, 0.0) or None
+        return lasted_s
 
 
 class Receiver:

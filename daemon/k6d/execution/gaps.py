@@ -68,7 +68,7 @@ def _gaps(
         if ended.exit_code >= 0:
             yield "k6 wrote no summary: totals, checks and thresholds are missing"
         return
-    if summary.metrics.total_requests and not breakdown.endpoints:
+    if summary.metrics.total_requests and not (breakdown.endpoints or breakdown.apart):
         yield (
             "k6 sent no histograms of http_req_duration: endpoints, status codes and the time line"
             " are missing"

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.execution import k6, outcome, scripts, summary
+from k6d.execution.apart import Exclude
+from k6d.execution.deadline import phases_s
 from k6d.execution.gaps import gaps, with_crossed
 from k6d.execution.generator import Monitor
+from k6d.execution.plan import scenarios_of
 from k6d.execution.runlog import KeptLog
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from k6d.execution.capture import Capture
     from k6d.execution.guard import Guard
-    from k6d.model import Scenario
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Order:
     env: dict[str, str]
     options: dict[str, Any]
     tags: dict[str, str]
-    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    exclude: Exclude = field(default_factory=Exclude)
     timeout_s: float | None
     notes: list[str] = field(default_factory=list)
 
@@ -87,7 +89,8 @@ async def measure(
         env=order.env,
         tags=order.tags if settings.forward.url else {},
     )
-    capture, monitor = Capture(max_endpoints=settings.capture.max_endpoints), Monitor()
+    capture = Capture(max_endpoints=settings.capture.max_endpoints, exclude=order.exclude)
+    monitor = Monitor()
     async with _beside() as beside:
         plan = beside(
             binary.inspect(order.archive, guard=guard, env=order.env, options=order.options)
@@ -122,8 +125,7 @@ async def measure(
         deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
         signals=ended.signals,
     )
-    lasted_ms, most_ms = totals.metrics.duration_ms, totals.metrics.response_time_max
-    breakdown = capture.result(lasted_ms / 1000 if lasted_ms else None, most_ms=most_ms)
+    breakdown = capture.result(totals.metrics)
     missing = gaps(options=order.options, summary=written, breakdown=breakdown, ended=ended)
     result = Result(
         execution=execution,
@@ -132,7 +134,8 @@ async def measure(
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(settings.compare),
-        scenarios=order.scenarios,
+        scenarios=scenarios_of(order.options),
+        load=capture.load(totals.metrics),
     )
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
 
@@ -159,7 +162,10 @@ async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: 
     planned = await asyncio.shield(plan)
     if order.timeout_s:
         return order.timeout_s
-    return planned.total_s + settings.k6.grace if planned else PLANLESS_DEADLINE_S
+    if planned is None:
+        return PLANLESS_DEADLINE_S
+    rest_s = await asyncio.to_thread(phases_s, order.archive, order.options)
+    return planned.total_s + rest_s + settings.k6.grace
 
 
 def _read_summary(path: Path) -> Summary | None:

@@ -44,6 +44,7 @@ def recorded(
         status="completed" if result.execution.outcome is Outcome.COMPLETED else "failed",
         execution_time=round(measured.elapsed_s, 3),
         metrics=totals.metrics,
+        load=result.load,
         anomaly_analysis=verdict,
         execution=result.execution,
         snapshot=snapshot,

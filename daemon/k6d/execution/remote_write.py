@@ -237,22 +237,29 @@ class Histogram:
         return self.bound(max(self.buckets)) if self.buckets else 0.0
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile (0 ≤ q ≤ 1), interpolated geometrically in its bucket; None when empty.
+        """The q-quantile (0 ≤ q ≤ 1); None when empty.
 
-        The rank is q·(n - 1), as in k6's own percentiles, and a bucket's values are taken to lie
-        evenly on the logarithmic scale, the first half a step above its lower bound.
+        As k6's own percentiles, it lies between the two values around the rank q·(n - 1), in
+        proportion. A bucket's values are taken to lie evenly on the logarithmic scale.
         """
         if not self.count:
             return None
         if self.count == 1:
             return self.sum
-        rank = q * (self.count - 1) + 0.5
+        rank = q * (self.count - 1)
+        lower = math.floor(rank)
+        value = self._value(lower)
+        share = rank - lower
+        return value + share * (self._value(lower + 1) - value) if share else value
+
+    def _value(self, number: int) -> float:
+        """The value of that number, from 0, in ascending order."""
         seen = self.zero
-        if rank <= seen:
+        if number < seen:
             return 0.0
         for index in sorted(self.buckets):
             count = self.buckets[index]
-            if rank <= seen + count:
-                return self.bound(index - 1 + max(rank - seen, 0) / count)
+            if number < seen + count:
+                return self.bound(index - 1 + (number - seen + 0.5) / count)
             seen += count
-        return self.max_bound
+        return self.max_bound or 0.0

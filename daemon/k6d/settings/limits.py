@@ -1,4 +1,4 @@
-"""Limits that no run may pass, whatever its history: by severity, for each measurement."""
+"""Limits that no run may pass, whatever its history, and the requests that they leave out."""
 
 from __future__ import annotations
 
@@ -108,3 +108,22 @@ class Limits(Section):
         """The limits that hold for a script: each one it sets replaces ours, table and all."""
         names = script_limits.model_fields_set
         return self.model_copy(update={name: getattr(script_limits, name) for name in names})
+
+
+class Excluded(Section):
+    """Requests that are counted and shown, and never judged; patterns with `*` and `?`."""
+
+    name: list[str] = Field(default_factory=list, description="of the name tag or the URL")
+    group: list[str] = Field(default_factory=list, description="of the group's path, a::b")
+    tag: dict[str, str] = Field(default_factory=dict, description="of tags, by their names")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, raw: object) -> object:
+        """A list alone, or one text, is of names; so is a text where a list is wanted."""
+        if isinstance(raw, str | list):
+            raw = {"name": raw}
+        if not isinstance(raw, dict):
+            return raw
+        listed = {key: [raw[key]] for key in ("name", "group") if isinstance(raw.get(key), str)}
+        return raw | listed

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from k6d.settings.limits import Limit, Limits, PercentLimit
+from k6d.settings.limits import Excluded, Limit, Limits, PercentLimit
 from k6d.settings.notify import Notify
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
@@ -305,6 +305,9 @@ class ScriptSettings(Section):
     )
     group: str | None = Field(
         default=None, min_length=1, description="scripts of one group never run at the same time"
+    )
+    exclude: Excluded = Field(
+        default_factory=Excluded, description="requests that are no part of what is judged"
     )
 
 
