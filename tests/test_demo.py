@@ -65,7 +65,7 @@ def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(tempora
     (log,) = re.findall(r"the daemon's log +(\S+)", said)
     assert Path(run_file).is_file()
     assert len(list(Path(snapshots).glob("*.tar*"))) == 3
-    assert "told json://" in Path(log).read_text()
+    assert "delivered 1 message to json://" in Path(log).read_text()
     (shown,) = set(re.findall(r"k6d show (\S+) --log", said))
     assert store.find("latest") == shown
     with _start(temporary, "--data", "kept") as demo:

@@ -302,10 +302,10 @@ def test_anomalous_run_is_told_once_to_every_receiver(
     daemon.write("shop.js", BROKEN_SHOP.format(url=target.url) + "// again\n")
     run = daemon.run("shop.js", 2)
     until(lambda: len(mailbox.letters) == 3, "the messages")
-    daemon.until(lambda: daemon.log.count("told json://") == 3, "the log to say so")
+    daemon.until(lambda: daemon.log.count(" to json://") == 3, "the log to say so")
     daemon.write("shop.js", BROKEN_SHOP.format(url=f"{target.url}/fine") + "// healthy\n")
     daemon.run("shop.js", 3)
-    daemon.until(lambda: daemon.log.count("told json://") == 6, "the end of it to be told")
+    daemon.until(lambda: daemon.log.count(" to json://") == 6, "the end of it to be told")
     assert daemon.end() == 0
 
     assert {path: len(letters) for path, letters in mailbox.letters.items()} == {
@@ -356,7 +356,7 @@ def test_receivers_that_refuse_or_hang_disturb_nothing(
     daemon.write("b.js", hitting(f"{target.url}/b"))
     daemon.run("b.js")
     daemon.until(
-        lambda: daemon.log.count("could not tell ") == 2,
+        lambda: daemon.log.count("could not deliver ") == 2,
         "both failures to be logged",
     )
     until(lambda: len(mailbox.letters["/good"]) == 2, "both good messages")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.alerts import delivery
+from k6d.alerts.addressing import addresses
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
-from k6d.alerts.sender import addresses
 from k6d.execution import discovery, variables
 from k6d.store.disk import free_mib, no_room
 from k6d.store.locks import daemon_of

@@ -115,7 +115,7 @@ def test_the_daemon_tells_of_an_incident_from_beginning_to_end(
         receiver.plan = [404] * 50
         (scripts / "shop.js").write_text(SCRIPT % (target.url, 1))
         with daemon(env, log) as process:
-            refused = "could not tell"
+            refused = "could not deliver"
             until(lambda: refused in log.read_text(), "a refused delivery")
             process.kill()
         listed = orjson.loads(k6d(env, "outbox", "--json").stdout)

@@ -195,10 +195,28 @@ def test_long_texts_are_cut_and_say_so() -> None:
     finding = replace(make_anomaly().findings[0], message="<&" * 500)
     signs = shown(told(replace(make_anomaly(), findings=[finding] * 5)))
     assert len(html.escape(signs.markdown)) < MAX_BODY + 100, "as it is on its way to Slack"
-    many = shown(*(told(make_anomaly("y" * 5000), number=n, script=f"{n}.js") for n in range(40)))
-    assert len(many.markdown.encode()) < MAX_BODY + 100
-    assert many.title.startswith("[HIGH] 40 scripts: ")
-    assert "more line" in many.text
+
+
+@pytest.mark.parametrize("number", [2, 12, 40, 400])
+def test_a_digest_names_every_script(number: int) -> None:
+    """What is cut first are commands and links, then what is wrong; in every format."""
+    link = ("Open the dashboard", "https://k6d.example/runs/1")
+    scripts = [f"team-{n % 7}/a-rather-long-name-of-a-script-{n}.js" for n in range(number)]
+    many = shown(
+        *(
+            replace(told(make_anomaly("y" * 500), number=n, script=script), link=link)
+            for n, script in enumerate(scripts)
+        )
+    )
+    assert many.title.startswith(f"[HIGH] {number} scripts: ")
+    for body in (many.text, many.markdown, many.html):
+        missing = [name for name in scripts if name.removesuffix(".js") not in body]
+        assert missing == []
+        assert "more" not in body
+    assert ("k6d show" in many.text) == (number == 2)
+    assert ("yyy" in many.text) == (number < 40)
+    assert (len(many.markdown.encode()) <= MAX_BODY) == (number < 400)
+    assert "[HIGH] team-0/" in many.text
 
 
 def test_nobody_is_called_by_what_a_target_answers() -> None:

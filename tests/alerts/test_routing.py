@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from k6d.alerts.records import Change, Delivery, Kept, Message, State
-from k6d.alerts.routing import Moment, Patience, addressed, plan, quiet_until, tags_for, wait_s
+from k6d.alerts.routing import (
+    Moment,
+    Patience,
+    addressed,
+    plan,
+    quiet_until,
+    tags_for,
+    told_lately,
+    wait_s,
+)
 from k6d.model import Severity
 from k6d.settings import QuietHours, Route
 from records import NOON
@@ -109,14 +118,100 @@ def test_one_cause_is_one_message() -> None:
     items = [kept(n, at_s=n, cause="target shop") for n in (1, 2, 3)] + [kept(4, at_s=1)]
     assert sent(items, after(5)) == {}
     assert plan(items, after(5)).wake_at == NOON + timedelta(seconds=11)
-    assert sent(items[:3], after(13)) == {"a": ["m1", "m2", "m3"]}
-    assert sent(items, after(13)) == {"a": ["m1", "m2", "m3"]}, "others follow by themselves"
+    assert sent(items, after(11)) == {"a": ["m1", "m2", "m3"]}, "others follow by themselves"
     lately = {("a", "opened target shop"): NOON}
     assert sent(items, after(13, told_lately=lately)) == {"a": ["m4"]}
     assert sent(items[:3], after(300, told_lately=lately)) == {"a": ["m1", "m2", "m3"]}
     over = kept(5, at_s=1, cause="target shop", change=Change.RESOLVED)
     assert sent([over], after(13, told_lately=lately)) == {"a": ["m5"]}, "good news don't wait"
     assert sent(items, after(0, hurry=True)) == {"a": ["m1", "m2", "m3"]}
+
+
+def test_a_group_is_told_with_all_its_members() -> None:
+    """Six scripts on one dead port within 3 s: one message, `group_wait` after the first one."""
+    items = [kept(n, at_s=n / 2, cause="target h:1") for n in range(6)]
+    everybody = [f"m{n}" for n in range(6)]
+    assert plan(items, after(9)).wake_at == NOON + timedelta(seconds=10)
+    assert sent(items, after(10)) == {"a": everybody}
+    lately = {("a", "opened target h:1"): NOON + timedelta(seconds=10)}
+    follow = [kept(n, at_s=n, cause="target h:1") for n in (20, 305)]
+    assert sent(follow, after(309, told_lately=lately)) == {}
+    assert sent(follow, after(310, told_lately=lately)) == {"a": ["m20", "m305"]}
+
+
+def test_a_group_is_told_whole_by_quiet_hours_and_after_a_failure() -> None:
+    """The critical one takes the others along; one that is tried again takes those that came."""
+    quiet = Patience(quiet=QuietHours.model_validate("11:00-14:00 UTC"))
+    worst = kept(1, cause="target shop", severity=Severity.CRITICAL)
+    items = [worst, *(kept(n, at_s=n, cause="target shop") for n in (2, 3)), kept(4)]
+    assert sent(items, after(10, quiet)) == {"a": ["m1", "m2", "m3"]}
+    later = NOON + timedelta(seconds=60)
+    failed = kept(1, cause="target shop", attempts=1, at=NOON, next_at=later)
+    assert sent([failed, kept(2, at_s=55, cause="target shop")], after(60)) == {"a": ["m1", "m2"]}
+
+
+def test_a_group_takes_nothing_along_that_would_overtake() -> None:
+    """The end of an incident whose opening may have arrived waits until that is told again."""
+    unsure = kept(
+        1, cause="target shop", attempts=1, bound="k", at=NOON, next_at=NOON + timedelta(seconds=90)
+    )
+    ends = [
+        kept(n, incident=f"i{n - 2}", cause="target shop", change=Change.RESOLVED) for n in (3, 4)
+    ]
+    assert sent([unsure, *ends], after(60)) == {"a": ["m4"]}
+
+
+def test_what_was_told_lately_is_known_after_a_restart() -> None:
+    """From the messages that the outbox keeps."""
+    done = kept(1, cause="target shop", state=State.DELIVERED, at=NOON)
+    alone = kept(2, state=State.DELIVERED, at=NOON)
+    assert told_lately([done, alone, kept(3)]) == {("a", "opened target shop"): NOON}
+
+
+BACK = NOON - timedelta(days=2)
+AHEAD = NOON + timedelta(days=4)
+
+
+@pytest.mark.parametrize(
+    ("what", "item", "lately"),
+    [
+        ("a new one", kept(1), {}),
+        ("one that waits for its group", kept(1, cause="x"), {("a", "opened x"): NOON}),
+        (
+            "one that failed",
+            kept(1, attempts=3, at=NOON, next_at=NOON + timedelta(hours=1)),
+            {},
+        ),
+        (
+            "one whose receiver asked for a pause",
+            kept(1, attempts=1, at=NOON, next_at=AHEAD, barred_until=AHEAD),
+            {},
+        ),
+    ],
+)
+def test_a_clock_that_is_set_back_two_days_starves_no_message(
+    what: str, item: Kept, lately: dict[tuple[str, str], datetime]
+) -> None:
+    """What was worked out by the clock that was ahead is due now: how long it waited is unknown."""
+    moment = Moment(now=BACK, patience=PATIENCE, told_lately=lately)
+    assert sent([item], moment) == {"a": ["m1"]}, what
+
+
+def test_a_clock_that_is_set_back_a_little_hurries_nobody() -> None:
+    """Seconds are the daily work of NTP; a receiver that asked for a pause gets it."""
+    moment = Moment(now=NOON - timedelta(seconds=5), patience=PATIENCE)
+    pause = NOON + timedelta(seconds=60)
+    asked = kept(1, attempts=1, at=NOON, next_at=pause, barred_until=pause)
+    assert sent([asked, kept(2, "b")], moment) == {}
+    assert plan([kept(2)], moment).wake_at == NOON + timedelta(seconds=10)
+
+
+def test_a_clock_that_is_four_days_ahead_gives_up_nothing() -> None:
+    """Only waits between attempts count: it is tried again, and not beyond hope if that fails."""
+    hopeful = kept(1, attempts=1, at=NOON, next_at=NOON + timedelta(seconds=10), waited_s=0)
+    planned = plan([hopeful], Moment(now=AHEAD, patience=PATIENCE))
+    assert [s.messages for s in planned.sendings] == [["m1"]]
+    assert planned.expired == []
 
 
 def test_many_at_once_are_a_digest() -> None:
@@ -144,7 +239,7 @@ def test_a_failed_one_waits_for_its_time() -> None:
     item = kept(1, attempts=2, next_at=NOON + timedelta(seconds=90))
     assert sent([item], after(60)) == {}
     assert sent([item], after(90)) == {"a": ["m1"]}
-    assert plan([item], after(3601)).expired == [("m1", "a")]
+    assert plan([kept(1, attempts=9, waited_s=3601)], after(1)).expired == [("m1", "a")]
     untried = kept(2)
     assert sent([untried], after(99_999)) == {"a": ["m2"]}, "late, but never tried"
 

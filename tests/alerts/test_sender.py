@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k6d.alerts.addressing import Addressing
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import Change, Chart, Message, Point, State
 from k6d.alerts.sender import Sender
@@ -252,6 +253,92 @@ async def test_a_message_without_a_receiver_waits_and_says_why(
         outbox.put(message(2, tags=["oncall"]))
         await until(lambda: len(outbox.done()) == 2, "both")
     assert len(http.got) == 2
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("urls: [", "holds no URL that Apprise understands"),
+        ('urls:\n  - "jsn://h/a"\n  - "{}"\n', "a URL is not understood"),
+    ],
+)
+async def test_receivers_of_a_file_that_does_not_read_lose_nothing(
+    broken: str | None, said: str, outbox: Outbox, http: HttpReceiver, tmp_path: Path, caplog: Any
+) -> None:
+    """Those who are known get their messages at once; the others once the file reads, each once."""
+    caplog.set_level(logging.INFO)
+    config = tmp_path / "apprise.yml"
+    with HttpReceiver() as other, HttpReceiver() as third:
+        urls = [json_url(other.port), json_url(third.port)]
+        if broken:
+            config.write_text(broken.format(urls[1]))
+        outbox.put(message(1))
+        async with sending(notify(json_url(http.port), config=config), outbox):
+            await until(lambda: http.taken, "the message of the receiver that is known")
+            (waiting,) = outbox.waiting()
+            assert said in (waiting.problem or "")
+            assert other.got == []
+            config.write_text("urls:\n" + "".join(f'  - "{url}"\n' for url in urls))
+            outbox.put(message(2))
+            await until(lambda: len(outbox.done()) == 2, "both, everywhere")
+        told = [sorted(got.json["title"][:13] for got in r.got) for r in (http, other, third)]
+    assert told == 3 * [["[HIGH] shop/1", "[HIGH] shop/2"]]
+    assert "all receivers are understood again" in caplog.text
+
+
+async def test_what_a_file_kept_open_too_long_is_given_up_for_its_receivers_alone(
+    outbox: Outbox, http: HttpReceiver, tmp_path: Path
+) -> None:
+    """Undeliverable, with the reason; tried again, it goes to those who have not got it."""
+    config = tmp_path / "apprise.yml"
+    settings = notify(json_url(http.port), config=config, horizon=0.5)
+    outbox.put(message())
+    async with sending(settings, outbox):
+        await until(lambda: http.taken, "the message of the receiver that is known")
+        outbox.put(message(2))  # a look at the first one, too
+        await until(outbox.undeliverable, "giving up")
+    found = (outbox.undeliverable()[0].deliveries or {}).values()
+    assert [d.state for d in found] == [State.DELIVERED, State.UNDELIVERABLE]
+    with HttpReceiver() as other:
+        config.write_text(f"urls:\n  - {json_url(other.port)}\n")
+        assert outbox.retry() >= 1
+        async with sending(notify(json_url(http.port), config=config), outbox):
+            await until(lambda: len(outbox.done()) == 2, "both, everywhere")
+        assert len(other.got) == len(http.got) == 2
+
+
+async def test_a_clock_that_jumps_gives_up_nothing_that_nobody_was_named_for(
+    outbox: Outbox,
+) -> None:
+    """A message that is four days old to a clock that was set is looked at for an hour at least."""
+    outbox.put(message(at=datetime.now(UTC) - timedelta(days=4)))
+    addressing = Addressing(notify(), outbox)
+    await addressing.address(outbox.waiting(), datetime.now(UTC))
+    (waiting,) = outbox.waiting()
+    assert waiting.problem == "there is no receiver; name one in notify.urls or notify.config"
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=2), timedelta(days=-4)])
+async def test_a_clock_that_jumped_delays_no_message(
+    jump: timedelta, outbox: Outbox, http: HttpReceiver
+) -> None:
+    """Its times are two days ahead, or four days old: it goes out now, and is not given up."""
+    then = datetime.now(UTC) + jump
+    outbox.put(message(at=then))
+    dead = closed_port()
+    receivers = notify(json_url(dead), json_url(http.port), horizon=3600)
+    async with sending(receivers, outbox):
+        await until(lambda: http.taken and error(outbox), "a delivery, and a failure")
+        (waiting,) = outbox.waiting()
+        aged = {
+            r: replace(d, at=then, next_at=then + timedelta(seconds=600)) if d.attempts else d
+            for r, d in (waiting.deliveries or {}).items()
+        }
+    outbox.update(replace(waiting, deliveries=aged))
+    with HttpReceiver(port=dead):
+        async with sending(receivers, outbox):
+            await until(outbox.done, "the other delivery")
 
 
 async def test_mail(outbox: Outbox, ca: TestCa, caplog: Any) -> None:

@@ -229,6 +229,32 @@ async def test_an_answer_that_must_be_read_and_does_not_end_leaves_doubt(
     assert "HTTP 200, but the rest of its answer did not come within 1.0 s" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["slack", "ntfy"])
+async def test_a_long_digest_arrives_whole(
+    kind: str, outbox: Outbox, ca: TestCa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack takes 3,000 characters a section, ntfy 7,800 a message: every script is named."""
+    for number in range(260):
+        outbox.put(message(number, script=f"shop/a-much-longer-name-{number}.js"))
+    with SlackProxy(ca) if kind == "slack" else HttpReceiver(ok=b"{}") as receiver:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{receiver.port}")
+        url = SLACK if kind == "slack" else f"ntfy://127.0.0.1:{receiver.port}/alerts"
+        async with sending(notify(url), outbox):
+            await until(lambda: len(outbox.done()) == 260, "all deliveries")
+        if kind == "slack":
+            (got,) = receiver.got
+            blocks = got.json["attachments"][0]["blocks"]
+            texts = [block["text"]["text"] for block in blocks]
+            assert max(map(len, texts)) <= 3000
+            assert len(blocks) <= 50
+        else:
+            texts = [got.body.decode() for got in receiver.got]
+            assert max(map(len, texts)) <= 7800
+    assert len(texts) > 1
+    named = re.findall(r"shop/a-much-longer-name-(\d+)", "".join(texts))
+    assert sorted(map(int, named)) == list(range(260)), "each once"
+
+
 async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -> None:
     """While a receiver keeps its helper waiting the kernel tells how much that may have."""
     http.plan = ["hang"]

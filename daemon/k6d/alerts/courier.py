@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import html
 import logging
 import re
 import signal
@@ -27,9 +26,10 @@ from apprise.attachment.memory import AttachMemory
 from apprise.plugins.email.base import NotifyEmail
 
 from k6d import memory
+from k6d.alerts import slack
 from k6d.alerts.chart import png
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
-from k6d.alerts.render import PICTURE, unstyled, without_picture
+from k6d.alerts.render import PICTURE, without_picture
 from k6d.alerts.wire import Heard, Wire
 from k6d.store.files import write_atomic
 from k6d.units import printable
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SCHEMA = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20})://")
 PLACE = re.compile(r"entry #\d+(, item #\d+)?|line \d+")  # in what Apprise says of a file
 MAX_ERROR = 300
+SPLIT_FROM = 1000  # characters that a service takes at least, for a long message to become several
 WAITED_SHARE = 0.8  # of the time-out, so that a plugin gives up, and says why, before we do
 BODY_SHARE = 0.1  # of the time-out, for the body of an answer whose status is known
 
@@ -76,18 +77,36 @@ def _plugins(
             problems.append((f"URL {number}", f"Apprise does not understand it ({schema})"))
         else:
             yield _receiver(plugin, request["key"]), plugin
-    if request["config"]:
-        said: list[str] = []
-        with _hearing(said):
-            found = list(apprise.AppriseConfig(paths=request["config"]).services())
-        wrong = [f"{match[0]} is not understood" for s in said if (match := PLACE.search(s))]
-        if not found:
-            problems.append((request["config"], "holds no URL that Apprise understands"))
-        elif said:
-            why = "; ".join(dict.fromkeys(wrong)) or "a URL is not understood"
-            problems.append((request["config"], why))
-        for plugin in found:
-            yield _receiver(plugin, request["key"]), plugin
+    if config:
+        yield from _of_file(config, request["key"], problems)
+
+
+def _of_file(
+    config: Path, key: str, problems: list[tuple[str, str]]
+) -> Iterator[tuple[Receiver, Any]]:
+    """Every URL of the Apprise file; whatever keeps others from being known is a problem."""
+    said: list[str] = []
+    with _hearing(said):
+        found = list(apprise.AppriseConfig(paths=str(config)).services())
+    wrong = [f"{match[0]} is not understood" for s in said if (match := PLACE.search(s))]
+    if error := _unread(config):
+        problems.append((str(config), f"cannot be read: {error}"))
+    elif not found:
+        problems.append((str(config), "holds no URL that Apprise understands"))
+    elif said:
+        why = "; ".join(dict.fromkeys(wrong)) or "a URL is not understood"
+        problems.append((str(config), why))
+    for plugin in found:
+        yield _receiver(plugin, key), plugin
+
+
+def _unread(config: Path) -> str | None:
+    """Why the file cannot be read."""
+    try:
+        config.read_bytes()
+    except OSError as error:
+        return error.strerror or "no access"
+    return None
 
 
 @contextlib.contextmanager
@@ -236,7 +255,7 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
     if form is apprise.NotifyFormat.HTML and attach is None:
         body = without_picture(body)
     if type(plugin).__name__ == "NotifySlack":
-        title = _prepare_slack(plugin, title)
+        title = slack.prepare(plugin, title)
     if programs:
         plugin.headers["Idempotency-Key"] = key
     tracker = getattr(apprise.plugins.base, "_delivery_tracker", None)
@@ -250,10 +269,21 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
                 body_format=form,
                 notify_type=rendered["level"],
                 attach=attach,
+                overflow=_overflow(plugin, title + body),
             )
         )
     except apprise.exception.AppriseException:
         return False
+
+
+def _overflow(plugin: Any, text: str) -> Any:
+    """Several messages where the service takes no such long one, and would refuse it for ever.
+
+    Not where it is about text messages to phones, of which a digest would take twenty.
+    """
+    asked = plugin.overflow_mode
+    long = SPLIT_FROM <= plugin.body_maxlen < len(text)
+    return apprise.OverflowMode.SPLIT if long and asked is type(plugin).overflow_mode else asked
 
 
 def _be_patient(plugin: Any, timeout_s: float) -> None:
@@ -299,26 +329,6 @@ def _mail_each_once(reached: _Reached) -> None:
         return refused
 
     smtplib.SMTP.sendmail = to_the_rest  # type: ignore[method-assign, assignment]
-
-
-def _prepare_slack(plugin: Any, title: str) -> str:
-    """Blocks are the only form whose mrkdwn Slack promises to show; the title goes above them.
-
-    There it is what a phone shows as a preview; without a text Slack previews nothing.
-    """
-    if plugin.mode.startswith("workflow"):  # its one text is what the workflow makes of it
-        return title
-    plugin.use_blocks = True
-    plugin.include_footer = False
-    post = plugin._send
-
-    def with_text(url: str, payload: Any, **options: Any) -> Any:
-        if isinstance(payload, dict) and "attachments" in payload:
-            payload = {"text": f"*{html.escape(unstyled(title), quote=False)}*", **payload}
-        return post(url, payload, **options)
-
-    plugin._send = with_text
-    return ""
 
 
 def _chart(raw: dict[str, Any]) -> Chart:

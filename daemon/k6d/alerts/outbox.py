@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from k6d.alerts.records import Kept, Message, Sending, State
+from k6d.alerts.records import Delivery, Kept, Message, Sending, State
 from k6d.model import K6dError
 from k6d.store.data_folder import NotAFileError, move_file, read_file, remove_file
 from k6d.store.files import (
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NOBODY = ""  # stands for a receiver where a message found none
+NOBODY = ""  # stands for a receiver that a message did not find
 KEPT_DAYS = 14  # delivered messages, so that what is told again by mistake is known
 _ID = re.compile(r"[0-9a-z][0-9a-z-]{0,100}")
 _KEY = re.compile(rb"[0-9a-f]{64}")
@@ -89,9 +89,9 @@ class Outbox:
         return [kept for kept in self.done() if _has(kept, State.UNDELIVERABLE)]
 
     def update(self, kept: Kept) -> None:
-        """Write where a waiting message stands; it is done when no delivery waits any more."""
+        """Write where a waiting message stands; it is done when nobody can get it any more."""
         self._write(self._waiting, kept.message.id, kept)
-        if kept.deliveries is not None and not _has(kept, State.WAITING):
+        if _is_done(kept):
             self._move(kept, self._waiting, self._done)
 
     def unreadable(self) -> list[Path]:
@@ -104,13 +104,17 @@ class Outbox:
         found = self.undeliverable()
         for kept in found:
             deliveries = {
-                r: replace(d, state=State.WAITING, attempts=0, next_at=None, barred_until=None)
-                if d.state is State.UNDELIVERABLE
-                else d
-                for r, d in (kept.deliveries or {}).items()
+                receiver: _again(found)
+                for receiver, found in (kept.deliveries or {}).items()
+                if receiver != NOBODY
             }
-            again = None if NOBODY in deliveries else deliveries
-            self._write(self._done, kept.message.id, Kept(message=kept.message, deliveries=again))
+            lost = (kept.deliveries or {}).get(NOBODY)
+            again = Kept(
+                message=kept.message,
+                deliveries=deliveries or None,
+                problem=lost.error if lost and deliveries else None,
+            )
+            self._write(self._done, kept.message.id, again)
             self._move(kept, self._done, self._waiting)
         return len(found)
 
@@ -126,7 +130,7 @@ class Outbox:
         places = [self._folder, self._waiting, self._done, self._sending]
         remove_leftovers(places, root=self._data)
         for kept in self.waiting():  # killed between the last write and the move
-            if kept.deliveries is not None and not _has(kept, State.WAITING):
+            if _is_done(kept):
                 self._move(kept, self._waiting, self._done)
         for kept in self.done():
             old = (now - kept.message.at).days > KEPT_DAYS
@@ -261,6 +265,20 @@ def _key_in(path: Path) -> str | None:
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
     return TypeAdapter({"Kept": Kept, "Sending": Sending}[name])
+
+
+def _is_done(kept: Kept) -> bool:
+    """Whether all who should get the message are known, and none of them waits."""
+    known = kept.deliveries is not None and kept.problem is None
+    return known and not _has(kept, State.WAITING)
+
+
+def _again(found: Delivery) -> Delivery:
+    """A delivery that was given up waits again, as if it was new."""
+    if found.state is not State.UNDELIVERABLE:
+        return found
+    fresh = replace(found, state=State.WAITING, attempts=0, next_at=None)
+    return replace(fresh, barred_until=None, waited_s=0.0)
 
 
 def _age(kept: Kept) -> tuple[datetime, str]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from k6d.model import Severity  # noqa: TC001
 
+LONGEST_RETRY_AFTER_S = 86_400.0  # what a receiver may ask for
+
 
 class Change(StrEnum):
     """What is told of an incident; a notice is about k6d itself or about what did not happen."""
@@ -189,8 +191,9 @@ class Delivery:
     """A message on its way to one receiver.
 
     `next_at` is when to try again, `barred_until` when the receiver itself allows it (Retry-After);
-    `reached` are keyed hashes of those behind the URL who have it already. `bound` names a sending
-    that may have arrived in part or whole: it is sent again as it was, and with nothing else.
+    `waited_s` adds up the waits between its attempts; `reached` are keyed hashes of those behind
+    the URL who have it already. `bound` names a sending that may have arrived in part or whole: it
+    is sent again as it was, and with nothing else.
     """
 
     receiver: str
@@ -199,6 +202,7 @@ class Delivery:
     attempts: int = 0
     next_at: datetime | None = None
     barred_until: datetime | None = None
+    waited_s: float = 0.0
     error: str | None = None
     at: datetime | None = None
     bound: str | None = None
@@ -208,7 +212,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A message in the outbox; `deliveries` is None until it is known who gets it."""
+    """A message in the outbox; `deliveries` is None while nobody is known who gets it.
+
+    `problem` is why somebody who should get it may not be known: a broken receiver file, say. As
+    long as there is one, the message waits, also when all who are known have it.
+    """
 
     message: Message
     deliveries: dict[str, Delivery] | None = None

@@ -10,6 +10,7 @@ import html
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from k6d.alerts.chart import HEIGHT, WIDTH, ceiling
@@ -19,14 +20,14 @@ from k6d.model import Severity
 from k6d.units import in_unit, one_line, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from k6d.alerts.records import Chart, Message
 
 MAX_TITLE = 120  # Slack refuses a header of more than 150
 MAX_BODY = 2800  # and a section of more than 3000
-MAX_ENTRIES = 12
+SHORT_HEADING = 90
 LATE = timedelta(minutes=5)
 PICTURE = "history.png"
 COLOURS = {
@@ -71,13 +72,15 @@ def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) 
     lead = _worst(entries)
     single = len(entries) == 1
     title = _title(entries[0].message) if single else _digest_title(entries)
-    lines = _single(entries[0]) if single else _digest(entries)
-    lines = [*(_Line(kind="remark", text=remark) for remark in remarks), *lines]
+    above = [_Line(kind="remark", text=remark) for remark in remarks]
+    lines = [*above, *(_single(entries[0]) if single else _digest(entries, Detail.ALL))]
+    brief = lines if single else _fitting(above, entries)
+    cut = _cut if single else "\n".join
     chart = entries[0].message.chart if single else None
     return Rendered(
         title=harmless(one_line(title, MAX_TITLE)),
-        text=_cut([line.as_text() for line in lines]) or harmless(title),  # Apprise wants a body
-        markdown=_cut([line.as_markdown() for line in lines]) or markdown(title),
+        text=cut([line.as_text() for line in brief]) or harmless(title),  # Apprise wants a body
+        markdown=cut([line.as_markdown() for line in brief]) or markdown(title),
         html=_html(one_line(title, 240), lines, colour=_colour(lead), chart=chart),
         level=_level(lead),
         chart=chart,
@@ -136,6 +139,9 @@ class _Line:
             "remark": f"*{shown}*",
         }
         return gap + forms.get(self.kind, shown)
+
+
+FORMS = (_Line.as_text, _Line.as_markdown)
 
 
 def _entries(messages: Sequence[Message]) -> list[_Entry]:
@@ -202,20 +208,47 @@ def _single(entry: _Entry) -> list[_Line]:
     return [*lines, *_apart(facts, bool(lines)), *_apart(commands, bool(facts))]
 
 
-def _digest(entries: list[_Entry]) -> list[_Line]:
-    lines = []
-    for number, entry in enumerate(entries[:MAX_ENTRIES]):
-        message = entry.message
-        lines.append(_Line(kind="heading", text=_title(message), blank=number > 0))
-        if entry.story:
-            lines.append(_Line(kind="remark", text=entry.story))
-        if message.link:
-            lines.append(_Line(kind="link", label=message.link[0], text=message.link[1]))
-        lines += [_Line(kind="command", label=la, text=te) for la, te in message.commands[:1]]
-    if len(entries) > MAX_ENTRIES:
-        rest = plural(len(entries) - MAX_ENTRIES, "more script")
-        lines.append(_Line(kind="heading", text=f"and {rest}: see k6d incidents", blank=True))
+class Detail(IntEnum):
+    """How much a digest says of each script; its name is said in any case."""
+
+    NAME = 0
+    SHORT = 1
+    FINDING = 2
+    STORY = 3
+    ALL = 4
+
+
+def _fitting(above: list[_Line], entries: list[_Entry]) -> list[_Line]:
+    """The digest in as much detail as fits; it names every script, also where nothing fits."""
+    lines: list[_Line] = []
+    for detail in sorted(Detail, reverse=True):
+        lines = [*above, *_digest(entries, detail)]
+        if max(_size(form(line) for line in lines) for form in FORMS) <= MAX_BODY:
+            break
     return lines
+
+
+def _digest(entries: list[_Entry], detail: Detail) -> list[_Line]:
+    lines = []
+    for number, entry in enumerate(entries):
+        message, airy = entry.message, number > 0 and detail >= Detail.STORY
+        lines.append(_Line(kind="heading", text=_heading(message, detail), blank=airy))
+        if entry.story and detail >= Detail.STORY:
+            lines.append(_Line(kind="remark", text=entry.story))
+        if detail is Detail.ALL:
+            if message.link:
+                lines.append(_Line(kind="link", label=message.link[0], text=message.link[1]))
+            lines += [_Line(kind="command", label=la, text=te) for la, te in message.commands[:1]]
+    return lines
+
+
+def _heading(message: Message, detail: Detail) -> str:
+    """What a digest says first of a script: its name in full, and what of the rest there is for."""
+    title = _title(message)
+    name = title[: len(title) - len(message.subject)].rstrip(": ")
+    if detail is Detail.NAME:
+        return name
+    return one_line(title, max(SHORT_HEADING, len(name))) if detail is Detail.SHORT else title
 
 
 def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
@@ -226,16 +259,21 @@ def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
 
 
 def _cut(lines: list[str]) -> str:
-    """The lines as far as they fit, as Slack counts: < is &lt;; what a long list lacks is said."""
+    """The lines as far as they fit; what a long list lacks is said."""
     kept: list[str] = []
     room = MAX_BODY
     for number, line in enumerate(lines):
-        room -= len(html.escape(line, quote=False).encode()) + 1
+        room -= _size([line])
         if room < 0:
             kept.append(f"… and {plural(len(lines) - number, 'more line')}")
             break
         kept.append(line)
     return "\n".join(kept).strip("\n")
+
+
+def _size(lines: Iterable[str]) -> int:
+    """Bytes of the lines as Slack counts: < is &lt;."""
+    return sum(len(html.escape(line, quote=False).encode()) + 1 for line in lines)
 
 
 def _html(title: str, lines: list[_Line], *, colour: str, chart: Chart | None) -> str:

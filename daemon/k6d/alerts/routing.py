@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ALWAYS = "always"
 MAX_MESSAGES = 3  # more than these at once for one receiver are one digest
 MAX_WAIT_S = 3600.0
+# A time that is further in the future than it can be was written before the clock was set back.
+CLOCK_SLACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,17 @@ def crowd(message: Message) -> str | None:
     return f"{message.change} {message.cause}"
 
 
+def told_lately(kept: Iterable[Kept]) -> dict[tuple[str, str], datetime]:
+    """When each receiver was last told of something shared, by (receiver, `crowd`)."""
+    told: dict[tuple[str, str], datetime] = {}
+    for item in kept:
+        shared = crowd(item.message)
+        for receiver, found in (item.deliveries or {}).items():
+            if shared and found.state is State.DELIVERED and found.at:
+                told[receiver, shared] = max(found.at, told.get((receiver, shared), found.at))
+    return told
+
+
 def quiet_until(quiet: QuietHours | None, now: datetime) -> datetime | None:
     """When the quiet hours end that `now` falls into, in UTC; None when it doesn't."""
     if quiet is None:
@@ -143,7 +156,7 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
             continue
         waiting, late = _waiting(kept, receiver, moment)
         expired += [(item.message.id, receiver) for item in late]
-        barred = [d.barred_until for _, d in waiting if d.barred_until]
+        barred = [d.barred_until for _, d in waiting if d.barred_until and not _ahead(d.at, moment)]
         if barred and max(barred) > moment.now:
             wakes.append(max(barred))
             continue
@@ -159,44 +172,58 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
             if at <= moment.now and (delivery.bound or item.message.incident not in held)
         ]
         if ready:
-            sendings.append(_sending(receiver, _together(ready, waiting)))
+            free = [(i, d) for i, d in waiting if d.bound or i.message.incident not in held]
+            sendings.append(_sending(receiver, _together(ready, free)))
         else:
             wakes += [at for at, _, _ in later]
     return Plan(sendings=sendings, expired=expired, wake_at=min(wakes, default=None))
 
 
 def _waiting(kept: Sequence[Kept], receiver: str, moment: Moment) -> tuple[list[Pair], list[Kept]]:
-    """What waits for the receiver, oldest first, and what was tried in vain for too long."""
+    """What waits for the receiver, oldest first, and what was tried in vain for too long.
+
+    The waits between attempts count, not the clock: it may have been set, or the machine was off.
+    """
     waiting, late = [], []
     for item in kept:
         delivery = (item.deliveries or {}).get(receiver)
         if delivery is None or delivery.state is not State.WAITING:
             continue
-        age_s = (moment.now - item.message.at).total_seconds()
-        if delivery.attempts and age_s > moment.patience.horizon_s:
+        if delivery.waited_s > moment.patience.horizon_s:
             late.append(item)
         else:
             waiting.append((item, delivery))
     return sorted(waiting, key=lambda pair: (pair[0].message.at, pair[0].message.id)), late
 
 
+def _ahead(at: datetime | None, moment: Moment) -> bool:
+    """Whether the time is in the future, as the clock has it since it was set back."""
+    return at is not None and at > moment.now + CLOCK_SLACK
+
+
 def _due_at(message: Message, delivery: Delivery, moment: Moment) -> datetime:
-    patience = moment.patience
-    due = delivery.next_at or min(message.at, moment.now)
+    """When the message is due; at once, if that was worked out by a clock that was ahead."""
+    patience, now = moment.patience, moment.now
+    made = now if _ahead(message.at, moment) else message.at
+    due = min(made, now)
+    if delivery.next_at and not _ahead(delivery.at, moment):
+        due = delivery.next_at
     if not delivery.attempts and not moment.hurry:
-        due = max(due, message.at + timedelta(seconds=patience.group_wait_s))
+        if made is message.at:
+            due = max(due, made + timedelta(seconds=patience.group_wait_s))
         last = moment.told_lately.get((delivery.receiver, crowd(message) or ""))
-        if last is not None:
+        if last is not None and not _ahead(last, moment):
             due = max(due, last + timedelta(seconds=patience.group_interval_s))
     if message.severity is not Severity.CRITICAL:
-        due = max(due, quiet_until(patience.quiet, max(due, moment.now)) or due)
+        due = max(due, quiet_until(patience.quiet, max(due, now)) or due)
     return due
 
 
 def _together(ready: list[Pair], waiting: list[Pair]) -> list[Pair]:
     """The messages that go as one: those of the oldest one's cause; all, when there are many.
 
-    What waits of the same incidents comes along, so that nobody reads of an opening after its end.
+    All that waits of a cause that scripts share comes along, so that one message names them all;
+    and what waits of the same incidents, so that nobody reads of an opening after its end.
     """
     if bound := ready[0][1].bound:
         return [pair for pair in waiting if pair[1].bound == bound]
@@ -211,12 +238,13 @@ def _together(ready: list[Pair], waiting: list[Pair]) -> list[Pair]:
         if many
         else next(iter(groups.values()))
     )
+    crowds = {crowd(item.message) for item, _ in chosen} - {None}
+    free = [pair for pair in waiting if pair[1].bound is None]
+    chosen += [pair for pair in free if crowd(pair[0].message) in crowds]
     incidents = {item.message.incident for item, _ in chosen} - {None}
     ids = {item.message.id for item, _ in chosen}
     return [
-        (item, delivery)
-        for item, delivery in waiting
-        if delivery.bound is None and (item.message.id in ids or item.message.incident in incidents)
+        pair for pair in free if pair[0].message.id in ids or pair[0].message.incident in incidents
     ]
 
 

@@ -11,15 +11,24 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from k6d.alerts import delivery
-from k6d.alerts.outbox import NOBODY
-from k6d.alerts.records import Delivery, Kept, Outcome, Receiver, State
+from k6d.alerts.addressing import Addressing, addresses
+from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Delivery, Kept, Outcome, State
 from k6d.alerts.render import render
-from k6d.alerts.routing import Moment, Patience, addressed, crowd, plan, wait_s
+from k6d.alerts.routing import (
+    CLOCK_SLACK,
+    Moment,
+    Patience,
+    crowd,
+    plan,
+    told_lately,
+    wait_s,
+)
 from k6d.model import K6dError
 from k6d.units import plural
 
@@ -36,6 +45,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0  # how soon a message of another process is noticed
 REPAIR_S = 86_400.0  # how often what was delivered long ago is removed
 AGAIN_S = 30.0  # after a disk that refused, or a helper that could not name the receivers
+LONGEST_SLEEP_S = 3600.0
 DRAIN_S = 10.0  # for helpers under way when the daemon stops
 
 
@@ -54,8 +64,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._seen = 0
-        self._directory: delivery.Directory | None = None
-        self._stamp: object = None
+        self._addressing = Addressing(notify, outbox)
         self._told_lately: dict[tuple[str, str], datetime] = {}
         self._failing: set[str] = set()
         self._repair_at = datetime.min.replace(tzinfo=UTC)
@@ -116,6 +125,8 @@ class Sender:
         try:
             if now >= self._repair_at:
                 self._outbox.repair(now)
+                known = [*self._outbox.waiting(), *self._outbox.done()]
+                self._told_lately = told_lately(known)
                 self._repair_at = now + timedelta(seconds=REPAIR_S)
             return await self._tick() or now + timedelta(seconds=3600)
         except K6dError as error:
@@ -133,7 +144,7 @@ class Sender:
         kept = self._outbox.waiting()
         if not kept:
             return now + timedelta(seconds=POLL_S) if busy else None
-        kept = await self._address(kept, now)
+        kept = await self._addressing.address(kept, now)
         moment = Moment(
             now=now, patience=self._patience, told_lately=self._told_lately, hurry=hurry
         )
@@ -144,7 +155,7 @@ class Sender:
         times = [planned.wake_at] if planned.wake_at else []
         if busy - {task.get_name() for task in self._tasks}:  # helpers of a dead daemon
             times.append(now + timedelta(seconds=POLL_S))
-        if any(item.deliveries is None for item in kept):
+        if any(item.deliveries is None or item.problem for item in kept):
             times.append(now + timedelta(seconds=AGAIN_S))
         return min(times, default=None)
 
@@ -154,7 +165,7 @@ class Sender:
             return
         messages = [item.message for item in kept if item.message.id in sending.messages]
         rendered = render(messages, now=now, repeat=sending.repeat)
-        logger.debug("telling %s: %s", sending.label, rendered.title)
+        logger.debug("sending to %s: %s", sending.label, rendered.title)
         helper = delivery.send(
             sending,
             rendered,
@@ -222,6 +233,7 @@ class Sender:
         return replace(
             found,
             attempts=found.attempts + 1,
+            waited_s=found.waited_s + _last_wait_s(found),
             next_at=again,
             barred_until=again if outcome.retry_after_s is not None else None,
             error=outcome.error,
@@ -239,12 +251,13 @@ class Sender:
         """One line for each change: a message arrived, a receiver fails, it is back."""
         count = plural(len(sending.messages), "message")
         if outcome.delivered:
-            logger.info("told %s: %s", sending.label, count)
+            logger.info("delivered %s to %s", count, sending.label)
             self._failing.discard(sending.receiver)
         elif sending.receiver not in self._failing:
             self._failing.add(sending.receiver)
             logger.error(
-                "could not tell %s: %s; %s will be tried again", sending.label, outcome.error, count
+                "could not deliver %s to %s: %s; k6d tries again",
+                *(count, sending.label, outcome.error),
             )
 
     def _give_up(self, kept: list[Kept], expired: Iterable[tuple[str, str]], now: datetime) -> None:
@@ -254,75 +267,22 @@ class Sender:
             found = (item.deliveries or {})[receiver]
             self._put(item, replace(found, state=State.UNDELIVERABLE, at=now))
             logger.error(
-                "gave up telling %s of %s: %s; see k6d outbox", found.label, message, found.error
+                "gave up: message %s cannot be delivered to %s: %s; see k6d outbox",
+                *(message, found.label, found.error),
             )
 
     def _current(self, item: Kept) -> Kept:
         """The message as it is on the disk: an expiry at another receiver may have changed it."""
         return next((i for i in self._outbox.waiting() if i.message.id == item.message.id), item)
 
-    async def _address(self, kept: list[Kept], now: datetime) -> list[Kept]:
-        """Who gets the messages that nobody is named for yet; each gets its deliveries, durably."""
-        directory = await self._receivers()
-        return [self._addressed(item, directory, now) for item in kept]
-
-    def _addressed(self, item: Kept, directory: delivery.Directory, now: datetime) -> Kept:
-        if item.deliveries is not None:
-            return self._renamed(item, directory.receivers)
-        message = item.message
-        chosen = [r for r in directory.receivers if addressed(r.tags, message.tags)]
-        deliveries = {r.id: Delivery(receiver=r.id, label=r.label) for r in chosen}
-        problem = None
-        if not deliveries:
-            problem = _nobody(message.tags, directory)
-            if (now - message.at).total_seconds() > self._patience.horizon_s:
-                lost = Delivery(receiver=NOBODY, label="nobody", error=problem, at=now)
-                deliveries = {NOBODY: replace(lost, state=State.UNDELIVERABLE)}
-            if problem != item.problem:
-                logger.error("message %s waits: %s", message.id, problem)
-        found = Kept(message=message, deliveries=deliveries or None, problem=problem)
-        if found != item:
-            self._outbox.update(found)
-        return found
-
-    def _renamed(self, item: Kept, receivers: list[Receiver]) -> Kept:
-        """A receiver whose password was mended is another URL, but has the same label."""
-        known = {receiver.id for receiver in receivers}
-        deliveries = dict(item.deliveries or {})
-        for old, waiting in list(deliveries.items()):
-            if old in known or waiting.state is not State.WAITING:
-                continue
-            same = [r for r in receivers if r.label == waiting.label and r.id not in deliveries]
-            if len(same) == 1:
-                del deliveries[old]
-                deliveries[same[0].id] = replace(waiting, receiver=same[0].id)
-        if deliveries == item.deliveries:
-            return item
-        found = replace(item, deliveries=deliveries)
-        self._outbox.update(found)
-        return found
-
-    async def _receivers(self) -> delivery.Directory:
-        """Who there is; asked again when the Apprise file has changed, or nobody was found."""
-        config = self._notify.config
-        stamp: object = None
-        if config:
-            with contextlib.suppress(OSError):
-                stamp = config.stat().st_mtime_ns, config.stat().st_size
-        if self._directory is None or stamp != self._stamp or not self._directory.receivers:
-            self._stamp = stamp
-            self._directory = await delivery.directory(
-                addresses(self._notify, key=self._outbox.key())
-            )
-            for label, problem in self._directory.problems:
-                logger.error("receiver %s: %s", label, problem)
-        return self._directory
-
     async def _sleep(self, until: datetime) -> None:
-        """Until a helper ends, a message comes, or the time is there."""
+        """Until a helper ends, a message comes, the time is there, or the clock was set."""
+        loop = asyncio.get_running_loop()
+        left_s = (until - datetime.now(UTC)).total_seconds()
+        end, offset_s = loop.time() + min(left_s, LONGEST_SLEEP_S), _clock_offset_s()
         while not self._wake.is_set() and self._outbox.changed() == self._seen:
-            left_s = (until - datetime.now(UTC)).total_seconds()
-            if left_s <= 0:
+            left_s = end - loop.time()
+            if left_s <= 0 or abs(_clock_offset_s() - offset_s) > CLOCK_SLACK.total_seconds():
                 break
             # Not `wait_for`: up to Python 3.11 it loses a cancellation that comes with the news.
             with contextlib.suppress(TimeoutError):
@@ -331,21 +291,13 @@ class Sender:
         self._wake.clear()
 
 
-def addresses(notify: Notify, *, key: str) -> delivery.Addresses:
-    """The receivers of the settings, for a helper; `key` makes the hashes that stand for them."""
-    return delivery.Addresses(
-        urls=[url.get_secret_value() for url in notify.urls],
-        config=notify.config,
-        key=key,
-        timeout_s=notify.timeout,
-    )
+def _last_wait_s(found: Delivery) -> float:
+    """How long the last attempt was waited for, as it was decided, whatever the clock did since."""
+    if not found.attempts or found.at is None or found.next_at is None:
+        return 0.0
+    return min(max((found.next_at - found.at).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)
 
 
-def _nobody(tags: list[str] | None, directory: delivery.Directory) -> str:
-    if directory.receivers and not tags:
-        return "no route fits it and every receiver has a tag; see notify.routes"
-    if directory.receivers and tags:
-        return f"no receiver has the tag {' or '.join(tags)}; see notify.routes and notify.config"
-    if directory.problems:
-        return "; ".join(f"{label}: {problem}" for label, problem in directory.problems)
-    return "there is no receiver; name one in notify.urls or notify.config"
+def _clock_offset_s() -> float:
+    """By how much the clock is ahead of the time that the machine ran; changes when it is set."""
+    return time.time() - time.monotonic()

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts import delivery
+from k6d.alerts.addressing import addresses
 from k6d.alerts.message import notice
 from k6d.alerts.records import Sending
 from k6d.alerts.render import render
 from k6d.alerts.routing import addressed
-from k6d.alerts.sender import addresses
 from k6d.model import K6dError
 
 if TYPE_CHECKING:

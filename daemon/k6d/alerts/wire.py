@@ -24,7 +24,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-LONGEST_RETRY_AFTER_S = 86_400.0
+from k6d.alerts.records import LONGEST_RETRY_AFTER_S
+
 # In what requests says when no connection to the receiver came about, so that it got nothing. The
 # class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
 UNCONNECTED = ("NewConnectionError", "NameResolutionError", "Tunnel connection failed")

@@ -195,7 +195,7 @@ def _rows(item: Kept) -> Iterable[dict[str, Any]]:
             "next_at": found.next_at if found.state == "waiting" else None,
             "error": found.error,
         }
-    if item.deliveries is None:
+    if item.deliveries is None or item.problem:
         yield base | {
             "receiver": None,
             "state": "waiting",
