@@ -1,8 +1,9 @@
 """Kill the daemon at random instants under load, again and again, and check what it left.
 
 The load: scripts that change, runs that their schedules have made due, a page that fails now and
-then, so that incidents open, are told and resolve. Used by tests/test_crash.py for a few kills and
-by tests/benchmarks/crash.py for hundreds.
+then, so that incidents open, are told and resolve. Of two receivers one takes everything; the other
+fails, hangs, redirects, closes, drips or asks for a pause. Helpers are killed, too, now and then.
+Used by tests/test_crash.py for a few kills and by tests/benchmarks/crash.py for hundreds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import orjson
 from daemon import hitting, until
 from k6d.alerts.alerts import Alerts
 from k6d.alerts.outbox import Outbox
+from k6d.alerts.records import State
 from k6d.model import Outcome, Trigger
 from k6d.settings import load
 
@@ -29,28 +31,38 @@ if TYPE_CHECKING:
 
     from daemon import Daemon
     from k6d.model import Run
-    from receivers import HttpReceiver
+    from receivers import Got, HttpReceiver
     from target import Target
 
 SCRIPTS = 4
 FAILING = "/script-0.js"  # now and then
+SHOWN = re.compile(r"k6d show (\S+)")
 COMPLETED = re.compile(r"run (\S+) of \S+ completed")
 SETTINGS = {
     "K6D_SCHEDULE__SCRIPTS": '{"*": "@daily"}',
     "K6D_K6__CONCURRENCY": "2",
     "K6D_NOTIFY__RESOLVE_AFTER": "1",  # so that the last run alone decides
+    "K6D_NOTIFY__TIMEOUT": "3",
+    "K6D_NOTIFY__RETRY": "0.3",
 }
+LOGIN = "/login"  # where redirects lead
+PAUSE: tuple[int, dict[str, str]] = (429, {"Retry-After": "1"})
 
 
 @dataclass(slots=True)
 class Crashes:
-    """One daemon's lives; `finished` are the files of runs that it said were completed, by id."""
+    """One daemon's lives; `finished` are the files of runs that it said were completed, by id.
+
+    `receiver` makes trouble, `steady` makes none.
+    """
 
     daemon: Daemon
     target: Target
     receiver: HttpReceiver
+    steady: HttpReceiver
     chance: random.Random
     kills: int = 0
+    helpers_killed: int = 0
     finished: dict[str, Any] = field(default_factory=dict)
     versions: Counter[str] = field(default_factory=Counter)
 
@@ -58,6 +70,7 @@ class Crashes:
         """One life under load, ended by kill -9 at a random instant, and a look at what it left."""
         self._make_due()
         self.target.status[FAILING] = 500 if self.chance.random() < 0.5 else 200
+        self.receiver.plan = self._trouble()
         if self.chance.random() < 0.25:
             self._begin()  # killed while it mends and recovers
         else:
@@ -70,11 +83,14 @@ class Crashes:
             time.sleep(self.chance.uniform(0.0, longest_s / 4))  # load comes, and ends, at any time
         self.daemon.end(signal.SIGKILL)
         self.kills += 1
+        if self.chance.random() < 0.2:
+            self.helpers_killed += self.daemon.kill("k6d.alerts.courier")
         until(lambda: not self.daemon.processes(), "k6 to die with its daemon")
         self._look()
 
     def settle(self) -> None:
         """A last life without a kill: whatever was written last has run, and nothing is left."""
+        self.receiver.plan = []
         self.daemon.start(**self._settings())
         self.daemon.barrier()
         known = self.daemon.store.state("scripts")
@@ -189,12 +205,32 @@ class Crashes:
             ]
             if standing.incident:
                 assert any(message.startswith(standing.incident.id) for message in told), standing
-        taken = [got for got in self.receiver.taken if "Sent again" not in got.json["message"]]
-        keys = [got.headers["Idempotency-Key"] for got in taken]
-        assert len(keys) == len(set(keys)), "a message came twice and did not say so"
+        for kept in outbox.done():
+            states = [found.state for found in (kept.deliveries or {}).values()]
+            assert states == [State.DELIVERED] * 2, kept
+        for receiver in (self.receiver, self.steady):
+            assert not [got for got in receiver.got if got.path.startswith(LOGIN)]
+            first = [got for got in receiver.taken if not _is_repeat(got)]
+            keys = [got.headers["Idempotency-Key"] for got in first]
+            assert len(keys) == len(set(keys)), "a message came twice and did not say so"
+            runs = [run for got in first for run in SHOWN.findall(got.json["message"])]
+            assert len(runs) == len(set(runs)), "a run was told twice and nobody said so"
+
+    def marked_as_repeated(self) -> int:
+        """How many messages said that they were sent again."""
+        taken = [*self.receiver.taken, *self.steady.taken]
+        return sum(map(_is_repeat, taken))
+
+    def _trouble(self) -> list[Any]:
+        """How the receiver that makes trouble answers in this life, until it is well again."""
+        redirect = (302, {"Location": f"http://127.0.0.1:{self.steady.port}{LOGIN}"})
+        answers = [500, 404, PAUSE, redirect, redirect, "hang", "hang", "close", "drip", 200]
+        return [self.chance.choice(answers) for _ in range(self.chance.randrange(5))]
 
     def _settings(self) -> dict[str, str]:
-        return SETTINGS | {"K6D_NOTIFY__URLS": f"json://127.0.0.1:{self.receiver.port}/"}
+        ports = (self.receiver.port, self.steady.port)
+        urls = ", ".join(f"json://127.0.0.1:{port}/" for port in ports)
+        return SETTINGS | {"K6D_NOTIFY__URLS": urls}
 
     def _stored(self) -> set[str]:
         runs = (self.daemon.data / "runs").rglob("*.json")
@@ -202,6 +238,10 @@ class Crashes:
 
     def _indexed(self) -> list[str]:
         return [document["test_id"] for document in self.daemon.store.history(limit=None)]
+
+
+def _is_repeat(got: Got) -> bool:
+    return "Sent again" in got.json["message"]
 
 
 def _is_judged(run: Run) -> bool:

@@ -200,16 +200,27 @@ class Daemon:
 
     def processes(self) -> list[str]:
         """The command lines of every process that the daemon has started and that lives."""
+        return list(self._children().values())
+
+    def kill(self, part: str) -> int:
+        """Kill -9 each of these processes whose command has `part` in it; how many there were."""
+        pids = [pid for pid, command in self._children().items() if part in command]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def _children(self) -> dict[int, str]:
         ours = f"HOME={self.home}".encode()
         own = self.process.pid if self.process else 0
-        found = []
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if int(folder.name) != own and ours in (folder / "environ").read_bytes().split(
                     b"\0"
                 ):
                     command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found.append(command.decode(errors="replace"))
+                    found[int(folder.name)] = command.decode(errors="replace")
         return found
 
     def close(self) -> None:

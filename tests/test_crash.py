@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def test_killed_again_and_again(daemon: Daemon, target: Target) -> None:
     """A few lives, each ended by kill -9; `tests/benchmarks/crash.py` does 200."""
-    with HttpReceiver() as receiver:
-        crashes = Crashes(daemon, target, receiver, random.Random(20261122))
+    with HttpReceiver() as receiver, HttpReceiver() as steady:
+        crashes = Crashes(daemon, target, receiver, steady, random.Random(20261122))
         for _ in range(6):
             crashes.live(longest_s=2.0)
         crashes.settle()

@@ -128,7 +128,7 @@ async def _receivers(settings: Settings) -> list[Check]:
         remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
         return [Check(name="notifications", ok=True, seen="none configured", remedy=remedy)]
     directory = await delivery.directory(addresses(notify, key="doctor"))
-    remedy = "compare it with https://appriseit.com/services/"
+    remedy = "messages wait for it until it is mended; see https://appriseit.com/services/"
     found = [
         Check(name="notification", ok=True, seen=_receiver(receiver))
         for receiver in directory.receivers
@@ -158,7 +158,7 @@ def _undelivered(outbox: Outbox) -> list[Check]:
     reasons: dict[str, str] = {}
     for kept in outbox.waiting():
         if kept.problem:
-            reasons["nobody"] = kept.problem
+            reasons["a receiver that is not known"] = kept.problem
         for found in (kept.deliveries or {}).values():
             if found.state is State.WAITING and found.error:
                 reasons[found.label] = found.error

@@ -28,6 +28,7 @@ from k6d.alerts.report import incidents_table
 from k6d.daemon import command_line
 from k6d.model import Severity, Trigger
 from k6d.store import Store
+from k6d.store.locks import only_daemon
 from receivers import HttpReceiver, closed_port
 from records import NOON, make_anomaly, make_run
 from target import Target
@@ -249,8 +250,9 @@ def test_what_was_given_up_is_shown_and_can_be_tried_again(
     """doctor and outbox say so, with why, until it is tried again, or forgotten."""
     (tmp_path / "scripts").mkdir()
     script = tmp_path / "scripts/shop.js"
-    env = environment(tmp_path, receiver, K6D_NOTIFY__HORIZON="1ms")
-    receiver.plan = [500, 200, 500]  # the second one is the heartbeat
+    more = {"K6D_NOTIFY__HORIZON": "1ms", "K6D_NOTIFY__HEARTBEAT": ""}
+    env = environment(tmp_path, receiver, **more)
+    receiver.plan = [500] * 9
     script.write_text("export default function () {")
     assert k6d(env, "run", str(script)).returncode == 2
     assert k6d(env, "run", str(script)).returncode == 2
@@ -332,6 +334,22 @@ def test_a_link_to_the_dashboard_if_it_is_on(
     _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
     (kept,) = outbox.waiting()
     assert kept.message.link == (link and (link[0], f"{link[1]}/runs/20261122-120009-aaaaaa"))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_run_beside_a_daemon_links_to_its_dashboard(tmp_path: Path, enabled: bool) -> None:
+    """As `k6d run` does; not where the dashboard is off."""
+    loaded = settings.load(
+        data=tmp_path, notify__urls=["json://127.0.0.1:1/"], api__port=81, api__enabled=enabled
+    )
+    store, outbox = Store(tmp_path), Outbox(tmp_path)
+    with only_daemon(tmp_path):
+        alerts = Alerts(loaded, store, outbox)
+        _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
+    (kept,) = outbox.waiting()
+    address = "http://127.0.0.1:81/runs/20261122-120009-aaaaaa"
+    link = (f"Open the dashboard (on {HERE} itself)", address)
+    assert kept.message.link == (link if enabled else None)
 
 
 def test_a_damaged_run_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -543,3 +561,15 @@ def test_heartbeats_log_changes_only(
         "the heartbeat URL does not take calls: HTTP 503",
         "the heartbeat URL takes calls again",
     ]
+
+
+def test_a_heartbeat_that_is_redirected_is_none(
+    receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A login page that answers in its place is no dead man's switch; it is not called."""
+    with HttpReceiver() as login:
+        receiver.plan = [(302, {"Location": f"http://127.0.0.1:{login.port}/{SECRET}"})]
+        asyncio.run(Heartbeat(f"http://127.0.0.1:{receiver.port}/{SECRET}").beat())
+        assert login.got == []
+    assert "does not take calls: HTTP 302: it redirects to http://127.0.0.1" in caplog.text
+    assert SECRET not in caplog.text

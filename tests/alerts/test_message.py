@@ -133,6 +133,8 @@ def test_a_regression_as_people_read_it() -> None:
         "since 20261122-110000-3f9a2c, the last healthy run"
     ) in lines
     assert ("Run it again: k6d replay 20261122-120000-3f9a2c --data '/var/lib/k6d data'") in lines
+    assert "If it is meant to be so: k6d accept cart.js --data '/var/lib/k6d data'" in lines
+    assert "k6d accept" not in shown(told()).text, "a broken limit is no level to accept"
 
 
 def test_the_body_has_what_the_ai_says() -> None:

@@ -30,8 +30,8 @@ def measure(work: Path) -> Table:
     """So many lives, each ended by kill -9 at a random instant, and one that ends well."""
     began = time.monotonic()
     daemon = Daemon(work / "home")
-    with Target() as target, HttpReceiver() as receiver:
-        crashes = Crashes(daemon, target, receiver, random.Random(SEED))
+    with Target() as target, HttpReceiver() as receiver, HttpReceiver() as steady:
+        crashes = Crashes(daemon, target, receiver, steady, random.Random(SEED))
         try:
             while crashes.kills < KILLS:
                 crashes.live(longest_s=LONGEST_S)
@@ -41,20 +41,26 @@ def measure(work: Path) -> Table:
             raise AssertionError(f"kill {crashes.kills} of seed {SEED}: {error}\n{log}") from error
         finally:
             daemon.close()
-    told = len(receiver.taken)
+    told = len(receiver.taken) + len(steady.taken)
+    refused = len(receiver.got) - len(receiver.taken)
     return Table(
         title="Killed at random instants",
-        columns=["seed", "kills", "finished runs, all intact", "repeated", "messages", "minutes"],
+        columns=[
+            *("seed", "kills", "of helpers, too", "finished runs, all intact", "run again"),
+            *("messages taken", "of them marked as sent again", "requests not taken", "minutes"),
+        ],
         rows=[
             [
                 str(SEED),
-                *(str(crashes.kills), str(len(crashes.finished)), str(crashes.repeated())),
-                *(str(told), f"{(time.monotonic() - began) / 60:.0f}"),
+                *(str(crashes.kills), str(crashes.helpers_killed), str(len(crashes.finished))),
+                *(str(crashes.repeated()), str(told), str(crashes.marked_as_repeated())),
+                *(str(refused), f"{(time.monotonic() - began) / 60:.0f}"),
             ]
         ],
         notes=[
             "Held after each: run files whole and as they were, one index entry each, snapshots, "
-            "no k6 left; at the end queue, schedule, incidents and outbox agree.",
+            "no k6 left; at the end queue, schedule, incidents and outbox agree, both receivers "
+            "have every message, none came twice without saying so, no redirect was followed.",
             f"Runs: {', '.join(f'{n} {kind}' for kind, n in sorted(crashes.outcomes().items()))}.",
         ],
     )

@@ -23,7 +23,9 @@ from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
 from k6d.alerts.records import Change, Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity, Trigger
+from k6d.store.data_folder import NotAFileError
 from k6d.store.files import locked
+from k6d.store.locks import daemon_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -169,7 +171,8 @@ class Alerts:
             return self._store.load(test_id)
         except K6dError as error:
             cause = error.__cause__
-            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+            refused = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+            if refused or isinstance(error, NotAFileError):
                 raise
             logger.error("alerts go without run %s: %s", test_id, error)
             return None
@@ -281,11 +284,14 @@ class Alerts:
         )
 
     def _dashboard(self) -> tuple[str, str] | None:
-        """The address that readers are given, else that of our own dashboard while it is on."""
+        """The address that readers are given, else that of the daemon's dashboard while it is on.
+
+        This process may be the daemon, or `k6d run` beside one.
+        """
         if self._settings.notify.dashboard:
             return "Open the dashboard", self._settings.notify.dashboard
         api = self._settings.api
-        if not (self._serving and api.enabled):
+        if not api.enabled or not (self._serving or daemon_of(self._settings.data)):
             return None
         machine = socket.gethostname()
         host = machine if api.host in ANYWHERE else api.host

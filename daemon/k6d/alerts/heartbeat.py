@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
+from urllib.parse import urlsplit
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,22 @@ def _call(url: str) -> str | None:
     import urllib.error
     import urllib.request
 
+    class OnlyToHttps(urllib.request.HTTPRedirectHandler):
+        """Follows to the same address by https; a login page, say, is no dead man's switch."""
+
+        def redirect_request(self, req: Any, *rest: Any) -> Any:
+            secure = req.full_url.replace("http://", "https://", 1)
+            return super().redirect_request(req, *rest) if rest[-1] == secure else None
+
     request = urllib.request.Request(url, headers={"User-Agent": "k6d"})  # noqa: S310  (settings allow http(s) only)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
+        with urllib.request.build_opener(OnlyToHttps).open(request, timeout=TIMEOUT_S):
             return None
     except urllib.error.HTTPError as error:
         with error:
-            return f"HTTP {error.code}"
+            where = urlsplit(error.headers.get("Location") or "")
+            leads = f": it redirects to {where.scheme}://{where.hostname}" if where.hostname else ""
+            return f"HTTP {error.code}{leads if error.code < 400 else ''}"
     except urllib.error.URLError as error:
         reason = error.reason
         return reason.strerror or "unreachable" if isinstance(reason, OSError) else "unreachable"

@@ -270,7 +270,14 @@ def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]
     closer = [("Look closer", f"k6d show {run.test_id} --log {data}")]
     if over:
         return closer
-    return [*closer, ("Run it again", again), ("Quiet it", f"k6d mute {name} --for 2h {data}")]
+    accept = [("If it is meant to be so", f"k6d accept {name} {data}")] if _is_slower(run) else []
+    quiet = ("Quiet it", f"k6d mute {name} --for 2h {data}")
+    return [*closer, ("Run it again", again), *accept, quiet]
+
+
+def _is_slower(run: Run) -> bool:
+    """Whether something got worse than it was, which may be accepted as the new level."""
+    return any(f.kind is FindingKind.REGRESSION for f in run.anomaly_analysis.findings)
 
 
 def _quoted(word: str) -> str:

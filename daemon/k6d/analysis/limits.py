@@ -266,7 +266,7 @@ def _checks(result: Result, limits: Limits) -> list[Finding]:
     top = max(result.summary.checks, key=lambda check: check.fails, default=None)
     which = ""
     if top and top.fails:
-        which = f", most often “{group(top.group, top.name)}” ({top.fails:,} times)"
+        which = f", most often “{group(top.group, top.name)}” ({plural(top.fails, 'time')})"
     seen, allowed, _ = against(share, broken[1], 100, unit="%")
     return [
         Finding(
