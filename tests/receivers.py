@@ -62,6 +62,7 @@ class HttpReceiver:
 
     "drip" answers 200 and goes on with a byte now and then, "flood" with all that is taken from it,
     "torn" ends the connection in the middle of the body, "deep" has 1 GiB of zeros in a gzip.
+    "trickle" has a header that does not end.
     """
 
     def __init__(self, *, ok: bytes = b"", port: int = 0) -> None:
@@ -111,6 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
         if answer in ("hang", "close"):
             self.close_connection = True
             self.connection.close()
+            return
+        if answer == "trickle":
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not receiver.released.wait(0.05):
+                self.wfile.write(b"x")
             return
         if answer in ENDLESS:
             self._go_on(receiver, answer)

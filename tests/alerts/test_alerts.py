@@ -573,3 +573,19 @@ def test_a_heartbeat_that_is_redirected_is_none(
         assert login.got == []
     assert "does not take calls: HTTP 302: it redirects to http://127.0.0.1" in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_a_heartbeat_whose_answer_never_ends_holds_nobody_up(
+    receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The loop ends although the answer goes on, and one call at a time is under way."""
+    receiver.plan = ["trickle"]
+    beating = Heartbeat(f"http://127.0.0.1:{receiver.port}/", timeout_s=0.5)
+
+    async def beat() -> None:
+        await beating.beat()
+        await beating.beat()
+
+    asyncio.run(beat())
+    assert "does not take calls: no answer within 0.5 s" in caplog.text
+    assert len(receiver.got) == 1

@@ -192,12 +192,12 @@ async def test_no_redirect_is_followed_whatever_the_url_asks_for(
     query: str, outbox: Outbox, http: HttpReceiver
 ) -> None:
     """Not even to another path of the same server; what has no Location is a failure, too."""
-    http.plan = [(302, {"Location": "/elsewhere"}), 304, 200]
+    http.plan = [(302, {"Location": "/elsewhere"}), 304, (307, {"Location": "http://[x"}), 200]
     outbox.put(message())
     async with sending(notify(f"json://127.0.0.1:{http.port}/hook?{query}"), outbox):
         await until(lambda: error(outbox), "the refusal")
         await until(outbox.done, "the delivery")
-    assert [got.path.partition("?")[0].rstrip("/") for got in http.got] == 3 * ["/hook"]
+    assert [got.path.partition("?")[0].rstrip("/") for got in http.got] == 4 * ["/hook"]
 
 
 @pytest.mark.parametrize("body", ["drip", "flood", "torn", "deep"])

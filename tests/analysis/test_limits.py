@@ -21,6 +21,7 @@ from k6d.model import (
     Threshold,
 )
 from k6d.settings import Limits
+from k6d.units import plural
 from results import endpoint, result
 
 DEFAULT = Limits()
@@ -277,7 +278,7 @@ def test_failed_checks_are_found(failed: int, severity: Severity | None) -> None
     found = find(result(checks=checks, checks_passed=100 - failed, checks_failed=failed), DEFAULT)
     assert [one.severity for one in found] == ([severity] if severity else [])
     if severity:
-        assert f"“cart › add › has a price” ({failed} times)" in found[0].message
+        assert f"“cart › add › has a price” ({plural(failed, 'time')})" in found[0].message
 
 
 def test_a_crossed_threshold_is_told_of_any_run() -> None:

@@ -7,7 +7,9 @@ that is down could do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,22 +19,50 @@ TIMEOUT_S = 10.0
 
 
 class Heartbeat:
-    """Calls `url`, which is a secret; without one it does nothing."""
+    """Calls `url`, which is a secret, for `timeout_s` at most; without one it does nothing."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
+        self._timeout_s = timeout_s
+        self._calling = False
         self._failing = False
 
     async def beat(self) -> None:
         """Call once; failing, or being well again, is logged once."""
         if self._url is None:
             return
-        error = await asyncio.to_thread(_call, self._url)
+        error = await self._called(self._url)
         if error and not self._failing:
             logger.warning("the heartbeat URL does not take calls: %s", error)
         elif self._failing and not error:
             logger.info("the heartbeat URL takes calls again")
         self._failing = error is not None
+
+    async def _called(self, url: str) -> str | None:
+        """What went wrong. A thread that nobody waits for: an answer may never end, k6d must."""
+        late = f"no answer within {self._timeout_s:g} s"
+        if self._calling:
+            return late
+        loop = asyncio.get_running_loop()
+        said: asyncio.Future[str | None] = loop.create_future()
+
+        def call() -> None:
+            error = _call(url, timeout_s=self._timeout_s)
+            self._calling = False
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(tell, error)
+
+        def tell(error: str | None) -> None:
+            if not said.done():
+                said.set_result(error)
+
+        self._calling = True
+        threading.Thread(target=call, daemon=True, name="heartbeat").start()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await said
+        except TimeoutError:
+            return late
 
     async def keep_beating(self, every_s: float) -> None:
         """Call again and again until cancelled: a loop that hangs makes no call."""
@@ -41,7 +71,7 @@ class Heartbeat:
             await asyncio.sleep(every_s)
 
 
-def _call(url: str) -> str | None:
+def _call(url: str, *, timeout_s: float) -> str | None:
     """What went wrong, in words that don't name the URL."""
     import urllib.error
     import urllib.request
@@ -55,7 +85,7 @@ def _call(url: str) -> str | None:
 
     request = urllib.request.Request(url, headers={"User-Agent": "k6d"})  # noqa: S310  (settings allow http(s) only)
     try:
-        with urllib.request.build_opener(OnlyToHttps).open(request, timeout=TIMEOUT_S):
+        with urllib.request.build_opener(OnlyToHttps).open(request, timeout=timeout_s):
             return None
     except urllib.error.HTTPError as error:
         with error:

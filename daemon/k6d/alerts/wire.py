@@ -84,9 +84,8 @@ class Wire:
         """Note what the status says; a redirect raises, so that no plugin takes it for success."""
         status = response.status_code
         if 300 <= status < 400 and not _is_discovery(request):
-            where = _address(urljoin(request.url, response.headers.get("Location") or ""))
-            there = "Location" in response.headers
-            leads = f"it redirects to {where}; use that address" if there else "a redirect"
+            where = _address(request.url, response.headers.get("Location") or "")
+            leads = f"it redirects to {where}; use that address" if where else "it redirects"
             self.failed(f"HTTP {status}: {leads}")
             raise requests.TooManyRedirects(f"HTTP {status}", response=response)
         if status >= 400:
@@ -189,10 +188,14 @@ def _is_discovery(request: Any) -> bool:
     return bool(found)
 
 
-def _address(url: str) -> str:
-    """An address without what may be secret in it: user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:MAX_ADDRESS]
+def _address(base: str, location: str) -> str:
+    """Where a redirect leads, without user, password and query; empty when it does not say."""
+    try:
+        parts = urlsplit(urljoin(base, location))
+    except ValueError:
+        return ""
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:MAX_ADDRESS]
+    return where if location else ""
 
 
 def _retry_after(header: str | None) -> float | None:
