@@ -182,7 +182,7 @@ class Daemon:
         """
         self._barriers += 1
         name = f"barrier-{self._barriers}.js"
-        self.write(name, f"export const number = {self._barriers};\n")
+        self.write(name, f"import 'k6';\nexport const number = {self._barriers};\n")
         known = self.store.state("scripts")
         self.until(lambda: known.get(name), f"the daemon to get to {name}")
 

@@ -420,7 +420,7 @@ def test_stop_ends_listeners_and_waiting_clients(served: Served, target: Target)
 
 def test_incidents_and_mutes(shared: Served) -> None:
     """A failing script is an open incident, in the API, on pages, in /metrics; it can be muted."""
-    shared.write("bad.js", "export default function ( {")
+    shared.write("bad.js", "import 'k6'; export default function ( {")
     shared.run("bad.js")
     found = shared.until(lambda: shared.get("/api/v1/incidents").json["incidents"], "the incident")
     assert found[0]["script"] == "bad.js"

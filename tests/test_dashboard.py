@@ -64,7 +64,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator
                 "thresholds:", "duration: '2s', thresholds:"
             ),
         )
-        made.write("broken.js", "export default function ( {")
+        made.write("broken.js", "import 'k6'; export default function ( {")
         made.run("<b>shop & more.js")
         made.post("/api/v1/scripts/run?wait=true", {"script": "<b>shop & more.js"})
         made.run("broken.js")

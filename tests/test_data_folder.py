@@ -76,7 +76,7 @@ def test_a_link_in_the_data_folder_is_refused_by_every_command(daemon: Daemon) -
     told = f"{daemon.data}/work: is a link, and nothing behind it is k6d's; remove the link"
     empty = daemon.home / "empty.json"
     empty.write_text('{"_default": {}}')
-    daemon.write("shop.js", "export default function () {}")
+    daemon.write("shop.js", "import 'k6'; export default function () {}")
     for words in (
         ("serve",),
         ("run", "shop.js"),

@@ -154,7 +154,7 @@ def test_stopping_waits_neither_for_others_nor_for_init_code(
     assert cli.wait(PATIENCE_S) in (0, 1)
     assert target.requests["GET /daemon"] == 0
 
-    daemon.write("daemon.js", "while (true) {}\nexport default function () {}\n")
+    daemon.write("daemon.js", "import 'k6';\nwhile (true) {}\nexport default function () {}\n")
     daemon.start()
     daemon.until(lambda: any(" archive " in p for p in daemon.processes()), "init code to run")
     assert daemon.end() == 0

@@ -95,7 +95,7 @@ async def test_the_status_says_what_runs_and_what_holds(
     config = tmp_path / "k6d.toml"
     config.touch()
     here = {"data": tmp_path / "data", "scripts": tmp_path, "api__enabled": False}
-    (tmp_path / "a.js").write_text("export default function () {}\n")
+    (tmp_path / "a.js").write_text("import 'k6'; export default function () {}\n")
     told: list[bytes] = []
 
     async def until(status: bytes) -> None:

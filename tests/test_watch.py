@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dead_mount import dead_mount
 from k6d.watch import Watcher, is_candidate
 
 if TYPE_CHECKING:
@@ -509,3 +510,94 @@ async def test_stops_promptly_and_ends_the_iteration(root: Path) -> None:
         await asyncio.sleep(0.1)  # a moment to be waiting in
     await asyncio.wait_for(consumer, 100)
     assert len(batches) <= 1
+
+
+async def test_a_followed_file_may_become_a_pipe_and_a_file_again(
+    root: Path, tmp_path: Path
+) -> None:
+    """Each is a change that is reported; watching goes on, in and outside of the root."""
+    script(root / "a.js")
+    inside, outside = root / "dep.txt", tmp_path / "out" / "dep.txt"
+    outside.parent.mkdir()
+    async with Watcher(root, settle_s=0.1, rescan_s=1) as watcher:
+        assert await batch(watcher) == {root / "a.js"}
+        for path in (inside, outside):
+            path.write_text("1")
+        watcher.follow([inside, outside])
+        with contextlib.suppress(TimeoutError):
+            while True:  # they may count as changed since they are followed
+                await batch(watcher, within_s=QUIET_S)
+        for path in (inside, outside):
+            path.unlink()
+            os.mkfifo(path)
+            await collect(watcher, {path})
+            path.unlink()
+            path.write_text("2")
+            await collect(watcher, {path})
+        await collect(watcher, {script(root / "b.js")})
+
+
+async def test_a_mount_that_is_gone_costs_its_own_files_only(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Followed files on it are said to be silent, once; changes in the root are seen, it closes."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(dead_mount(tmp_path / "dead"))
+        except OSError as error:
+            pytest.skip(f"no mount without an answer can be made here: {error}")
+        path = script(root / "a.js")
+        async with Watcher(root, settle_s=0.1, rescan_s=0.5) as watcher:
+            assert await batch(watcher) == {path}
+            watcher.follow([folder / "one.csv", folder / "two.csv"])
+            await until(lambda: "one.csv does not answer" in caplog.text, within_s=20)
+            for number in range(3):
+                path.write_text(f"// {number}")
+                assert await batch(watcher, within_s=20) == {path}
+    assert caplog.text.count("one.csv does not answer") == 1
+
+
+async def test_a_root_that_does_not_answer_is_said_and_closes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look hangs for ever in its thread; that is told, and the watcher ends all the same."""
+    monkeypatch.setattr("k6d.watch.watcher.SLOW_S", 0.2)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(dead_mount(tmp_path / "dead"))
+        except OSError as error:
+            pytest.skip(f"no mount without an answer can be made here: {error}")
+        async with Watcher(folder / "scripts", settle_s=0.1):
+            await until(lambda: "does a mount not answer?" in caplog.text)
+
+
+async def test_a_mistake_in_a_look_does_not_end_the_watch(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and what changed meanwhile is seen later."""
+    path = script(root / "a.js")
+    async with Watcher(root, settle_s=0.1, rescan_s=0.5) as watcher:
+        assert await batch(watcher) == {path}
+        watcher._seen = None  # type: ignore[assignment]  # as a mistake of ours would leave it
+        path.write_text("// edited")
+        await until(lambda: "a mistake of k6d's own" in caplog.text)
+        watcher._seen = {}
+        assert path in await batch(watcher, within_s=20)
+
+
+async def test_an_unreadable_subfolder_is_said_once(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what to do; the others are watched, and scripts in it are not reported as deleted."""
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path, inner = script(root / "a.js"), script(root / "closed/b.js")
+    async with Watcher(root, settle_s=0.1, rescan_s=0.2) as watcher:
+        assert await batch(watcher) == {path, inner}
+        inner.parent.chmod(0)
+        try:
+            await until(lambda: "closed cannot be read" in caplog.text)
+            await quiet(watcher)
+        finally:
+            inner.parent.chmod(0o700)
+    assert caplog.text.count("closed cannot be read") == 1

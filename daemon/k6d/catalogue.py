@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from k6d import reading
 from k6d.dependents import paths_now
 from k6d.model import K6dError
 from k6d.watch import candidates_in, is_candidate
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from k6d.store import Standing, Store
 
 FOLDER = "folder"
+LIBRARY = "library"
+ANSWER_S = 2.0  # what is on a mount that is gone counts as missing after it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +26,15 @@ class Entry:
     """A script in the folder or with runs; `kind` is None until k6d has looked at it.
 
     `place` is "folder", "elsewhere", "one-off" (its text came by the API) or "gone"; `missing` a
-    file that it needs and that is away: it runs again when that is back.
+    file that it needs and that is away: it runs again when that is back; `left_alone` why a file is
+    no test, which never runs by itself.
     """
 
     script: str
     kind: str | None
     place: str
     missing: str | None
+    left_alone: str | None
     standing: Standing | None
 
     def row(self) -> dict[str, Any]:
@@ -40,6 +45,7 @@ class Entry:
             "place": self.place,
             "in_folder": self.place == FOLDER,
             "missing": self.missing,
+            "left_alone": self.left_alone,
             "last_run": self.standing.last if self.standing else None,
         }
 
@@ -55,10 +61,15 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             kind=known.get(name, {}).get("kind"),
             place=FOLDER if name in present else _place(name),
             missing=_missing(known[name], name, settings) if name in present & set(known) else None,
+            left_alone=_left_alone(known.get(name, {})),
             standing=standings.get(name),
         )
         for name in sorted(present | set(standings))
     ]
+
+
+def _left_alone(known: dict[str, Any]) -> str | None:
+    return (known.get("left_alone") or "a helper module") if known.get("kind") == LIBRARY else None
 
 
 def _missing(known: dict[str, Any], name: str, settings: Settings) -> str | None:
@@ -66,6 +77,13 @@ def _missing(known: dict[str, Any], name: str, settings: Settings) -> str | None
     if known.get("kind") != "test":
         return None
     paths = paths_now(known.get("dependencies"), script=name, root=settings.scripts)
+    try:
+        return reading.within(ANSWER_S, _first_missing, tuple(paths))
+    except (OSError, K6dError):
+        return "a file on a disk that does not answer"
+
+
+def _first_missing(paths: tuple[str, ...]) -> str | None:
     gone = (path for path in paths if not os.path.exists(path))  # noqa: PTH110
     return next((os.path.basename(path) for path in gone), None)  # noqa: PTH119
 

@@ -12,6 +12,8 @@ from k6d.alerts.addressing import addresses
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.execution import discovery, variables
+from k6d.set_aside import set_aside
+from k6d.store import Store
 from k6d.store.disk import free_mib, no_room
 from k6d.store.locks import daemon_of
 from k6d.units import plural
@@ -45,6 +47,7 @@ async def examine(settings: Settings) -> list[Check]:
         data,
         *await _receivers(settings),
         *(_undelivered(Outbox(settings.data)) if data.ok else ()),
+        *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
         _daemon(settings.data),
     ]
 
@@ -112,6 +115,19 @@ def _data(settings: Settings) -> Check:
         return Check(name="data folder", ok=False, seen=full, remedy=remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
     return Check(name="data folder", ok=True, seen=seen)
+
+
+def _aside(data: Path) -> list[Check]:
+    """The scripts that do not run because k6d died whenever they did."""
+    return [
+        Check(
+            name="script",
+            ok=False,
+            seen=f"{death.script} is set aside: k6d died {death.deaths} times in a row in its runs",
+            remedy="change it, or k6d run it: if k6d outlives that, it runs by itself again",
+        )
+        for death in set_aside(Store(data))
+    ]
 
 
 def _daemon(data: Path) -> Check:

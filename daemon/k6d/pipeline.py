@@ -12,14 +12,14 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from k6d import reading
 from k6d.alerts.alerts import Alerts
 from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
-from k6d.dependents import kept_paths, paths_now
 from k6d.execution import discovery, k6, scripts, variables
 from k6d.execution.apart import Exclude
 from k6d.execution.guard import Guard
@@ -30,6 +30,8 @@ from k6d.execution.work import UnderWay, leftovers, workdir
 from k6d.explain.explain import Explainer
 from k6d.job import Job
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger
+from k6d.registry import Registry, endless
+from k6d.set_aside import SetAside
 from k6d.settings import ScriptSettings, parse_script_settings
 from k6d.slots import slot, unless
 from k6d.store import new_test_id
@@ -88,7 +90,8 @@ class Pipeline:
         self._background = background
         self._telling: set[asyncio.Task[Run]] = set()
         self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
-        self._known = store.state("scripts")
+        self.registry = Registry(store, self.alerts, settings.scripts)
+        self.aside = SetAside(store, self.registry, self.alerts)
         self._explainer = Explainer(settings, store, stop=stop)
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
@@ -143,6 +146,7 @@ class Pipeline:
     def recover(self) -> list[Run]:
         """Record the jobs whose process died under way, as aborted; gives the new records."""
         with leftovers(self._settings.data) as dead:
+            self.aside.begin([(job.script, job.test_id) for job in dead], self._settings.scripts)
             unsaved = (job for job in dead if not self._store.run_path(job.test_id).exists())
             runs = [interrupted(under_way) for under_way in unsaved]
             for run in runs:
@@ -187,6 +191,8 @@ class Pipeline:
 
     async def _first(self, job: Job, watching: Watching) -> Done | None:
         """Snapshot, k6, judgement by limits; saved."""
+        if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
+            return None
         async with self._task(job, watching) as task:
             try:
                 binary = await discovery.find(self._settings.k6.path)
@@ -196,7 +202,9 @@ class Pipeline:
                 self._expect(job, task, notify=None)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop_of(watching), self._look(task, binary))
-            script = self._as_known(job, script)
+            if job.trigger in ON_CHANGE:
+                judging = self.registry.judged, script, self._settings.watch.ignore
+                script = await reading.apart(*judging, about=str(job.path))
             if not self._wanted(job, script):
                 self._remember(script)
                 return None
@@ -273,6 +281,8 @@ class Pipeline:
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
+        known = self.registry.get(job.name)
+        refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
         return await scripts.look(
             job.path,
             name=job.name,
@@ -282,23 +292,11 @@ class Pipeline:
             env=self._environment(job),
             options=job.options,
             extra_workload=job.env,
+            refusal=refusal,
         )
 
     def _environment(self, job: Job) -> dict[str, str]:
         return variables.environment(self._settings.k6.env | job.env)
-
-    def _as_known(self, job: Job, script: Script) -> Script:
-        """A helper module with a mistake in it is still one; the scripts that use it say so.
-
-        One that had the mistake when it was new was taken for a broken script until now.
-        """
-        was = (self._known.get(job.name) or {}).get("kind")
-        if was == Kind.BROKEN and script.kind is Kind.LIBRARY:
-            self.alerts.end(job.name)
-        if job.trigger not in ON_CHANGE or script.kind is not Kind.BROKEN or was != Kind.LIBRARY:
-            return script
-        logger.warning("%s, a helper module, has a mistake: %s", script.name, script.error)
-        return replace(script, kind=Kind.LIBRARY)
 
     def _wanted(self, job: Job, script: Script) -> bool:
         if script.kind is Kind.LIBRARY:
@@ -308,7 +306,7 @@ class Pipeline:
                     f"name the script that uses it"
                 )
             return False
-        known = self._known.get(job.name) or {}
+        known = self.registry.get(job.name) or {}
         asked_for = job.due or job.trigger not in ON_CHANGE
         return bool(asked_for) or known.get("ran") != script.fingerprint
 
@@ -357,26 +355,13 @@ class Pipeline:
         """Only now, with the verdict saved, have these contents run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
+        self.aside.survived(run.script)
         if script and remember:
             self._remember(script, ran=None if is_unfinished(run) else script.fingerprint)
 
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """What the daemon needs to tell, without k6, whether a script has changed."""
-        known: dict[str, Any] = self._known.get(script.name) or {}
-        # What k6 refused tells little of its files; the mistake may be in one it had before.
-        root, before = self._settings.scripts, {}
-        if script.kind is Kind.BROKEN:
-            before = paths_now(known.get("dependencies"), script=script.name, root=root)
-        known |= {
-            "kind": script.kind.value,
-            "fingerprint": script.fingerprint,
-            "dependencies": kept_paths(before | script.dependencies, root=root),
-        }
-        if script.kind is not Kind.BROKEN:
-            known["settings"] = script.raw_settings
-        if ran is not None:
-            known["ran"] = ran
-        self._known.put(script.name, known)
+        self.registry.remember(script, ran=ran)
 
     async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
         telling = asyncio.create_task(

@@ -18,7 +18,7 @@ import stat
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from k6d.model import K6dError
 
@@ -136,6 +136,26 @@ async def apart(
     function: Callable[..., T], *arguments: object, about: str, limit_s: float = LIMIT_S
 ) -> T:
     """What the function gives, called in such a thread; SlowError names `about` after `limit_s`."""
+    future = start(function, *arguments)
+    await _end_of(future, limit_s)
+    if not future.done():
+        raise SlowError(f"{about} does not answer within {limit_s:g} s")
+    return future.result()
+
+
+async def however_long(
+    function: Callable[..., T], *arguments: object, slow_s: float, on_slow: Callable[[], object]
+) -> T:
+    """The same without a limit; `on_slow` is called once, after `slow_s` seconds."""
+    future = start(function, *arguments)
+    await _end_of(future, slow_s)
+    if not future.done():
+        on_slow()
+        await _end_of(future, None)
+    return future.result()
+
+
+async def _end_of(future: Future[T], limit_s: float | None) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -143,14 +163,10 @@ async def apart(
         with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
             loop.call_soon_threadsafe(ended.set)
 
-    future = start(function, *arguments)
     future.add_done_callback(wake)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await ended.wait()
-    if not future.done():
-        raise SlowError(f"{about} does not answer within {limit_s:g} s")
-    return future.result()
 
 
 def within(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
@@ -161,3 +177,41 @@ def within(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
     if future.done():
         return future.result()
     raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), *map(str, arguments[:1]))
+
+
+class Probe:
+    """Asks about paths that may lie on a mount that is gone, for a caller in a thread.
+
+    While a question about a folder hangs, the next ones fail at once: such a mount costs one thread
+    for each folder that is asked about, and its time-out once. When it answers, all is well again.
+    """
+
+    def __init__(self, limit_s: float = 2.0) -> None:
+        self._limit_s = limit_s
+        self._hanging: dict[str, Future[Any]] = {}
+
+    def ask(self, function: Callable[[str], T], path: str) -> T:
+        """What `function` says of the path; OSError (ETIMEDOUT) when it does not come back."""
+        folder = os.path.dirname(path)  # noqa: PTH120  (texts: asked every second)
+        hanging = self._hanging.get(folder)
+        if hanging is None or hanging.done():
+            self._hanging.pop(folder, None)
+            future = start(function, path)
+            with contextlib.suppress(TimeoutError):
+                return future.result(self._limit_s)
+            if future.done():
+                return future.result()
+            self._hanging[folder] = future
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+
+
+_folders = Probe()
+
+
+async def answers(folder: Path) -> bool:
+    """Whether the folder's file system answers, be the folder there or not."""
+    try:
+        await apart(_folders.ask, os.path.exists, f"{folder}/.", about=str(folder))
+    except (OSError, SlowError):
+        return False
+    return True

@@ -17,6 +17,7 @@ from k6d.units import (
     group,
     ms,
     number,
+    one_line,
     percent,
     plural,
     rate,
@@ -25,7 +26,7 @@ from k6d.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
@@ -306,8 +307,22 @@ def _kind(row: dict[str, Any]) -> str:
     return f"waits for {row['missing']}" if row["missing"] else row["kind"] or "not looked at yet"
 
 
-def scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
-    """What `k6d scripts` lists: name, what it is, its last run."""
+def scripts_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """What `k6d scripts` lists: the scripts, then the files that are no tests, with the reason."""
+    alone = [row for row in rows if row["left_alone"] and not row["last_run"]]
+    tests = [row for row in rows if row not in alone]
+    parts: list[RenderableType] = [_scripts_table(tests)] if tests else []
+    if alone:
+        parts.append(Text(f"{plural(len(alone), 'file')} left alone, being no test:", "dim"))
+        parts += [
+            Text(f"{one_line(row['script'], 300)}: {one_line(row['left_alone'], 300)}")
+            for row in alone
+        ]
+    return Group(*parts)
+
+
+def _scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
+    """Name, what it is, its last run."""
     titles = ("kind", "last verdict", "last run (UTC)", "p95", "errors")
     table = Listing(name="script", titles=titles, left=frozenset(titles[:3]))
     for row in rows:

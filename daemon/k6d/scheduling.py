@@ -76,6 +76,10 @@ class Scheduler:
         self._late = ASLEEP
         return min((self._entries[script].next for script in planned), default=None)
 
+    def hold(self, reason: str) -> None:
+        """Nothing can be looked at now; what is due meanwhile will be late for this reason."""
+        self._late = reason
+
     def _planned(self) -> dict[str, Plan]:
         """The plans. What is switched off or gone is forgotten, so it misses nothing; but where no
         script is left at all, their folder is not mounted, say, and they miss what is due.

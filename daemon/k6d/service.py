@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from collections import Counter
@@ -18,15 +17,16 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from k6d import signals
 from k6d.alerts.heartbeat import Heartbeat
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.sender import Sender
 from k6d.board import Board
-from k6d.changes import job_of
+from k6d.changes import Changes
 from k6d.comparing import is_unfinished
-from k6d.dependents import Dependents, paths_now
+from k6d.dependents import Dependents
 from k6d.execution import discovery
-from k6d.execution.scripts import Kind, digest, name_of
+from k6d.execution.scripts import Kind, digest
 from k6d.journal import StoredJournal
 from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
@@ -38,10 +38,10 @@ from k6d.store.locks import only_daemon
 from k6d.systemd_notify import notify, watchdog_interval_s
 from k6d.units import plural
 from k6d.upkeep import Upkeep
-from k6d.watch import Watcher, is_candidate
+from k6d.watch import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from k6d.job import Job
@@ -75,9 +75,10 @@ class Service:
         )
         self._said = ""
         self._dependents = Dependents()
-        self._known = store.state("scripts")
         self._failures: Counter[str] = Counter()
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
+        self._registry = self._pipeline.registry
+        self._changes = Changes(settings, self._registry, self._dependents, on_gone=self._gone)
         self._sender = Sender(settings.notify, Outbox(settings.data))
         url = settings.notify.heartbeat
         self._heartbeat = Heartbeat(url.get_secret_value() if url else None)
@@ -104,6 +105,7 @@ class Service:
                 self._rest()
                 await self._stop.wait()
                 notify(STOPPING="1")
+                self._pipeline.aside.end()
                 await self._board.stop()
                 await asyncio.gather(*workers)
                 await self._pipeline.drain(DRAIN_S)
@@ -172,17 +174,19 @@ class Service:
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
 
-        def asked_to_stop(number: signal.Signals) -> None:
-            if self._stop.is_set():
-                logger.warning("%s again: stopping at once", number.name)
-                os._exit(1)  # the guard of a run under way then kills its k6
+        def stop(number: signal.Signals) -> None:
             under_way = ", ".join(self._queue.running)
             logger.info("%s: stopping%s", number.name, f"; ending {under_way}" if under_way else "")
             self._stop.set()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._read_settings)
+        handlers = dict.fromkeys(signals.STOPS, stop) | {
+            signal.SIGHUP: lambda _: self._read_settings()
+        }
+        signals.listen(loop, handlers, limit_s=self._stop_limit_s)
+
+    def _stop_limit_s(self) -> float:
+        """The stop ladder of a run, what is told at the end, and as long again for the rest."""
+        return 3 * self._settings.k6.stop_grace + 2 * DRAIN_S
 
     def _read_settings(self) -> None:
         """Take up the settings as they are now; a mistake in them leaves the old ones."""
@@ -220,7 +224,7 @@ class Service:
         for job in self._journal.left(repeat=self._settings.k6.repeat):
             logger.info("%s (%s) is taken up again", job.name, job.trigger)
             self._queue.put(job)
-        for name, known in self._known.all().items():
+        for name, known in self._registry.all().items():
             self._depend(name, known)
         try:
             binary = await discovery.find(self._settings.k6.path)
@@ -228,9 +232,15 @@ class Service:
         except discovery.K6UnavailableError as error:
             logger.error("%s", error)
 
+    def _gone(self, name: str) -> None:
+        if self._queue.drop(name):
+            logger.info("%s is gone before it ran", name)
+
     def _depend(self, name: str, known: dict[str, object]) -> None:
-        paths = paths_now(known.get("dependencies"), script=name, root=self._settings.scripts)
-        self._dependents.put(name, paths, broken=known.get("kind") == Kind.BROKEN)
+        paths = known.get("dependencies")
+        self._dependents.put(
+            name, paths if isinstance(paths, dict) else (), broken=known.get("kind") == Kind.BROKEN
+        )
         own = known.get("settings")
         group = own.get("group") if isinstance(own, dict) else None
         self._queue.group(name, group if isinstance(group, str) else None)
@@ -239,42 +249,14 @@ class Service:
         """Every batch of settled paths becomes jobs."""
         watcher.follow(Path(path) for path in self._dependents.paths())
         async for batch in watcher:
-            jobs = await self._looked_at(batch)
+            jobs = await self._changes.jobs(batch)
+            watcher.follow(Path(path) for path in self._dependents.paths())
             for job in jobs:
                 if not self._queue.put(job):
                     logger.debug("%s is pending already", job.name)
             self._upkeep.changed()
             if jobs:
                 self._board.changed()
-
-    async def _looked_at(self, batch: frozenset[Path]) -> list[Job]:
-        """The jobs of a batch, as soon as the disk lets us see; further changes wait meanwhile."""
-        while True:
-            try:
-                return await asyncio.to_thread(self._jobs, batch)
-            except (K6dError, OSError) as error:
-                logger.error("changes are looked at again in %g s: %s", RETRY_S, error)
-            await asyncio.sleep(RETRY_S)
-
-    def _jobs(self, batch: Iterable[Path]) -> list[Job]:
-        """A job for each script whose contents, or those of a dependency, are not what ran last."""
-        concerned: dict[str, Path] = {}
-        root = self._settings.scripts
-        for path in batch:
-            for name in self._dependents.of(str(path)):
-                concerned[name] = root / name
-            if path.is_relative_to(root) and is_candidate(
-                path.relative_to(root), self._settings.watch.ignore
-            ):
-                concerned[name_of(path, root)] = path
-        return [job for name, path in sorted(concerned.items()) if (job := self._job(name, path))]
-
-    def _job(self, name: str, path: Path) -> Job | None:
-        if not path.is_file():
-            if self._queue.drop(name):
-                logger.info("%s is gone before it ran", name)
-            return None
-        return job_of(name, path, self._known.get(name), root=self._settings.scripts)
 
     async def _work(self, watcher: Watcher) -> None:
         """Take job after job until the daemon stops."""
@@ -309,7 +291,7 @@ class Service:
     def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Take up what the job taught of its dependencies, with changes since it began."""
         try:
-            known = self._known.get(job.name)
+            known = self._registry.get(job.name)
         except K6dError as error:
             logger.error("%s", error)
             return

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from k6d import pruning, scheduling
+from k6d import pruning, reading, scheduling
 from k6d.model import K6dError, Missed, Trigger
 from k6d.scheduling import Scheduler
 from k6d.store.disk import free_mib, no_room
@@ -90,7 +90,8 @@ class Upkeep:
         while True:
             now, following = datetime.now(UTC), None
             with _one_round("schedules"):
-                following = self._look(now)
+                silent = not await reading.answers(self._settings.scripts)
+                following = self._look(now, silent=silent)
                 self._on_look()
             pause_s = scheduling.pause_s(now, following, longest_s=LONGEST_S)
             with suppress(TimeoutError):  # wait_for may lose a cancellation that comes meanwhile
@@ -104,8 +105,11 @@ class Upkeep:
                 await self.prune_when_due()
             await asyncio.sleep(LONGEST_S)
 
-    def _look(self, now: datetime) -> datetime | None:
+    def _look(self, now: datetime, *, silent: bool = False) -> datetime | None:
+        """Start what is due; `silent`: the mount of the scripts folder does not answer."""
         full = self._gone() or self._disk_full()
+        if silent:
+            full = f"{self._settings.scripts} does not answer; does its mount hang?"
         held = full or scheduling.held(self._settings, now)
         if held != self._held:
             if held:
@@ -115,6 +119,9 @@ class Upkeep:
             self._held = held
             people = () if full else (Trigger.MANUAL,)
             self._queue.allow(people if held else tuple(Trigger))
+        if silent:
+            self._scheduler.hold(str(held))
+            return None
         return self._scheduler.tick(now, held=held)
 
     def _gone(self) -> str | None:

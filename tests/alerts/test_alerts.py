@@ -153,7 +153,7 @@ def test_a_script_that_breaks_is_told_to_those_it_named(
     with Target() as target:
         script.write_text(SCRIPT % (target.url, 1))
         assert k6d(env, "run", str(script)).returncode == 0
-        script.write_text("export default function () {")
+        script.write_text("import 'k6'; export default function () {")
         assert k6d(env, "run", str(script)).returncode == 2
         script.write_text((SCRIPT % (target.url, 1)).replace("notify:", "nottify:"))
         assert k6d(env, "run", str(script)).returncode == 2
@@ -210,7 +210,7 @@ def test_a_daemon_that_is_stopped_while_a_receiver_hangs(
     quiet = {"K6D_NOTIFY__HEARTBEAT": "", "K6D_NOTIFY__TIMEOUT": "10m"}
     env = environment(tmp_path, receiver, **quiet)
     receiver.plan = ["hang"]
-    (scripts / "shop.js").write_text("export default function () {")
+    (scripts / "shop.js").write_text("import 'k6'; export default function () {")
     with daemon(env, log):
         until(lambda: receiver.got, "the attempt")
     assert "is left for the next start" in log.read_text()
@@ -253,7 +253,7 @@ def test_what_was_given_up_is_shown_and_can_be_tried_again(
     more = {"K6D_NOTIFY__HORIZON": "1ms", "K6D_NOTIFY__HEARTBEAT": ""}
     env = environment(tmp_path, receiver, **more)
     receiver.plan = [500] * 9
-    script.write_text("export default function () {")
+    script.write_text("import 'k6'; export default function () {")
     assert k6d(env, "run", str(script)).returncode == 2
     assert k6d(env, "run", str(script)).returncode == 2
     doctor, shown = k6d(env, "doctor"), k6d(env, "outbox", "--json")

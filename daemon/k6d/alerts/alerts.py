@@ -23,6 +23,7 @@ from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
 from k6d.alerts.records import Change, Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity, Trigger
+from k6d.reading import answers
 from k6d.store.data_folder import NotAFileError
 from k6d.store.files import locked
 from k6d.store.locks import daemon_of
@@ -181,7 +182,8 @@ class Alerts:
         """Look for what is due until cancelled."""
         while True:
             try:
-                self.remind(datetime.now(UTC))
+                if await answers(self._settings.scripts):
+                    self.remind(datetime.now(UTC))
             except K6dError as error:
                 logger.error("no reminders: %s", error)
             await asyncio.sleep(LOOK_S)

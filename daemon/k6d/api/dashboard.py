@@ -44,7 +44,9 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     ended = (await k6d.desk.queue())["ended"]
 
     def make() -> HTMLResponse:
-        rows = [_row(entry) for entry in entries(k6d.settings, k6d.store)]
+        found = entries(k6d.settings, k6d.store)
+        alone = [entry for entry in found if entry.left_alone and not entry.standing]
+        rows = [_row(entry) for entry in found if entry not in alone]
         standings = alerts_of(k6d).standings().values()
         open_ = [standing.incident for standing in standings if standing.incident]
         open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
@@ -53,6 +55,7 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
             k6d,
             "scripts.html",
             rows=rows,
+            alone=[entry.row() for entry in alone],
             incidents=[_plain(incident) for incident in open_],
             folder=k6d.settings.scripts,
             ended=ended[0]["job"] if ended else "",

@@ -102,6 +102,7 @@ SCRIPTS = _object(
                     "place": {"enum": ["folder", "elsewhere", "one-off", "gone"]},
                     "in_folder": {"type": "boolean"},
                     "missing": NAME,
+                    "left_alone": NAME,
                 }
             )
         )

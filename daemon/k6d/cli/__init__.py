@@ -203,14 +203,14 @@ def list_scripts(
 ) -> None:
     """List the scripts that are in the folder or have run, with their last results."""
     from k6d.catalogue import entries
-    from k6d.report import scripts_table
+    from k6d.report import scripts_report
 
     loaded = load_settings(config, scripts=scripts, data=data)
     rows = [entry.row() for entry in entries(loaded, open_store(loaded))]
     if as_json:
         print_json(rows)
     elif rows:
-        terminal().print(scripts_table(rows))
+        terminal().print(scripts_report(rows))
     else:
         typer.echo(f"no scripts in {loaded.scripts} yet")
 

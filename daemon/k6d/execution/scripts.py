@@ -44,6 +44,7 @@ _NOT_A_TEST = re.compile(
 ARCHIVE = "snapshot.tar"
 MOST_METADATA_BYTES = 64 << 20  # options and k6's own words; far more than any script has
 MOST_LEVELS = 100  # of objects and lists in options; what keeps a run allows 250 in all
+HELPER = "k6 finds no default function and no scenario in it"
 TOO_DEEP = f"its options are nested too deeply: more than {MOST_LEVELS} levels"
 PAUSED = (
     "options.paused is true: k6 would wait for somebody to resume the test, and nobody can under"
@@ -118,17 +119,21 @@ async def look(
     env: Mapping[str, str],
     options: Mapping[str, str] | None = None,
     extra_workload: Mapping[str, str] | None = None,
+    refusal: str | None = None,
 ) -> Script:
     """Archive the script into `workdir` and tell what it is; runs its init code.
 
     `options` are k6's vus, duration, iterations in place of the script's; `extra_workload` is
-    whatever else makes this run one of its own kind. K6dError when the file cannot be read.
+    whatever else makes this run one of its own kind; a `refusal` is why k6 must not be started for
+    it. K6dError when the file cannot be read.
     """
     own = await reading.apart(reading.digest_of, path, about=str(path))
     if own is None:
         irregular = reading.irregular(path)
         why = f"it is {irregular}" if irregular else "check that it exists and its permissions"
         raise K6dError(f"{path} cannot be read: {why}")
+    if refusal:
+        return await _no_test(path, Kind.BROKEN, own, message=refusal, name=name)
     archive = workdir / ARCHIVE
     ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {})
     if ended.exit_code != 0:
@@ -141,7 +146,9 @@ async def look(
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         if ended.timed_out and (cause := await _unreadable_in(path)):
             message += f"; {cause}, and never ends"
-        kind = Kind.LIBRARY if any(_NOT_A_TEST.search(e) for e in ended.errors) else Kind.BROKEN
+        kind = Kind.BROKEN
+        if any(_NOT_A_TEST.search(error) for error in ended.errors):
+            kind, message = Kind.LIBRARY, HELPER
         return await _no_test(path, kind, own, message=message, name=name, errors=ended.errors)
 
     def snapshot() -> Script:

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.model import K6dError
-from k6d.store.documents import AtomicStorage, DamagedError, Documents, where
+from k6d.store.documents import AtomicStorage, DamagedError, Document, Documents, where
 from k6d.store.files import locked, set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
 # The states there are, and what is so when the file of one was damaged.
 STATES = {
     "accepted": "levels accepted as normal are lost; k6d accept sets them again",
+    "deaths": "scripts that were set aside run again",
     "explanations": "the count of today's requests to Gemini starts at 0",
     "incidents": "open incidents are rebuilt from the runs; k6d incidents lists them",
+    "life": "whether the last daemon ended well is not known",
     "mutes": "mutes are lost; k6d mute sets them again",
     "queue": "jobs that people asked for are lost; k6d run starts them again",
     "retention": "every old run is looked at again by the next k6d prune",
@@ -68,6 +70,14 @@ class State:
                 raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
             Documents(self._storage).upsert({"key": key, "value": value}, where("key") == key)
         return document
+
+    def put_all(self, documents: Mapping[str, dict[str, Any]]) -> None:
+        """Store several documents in one write: after a crash there are all of them, or none."""
+        with locked(self._lock, root=self._root):
+            items = enumerate((self._items() | dict(documents)).items(), 1)
+            Documents(self._storage).replace(
+                Document({"key": key, "value": value}, doc_id=n) for n, (key, value) in items
+            )
 
     def delete(self, key: str) -> None:
         """Forget `key`; nothing happens when it is not there."""

@@ -27,8 +27,6 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from k6d.watch.files import identity_of
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -131,17 +129,24 @@ class Events(FileSystemEventHandler):
         elif error.errno in {errno.ENOSPC, errno.ENOMEM, errno.EMFILE}:
             self.failure = error
 
-    def sync(self, wanted: dict[str, bool]) -> bool:
-        """Watch these real folders (True: with all below) and no others; whether one is new."""
+    def sync(
+        self, wanted: dict[str, bool], identify: Callable[[str], tuple[int, int] | None]
+    ) -> bool:
+        """Watch these real folders (True: with all below) and no others; whether one is new.
+
+        `identify` gives what tells a folder from another by its name; None: do not watch it now.
+        """
         try:
-            return self._sync(wanted)
+            return self._sync(wanted, identify)
         except (KeyError, RuntimeError) as error:
             # watchdog's own books can be wrong after many folders were moved.
             logger.warning("watching files failed (%r); it is started again", error)
             self.stop()
             return True
 
-    def _sync(self, wanted: dict[str, bool]) -> bool:
+    def _sync(
+        self, wanted: dict[str, bool], identify: Callable[[str], tuple[int, int] | None]
+    ) -> bool:
         if not all(thread.is_alive() for thread in self._threads):
             logger.warning("the thread that watches files had ended; it is started again")
             self.stop()
@@ -152,13 +157,13 @@ class Events(FileSystemEventHandler):
             return False
         alive = {emitter.watch for emitter in observer.emitters if emitter.is_alive()}
         for folder, (watch, identity) in list(self._watches.items()):
-            stale = watch not in alive or identity_of(folder) != identity
+            stale = watch not in alive or identify(folder) != identity
             if stale or wanted.get(folder) != watch.is_recursive:
                 observer.unschedule(watch)
                 del self._watches[folder]
         new = False
         for folder in wanted.keys() - self._watches.keys():
-            if (found := identity_of(folder)) is None:
+            if (found := identify(folder)) is None:
                 continue
             with contextlib.suppress(OSError):  # what matters of it came to _on_trouble
                 watch = observer.schedule(

@@ -13,12 +13,11 @@ event loop is never held up by a walk, and the state needs no locks.
 """
 
 # Paths are strings in here: a walk of 10,000 files makes no Path.
-# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
+# ruff: noqa: PTH100, PTH114, PTH118, PTH120
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -27,8 +26,10 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from k6d.reading import SlowError, however_long
+from k6d.watch.elsewhere import Elsewhere
 from k6d.watch.events import FOLDER, SETTLED, Events
 from k6d.watch.files import (
     UNREAD,
@@ -43,15 +44,20 @@ from k6d.watch.files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COALESCE_S = 0.015  # one save makes several events; more would be felt, less would split vim's
 TICK_S = 0.01  # the coarsest mtime clock; a younger mtime can't be told from the next write's
 CHECK_S = 1.0  # the root's identity and watchdog's threads are looked at this often
 DEGRADED_RESCAN_S = 2.0
 RETRY_EVENTS_S = 60.0
+SLOW_S = 10.0  # after which a look that does not come back is told
+CLOSE_S = 2.0  # for a look under way when the watcher is closed; then it is left to its fate
+RETRY_S = 5.0
 MAX_FOLDERS = 64  # watchdog spends a thread on each; changes in further ones are found by rescans
 
 
@@ -94,7 +100,7 @@ class Watcher:
         self._wake, self._news = asyncio.Event(), asyncio.Event()
         self._ready: frozenset[Path] = frozenset()
         self._asked: frozenset[str] = frozenset()
-        self._requests: deque[tuple[frozenset[str], dict[str, Stat]]] = deque()
+        self._requests: deque[tuple[frozenset[str], float]] = deque()
         # From here on for the worker only.
         self._lost = False
         self._real_root: str | None = None
@@ -104,6 +110,7 @@ class Watcher:
         self._seen: dict[str, Stat] = {}  # as reported last
         self._pending: dict[str, _Rest] = {}
         self._tree: Tree | None = None
+        self._elsewhere = Elsewhere()
         self._spelled: dict[str, set[str]] = {}  # real path → as we name it
         self._wanted: dict[str, bool] = {}
         self._rescan_at = self._rescan_from = 0.0
@@ -118,7 +125,12 @@ class Watcher:
     async def __aexit__(self, *_error: object) -> None:
         self._stopping.set()
         self._wake.set()
-        await self._task
+        done, _ = await asyncio.wait({self._task}, timeout=CLOSE_S)
+        if done:
+            self._task.result()
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
     def __aiter__(self) -> Self:
         return self
@@ -130,7 +142,8 @@ class Watcher:
         """Wait for the next batch; StopAsyncIteration once the watcher is closed."""
         await self._news.wait()
         if self._task.done():
-            self._task.result()
+            if not self._task.cancelled():
+                self._task.result()
             raise StopAsyncIteration
         self._news.clear()
         batch, self._ready = self._ready, frozenset()
@@ -144,17 +157,10 @@ class Watcher:
         with `since` (`time.time()`, before the caller read them) also those from then on.
         """
         asked = frozenset(os.path.abspath(path) for path in paths)
-        base: dict[str, Stat] = {}
-        for path in asked - self._asked:
-            with contextlib.suppress(OSError):
-                found = os.stat(path)
-                base[path] = (found.st_ino, found.st_size, found.st_mtime_ns)
-                if since is not None and found.st_ctime > since - TICK_S:
-                    base[path] = UNREAD
-            if path not in base and since is not None:
-                base[path] = UNREAD
+        if asked == self._asked:
+            return
         self._asked = asked
-        self._requests.append((asked, base))
+        self._requests.append((asked, time.time() if since is None else since))
         self._wake.set()
 
     async def _run(self) -> None:
@@ -162,7 +168,7 @@ class Watcher:
         await asyncio.sleep(COALESCE_S)  # what was written just before is older than a tick now
         try:
             while not self._stopping.is_set():
-                settled, wait_s = await asyncio.to_thread(self._pass)
+                settled, wait_s = await self._look()
                 self._ready |= settled
                 if settled or self._first:
                     self._news.set()
@@ -174,8 +180,23 @@ class Watcher:
                     await asyncio.sleep(COALESCE_S)
                 self._wake.clear()
         finally:
-            await asyncio.to_thread(self._events.stop)
             self._task.add_done_callback(lambda _: self._news.set())
+            self._events.stop()
+
+    async def _look(self) -> tuple[frozenset[Path], float]:
+        """One pass in a thread; whatever goes wrong in it is a line of the log."""
+
+        def on_slow() -> None:
+            logger.error("%s: the look for changes hangs; does a mount not answer?", self._root)
+
+        try:
+            return await however_long(self._pass, slow_s=SLOW_S, on_slow=on_slow)
+        except (OSError, SlowError) as error:
+            logger.error("%s: changes are looked for again in %g s: %s", self._root, RETRY_S, error)
+        except Exception:
+            logger.exception("%s: a mistake of k6d's own; please report it", self._root)
+        self._rescan_at = 0.0
+        return frozenset(), RETRY_S
 
     def _pass(self) -> tuple[frozenset[Path], float]:
         """Look at what was hinted at or is due: what has settled; seconds until the next look."""
@@ -194,7 +215,7 @@ class Watcher:
         if now >= self._rescan_at:
             for path in self._rescan():
                 paths.setdefault(path, False)
-        settled = [path for path, closed in paths.items() if self._has_settled(path, closed=closed)]
+        settled = [path for path, closed in paths.items() if self._is_news(path, closed=closed)]
         dues = (rest.due for rest in self._pending.values())
         next_at = min(self._rescan_at, time.monotonic() + CHECK_S, *dues)
         return frozenset(map(Path, settled)), max(0.001, next_at - time.monotonic())
@@ -217,19 +238,41 @@ class Watcher:
             self._rewire()
             self._ask_rescan()
 
-    def _adopt(self, asked: frozenset[str], base: dict[str, Stat]) -> None:
-        """Begin and end following; candidates have a history, the others begin with `base`."""
+    def _adopt(self, asked: frozenset[str], since: float) -> None:
+        """Begin and end following; candidates have a history, the others begin as they are."""
         for path in self._followed - asked:
             if not self._is_script(path):
                 self._seen.pop(path, None)
                 self._pending.pop(path, None)
-        self._followed = asked
-        for path, stat in base.items():
+        new, self._followed = asked - self._followed, asked
+        for path in new:
             if not self._is_script(path):
-                self._seen[path] = stat
-                if stat == UNREAD:
-                    self._pending[path] = _Rest(stat=stat, since=0.0, due=0.0)
+                self._begin(path, since)
         self._rewire()
+
+    def _begin(self, path: str, since: float) -> None:
+        """What a followed file is at first: what changed from `since` on is to be reported."""
+        try:
+            found = self._ask(os.stat, path)
+        except OSError:  # not there; or no answer, and then it is looked at later
+            stat = UNREAD
+        else:
+            changed = found.st_ctime > since - TICK_S
+            stat = UNREAD if changed else (found.st_ino, found.st_size, found.st_mtime_ns)
+        self._seen[path] = stat
+        if stat == UNREAD:
+            self._pending[path] = _Rest(stat=stat, since=0.0, due=0.0)
+
+    def _ask(self, function: Callable[[str], T], path: str) -> T:
+        """Ask about a path; one that lies elsewhere may not answer: OSError then."""
+        here = path == self._root or self._relative(path) is not None
+        return function(path) if here else self._elsewhere.ask(function, path)
+
+    def _identify(self, folder: str) -> tuple[int, int] | None:
+        try:
+            return self._ask(identity_of, folder)
+        except OSError:
+            return None
 
     def _is_script(self, path: str) -> bool:
         relative = self._relative(path)
@@ -245,7 +288,12 @@ class Watcher:
         self._spelled = {}
         for path in [self._root, *links, *(self._followed - known.keys())]:
             folder, name = os.path.split(path)
-            for real in {os.path.realpath(path), os.path.join(os.path.realpath(folder), name)}:
+            try:
+                reals = {self._ask(os.path.realpath, path)}
+                reals.add(os.path.join(self._ask(os.path.realpath, folder), name))
+            except OSError:
+                continue
+            for real in reals:
                 self._spelled.setdefault(real, set()).add(path)
         trees = {os.path.realpath(self._root)} | (
             self._tree.linked_folders if self._tree else set()
@@ -262,7 +310,7 @@ class Watcher:
         if self._degraded_at is not None and now > self._degraded_at + RETRY_EVENTS_S:
             self._degraded_at = now
             self._events.stop()
-        if self._events.sync(self._wanted):
+        if self._events.sync(self._wanted, self._identify):
             # What changed between the last walk and the watch made no event.
             self._rescan_at = min(self._rescan_at, now + self._settle_s)
         if (failure := self._events.failure) and self._degraded_at is None:
@@ -316,10 +364,14 @@ class Watcher:
 
     def _rescan(self) -> set[str]:
         """Walk the tree; the paths that differ from what was reported last, and all followed."""
-        begin, misnamed = time.monotonic(), self._tree.misnamed if self._tree else set()
+        begin, before = time.monotonic(), self._tree
         tree = self._tree = Tree(self._root, self._ignore, self._stopping.is_set)
-        for path in sorted(tree.misnamed - misnamed):
+        for path in sorted(tree.misnamed - (before.misnamed if before else set())):
             logger.warning("%s does not run: its name is not UTF-8; rename it", ascii(path))
+        for path in sorted(
+            {*tree.unreadable} - {*(before.unreadable if before else ()), self._root}
+        ):
+            logger.warning("%s cannot be read: scripts in it do not run; chmod u+rx it", path)
         self._rewire()
         end = time.monotonic()
         self._rescan_from = end + 5 * (end - begin)  # walks take a sixth of a core at most
@@ -331,11 +383,19 @@ class Watcher:
         changed = {path for path, stat in tree.files.items() if self._seen.get(path) != stat}
         return set() if self._stopping.is_set() else changed | gone | self._followed
 
+    def _is_news(self, path: str, *, closed: bool) -> bool:
+        """The same; a mistake of ours with one path keeps no other from being looked at."""
+        try:
+            return self._has_settled(path, closed=closed)
+        except Exception:
+            logger.exception("%s: a mistake of k6d's own; please report it", path)
+            return False
+
     def _has_settled(self, path: str, *, closed: bool) -> bool:
         """Whether to report the path now; what has to wait goes to `_pending`."""
         rest = self._pending.pop(path, None)
         try:
-            stat = stat_of(path)
+            stat = self._ask(stat_of, path)
         except OSError:
             return False  # can't be known now; the next walk asks again
         lost = stat is None and self._lost and self._relative(path) is not None
@@ -352,7 +412,7 @@ class Watcher:
         racy = not self._first and 0 <= age_s < TICK_S
         if settled or (stat is not None and closed and not racy):
             if stat is None:
-                del self._seen[path]
+                self._seen.pop(path, None)
             else:
                 self._seen[path] = stat
             return True

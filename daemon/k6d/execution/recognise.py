@@ -1,0 +1,174 @@
+"""What is a test? The rule, as far as the text of a file decides it; k6 decides the rest.
+
+1. A person who asks for a file by its name means a test; what ran as a test before is one.
+2. A file is no test, and k6 is not started for it, if its text is certain: it exports nothing that
+   k6 could call, or neither it nor any module that it imports, directly or through others, names
+   k6. To name k6 is to import `k6`, `k6/…` or a module at a URL, in any of the ways there are
+   (`import`, `export … from`, `require`, also bundled and minified); types alone do not count.
+   A default function beside options that only k6 has is as good: its import was forgotten.
+3. The text is not certain where a module's name is computed, a module is missing or too large, or
+   k6 is only a word in quotes. Then k6 is asked: what it accepts is a test, the rest is none.
+4. What names k6 and is refused by k6 is a test with a mistake in it, which is told; but not if
+   another file imports it: then it is a helper, and judged through the tests that use it.
+
+So app code, configuration of build tools, types and helpers can lie beside tests. Whatever is left
+alone is listed with the reason by `k6d scripts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from k6d.execution.mentions import MODULE_BYTES, MODULES
+from k6d.reading import digest_of, open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_MODULES = 300  # of one file; with more its text is not certain
+
+_TYPES_ONLY = re.compile(
+    r"\b(?:import|export)\s+type\s+(?!from\b)[^;'\"]{1,2000}?\bfrom\s*(['\"])[^'\"\n]{1,300}\1"
+    r"|(['\"])k6/options\2"
+)
+_IMPORT = r"(?:\bfrom|\bimport|\b(?:require|import)\s*\(\s*(?:/\*[^*]{0,300}\*/\s*)?)\s*\\?"
+_SPECIFIER = re.compile(_IMPORT + r"(['\"`])([^'\"`\n\\]{1,1000})\\?\1")
+_COMPUTED = re.compile(
+    r"\b(?:require|import)\s*\(\s*(?:(?!['\"`\\]|/\*|\))|(['\"`])[^'\"`\n]{0,300}\1\s*[^\s),])"
+)
+_OPTIONS = re.compile(
+    r"\bexport\s+(?:const|let|var)\s+options\b[^;]{0,500}?"
+    r"\b(?:scenarios|executor|vus|iterations|thresholds)\b"
+)
+_WORD = re.compile(r"['\"`\\]k6(?:/[\w./@-]{0,300})?\\?['\"`]")
+_EXPORTS = re.compile(r"\bexport\b(?!\s+(?:type|interface|declare)\b)|\bexports\b")
+_K6 = re.compile(r"k6(/.*)?")
+_REMOTE = re.compile(r"https?://")
+# How bundlers spell modules that k6 itself does not find; what is behind them may name k6.
+_ENDINGS = ("", ".js", ".ts", ".mjs", "/index.js", "/index.ts")
+
+
+class Uses(IntEnum):
+    """Whether k6 is named."""
+
+    NO, MAYBE, YES = range(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """What the text of one file says; `imports` are paths of local modules, missing ones too."""
+
+    digest: str
+    uses: Uses
+    exports: bool
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """Whether a file can be a test: `uses` NO: it is none, for `reason`; YES: it should be one.
+
+    `dependencies` are the files that this hangs on, with their digests; "" for a missing one.
+    """
+
+    uses: Uses
+    reason: str | None = None
+    dependencies: dict[str, str] = field(default_factory=dict)
+
+
+class Texts:
+    """Reads each file once, for as long as it lives; for one look at many files."""
+
+    def __init__(self) -> None:
+        self._modules: dict[str, Module | None] = {}
+
+    def recognise(self, path: str) -> Recognised:
+        """Apply the rule to a file; None of it is run."""
+        own = self.module(path)
+        if own is None:
+            return Recognised(uses=Uses.MAYBE, reason="it cannot be read")
+        if path.endswith(".d.ts"):
+            return _none("it holds TypeScript declarations only", path, own)
+        if not own.exports:
+            return _none("it exports nothing that k6 could call", path, own)
+        uses, found, left = own.uses, {path: own.digest}, list(own.imports)
+        while left and uses is not Uses.YES:
+            if len(found) > MOST_MODULES:
+                uses = Uses.MAYBE
+                break
+            name = left.pop()
+            if name in found:
+                continue
+            module = self.module(name)
+            found[name] = module.digest if module else ""
+            uses = max(uses, module.uses if module else Uses.MAYBE)
+            left += module.imports if module else ()
+        reason = None if uses is Uses.YES else "neither it nor a module of it imports k6"
+        return Recognised(uses=uses, reason=reason, dependencies=found)
+
+    def importer(self, path: str, others: Iterable[str]) -> str | None:
+        """One of the `others` that imports the file."""
+        for other in others:
+            module = self.module(other) if other != path else None
+            if module and path in module.imports:
+                return other
+        return None
+
+    def module(self, path: str) -> Module | None:
+        """What the file says; None when it cannot be read."""
+        if path not in self._modules:
+            self._modules[path] = _read(path)
+        return self._modules[path]
+
+
+def _none(reason: str, path: str, own: Module) -> Recognised:
+    return Recognised(uses=Uses.NO, reason=reason, dependencies={path: own.digest})
+
+
+def _read(path: str) -> Module | None:
+    try:
+        with open_regular(path) as file:
+            data = file.read(MODULE_BYTES + 1)
+    except (OSError, ValueError):
+        return None
+    if len(data) > MODULE_BYTES:
+        return Module(digest=digest_of(path) or "", uses=Uses.MAYBE, exports=True)
+    text = _TYPES_ONLY.sub("", data.decode(errors="replace"))
+    names = [name for _, name in _SPECIFIER.findall(text)]
+    folder = os.path.dirname(path)  # noqa: PTH120  (texts: there may be thousands)
+    found = (_local(folder, name) for name in names if name.startswith(("./", "../", "/", "file:")))
+    exports = bool(_EXPORTS.search(text))
+    return Module(
+        digest=hashlib.sha256(data).hexdigest(),
+        uses=_uses(text, names, exports=exports),
+        exports=exports,
+        imports=tuple(dict.fromkeys(name for name in found if name)),
+    )
+
+
+def _uses(text: str, names: list[str], *, exports: bool) -> Uses:
+    remote = [name for name in names if _REMOTE.match(name)]
+    # Deno and browsers import from URLs, too; there the name of k6 or a default function tells.
+    runs = exports and "export default" in text
+    ours = any("k6" in name for name in remote) or (runs and remote)
+    if ours or (runs and _OPTIONS.search(text)) or any(_K6.fullmatch(name) for name in names):
+        return Uses.YES
+    uncertain = remote or _COMPUTED.search(text) or _WORD.search(text)
+    return Uses.MAYBE if uncertain or any("${" in name for name in names) else Uses.NO
+
+
+def _local(folder: str, name: str) -> str | None:
+    """The file that is meant; None for what is no code, or is missing and could never be found."""
+    path = os.path.normpath(os.path.join(folder, name.removeprefix("file://")))  # noqa: PTH118
+    known = path.endswith(MODULES)
+    spelled = [path + ending for ending in _ENDINGS]
+    spelled += [path[:-3] + ".ts"] if path.endswith(".js") else []
+    for one in spelled:
+        if one.endswith(MODULES) and os.path.isfile(one):  # noqa: PTH113
+            return one
+    return path if known else None
