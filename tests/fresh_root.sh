@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A machine on which nothing is installed but Python, make and git: a minimal Debian in a folder.
 #
-#   tests/fresh_root.sh bookworm            make the root; run `make demo`, `make test` and the
-#                                           README's installation in it
+#   tests/fresh_root.sh bookworm            make the root; run `make demo`, the installation as
+#                                           the README says with `k6d demo`, and `make test` in it
 #   tests/fresh_root.sh trixie COMMAND…     make the root, run a command in the clone there
 #
 # What is cloned is HEAD of this repository; the clone is /root/k6d. The root is made anew each
@@ -18,9 +18,11 @@ installation=$(awk '
   /^```/ { if (block ~ /pip install/) printf "%s", block; block = ""; inside = 0 }
   inside { block = block $0 "\n" }' "$repository/README.md")
 command=${*:-make demo
-make test
+(
 $installation
-k6d demo}
+k6d demo
+)
+make test}
 root=${ROOTS:-/tmp/roots}/$suite
 
 [ "$(id -u)" = 0 ] || { echo "fresh_root.sh needs root: it makes a root folder and mounts /proc there" >&2; exit 2; }
