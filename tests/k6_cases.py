@@ -90,6 +90,10 @@ CASES = {
         text="export default function () { if (__ENV.K6_VUS !== '2') throw new Error('no') }\n",
         env={"K6_VUS": "2", "K6_ITERATIONS": "6"},
     ),
+    "vus beside scenarios": Case(
+        text="export const options = { vus: 2, scenarios: { s: { executor: 'shared-iterations',"
+        " iterations: 3, exec: 'go' } } };\nexport function go() {}\n" + EMPTY
+    ),
     "no tags of the system": Case(
         text=HTTP
         + "export const options = { systemTags: ['method'], iterations: 3 };\n"

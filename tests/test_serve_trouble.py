@@ -263,7 +263,8 @@ export default function () {{
     [seen] = mailbox.letters["/env"]
     assert "5ecret" not in orjson.dumps(seen).decode()
     for variables in seen.values():
-        own = {name for name in variables if not name.startswith("K6_PROMETHEUS_RW_")}
+        ours = ("K6_PROMETHEUS_RW_", "K6_FEATURES")
+        own = {name for name in variables if not name.startswith(ours)}
         assert own == {"PATH", "HOME", "LANG", "NO_PROXY", "BASE_URL"}
         assert variables["BASE_URL"] == "https://shop.example"
         assert variables["HOME"] == str(daemon.home)

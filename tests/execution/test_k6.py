@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -421,3 +423,33 @@ async def test_a_cancelled_run_has_ended_when_that_is_told(tmp_path: Path) -> No
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not _alive(int(pid_file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("own", "flags"),
+    [
+        ({}, ["--tag", "testid=1", "--tag", "script=s.js"]),
+        ({"script": "mine", "a": "b=c"}, ["testid=1", "script=mine", "a=b=c"]),
+        ({"empty": ""}, []),
+        ({"a=b": "c"}, []),
+    ],
+)
+def test_tags_of_the_script_survive_those_of_ours(own: dict[str, str], flags: list[str]) -> None:
+    """`--tag` replaces `options.tags`: all are given, or, where a flag cannot give one, none."""
+    command, _ = k6.K6(NEW, "1.1.0").run_command(
+        Path("x.tar"),
+        summary=Path("s.json"),
+        options={"tags": own},
+        env={},
+        tags={"testid": "1", "script": "s.js"},
+    )
+    given = [one for flag, one in itertools.pairwise(command) if flag == "--tag"]
+    assert given == [flag for flag in flags if flag != "--tag"]
+
+
+def test_the_docs_name_the_versions_that_were_tried() -> None:
+    """The newest that k6d knows has a column and the oldest, too."""
+    page = (Path(__file__).parents[2] / "daemon" / "docs" / "k6-versions.md").read_text()
+    table = next(line for line in page.splitlines() if line.startswith("| |"))
+    columns = [tuple(map(int, name.split(".")[:2])) for name in re.findall(r"[\d.]+", table)]
+    assert (columns[0], columns[-1]) == (discovery.OLDEST, discovery.NEWEST_TRIED)

@@ -113,8 +113,8 @@ def test_nothing_of_our_own_is_in_a_log(ran: Callable[[str], Ran], name: str) ->
         return
     for word in ("native", "K6_PROMETHEUS", "Legacy", "Experimental", "remote write"):
         assert word not in _log(one)
-    quiet = not {"no thresholds wanted", "no tags of the system"} & {name} and not CASES[name].env
-    assert not (quiet and _result(one).breakdown.notes)
+    noted = CASES[name].env or name in ("no tags of the system", "vus beside scenarios")
+    assert noted or not _result(one).breakdown.notes
 
 
 def test_scenarios_that_need_no_default_function_have_a_plan(ran: Callable[[str], Ran]) -> None:
@@ -182,6 +182,16 @@ def test_a_snapshot_holds_the_workload_of_variables(ran: Callable[[str], Ran]) -
     assert result.exceptions == 0
 
 
+def test_what_vus_did_beside_scenarios_is_noted(ran: Callable[[str], Ran]) -> None:
+    """Up to k6 2.0 nothing; since then they replace the scenarios."""
+    result = _result(ran("vus beside scenarios"))
+    replaced = result.summary.metrics.iterations == 2
+    (note,) = result.breakdown.notes
+    assert note.startswith("vus=2 replaced" if replaced else "vus=2 was not used")
+    assert replaced is (tuple(map(int, (result.execution.k6_version or "").split("."))) >= (2, 1))
+    assert result.summary.metrics.iterations == (2 if replaced else 3)
+
+
 def test_nobody_listens(ran: Callable[[str], Ran]) -> None:
     """A refused connection has its error and its code."""
     breakdown = _result(ran("refused")).breakdown
@@ -208,6 +218,7 @@ def test_a_script_that_cannot_run_is_told_in_k6s_words(
     assert one.measured is None
     assert words in (one.script.error or "")
     assert "\n" not in (one.script.error or "")
+    assert "could not initialize" not in (one.script.error or "")
 
 
 def test_a_file_that_a_script_misses_is_one_of_its_dependencies(ran: Callable[[str], Ran]) -> None:

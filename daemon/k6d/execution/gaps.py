@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # k6's words on exit code 99, and when a threshold with abortOnFail ends the run.
 _CROSSED = re.compile(r"^thresholds on metrics '([^']+)' (?:have been|were) crossed")
+VUS_REPLACE_SCENARIOS = (2, 1)  # up to k6 2.0 scenarios win
 # Tags that k6d needs, and what is not known without them.
 _NEEDED_TAGS = (
     ({"name", "url"}, "requests by endpoint"),
@@ -45,6 +46,17 @@ def with_crossed(summary: Summary, ended: Ended, options: Mapping[str, Any]) -> 
         for metric in metrics
     ]
     return replace(summary, thresholds=[*summary.thresholds, *crossed])
+
+
+def workload_note(options: Mapping[str, Any], release: tuple[int, int]) -> list[str]:
+    """What k6 makes of `vus` beside scenarios, whoever gave it: its versions differ."""
+    vus = options.get("vus")
+    if vus is None or not options.get("scenarios"):
+        return []
+    if release < VUS_REPLACE_SCENARIOS:
+        return [f"vus={vus} was not used: the script's scenarios decide"]
+    times = plural(vus, "iteration")
+    return [f"vus={vus} replaced the script's scenarios: k6 ran {times} of the default function"]
 
 
 def gaps(

@@ -215,7 +215,7 @@ class K6:
 
 
 def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
-    """Our tags beside the script's own: up to k6 2.1 `--tag` replaces all tags of the script.
+    """Our tags beside the script's own, which `--tag` would replace; the script's win.
 
     None where the script has a tag that no flag can give: its thresholds may need it.
     """

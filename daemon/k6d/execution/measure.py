@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from k6d.execution import k6, outcome, scripts, summary
 from k6d.execution.apart import Exclude
 from k6d.execution.deadline import phases_s
-from k6d.execution.gaps import gaps, with_crossed
+from k6d.execution.gaps import gaps, with_crossed, workload_note
 from k6d.execution.generator import Monitor
 from k6d.execution.plan import scenarios_of
 from k6d.execution.runlog import KeptLog
@@ -126,11 +126,12 @@ async def measure(
         signals=ended.signals,
     )
     breakdown = capture.result(totals.metrics)
+    notes = [*order.notes, *workload_note(order.options, binary.release)]
     missing = gaps(options=order.options, summary=written, breakdown=breakdown, ended=ended)
     result = Result(
         execution=execution,
         summary=totals,
-        breakdown=replace(breakdown, notes=[*order.notes, *missing, *breakdown.notes]),
+        breakdown=replace(breakdown, notes=[*notes, *missing, *breakdown.notes]),
         exceptions=ended.exceptions,
         first_exception=outcome.one_line(ended.first_exception),
         generator=monitor.health(settings.compare),

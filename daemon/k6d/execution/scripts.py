@@ -40,6 +40,8 @@ _NOT_A_TEST = re.compile(
     r"- executor default: function 'default' not found in exports$"
     r"|no exported functions in script$"
 )
+# What k6 2.x puts before its words on a syntax error, which name the file, too.
+_WHERE_K6_WAS = re.compile(r"^could not initialize '[^']*': could not load JS test '[^']*': ")
 # What decides how much load there is; the rest of the options may change without a new baseline.
 ARCHIVE = "snapshot.tar"
 MOST_METADATA_BYTES = 64 << 20  # options and k6's own words; far more than any script has
@@ -299,7 +301,7 @@ def _refused(archive: Path, errors: Sequence[str]) -> str | None:
 
 def _message(errors: Iterable[str], script: Path) -> str:
     """k6's own words on one line, with paths as users know them."""
-    text = " ".join(" ".join(error.split()) for error in errors)
+    text = " ".join(_WHERE_K6_WAS.sub("", " ".join(error.split())) for error in errors)
     return text.replace("file://", "").removeprefix("GoError: ").replace(f"{script.parent}/", "")
 
 
