@@ -97,7 +97,7 @@ def test_original_contract(served: Served, target: Target) -> None:
     check_shape(results, TEST)
     check_shape(results["anomaly_analysis"], ANALYSIS)
     assert results["script_content"] == script
-    assert results["options"] == {"vus": "2", "duration": "2s"}
+    assert results["options"] == {"vus": 2, "duration": "2s"}
     assert results["raw_output"]["metrics"]["http_reqs"]["count"] == asked
     assert isinstance(results["console_output"], str)
 

@@ -550,3 +550,28 @@ def test_the_example_for_apprise(home: Path) -> None:
         "NotifyEmail": {"oncall", "all"},
         "NotifyJSON": {"all"},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("http://localhost:5173", ["http://localhost:5173"]),
+        ("https://Perf.Example.com:443/", ["https://perf.example.com"]),
+        ("http://[::1]:80\nhttp://a.example:8080", ["http://[::1]", "http://a.example:8080"]),
+        ('["http://web"]', ["http://web"]),
+    ],
+)
+def test_origins_as_browsers_send_them(
+    monkeypatch: pytest.MonkeyPatch, home: Path, text: str, origins: list[str]
+) -> None:
+    """Lower case, no slash, no usual port: so they compare with the header as it is."""
+    monkeypatch.setenv("K6D_API__ORIGINS", text)
+    assert load().api.origins == origins
+
+
+@pytest.mark.parametrize("text", ["*", "null", "localhost:5173", "http://*.example", "http://a/b"])
+def test_what_is_no_origin(monkeypatch: pytest.MonkeyPatch, home: Path, text: str) -> None:
+    """No wildcard, no path: one line that names variable, key and the remedy."""
+    monkeypatch.setenv("K6D_API__ORIGINS", text)
+    with pytest.raises(K6dError, match=r"K6D_API__ORIGINS: api.origins.*such as http://localhost"):
+        load()

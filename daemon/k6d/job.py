@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from pathlib import Path
 
@@ -41,3 +42,9 @@ class Job:
     def overrides(self) -> dict[str, str]:
         """What the run has of its own; values of variables may be secrets and are left out."""
         return dict(self.options) | {f"env {name}": "…" for name in self.env}
+
+
+def without(job: Job, unused: Collection[str]) -> Job:
+    """The same job without the options named in `unused`."""
+    used = {name: value for name, value in job.options.items() if name not in unused}
+    return replace(job, options=used)

@@ -20,7 +20,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.judge import judge
 from k6d.comparing import Done, compared, is_comparable, is_unfinished
-from k6d.execution import discovery, k6, scripts, variables
+from k6d.execution import discovery, k6, posted, scripts, variables
 from k6d.execution.apart import Exclude
 from k6d.execution.guard import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
@@ -28,7 +28,7 @@ from k6d.execution.record import interrupted, recorded, refused
 from k6d.execution.scripts import Kind, Script
 from k6d.execution.work import UnderWay, leftovers, workdir
 from k6d.explain.explain import Explainer
-from k6d.job import Job
+from k6d.job import Job, without
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.registry import Registry, endless
 from k6d.set_aside import SetAside
@@ -193,7 +193,8 @@ class Pipeline:
         """Snapshot, k6, judgement by limits; saved."""
         if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
             return None
-        async with self._task(job, watching) as task:
+        async with self._task(job, watching) as begun:
+            task = begun
             try:
                 binary = await discovery.find(self._settings.k6.path)
             except discovery.K6UnavailableError as error:
@@ -202,6 +203,7 @@ class Pipeline:
                 self._expect(job, task, notify=None)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
             script = await unless(self._stop_of(watching), self._look(task, binary))
+            task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
                 judging = self.registry.judged, script, self._settings.watch.ignore
                 script = await reading.apart(*judging, about=str(job.path))
@@ -266,11 +268,11 @@ class Pipeline:
             tags={"testid": task.under_way.test_id, "script": script.name},
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self._settings.k6.timeout,
-            notes=variables.left_out(self._settings.k6.env | task.job.env),
+            notes=[*script.notes, *variables.left_out(self._settings.k6.env | task.job.env)],
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            return await measure(
+            measured = await measure(
                 order,
                 binary=binary,
                 guard=task.guard,
@@ -278,12 +280,16 @@ class Pipeline:
                 stop=self._stop_of(task.watching),
                 on_start=lambda capture: task.watching.started(task.under_way, capture),
             )
+        if task.job.one_off:
+            return posted.without_folder(measured, task.job.path.parent)
+        return measured
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
         known = self.registry.get(job.name)
         refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
-        return await scripts.look(
+        look = posted.look if job.one_off else scripts.look
+        return await look(
             job.path,
             name=job.name,
             k6=binary,
@@ -338,7 +344,8 @@ class Pipeline:
 
     async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
         """Compared with its history and confirmed by re-runs of the same snapshot; saved."""
-        again = replace(job, trigger=Trigger.CONFIRMATION)
+        unused = job.options.keys() - done.run.overrides.keys()
+        again = replace(without(job, unused), trigger=Trigger.CONFIRMATION)
 
         async def confirm() -> Done:
             return await self._again(done.run, again, watching, confirms=done.run.test_id)

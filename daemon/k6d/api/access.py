@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # What a browser needs before anybody has shown a token.
 PUBLIC = ("/login", "/static/")
+# What containers and orchestrators ask for again and again; it tells nothing but whether k6 runs.
+HEALTH = "/health"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -45,6 +47,7 @@ class Access:
     loopback: bool
     names: frozenset[str]
     cookie: str
+    origins: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, api: Api, data: Path) -> Access:
@@ -63,6 +66,7 @@ class Access:
                 }
             ),
             cookie=f"k6d-{api.port}",
+            origins=frozenset(api.origins),
         )
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
@@ -71,12 +75,25 @@ class Access:
         if not self._ours(host):
             return Refusal(
                 status=421,
-                detail="this name is not k6d's; use its address, or add the name to api.names",
+                detail=f"k6d does not answer to the name {_name(host)[:100]!a}; use its address, "
+                "or add the name to the setting api.names (K6D_API__NAMES)",
+            )
+        if self.is_named_page(headers):
+            if self.has_token(headers):
+                return None
+            return Refusal(
+                status=401,
+                detail="a page of another origin needs the token for every request: "
+                "Authorization: Bearer …; 'k6d token' prints it",
             )
         if not _same_site(method, host, headers):
-            return Refusal(status=403, detail="requests from pages of other sites are refused")
-        open_to_all = path.startswith(PUBLIC) or (self.loopback and method in SAFE)
-        if open_to_all or self.knows(headers):
+            return Refusal(
+                status=403,
+                detail="requests from pages of other sites are refused; the setting api.origins "
+                "(K6D_API__ORIGINS) names those that may call with the token",
+            )
+        reading = method in SAFE and (self.loopback or path == HEALTH)
+        if reading or path.startswith(PUBLIC) or self.knows(headers):
             return None
         what = "this" if method in SAFE else "to run or change something"
         return Refusal(
@@ -85,10 +102,20 @@ class Access:
             login=True,
         )
 
+    def is_named_page(self, headers: Mapping[str, str]) -> bool:
+        """Whether a page of another origin, which `api.origins` names, sends the request."""
+        origin = headers.get("origin", "")
+        ours = origin.partition("://")[2].lower() == headers.get("host", "").lower()
+        return origin in self.origins and not ours
+
+    def has_token(self, headers: Mapping[str, str]) -> bool:
+        """Whether the request itself carries the token; a session does not count."""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
+
     def knows(self, headers: Mapping[str, str]) -> bool:
         """Whether the request carries the token, or the session that a login made of it."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(given.strip()):
+        if self.has_token(headers):
             return True
         session = _cookies(headers.get("cookie", "")).get(self.cookie, "")
         return hmac.compare_digest(session.encode(), self.session().encode())

@@ -58,4 +58,5 @@ def create(context: Context) -> ASGIApp:
     problems.install(app)
     for part in (original, runs, scripts, jobs, incidents, live, metrics, session, dashboard):
         app.include_router(part.router)
+    app.include_router(original.alive)
     return Gate(app, access=context.access)

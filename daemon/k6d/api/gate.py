@@ -9,13 +9,14 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
+from k6d.api import cors
 from k6d.api.access import SAFE
 from k6d.api.problems import Problem, wants_page
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from k6d.api.access import Access
+    from k6d.api.access import Access, Refusal
 
 MAX_BODY_BYTES = 1024 * 1024
 # Nothing but our own files: a text from a script that got into a page unescaped could do nothing.
@@ -47,7 +48,12 @@ class Gate:
             return
         headers = Headers(scope=scope)
         answer = _with_headers(send)
+        if self._access.is_named_page(headers):
+            answer = cors.readable_by(headers["origin"], answer)
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        if cors.is_preflight(scope["method"], headers) and self._may_ask(headers, refusal):
+            await cors.preflight()(scope, receive, answer)
+            return
         if refusal:
             if refusal.login and wants_page(scope["path"], headers.get("accept", "")):
                 here = quote(_page_of(scope, headers), safe="")
@@ -71,6 +77,11 @@ class Gate:
         if body.too_large:
             problem = Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
             await problem.response()(scope, receive, answer)
+
+    def _may_ask(self, headers: Headers, refusal: Refusal | None) -> bool:
+        """Whether a browser may ask what a page may send: it does so without the token."""
+        told = refusal is None or refusal.status == 401
+        return self._access.is_named_page(headers) and told
 
 
 class _TooLargeError(Exception):

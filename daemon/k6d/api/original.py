@@ -28,10 +28,12 @@ from k6d.store.files import write_atomic
 from k6d.units import in_utc, plural
 
 router = APIRouter(prefix="/api/v1/test", tags=["tests"])
+alive = APIRouter(tags=["tests"])
 
 MOST_ROWS = 1000
 MAX_SCRIPT = 1_000_000
 MAX_SOURCE_BYTES = 256 * 1024
+NO_K6 = "K6 runner not available"
 HEALTH_KEPT_S = 10.0  # asking k6 for its version starts a process
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 
@@ -173,7 +175,7 @@ async def results(test_id: str, k6d: K6d) -> Response:
         snapshot = (record.get("snapshot") or {}).get("id")
         archive = k6d.store.snapshot_path(snapshot) if snapshot else None
         source = script_of(archive, most=MAX_SOURCE_BYTES) if archive else None
-        return orjson.dumps(result(record, source=source))
+        return orjson.dumps(result(record, source=source, data=k6d.settings.data))
 
     return Response(await asyncio.to_thread(read), media_type="application/json")
 
@@ -187,14 +189,27 @@ async def statistics(
     return as_json(asdict(found))
 
 
+@alive.head("/health", include_in_schema=False)
+@alive.get("/health", responses=shapes.response(shapes.HEALTH, _503="k6 is missing"))
+async def is_alive(k6d: K6d) -> Response:
+    """Whether k6 can be run: for health checks of containers, which have no token."""
+    now = _now()
+    try:
+        await _k6_version(k6d)
+    except K6dError as error:
+        detail = "k6 cannot be run; 'k6d doctor' says why"
+        raise Problem(503, detail, error=NO_K6, timestamp=now) from error
+    return as_json({"status": "healthy", "message": "K6 runner is ready", "timestamp": now})
+
+
 @router.get("/health", responses=shapes.response(shapes.HEALTH, _503="k6 is missing"))
 async def health(k6d: K6d) -> Response:
     """Whether k6 can be run."""
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    now = _now()
     try:
         version = await _k6_version(k6d)
     except K6dError as error:
-        raise Problem(503, str(error), error="K6 runner not available", timestamp=now) from error
+        raise Problem(503, str(error), error=NO_K6, timestamp=now) from error
     pending = plural((await k6d.desk.counts())["pending"], "job")
     return as_json(
         {
@@ -204,6 +219,10 @@ async def health(k6d: K6d) -> Response:
             "k6_version": version,
         }
     )
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 async def _k6_version(k6d: Context) -> str:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from k6d.api.local_paths import without_folder
 from k6d.model import K6dError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def install(app: FastAPI) -> None:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
+    data = request.app.state.context.settings.data
+    problem.detail = without_folder(problem.detail, data)
     if not wants_page(request.url.path, request.headers.get("accept", "")):
         return problem.response()
     from k6d.api.view import page

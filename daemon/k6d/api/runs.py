@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
+from k6d.api.local_paths import without_folder
 from k6d.api.problems import Problem
 from k6d.api.shaped import log_text
 from k6d.compare import compare
@@ -52,7 +53,8 @@ async def log(
         raise Problem(
             404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
         )
-    return Response(log_text(run[stream]), media_type=PLAIN, headers=_named(run, "log"))
+    text = without_folder(log_text(run[stream]), k6d.settings.data)
+    return Response(text, media_type=PLAIN, headers=_named(run, "log"))
 
 
 @router.get(

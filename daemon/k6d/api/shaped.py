@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.api.local_paths import without_folder
 from k6d.model import K6dError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from k6d.store import Store
 
@@ -30,7 +32,7 @@ VERDICT = ("anomalies_detected", "severity", "issues", "recommendations", "confi
 
 
 def test(record: dict[str, Any]) -> dict[str, Any]:
-    """A run for a list: the original's fields, then script, trigger and outcome."""
+    """A run for a list: the original's fields, then script, trigger, outcome and notes."""
     verdict = record["anomaly_analysis"]
     return {
         "test_id": record["test_id"],
@@ -42,6 +44,7 @@ def test(record: dict[str, Any]) -> dict[str, Any]:
         "script": record["script"],
         "trigger": record["trigger"],
         "outcome": record["execution"]["outcome"],
+        "notes": notes(record),
     }
 
 
@@ -66,6 +69,7 @@ def from_index(document: dict[str, Any]) -> dict[str, Any]:
         "script": document["script"],
         "trigger": document["trigger"],
         "outcome": document["outcome"],
+        "notes": [],
     }
 
 
@@ -81,15 +85,36 @@ def _one(document: dict[str, Any], store: Store) -> dict[str, Any]:
         return from_index(document)
 
 
-def result(record: dict[str, Any], *, source: str | None) -> dict[str, Any]:
-    """All of a run, with what the original service had beside it."""
-    return {
+def notes(record: dict[str, Any]) -> list[str]:
+    """What people should know of a run beside its numbers, such as options that were not used."""
+    said: list[str] = (record.get("breakdown") or {}).get("notes") or []
+    return said
+
+
+def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[str, Any]:
+    """All of a run, with what the original service had beside it.
+
+    A script that k6 refused has no log: `console_output` then holds k6's words.
+    """
+    error = record["execution"].get("error")
+    shown = {
         **record,
         "anomaly_analysis": with_severity(record["anomaly_analysis"]),
-        "options": record.get("overrides", {}),
+        "options": _options(record.get("overrides", {})),
         "raw_output": {"metrics": record.get("k6_metrics", {})},
-        "console_output": log_text(record.get("log", {})),
-        "script_content": source,
+        "console_output": log_text(record.get("log", {})) or error or "",
+        "notes": notes(record),
+    }
+    for name in ("execution", "anomaly_analysis", "log", "output", "console_output"):
+        shown[name] = without_folder(shown.get(name), data)
+    return {**shown, "script_content": source}
+
+
+def _options(overrides: dict[str, str]) -> dict[str, str | int]:
+    """Options in the types in which they were posted: k6's flags are texts."""
+    return {
+        name: int(value) if name in {"vus", "iterations"} and value.isdecimal() else value
+        for name, value in overrides.items()
     }
 
 

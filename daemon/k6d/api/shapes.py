@@ -62,7 +62,8 @@ TEST = _object(
         "metrics": METRICS,
         "anomaly_analysis": VERDICT,
         "status": {"type": "string", "enum": ["completed", "failed"]},
-    }
+    },
+    {"script": TEXT, "trigger": TEXT, "outcome": TEXT, "notes": _list(TEXT)},
 )
 TESTS = _object({"tests": _list(TEST), "total_count": COUNT}, {"next": NAME})
 STATISTICS = _object(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 import orjson
@@ -14,6 +15,8 @@ MAX_ERROR_CHARS = 4000  # of each: a script can throw a megabyte
 MAX_PENDING_BYTES = 1 << 20
 # What k6 2.x says of the feature that k6d switches on; no line of the script has this field.
 ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
+# k6 refuses a flag before it has read which form of log is wanted; all its other lines are JSON.
+_REFUSED_FLAG = re.compile(rb'time="[^"]*" level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*")')
 
 
 class KeptLog:
@@ -92,6 +95,8 @@ class KeptLog:
         An exception of an iteration names its executor. One of init code, setup, teardown or
         handleSummary does not, and is k6's own error: k6 marks it as a stack trace since 2.1.
         """
+        if refused := _REFUSED_FLAG.match(line):
+            self.errors[MAX_ERRORS - 1 :] = [_unquoted(refused[1])]
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"console"' in line:
@@ -110,6 +115,13 @@ def _message(line: bytes) -> str:
 def _is_rejection(line: bytes) -> bool:
     """Whether it is an exception of asynchronous code, of which k6 doesn't say its source."""
     return b'"msg":"Uncaught (in promise)' in line and b'"source":' not in line
+
+
+def _unquoted(text: bytes) -> str:
+    try:
+        return str(orjson.loads(text))[:MAX_ERROR_CHARS]
+    except orjson.JSONDecodeError:
+        return text.decode(errors="replace").strip('"')[:MAX_ERROR_CHARS]
 
 
 def _shorten(line: bytes) -> bytes:

@@ -78,7 +78,8 @@ class Script:
     A test has a snapshot with its archive at `archive`, k6's `options` in it, and its own settings
     as the script wrote them; a broken script has k6's words in `error`. `fingerprint` stands for
     the contents.
-    `expected_s` is how long it usually takes, None when its iterations decide.
+    `expected_s` is how long it usually takes, None when its iterations decide. `unused` names the
+    options that were asked for and do not count; `notes` are for whoever reads the run.
     """
 
     name: str
@@ -92,6 +93,8 @@ class Script:
     raw_settings: object = None
     expected_s: float | None = None
     error: str | None = None
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def machine() -> str:

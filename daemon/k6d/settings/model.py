@@ -24,6 +24,7 @@ from k6d.settings.values import (
     AbsolutePath,
     Deadline,
     Duration,
+    Origin,
     Secret,
     Section,
     Tags,
@@ -192,6 +193,11 @@ class Api(Section):
     )
     names: Annotated[list[str], BeforeValidator(lines)] = Field(
         default=[], description="more names that browsers may use for it, such as a proxy's"
+    )
+    origins: Annotated[list[Origin], BeforeValidator(lines)] = Field(
+        default=[],
+        description="web pages of other origins that may call the API with the token, such as "
+        "http://localhost:5173",
     )
     idle: Duration = Field(
         default=600.0,

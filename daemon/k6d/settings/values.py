@@ -95,6 +95,24 @@ def _matching(pattern: str, allowed: str) -> AfterValidator:
 
 URL_ALLOWED = "should be an http:// or https:// URL"
 Url = Annotated[str, _matching(r"https?://[^\s/]\S*", URL_ALLOWED)]
+
+
+def _origin(text: str) -> str:
+    """The origin as browsers send it: lower case, without a slash or the scheme's own port."""
+    match = re.fullmatch(
+        r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?/?", text.lower()
+    )
+    if not match:
+        raise ValueError(
+            "should be the origin of a web page, scheme, host and port alone, such as "
+            "http://localhost:5173; there is no wildcard"
+        )
+    scheme, host, port = match.groups()
+    usual = {"http": "80", "https": "443"}[scheme]
+    return f"{scheme}://{host}" + (f":{port}" if port and port != usual else "")
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 Tags = Annotated[
     str,
     _matching(r"[\w.-]+(?:[ ,]+[\w.-]+)*", "should be tags of letters, digits and . _ - only"),
