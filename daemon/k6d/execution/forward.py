@@ -99,7 +99,7 @@ class Forwarder:
                 return None
         except urllib.error.HTTPError as error:
             reason = f"the receiver answers {error.code}"
-            said = error.read(200).decode(errors="replace").strip()
+            said = " ".join(error.read(200).decode(errors="replace").split())
             error.close()
             self._lost += 1
             return f"{reason} ({said})" if said else reason
