@@ -125,3 +125,44 @@ async def test_folders_that_cannot_be_used_say_how_to_mend_it(home: Path) -> Non
     assert f"mkdir -p {home / 'none'}" in (found["scripts folder"].remedy or "")
     assert "is not writable" in found["data folder"].seen
     assert "K6D_K6__PATH" in (found["k6"].remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "secrets"),
+    [
+        (".env", "GEMINI_API_KEY=abc\nLOG_LEVEL=info\n", "ai.api_key"),
+        (".env", "K6D_NOTIFY__URLS=json://user:pass@localhost/\n", "notify.urls"),
+        (".env", "K6D_K6__ENV__PASSWORD=abc\n", "k6.env.PASSWORD"),
+        ("k6d.toml", '[notify]\nurls = ["json://user:pass@localhost/"]\n', "notify.urls"),
+        (".env", "K6D_LOG_LEVEL=info\n", None),
+        ("k6d.toml", 'log_level = "info"\n', None),
+    ],
+)
+async def test_secrets_that_others_can_read_are_warned_of(
+    home: Path, name: str, text: str, secrets: str | None
+) -> None:
+    """The file and the settings are named, never a value; a file of its owner's is fine."""
+    file = home / name
+    file.write_text(text)
+    for mode, is_open in ((0o644, True), (0o640, True), (0o600, False)):
+        file.chmod(mode)
+        checks = await examine(load(None, k6__path=NEW))
+        found = [check for check in checks if "other users of this machine" in check.seen]
+        assert len(found) == bool(is_open and secrets), oct(mode)
+        for check in found:
+            assert not check.ok
+            assert secrets is not None and secrets in check.seen
+            assert "abc" not in check.seen and "pass" not in check.seen
+            assert (check.remedy or "").startswith("chmod 600")
+
+
+async def test_a_link_in_the_data_folder_is_told(home: Path) -> None:
+    """Nothing of k6d's is behind it."""
+    (home / "precious").mkdir()
+    (home / "data").mkdir()
+    (home / "data" / "work").symlink_to(home / "precious")
+    checks = await examine(load(None, data=home / "data"))
+    check = next(check for check in checks if check.name == "data folder")
+    assert not check.ok
+    assert check.seen.startswith(f"{home / 'data' / 'work'}: is a link")
+    assert (check.remedy or "").startswith("remove the link")

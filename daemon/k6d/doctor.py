@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d.alerts import delivery
@@ -13,14 +15,16 @@ from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.execution import discovery, variables
 from k6d.set_aside import set_aside
+from k6d.settings import secret_settings
 from k6d.store import Store
+from k6d.store.damage import damages
+from k6d.store.data_folder import LinkError, refuse_links
 from k6d.store.disk import free_mib, no_room
 from k6d.store.locks import daemon_of
 from k6d.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from k6d.alerts.records import Receiver
     from k6d.settings import Settings
@@ -45,6 +49,8 @@ async def examine(settings: Settings) -> list[Check]:
         *_variables(settings.k6.env),
         _scripts(settings.scripts),
         data,
+        *_damages(settings.data),
+        *_readable_by_others(settings.config_file),
         *await _receivers(settings),
         *(_undelivered(Outbox(settings.data)) if data.ok else ()),
         *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
@@ -103,6 +109,11 @@ def _scripts(folder: Path) -> Check:
 def _data(settings: Settings) -> Check:
     folder = place = settings.data
     try:
+        refuse_links(folder)
+    except LinkError as error:
+        seen, _, remedy = str(error).partition("; ")
+        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+    try:
         place = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=place) as file:  # not made here: root's would be root's
             file.write(b"k6d")
@@ -128,6 +139,35 @@ def _aside(data: Path) -> list[Check]:
         )
         for death in set_aside(Store(data))
     ]
+
+
+def _damages(data: Path) -> list[Check]:
+    """What was damaged, until somebody removes the file that was set aside."""
+    return [
+        Check(
+            name="data folder",
+            ok=False,
+            seen=f"{damage.path.name} is damaged: {damage.meaning}",
+            remedy=f"if nothing of it is wanted any more: rm -r {damage.path}",
+        )
+        for damage in damages(data)
+    ]
+
+
+def _readable_by_others(config_file: Path | None) -> list[Check]:
+    """Files with secrets in them that other users of the machine can read."""
+    checks = []
+    for file in filter(None, (Path(".env"), config_file)):
+        try:
+            is_open = file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            secrets = secret_settings(file) if is_open else []
+        except OSError:
+            continue
+        if secrets:
+            seen = f"other users of this machine can read {file}, with {', '.join(secrets)} in it"
+            remedy = f"chmod 600 {file}, owned by the user that runs k6d"
+            checks.append(Check(name="settings", ok=False, seen=seen, remedy=remedy))
+    return checks
 
 
 def _daemon(data: Path) -> Check:

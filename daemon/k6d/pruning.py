@@ -170,7 +170,8 @@ def _orphans(
     Runs that share one share contents.
     """
     found = ((snapshots[run.test_id], run.fingerprint) for run in leaving)
-    prints: dict[str, str | None] = dict(store.state(STATE).get(YOUNG) or {})
+    young = (store.state(STATE).get(YOUNG) or {}).items()
+    prints: dict[str, str | None] = {k: v for k, v in young if v is None or isinstance(v, str)}
     prints |= {snapshot: fingerprint for snapshot, fingerprint in found if snapshot}
     heirs: dict[str | None, list[str]] = {fingerprint: [] for fingerprint in prints.values()}
     for run in staying:
@@ -217,8 +218,8 @@ def _slim(
     and which runs were passed over: an incident was open, or they are `strange`, for this reason.
     """
     state, policy = store.state(STATE), settings.retention
-    done = state.get(SLIMMED) or {}
-    count, freed, reached = 0, 0, {"spared": []} | done
+    done = _worked_off(state.get(SLIMMED) or {})
+    count, freed, reached = 0, 0, {"spared": list[str]()} | done
     kept, spared = _spoken_of(store, runs, _failing(store)), set(reached["spared"])
     reached["spared"] = []
     for run in reversed(runs):
@@ -241,6 +242,15 @@ def _slim(
     if not dry_run and reached != done:
         state.put(SLIMMED, reached)
     return count, freed
+
+
+def _worked_off(kept: dict[str, Any]) -> dict[str, Any]:
+    """What of an entry is as `_slim` keeps it: {tier: run id, "spared": run ids}."""
+    spared = kept.get("spared")
+    ids = [one for one in spared if isinstance(one, str)] if isinstance(spared, list) else []
+    return {k: v for k, v in kept.items() if isinstance(v, str) and k != "spared"} | (
+        {"spared": ids} if "spared" in kept else {}
+    )
 
 
 def _less(data: bytes, *, wanted: Tier) -> bytes | None:

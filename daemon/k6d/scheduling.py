@@ -17,7 +17,7 @@ from k6d.job import Job
 from k6d.model import K6dError, Missed, Trigger
 from k6d.schedule import CORRECTION, Entry, Step, plan_for, step
 from k6d.settings import parse_script_settings
-from k6d.units import plural
+from k6d.units import kept_time, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,12 +87,17 @@ class Scheduler:
         known = self.store.state("scripts").all()
         found = plans(self.settings, known)
         self._entries = entries(self.store)
-        here = any((self.settings.scripts / script).is_file() for script in known)
+        here = any(map(self._is_there, known))
         self._away = None if here else AWAY
-        for script in self._entries.keys() - found.keys() if here else ():
+        # Of one that was lost from the state it is not known whether it has a schedule of its own.
+        unknown = {s for s in self._entries if "kind" not in known.get(s, {}) and self._is_there(s)}
+        for script in self._entries.keys() - found.keys() - unknown if here else ():
             self.store.state(STATE).delete(script)
             del self._entries[script]
         return found
+
+    def _is_there(self, script: str) -> bool:
+        return (self.settings.scripts / script).is_file()
 
     def _step(self, plan: Plan, now: datetime) -> None:
         entry = self._entries.get(plan.script)
@@ -110,7 +115,7 @@ class Scheduler:
                 self.queue.put(replace(job, due=missed.last))
         if done.entry == entry:
             return
-        if done.due and not (self.settings.scripts / plan.script).is_file():
+        if done.due and not self._is_there(plan.script):
             self.changed()
             return
         # Killed between queue and entry, k6d finds the job of this very time in the queue.
@@ -131,7 +136,7 @@ class Scheduler:
 
     def _keep(self, script: str, done: Step, *, missed: Missed | None) -> None:
         state = self.store.state(STATE)
-        before = (state.get(script) or {}).get("missed", [])
+        before = _list((state.get(script) or {}).get("missed"))
         kept = [*before, asdict(missed)][-KEPT_MISSED:] if missed else before
         self._entries[script] = done.entry
         state.put(script, asdict(done.entry) | {"missed": kept})
@@ -173,23 +178,23 @@ def entries(store: Store) -> dict[str, Entry]:
     """What is kept of each schedule, by script."""
     found, state = {}, store.state(STATE)
     for script, kept in state.all().items():
-        try:
-            last = kept.get("last")
-            found[script] = Entry(
-                rule=kept["rule"],
-                next=datetime.fromisoformat(kept["next"]),
-                at=datetime.fromisoformat(kept["at"]),
-                last=datetime.fromisoformat(last) if last else None,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            logger.error("%s: %s begins anew: its entry is none (%r)", state.path, script, error)
+        rule, following, at = (
+            kept.get("rule"),
+            kept_time(kept.get("next")),
+            kept_time(kept.get("at")),
+        )
+        if isinstance(rule, str) and following and at:
+            last = kept_time(kept.get("last"))
+            found[script] = Entry(rule=rule, next=following, at=at, last=last)
+        else:
+            logger.error("%s: %s begins anew: its entry does not parse", state.path, script)
     return found
 
 
 def missed_by(store: Store) -> dict[str, list[Missed]]:
     """What each script has missed lately, oldest first."""
     return {
-        script: [_missed(raw) for raw in kept.get("missed", [])]
+        script: [one for raw in _list(kept.get("missed")) if (one := _missed(raw))]
         for script, kept in store.state(STATE).all().items()
     }
 
@@ -211,9 +216,18 @@ def pause_s(now: datetime, following: datetime | None, *, longest_s: float) -> f
     return min(max((following - now) / timedelta(seconds=1), 0.05), longest_s)
 
 
-def _missed(raw: dict[str, Any]) -> Missed:
-    first, last = (datetime.fromisoformat(raw[key]) for key in ("first", "last"))
-    return Missed(**raw | {"first": first, "last": last})
+def _missed(raw: Any) -> Missed | None:
+    """What was missed, as it is kept; None for what does not parse."""
+    try:
+        first, last = kept_time(raw.get("first")), kept_time(raw.get("last"))
+        missed = Missed(**raw | {"first": first, "last": last})
+    except (AttributeError, TypeError):
+        return None
+    return missed if first and last and isinstance(missed.count, int) else None
+
+
+def _list(kept: object) -> list[Any]:
+    return kept if isinstance(kept, list) else []
 
 
 def _clock(moment: datetime) -> str:

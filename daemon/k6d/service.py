@@ -32,6 +32,7 @@ from k6d.memory import give_back, one_heap, trim
 from k6d.model import K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.pipeline import ON_CHANGE, Pipeline
 from k6d.queue import JobQueue
+from k6d.rebuild import rebuild
 from k6d.scheduling import UNDER_WAY
 from k6d.slots import StoppedError
 from k6d.store.locks import only_daemon
@@ -218,7 +219,9 @@ class Service:
 
     async def _recover(self) -> None:
         """Mend what the last process left behind, and remember what it knew."""
-        await asyncio.to_thread(self._store.repair)
+        found = await asyncio.to_thread(self._store.repair)
+        alerts = self._pipeline.alerts
+        await asyncio.to_thread(rebuild, self._settings, self._store, alerts, lost=found.states)
         for run in self._pipeline.recover():
             logger.warning("run %s of %s was interrupted; recorded so", run.test_id, run.script)
         for job in self._journal.left(repeat=self._settings.k6.repeat):

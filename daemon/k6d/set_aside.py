@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k6d import reading
 from k6d.model import Severity
@@ -53,7 +53,7 @@ class SetAside:
 
         What is set aside by this very death is told. What was not under way is forgotten.
         """
-        ended_well = (self._life.get("daemon") or {"orderly": True})["orderly"]
+        ended_well = (self._life.get("daemon") or {}).get("orderly", True)
         found = {} if ended_well else dict(under_way)
         for script, run in found.items():
             before = self._deaths.get(script) or {}
@@ -61,13 +61,13 @@ class SetAside:
                 continue
             contents = self.contents(script, scripts / script)
             same = before.get("contents") == contents
-            deaths = before.get("deaths", 0) + 1 if same else 1
+            deaths = _deaths_in(before) + 1 if same else 1
             document = {"deaths": deaths, "run": run, "contents": contents}
             self._deaths.put(script, document)
             if deaths == MOST_DEATHS:
                 self._tell(Death(script=script, deaths=deaths, contents=contents))
         for script, kept in self._deaths.all().items():
-            if script not in found and kept["deaths"] < MOST_DEATHS:
+            if script not in found and _deaths_in(kept) < MOST_DEATHS:
                 self._deaths.delete(script)
         self._life.put("daemon", {"orderly": False})
 
@@ -90,12 +90,12 @@ class SetAside:
     async def holds(self, script: str, path: Path) -> bool:
         """Whether the script is set aside, as it is now; reads its files."""
         kept = self._deaths.get(script)
-        if kept is None or kept["deaths"] < MOST_DEATHS:
+        if kept is None or _deaths_in(kept) < MOST_DEATHS:
             return False
         now = await reading.apart(self.contents, script, path, about=f"a file of {script}")
-        if now == kept["contents"]:
+        if now == kept.get("contents"):
             logger.warning("%s does not run: it is set aside, 'k6d doctor' says why", script)
-        return bool(now == kept["contents"])
+        return bool(now == kept.get("contents"))
 
     def survived(self, script: str) -> None:
         """A run of it came to its end."""
@@ -118,7 +118,13 @@ class SetAside:
 def set_aside(store: Store) -> list[Death]:
     """The scripts that are set aside."""
     found = (
-        Death(script=script, deaths=kept["deaths"], contents=kept["contents"])
+        Death(script=script, deaths=_deaths_in(kept), contents=kept.get("contents"))
         for script, kept in store.state("deaths").all().items()
     )
     return [death for death in found if death.deaths >= MOST_DEATHS]
+
+
+def _deaths_in(kept: dict[str, Any]) -> int:
+    """How many deaths an entry counts; 0 for one that does not parse."""
+    deaths = kept.get("deaths")
+    return deaths if isinstance(deaths, int) else 0

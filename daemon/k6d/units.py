@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from datetime import datetime
 
 # Of Go's time.ParseDuration, and k6's own for days.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -137,6 +136,15 @@ def finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"not a number: {text!r}")
     return value
+
+
+def kept_time(text: object) -> datetime | None:
+    """A time as k6d keeps it, aware; None for what is none, from a damaged or edited file."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from k6d.alerts import incidents
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
+from k6d.alerts.outbox import KEPT_DAYS
 from k6d.alerts.records import Change, Standing
 from k6d.alerts.routing import tags_for
 from k6d.model import K6dError, Outcome, Severity, Trigger
@@ -27,6 +28,7 @@ from k6d.reading import answers
 from k6d.store.data_folder import NotAFileError
 from k6d.store.files import locked
 from k6d.store.locks import daemon_of
+from k6d.units import kept_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -105,6 +107,28 @@ class Alerts:
             standing = self._standing(script)
             self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
             return standing.incident is not None
+
+    def rebuild(self, scripts: Iterable[tuple[str, bool | list[str] | None, list[Run]]]) -> int:
+        """Make the standings that are missing from each script's runs, oldest first, in one write.
+
+        One that does not parse counts as missing. With the script comes what it says of who is to
+        be told. Returns how many incidents are open. An announcement of an open incident is made
+        again; the outbox knows whether it had it.
+        """
+        with locked(self._lock, root=self._settings.data):
+            known = self.standings()
+            made = {s: Standing(script=s) for s in self._standings.all() if s not in known}
+            recent = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
+            for script, notify, runs in scripts:
+                if script not in known:
+                    new = incidents.noted(Standing(script=script), notify)
+                    made[script] = incidents.replayed(new, runs, self._rules(new), since=recent)
+            self._standings.put_all({name: _document(one) for name, one in made.items()})
+        return sum(standing.incident is not None for standing in made.values())
+
+    def damaged(self) -> bool:
+        """Whether what is kept of some script does not parse."""
+        return len(self.standings()) < len(self._standings.all())
 
     def _keep_ended(self, was: Standing, now: Standing) -> None:
         if was.incident and not now.incident:
@@ -222,8 +246,8 @@ class Alerts:
 
     def mutes(self, now: datetime) -> dict[str, datetime]:
         """Patterns of scripts that are muted, and until when."""
-        untils = {k: datetime.fromisoformat(v["until"]) for k, v in self._mutes.all().items()}
-        return {pattern: until for pattern, until in untils.items() if until > now}
+        untils = {k: kept_time(v.get("until")) for k, v in self._mutes.all().items()}
+        return {pattern: until for pattern, until in untils.items() if until and until > now}
 
     def mutes_of(self, script: str, now: datetime) -> dict[str, datetime]:
         """The mutes that cover the script, its own or a pattern's."""
@@ -306,8 +330,12 @@ class Alerts:
         return (_read(script, raw) if raw else None) or Standing(script=script)
 
     def _keep(self, standing: Standing) -> None:
-        document = orjson.loads(orjson.dumps(standing, option=orjson.OPT_UTC_Z))
-        self._standings.put(standing.script, document)
+        self._standings.put(standing.script, _document(standing))
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(orjson.dumps(standing, option=orjson.OPT_UTC_Z))
+    return document
 
 
 @cache

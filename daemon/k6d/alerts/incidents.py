@@ -100,6 +100,17 @@ def advance(
     return remind(standing, seen.at, rules)  # it says nothing, and what is due is due all the same
 
 
+def replayed(standing: Standing, runs: Sequence[Run], rules: Rules, *, since: datetime) -> Standing:
+    """The standing after `runs`, oldest first. Announcements stay that are of the incident that is
+    open in the end, and not older than `since`: people may not have got them.
+    """
+    for run in runs:
+        standing, _ = advance(standing, observe(run), rules)
+    open_ = standing.incident.id if standing.incident else None
+    due = [one for one in standing.outgoing if one.incident.id == open_ and one.at >= since]
+    return replace(standing, outgoing=due)
+
+
 def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, Announcement | None]:
     """What is due of an open incident though no run came: what a mute held back, or a reminder.
 

@@ -27,6 +27,7 @@ from k6d.model import K6dError, Trigger
 from k6d.pages import charts
 from k6d.store import VERDICTS, Query, is_test_id
 from k6d.store.accepted import accepted_levels
+from k6d.store.damage import damages
 from k6d.units import common_origin, finite, in_utc
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -57,6 +58,7 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
             rows=rows,
             alone=[entry.row() for entry in alone],
             incidents=[_plain(incident) for incident in open_],
+            damages=[f"{one.path.name}: {one.meaning}" for one in damages(k6d.settings.data)],
             folder=k6d.settings.scripts,
             ended=ended[0]["job"] if ended else "",
         )

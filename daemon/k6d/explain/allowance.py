@@ -10,6 +10,8 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from k6d.units import kept_time
+
 if TYPE_CHECKING:
     from k6d.store import State
 
@@ -31,7 +33,7 @@ class Allowance:
     def open_until(self, now: datetime) -> tuple[datetime, str] | None:
         """Until when nobody asks, and why; None when one may."""
         circuit = self._circuit()
-        until = _time(circuit.get("until"))
+        until = kept_time(circuit.get("until"))
         return (until, str(circuit.get("why"))) if until and until > now else None
 
     @property
@@ -46,7 +48,7 @@ class Allowance:
 
         def one_more(budget: dict[str, Any] | None) -> dict[str, Any]:
             nonlocal taken
-            used = budget["used"] if budget and budget.get("day") == day else 0
+            used = _count(budget.get("used")) if budget and budget.get("day") == day else 0
             taken = used < self._per_day
             return {"day": day, "used": used + taken}
 
@@ -84,12 +86,12 @@ class Allowance:
         )
 
     def _failures(self) -> int:
-        return int(self._circuit().get("failures", 0))
+        return _count(self._circuit().get("failures"))
 
     def _circuit(self) -> dict[str, Any]:
         circuit = self._state.get("circuit") or {}
         return circuit if circuit.get("identity") == self._identity else {}
 
 
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def _count(kept: object) -> int:
+    return kept if isinstance(kept, int) and kept > 0 else 0

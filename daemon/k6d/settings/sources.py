@@ -174,6 +174,25 @@ def _dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
     return found
 
 
+def secret_settings(file: Path) -> list[str]:
+    """The names of settings in `file`, a .env or TOML file, that hold secrets; none if it is bad.
+
+    An Apprise URL holds a password or a token, and `k6.env` may.
+    """
+    try:
+        if file.suffix != ".toml":
+            found = _ours(_dotenv(file, []), "K6D_", "", []) | _original(_dotenv(file, []), "")
+            names = {key.replace("__", ".") for key in found}
+        else:
+            table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+            sections = {k: v for k, v in table.items() if isinstance(v, dict)}
+            names = {f"{section}.{name}" for section, inner in sections.items() for name in inner}
+    except (K6dError, OSError, ValueError):
+        return []
+    secret = {key for key, info in fields() if "Secret" in str(info.annotation) or not info.repr}
+    return sorted(n for n in names if n in secret or n == "k6.env" or n.startswith("k6.env."))
+
+
 def _credentials() -> dict[str, str]:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     texts = {}

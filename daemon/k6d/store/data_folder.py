@@ -166,10 +166,16 @@ def move_file(source: Path, target: Path, *, root: Path) -> None:
 
 def set_aside(path: Path, *, root: Path) -> Path:
     """Rename what does not parse, so that it is kept but not read again; its new path."""
+    aside = path_aside(path)
+    replace_file(path, aside, root=root)
+    return aside
+
+
+def path_aside(path: Path) -> Path:
+    """Where `path` is kept when it does not parse; nothing is there yet."""
     aside = path.with_name(f"{path.name}.unreadable")
     if os.path.lexists(aside):
         aside = path.with_name(f"{path.name}.{token_hex(3)}.unreadable")
-    replace_file(path, aside, root=root)
     return aside
 
 

@@ -11,12 +11,12 @@ from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
 from k6d.model import K6dError
-from k6d.store.data_folder import open_file
+from k6d.store.data_folder import NotAFileError, open_file
 from k6d.store.files import disk_errors, write_atomic
 from k6d.store.seal import Seal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 __all__ = ["AtomicStorage", "DamagedError", "Document", "Documents", "where"]
@@ -48,16 +48,25 @@ class _Copy:
         self.identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         self.tables: Tables = {}
 
-    def read(self, path: Path) -> None:
+    def read(self, path: Path, wanted: Callable[[str, Any], bool] | None) -> int:
+        """Read the tables; how many documents were left out, for they are not `wanted`."""
+        left_out = 0
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 data = file.read()
             tables: Tables = dict(orjson.loads(_SEAL.taken(data)).items())
+            if wanted:
+                for table in tables.values():
+                    odd = [number for number, one in table.items() if not wanted(number, one)]
+                    left_out += len(odd)
+                    for number in odd:
+                        del table[number]
             if not all(isinstance(d, dict) for table in tables.values() for d in table.values()):
                 raise DamagedError(path)
         except (ValueError, AttributeError) as error:
             raise DamagedError(path) from error
         self.tables = tables
+        return left_out
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
@@ -69,10 +78,16 @@ class AtomicStorage(Storage):
 
     Every write is on the disk when it returns. `write` (and so every change by TinyDB) is for
     the holder of the writers' lock; `read` needs no lock and may run in any thread.
+
+    With `wanted` (of a document and its number), others are left out, and counted in `left_out`;
+    without it, a document that is not an object makes the file a damaged one.
     """
 
-    def __init__(self, path: Path, *, root: Path) -> None:
-        self._path, self._root = path, root
+    def __init__(
+        self, path: Path, *, root: Path, wanted: Callable[[str, Any], bool] | None = None
+    ) -> None:
+        self._path, self._root, self._wanted = path, root, wanted
+        self.left_out = 0
         self._copy: _Copy | None = None
 
     def rest(self) -> None:
@@ -89,10 +104,12 @@ class AtomicStorage(Storage):
                 if copy is None or copy.identity != identity:
                     self._copy = None
                     copy = _Copy(self._path)
-                    copy.read(self._path)
+                    self.left_out = copy.read(self._path, self._wanted)
                     self._copy = copy
             except FileNotFoundError:
                 return None
+            except NotAFileError as error:
+                raise DamagedError(self._path) from error
         return dict(copy.tables)  # TinyDB puts the changed table into it before it is written
 
     def write(self, data: Tables) -> None:

@@ -22,13 +22,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was mended; `messages` are lines for a person, empty when all was well."""
+    """What was mended; `messages` are lines for a person, empty when all was well.
+
+    `states` are the states of which all or a part was lost.
+    """
 
     added: int = 0
     dropped: int = 0
     partitions_rebuilt: int = 0
     leftovers_removed: int = 0
     set_aside: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
 

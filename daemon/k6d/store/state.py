@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.model import K6dError
+from k6d.store.data_folder import path_aside, read_file
 from k6d.store.documents import AtomicStorage, DamagedError, Document, Documents, where
-from k6d.store.files import locked, set_aside
+from k6d.store.files import locked, set_aside, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ class State:
 
     def __init__(self, path: Path, *, root: Path) -> None:
         self.path, self._root = path, root
-        self._storage = AtomicStorage(path, root=root)
+        self._storage = AtomicStorage(path, root=root, wanted=_is_entry)
         self._lock = path.parent / ".lock"
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -74,10 +75,7 @@ class State:
     def put_all(self, documents: Mapping[str, dict[str, Any]]) -> None:
         """Store several documents in one write: after a crash there are all of them, or none."""
         with locked(self._lock, root=self._root):
-            items = enumerate((self._items() | dict(documents)).items(), 1)
-            Documents(self._storage).replace(
-                Document({"key": key, "value": value}, doc_id=n) for n, (key, value) in items
-            )
+            self._rewrite(self._items() | dict(documents))
 
     def delete(self, key: str) -> None:
         """Forget `key`; nothing happens when it is not there."""
@@ -89,20 +87,40 @@ class State:
         """Let go of what is held in memory to be fast; the next call reads it again."""
         self._storage.rest()
 
-    def set_aside_if_damaged(self) -> Path | None:
-        """Rename a file that does not parse, so that k6d can go on; return its new name."""
+    def mend(self) -> Path | None:
+        """Set a damaged file aside, so that k6d can go on; return its new name.
+
+        Of a file that parses only entries that are not objects are lost: the others are kept.
+        """
         with locked(self._lock, root=self._root):
+            self.rest()
             try:
-                damaged = not all(isinstance(item, dict) for item in self._items().values())
+                kept = copy.deepcopy(self._items())
             except DamagedError:
-                damaged = True
-            if damaged:
                 return set_aside(self.path, root=self._root)
-        return None
+            if not self._storage.left_out:
+                return None
+            aside = path_aside(self.path)
+            write_atomic(aside, read_file(self.path), root=self._root)
+            self._rewrite(kept)
+        return aside
+
+    def _rewrite(self, documents: dict[str, dict[str, Any]]) -> None:
+        """Let the file hold exactly `documents`. Lock held."""
+        rows = [{"key": key, "value": value} for key, value in documents.items()]
+        numbered = (Document(row, number) for number, row in enumerate(rows, 1))
+        Documents(self._storage).replace(numbered)
 
     def _items(self) -> dict[str, dict[str, Any]]:
         """The stored documents by key, not to be changed; raises DamagedError."""
-        try:
-            return {item["key"]: item["value"] for item in Documents(self._storage)}
-        except (KeyError, TypeError) as error:
-            raise DamagedError(self.path) from error
+        return {item["key"]: item["value"] for item in Documents(self._storage).plain()}
+
+
+def _is_entry(number: str, document: Any) -> bool:
+    """Whether a document of the file is {"key": text, "value": object}, as `put` makes it."""
+    return (
+        number.isdecimal()
+        and isinstance(document, dict)
+        and isinstance(document.get("key"), str)
+        and isinstance(document.get("value"), dict)
+    )

@@ -305,16 +305,17 @@ class Store:
         places = [data, *months, self._snapshots, self._state, *self._index.folders()]
         with disk_errors("clean", data):
             leftovers = remove_leftovers(places, root=data)
-        states = [path for path in map(self._set_state_aside, names(self._state)) if path]
+        aside = {name: path for name in STATES if (path := self.state(name).mend())}
         with self._index.locked():
             self._index.sweep()
             found = reconcile(self._index, self._runs)
         self._behind = False
-        lost = [f"{path}: did not parse, set aside; it starts anew" for path in states]
+        lost = [f"{path}: did not parse, set aside: {STATES[name]}" for name, path in aside.items()]
         report = replace(
             found,
             leftovers_removed=leftovers,
-            set_aside=[*found.set_aside, *map(str, states)],
+            set_aside=[*found.set_aside, *map(str, aside.values())],
+            states=list(aside),
             messages=[*found.messages, *lost],
         )
         if report != Repair():
@@ -391,8 +392,3 @@ class Store:
             self._answers.clear()
         self._answers[key] = (stamp, answer)
         return answer
-
-    def _set_state_aside(self, name: str) -> Path | None:
-        stem = name.removesuffix(".json")
-        known = name != stem and stem in STATES
-        return self.state(stem).set_aside_if_damaged() if known else None
