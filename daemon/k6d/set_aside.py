@@ -118,7 +118,7 @@ class SetAside:
 def set_aside(store: Store) -> list[Death]:
     """The scripts that are set aside."""
     found = (
-        Death(script=script, deaths=_deaths_in(kept), contents=kept.get("contents"))
+        Death(script=script, deaths=_deaths_in(kept), contents=str(kept.get("contents")))
         for script, kept in store.state("deaths").all().items()
     )
     return [death for death in found if death.deaths >= MOST_DEATHS]
