@@ -92,7 +92,7 @@ def test_runs_of_the_original_service_are_listed_and_counted(tmp_path: Path) -> 
     assert take_over(tmp_path / "tests.json", store) == (0, 4)
 
 
-@pytest.mark.parametrize("contents", [b"", b"[1]", b'{"a": 1}', b"no JSON"])
+@pytest.mark.parametrize("contents", [b"", b"[1]", b'{"a": 1}', b"no JSON", b"[" * 100_000])
 def test_another_file_is_refused(tmp_path: Path, contents: bytes) -> None:
     """One line that names the file, and nothing is written."""
     file = tmp_path / "other.json"

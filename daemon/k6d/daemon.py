@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from k6d.model import K6dError
+from k6d.units import escaped
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
@@ -43,7 +44,7 @@ def main(words: str) -> NoReturn:
     try:
         _serve(**json.loads(words))
     except K6dError as error:
-        print(f"k6d: {error}", file=sys.stderr)  # noqa: T201
+        print(f"k6d: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(NOT_SERVED)
     except KeyboardInterrupt:  # before it takes the signal as a wish to stop
         sys.exit(INTERRUPTED)

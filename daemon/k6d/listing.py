@@ -6,16 +6,41 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import RenderHook
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from k6d.units import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 
 LEAST_NAME = 16  # columns that a long name needs to be readable when it folds
 GAP = "  "
+
+
+class Escaped:
+    """Whatever it holds, as it is, but for characters that would drive the terminal."""
+
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The same segments; what rich itself says to the terminal stays."""
+        for segment in console.render(self._renderable, options):
+            text = segment.text if segment.control else escaped(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+class Escaping(RenderHook):
+    """Escapes all that a console prints."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Called by rich before it renders."""
+        return [Escaped(one) for one in renderables]
 
 
 def plain_table() -> Table:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.model import K6dError, reason
+from k6d.units import escaped
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -35,7 +36,7 @@ class _Formatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record).replace("\n", "\n  ")
+        text = escaped(super().format(record)).replace("\n", "\n  ")
         if self._journal:
             return f"<{_PRIORITY.get(record.levelname, 6)}>{text}"
         if self._colour and (code := _COLOUR.get(record.levelname)):
@@ -51,7 +52,7 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": escaped(record.getMessage()),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

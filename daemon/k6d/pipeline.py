@@ -223,6 +223,7 @@ class Pipeline:
             else:
                 measured = await self._measure(task, binary, script, own)
             self._expect(job, task, notify=_notify(measured.result.execution, own))
+            await self._keep_snapshot(script)
             return self._saved(task, measured, script, own)
 
     def _expect(self, job: Job, task: _Task, *, notify: bool | list[str] | None) -> None:
@@ -245,7 +246,7 @@ class Pipeline:
             raise K6dError(f"{kept} is gone: the snapshot of run {old.test_id} was removed")
         async with self._task(job, watching) as task:
             archive = task.folder / scripts.ARCHIVE
-            self._store.copy_snapshot(old.snapshot.id, archive)
+            await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, archive)
             script = scripts.reopen(
                 archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
             )
@@ -253,6 +254,7 @@ class Pipeline:
                 raise K6dError(f"{kept} cannot run: {script.error}")
             own = parse_script_settings(script.raw_settings, script=script.name)
             measured = await self._measure(task, binary, script, own)
+            await self._keep_snapshot(script)
             return self._saved(task, measured, script, own, confirms=confirms)
 
     async def _measure(
@@ -316,6 +318,12 @@ class Pipeline:
         asked_for = job.due or job.trigger not in ON_CHANGE
         return bool(asked_for) or known.get("ran") != script.fingerprint
 
+    async def _keep_snapshot(self, script: Script) -> None:
+        """Before the run that needs it is saved; it may be large, so the loop does not wait."""
+        if script.snapshot and script.archive:
+            snapshot, archive = script.snapshot.id, script.archive
+            await asyncio.to_thread(self._store.put_snapshot, snapshot, archive)
+
     def _saved(
         self,
         task: _Task,
@@ -337,8 +345,6 @@ class Pipeline:
         values = series.of(measured.result, min_requests=limits.min_requests)
         run = replace(run, series=values, confirms=confirms)
         run = replace(run, comparable=is_comparable(run))
-        if script and script.snapshot and script.archive:
-            self._store.put_snapshot(script.snapshot.id, script.archive)
         self._store.save(run)
         return Done(run=run, result=measured.result, own=own, script=script)
 

@@ -96,7 +96,7 @@ def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         data = file.read_bytes()
         tables = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
         found = [(f"{t}/{n}", one) for t, table in tables.items() for n, one in table.items()]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise K6dError(
             f"{file}: is neither an archive of 'k6d export' nor a TinyDB file; not restored"
         ) from error

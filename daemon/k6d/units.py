@@ -15,6 +15,7 @@ _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _UNITS_S |= {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 SECONDS_FROM_MS = 9_999.5  # what is not shown as 10,000 ms
 MOST_DIGITS = 17  # tell any two floats apart
+_SPACES = "\n\t\xa0\u2009\u202f"  # harmless, though Python calls them unprintable
 LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
 
 
@@ -153,6 +154,20 @@ def in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError(f"{moment.isoformat()} is out of range") from None
+
+
+def escaped(text: str) -> str:
+    """Text with each character that drives a terminal or turns the direction of text spelled out.
+
+    ESC becomes \\x1b, U+202E \\u202e; line ends and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _SPACES else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def printable(text: str, instead: str = " ") -> str:

@@ -33,13 +33,14 @@ from k6d.cli.common import (
     print_raw,
     print_run,
     run_named,
+    say,
     terminal,
     variables,
 )
 from k6d.cli.running import finish, under_way
 from k6d.model import K6dError, reason
 from k6d.settings.values import located
-from k6d.units import parse_duration
+from k6d.units import escaped, parse_duration
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
@@ -58,7 +59,7 @@ def main() -> NoReturn:
     try:
         app()
     except K6dError as error:
-        print(f"k6d: {error}", file=sys.stderr)  # noqa: T201
+        print(f"k6d: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(NOT_RUN)
     except BrokenPipeError:
         sys.stderr.close()
@@ -66,14 +67,14 @@ def main() -> NoReturn:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"k6d: {error.filename}: {reason(error)}", file=sys.stderr)  # noqa: T201
+        print(escaped(f"k6d: {error.filename}: {reason(error)}"), file=sys.stderr)  # noqa: T201
         sys.exit(NOT_RUN)
     sys.exit(HEALTHY)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"k6d {__version__}")
+        say(f"k6d {__version__}")
         raise typer.Exit
 
 
@@ -177,7 +178,7 @@ def history(
     elif rows:
         terminal().print(history_table(rows))
     else:
-        typer.echo(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
+        say(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
 
 
 @app.command(rich_help_panel=LOOK)
@@ -212,7 +213,7 @@ def list_scripts(
     elif rows:
         terminal().print(scripts_report(rows))
     else:
-        typer.echo(f"no scripts in {loaded.scripts} yet")
+        say(f"no scripts in {loaded.scripts} yet")
 
 
 @app.command(rich_help_panel=UPKEEP)
@@ -247,7 +248,7 @@ def reindex(data: Data = None, config: Config = None) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading run files")
         total = store.reindex(lambda done, of: progress.update(bar, completed=done, total=of))
-    typer.echo(f"{total} runs indexed")
+    say(f"{total} runs indexed")
 
 
 @app.command(rich_help_panel=RUN)

@@ -21,6 +21,7 @@ from k6d.cli.common import (
     load_settings,
     open_store,
     print_json,
+    say,
     script_name,
     terminal,
 )
@@ -58,7 +59,7 @@ def incidents(
     alerts = alerts_of(loaded)
     if end is not None:
         name = known_script(end, loaded)
-        typer.echo(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
+        say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
         return
     now = datetime.now(UTC)
     standings = alerts.standings().values()
@@ -74,10 +75,10 @@ def incidents(
         table = incidents_table(shown, mutes, now=now, waiting=waiting, gone=gone)
         terminal().print(table)
     else:
-        typer.echo("no open incident")
+        say("no open incident")
     if not as_json:
         for pattern, until in mutes.items():
-            typer.echo(f"muted: {pattern} until {until:%Y-%m-%d %H:%M} UTC")
+            say(f"muted: {pattern} until {until:%Y-%m-%d %H:%M} UTC")
     if open_:
         sys.exit(ANOMALOUS)
 
@@ -115,13 +116,13 @@ def mute(
     if off:
         alerts.mute(pattern, None)
         others = ", ".join(alerts.mutes_of(pattern, now))
-        typer.echo(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
+        say(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
         return
     until = now + timedelta(seconds=_seconds(for_))
     alerts.mute(pattern, until)
-    typer.echo(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
+    say(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
     if not matches:
-        typer.echo("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
+        say("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
 
 
 @commands.command(name="notify-test", rich_help_panel=ALERTS)
@@ -141,7 +142,7 @@ def notify_test(
         print_json(results)
     for result in results if not as_json else ():
         mark, why = ("✓", "") if result["delivered"] else ("✗", f": {result['error']}")
-        typer.echo(f"{mark} {result['receiver']}{why}")
+        say(f"{mark} {result['receiver']}{why}")
     sys.exit(HEALTHY if all(result["delivered"] for result in results) else ANOMALOUS)
 
 
@@ -162,7 +163,7 @@ def outbox(
     if retry or forget:
         count = kept.retry() if retry else kept.forget()
         done = "will be tried again" if retry else "removed"
-        typer.echo(f"{plural(count, 'message')} {done}")
+        say(f"{plural(count, 'message')} {done}")
         return
     found = kept.waiting() + (kept.done() if everything else kept.undeliverable())
     rows = [row for item in found for row in _rows(item)]
@@ -171,9 +172,9 @@ def outbox(
     elif rows:
         terminal().print(outbox_table(rows))
     else:
-        typer.echo("nothing waits, nothing was given up")
+        say("nothing waits, nothing was given up")
     for path in kept.unreadable() if not as_json else ():
-        typer.echo(f"{path} did not read and will not be delivered; see k6d incidents")
+        say(f"{path} did not read and will not be delivered; see k6d incidents")
 
 
 def _rows(item: Kept) -> Iterable[dict[str, Any]]:

@@ -27,6 +27,7 @@ from k6d.cli.common import (
     print_csv,
     print_json,
     run_named,
+    say,
     terminal,
     variables,
 )
@@ -154,9 +155,9 @@ def accept(
     store = open_store(loaded)
     run = _newest(script, loaded, store)
     since = accepted.accept(run, store, reason=reason)
-    typer.echo(f"accepted: {run.script} is compared with its runs since {since}")
+    say(f"accepted: {run.script} is compared with its runs since {since}")
     if ended := alerts_of(loaded).accept(run, reason):
-        typer.echo(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
+        say(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
 
 
 @commands.command(rich_help_panel=JUDGE)
@@ -192,7 +193,7 @@ def backtest(
     if as_json:
         print_json(results)
     elif not results:
-        typer.echo(f"no comparable runs in {loaded.data} yet")
+        say(f"no comparable runs in {loaded.data} yet")
     else:
         terminal().print(backtest_report(results))
 

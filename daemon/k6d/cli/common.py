@@ -14,6 +14,7 @@ import typer
 from k6d import settings as sources
 from k6d.model import K6dError
 from k6d.settings.values import located
+from k6d.units import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ def load_settings(config: Path | None, **given: object) -> Settings:
     """
     loaded = sources.load(config, **given)
     for warning in loaded.warnings:
-        typer.echo(f"k6d: warning: {warning}", err=True)
+        say(f"k6d: warning: {warning}", err=True)
     return loaded
 
 
@@ -140,7 +141,16 @@ def terminal(*, stderr: bool = False) -> Console:
     """Where people read; plain text when it is piped."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    from k6d.listing import Escaping
+
+    console = Console(stderr=stderr, highlight=False)
+    console.push_render_hook(Escaping())
+    return console
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """One line for people, whatever names are in it."""
+    typer.echo(escaped(text), err=err)
 
 
 def print_run(result: Run, console: Console, *, log: bool = False) -> None:

@@ -22,6 +22,7 @@ from k6d.cli.common import (
     print_raw,
     print_run,
     run_named,
+    say,
     terminal,
 )
 from k6d.model import K6dError
@@ -78,7 +79,7 @@ def _print_request(request: Request, *, as_json: bool) -> None:
         print_json(fields)
         return
     where = request.endpoint or "Google"
-    typer.echo(f"To {where}, model {request.model}, temperature {request.temperature:g};")
-    typer.echo(f"the answer is to be JSON of at most {MAX_OUTPUT_TOKENS} tokens.\n")
-    typer.echo(f"--- instructions ---\n{request.system}\n\n--- data ---\n{request.data}\n")
-    typer.echo(f"--- schema of the answer ---\n{orjson.dumps(request.schema).decode()}")
+    say(f"To {where}, model {request.model}, temperature {request.temperature:g};")
+    say(f"the answer is to be JSON of at most {MAX_OUTPUT_TOKENS} tokens.\n")
+    say(f"--- instructions ---\n{request.system}\n\n--- data ---\n{request.data}\n")
+    say(f"--- schema of the answer ---\n{orjson.dumps(request.schema).decode()}")

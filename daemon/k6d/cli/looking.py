@@ -29,6 +29,7 @@ from k6d.cli.common import (
     print_csv,
     print_json,
     run_named,
+    say,
     terminal,
 )
 from k6d.model import K6dError, reason
@@ -101,7 +102,7 @@ def search(
     elif rows:
         terminal().print(history_table(rows))
     else:
-        typer.echo(f"no run in {loaded.data} matches")
+        say(f"no run in {loaded.data} matches")
 
 
 @commands.command(rich_help_panel=LOOK)
@@ -186,7 +187,7 @@ def token(data: Data = None, config: Config = None) -> None:
 
     loaded = load_settings(config, data=data)
     given = loaded.api.token
-    typer.echo(given.get_secret_value() if given else read_token(loaded.data))
+    say(given.get_secret_value() if given else read_token(loaded.data))
 
 
 def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from k6d.cli.common import (
     load_settings,
     open_store,
     print_json,
+    say,
     terminal,
 )
 from k6d.units import plural
@@ -48,7 +49,7 @@ def schedule(
     if as_json:
         print_json({"held": held(loaded, now), "schedules": rows})
     elif not rows:
-        typer.echo("nothing runs by the clock: see [schedule] of k6d.toml, or ext.k6d.schedule")
+        say("nothing runs by the clock: see [schedule] of k6d.toml, or ext.k6d.schedule")
     else:
         console = terminal()
         console.print(schedule_table(rows))
@@ -95,9 +96,9 @@ def prune(
     if as_json:
         print_json(asdict(done))
     else:
-        typer.echo(pruning.said(done, dry_run=dry_run))
+        say(pruning.said(done, dry_run=dry_run))
         for run in done.removed if dry_run else ():
-            typer.echo(f"  {run.test_id}  {run.script}  {run.reason}")
+            say(f"  {run.test_id}  {run.script}  {run.reason}")
 
 
 @commands.command(name="export", rich_help_panel=UPKEEP)
@@ -111,7 +112,7 @@ def export_data(
 
     loaded = load_settings(config, data=data)
     count = archive.export(loaded.data, file)
-    typer.echo(f"{plural(count, 'run')} in {file}")
+    say(f"{plural(count, 'run')} in {file}")
 
 
 @commands.command(name="import", rich_help_panel=UPKEEP)
@@ -135,11 +136,11 @@ def import_data(
             done = archive.restore(loaded.data, file, store)
         else:
             new, present = take_over(file, store)
-            typer.echo(f"{plural(new, 'run')} taken over; {present:,} were there already")
+            say(f"{plural(new, 'run')} taken over; {present:,} were there already")
             return
-    typer.echo(
+    say(
         f"{plural(done.runs, 'run')}, {plural(done.snapshots, 'snapshot')} and "
         f"{plural(done.states, 'state')} restored; {done.present:,} were there already"
     )
     for name in done.different:
-        typer.echo(f"  {name} differs and was left as it is")
+        say(f"  {name} differs and was left as it is")

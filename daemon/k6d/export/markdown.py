@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.units import count, group, ms, percent, rate, removed, seconds
+from k6d.units import count, escaped, group, ms, percent, rate, removed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,4 +72,4 @@ def _bullets(lines: Iterable[str]) -> str:
 
 def _text(text: str) -> str:
     """Text from scripts and responses on one line, with nothing in it that Markdown acts on."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(escaped(text).split()))
