@@ -43,7 +43,7 @@ from k6d.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from k6d.job import Job
     from k6d.model import Run
@@ -86,8 +86,13 @@ class Service:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
-        self._on_signals()  # before the lock, by which others tell that we are there to be stopped
-        one_heap()
+        # Before the lock, by which others tell that we are there to be stopped.
+        with self._signals():
+            one_heap()
+            await self._serve()
+        logger.info("stopped")
+
+    async def _serve(self) -> None:
         with only_daemon(self._settings.data):
             await self._recover()
             async with self._watcher() as watcher, self._api(), asyncio.TaskGroup() as tasks:
@@ -112,7 +117,6 @@ class Service:
                 await self._pipeline.drain(DRAIN_S)
                 for task in background:
                     task.cancel()
-        logger.info("stopped")
 
     def _missed(self, missed: Missed) -> None:
         """People hear of a scheduled run that did not start, unless another stands in for it."""
@@ -172,7 +176,7 @@ class Service:
             polling=watch.polling,
         )
 
-    def _on_signals(self) -> None:
+    def _signals(self) -> AbstractContextManager[None]:
         loop = asyncio.get_running_loop()
 
         def stop(number: signal.Signals) -> None:
@@ -183,7 +187,7 @@ class Service:
         handlers = dict.fromkeys(signals.STOPS, stop) | {
             signal.SIGHUP: lambda _: self._read_settings()
         }
-        signals.listen(loop, handlers, limit_s=self._stop_limit_s)
+        return signals.listening(loop, handlers, limit_s=self._stop_limit_s)
 
     def _stop_limit_s(self) -> float:
         """The stop ladder of a run, what is told at the end, and as long again for the rest."""

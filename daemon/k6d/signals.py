@@ -13,60 +13,65 @@ import os
 import signal
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
-def listen(
+@contextlib.contextmanager
+def listening(
     loop: asyncio.AbstractEventLoop,
     handlers: Mapping[signal.Signals, Callable[[signal.Signals], object]],
     *,
     limit_s: Callable[[], float],
-) -> None:
-    """From now on call the handlers in the loop; `limit_s` is how long stopping may take then.
+) -> Iterator[None]:
+    """Call the handlers in the loop; `limit_s` is how long stopping may take, to the context's end.
 
-    For the main thread, and for the life of the process. Ending it at once is safe: the guard of a
-    run under way kills its k6, and every file is whole.
+    For the main thread. Ending the process at once is safe: the guard of a run under way kills its
+    k6, and every file is whole.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    for number in handlers:
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in handlers}
+    fd_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    over = threading.Event()
 
     def hear() -> None:
         asked = 0
         while heard := reader.recv(1):
-            try:
-                number = signal.Signals(heard[0])
-            except ValueError:
-                continue
+            number = signal.Signals(heard[0])
             if number in STOPS:
                 asked += 1
                 if asked > 1:
                     logger.warning("%s again: stopping at once", number.name)
                     os._exit(1)
-                _end_after(limit_s())
+                _end_after(limit_s(), over)
             if number in handlers:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: this is the end
                     loop.call_soon_threadsafe(handlers[number], number)
-        writer.close()  # never: it keeps the pipe open as long as the thread
+        reader.close()
 
     threading.Thread(target=hear, name="k6d-signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(fd_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()  # which ends the thread
 
 
-def _end_after(limit_s: float) -> None:
+def _end_after(limit_s: float, over: threading.Event) -> None:
     def end() -> None:
-        time.sleep(limit_s)
-        logger.critical("k6d did not stop within %g s and is ended", limit_s)
-        os._exit(1)
+        if not over.wait(limit_s):
+            logger.critical("k6d did not stop within %g s and is ended", limit_s)
+            os._exit(1)
 
     threading.Thread(target=end, name="k6d-end", daemon=True).start()
