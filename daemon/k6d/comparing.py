@@ -16,7 +16,7 @@ from k6d.analysis import comparison, own_trouble, regression
 from k6d.analysis.comparison import Past
 from k6d.analysis.judge import judge
 from k6d.dependents import kept_paths, paths_now
-from k6d.model import WORSE, FindingKind, K6dError, Outcome, Trigger
+from k6d.model import WORSE, FindingKind, K6dError, Outcome, Severity, Trigger
 from k6d.retention import HISTORY_RUNS
 from k6d.store.accepted import accepted_level
 
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Series that say nothing of the target by themselves.
+BESIDE = {"dropped_iterations", "setup_avg"}
+NOTHING_TO_COMPARE = (
+    "nothing of it can be compared with earlier runs: it has no requests, no checks and no metric "
+    "with a threshold"
+)
 # However long a regression lasts, so many runs before it say what was normal.
 BEFORE_RUNS = 60
 
@@ -53,9 +59,9 @@ def is_comparable(run: Run) -> bool:
 
 def can_compare(run: Run) -> bool:
     """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
-    metrics = run.load or run.metrics
-    failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
-    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in run.anomaly_analysis.findings)
+    found = run.anomaly_analysis.findings
+    failed_all = any(f.observed == 100 and f.severity is Severity.CRITICAL for f in found)
+    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in found)
     return (
         run.execution.outcome is Outcome.COMPLETED
         and run.trigger is not Trigger.CONFIRMATION
@@ -92,6 +98,8 @@ async def compared(
     )
     if not settings.compare.enabled or not can_compare(run):
         return done
+    if run.series.keys() <= BESIDE:
+        return _nothing_to_compare(done, store)
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
     found = await asyncio.to_thread(compare_all, [run.series], past)
     alone, doubts = own_trouble.credible(found, [run.generator])
@@ -117,6 +125,14 @@ async def compared(
         comparisons=comparison.worth_keeping(settled),
         confirmations=[one.run.test_id for one in group[1:]],
     )
+    store.save(run)
+    return replace(done, run=run)
+
+
+def _nothing_to_compare(done: Done, store: Store) -> Done:
+    verdict = done.run.anomaly_analysis
+    doubts = [*verdict.doubts, NOTHING_TO_COMPARE]
+    run = replace(done.run, anomaly_analysis=replace(verdict, doubts=doubts))
     store.save(run)
     return replace(done, run=run)
 

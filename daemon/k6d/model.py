@@ -8,7 +8,7 @@ the original service know keep its names (`response_time_*` and `duration_ms` in
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003  (pydantic reads the annotation at run time)
+from collections.abc import Mapping, Sequence  # noqa: TC003  (pydantic reads the annotation at run time)
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
 from enum import StrEnum
@@ -130,7 +130,7 @@ class Timeline:
     resolution_s: int = 1
     t: list[int] = field(default_factory=list)
     vus: list[int | None] = field(default_factory=list)
-    requests_per_second: list[float] = field(default_factory=list)
+    requests_per_second: list[float | None] = field(default_factory=list)
     errors_per_second: list[float | None] = field(default_factory=list)
     p95_ms: list[float | None] = field(default_factory=list)
 
@@ -153,7 +153,8 @@ class Breakdown:
     """What k6's remote-write stream says beyond the totals of the summary.
 
     `errors` are k6's words for what kept requests from an answer, the most frequent first;
-    `iterations` are by scenario. All of it is the load alone: what prepared the test, and what the
+    `iterations` are by scenario; `handshakes` count WebSocket sessions by the status that was
+    answered ("0": none). All of it is the load alone: what prepared the test, and what the
     script excludes, is in `apart`, under "setup", "teardown" and "excluded".
     """
 
@@ -164,6 +165,7 @@ class Breakdown:
     error_codes: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
     iterations: dict[str, Iterations] = field(default_factory=dict)
+    handshakes: dict[str, int] = field(default_factory=dict)
     apart: dict[str, list[RequestStats]] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)
@@ -317,6 +319,7 @@ class Result:
 
     `exceptions` counts what the script threw in its iterations; `scenarios` is what it planned.
     `load` are the totals without the requests that stand apart; None: there were none of those.
+    `mixes` are the requests of each entry of the time line, by scenario and name.
     """
 
     execution: Execution
@@ -327,6 +330,7 @@ class Result:
     generator: Generator = field(default_factory=Generator)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     load: Metrics | None = None
+    mixes: Sequence[Mapping[str, int]] = ()
 
     @property
     def judged(self) -> Metrics:

@@ -241,7 +241,11 @@ class _Timeline:
         requests, errors = timeline.requests_per_second, timeline.errors_per_second
         self._title = f"over {seconds(timeline.t[-1])}"
         self._rows: list[tuple[str, list[float | None], str]] = [
-            ("requests/s", list(requests), rate(max(requests))),
+            (
+                "requests/s",
+                requests,
+                rate(max((v for v in requests if v is not None), default=None)),
+            ),
             ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
             ("errors/s", errors, rate(max((v for v in errors if v is not None), default=None))),
         ]

@@ -157,3 +157,37 @@ def test_when_it_starts_makes_no_difference(seed: int, start: int) -> None:
     """A tenfold second is found wherever it is."""
     seconds = run(60, seed=seed, rps=lambda t: 200, p95=lambda t: 800 if t == start else 80)
     assert ("slow", "spike", start, 1) in told(seconds)
+
+
+def _phases(first: dict[str, int], then: dict[str, int], *, slow_ms: float) -> list[Second]:
+    """A minute of two phases of thirty seconds with these requests, the second slower."""
+    return [
+        Second(
+            t_s=t,
+            rps=100.0,
+            errors=0.0,
+            p95_ms=20.0 + t % 3 if t <= 30 else slow_ms + t % 3,
+            vus=10,
+            mix=first if t <= 30 else then,
+        )
+        for t in range(1, 61)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("then", "found"),
+    [
+        ({"s /a": 100}, 1),  # the same page became slow
+        ({"s /a": 60, "s /b": 40}, 0),  # a second scenario, on a slower page, began
+        ({"s /b": 100}, 0),
+        ({"s /a": 97, "s /b": 3}, 1),  # too few of them to make the p95
+    ],
+)
+def test_another_page_or_scenario_is_no_anomaly(then: dict[str, int], found: int) -> None:
+    """Where the plan goes on to slower requests, the target did not become slow."""
+    assert len(find_spikes(_phases({"s /a": 100}, then, slow_ms=600.0))) == found
+
+
+def test_that_a_fast_page_is_left_makes_no_slowness() -> None:
+    """Only the slow one goes on."""
+    assert not find_spikes(_phases({"s /a": 60, "s /b": 40}, {"s /b": 100}, slow_ms=600.0))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import table_apart
 import table_load
+import table_protocols
 import table_script
 from specimen import Specimen, mistakes, run_all
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-TABLES = {"load": table_load.TABLE, "apart": table_apart.TABLE, "script": table_script.TABLE}
+TABLES = {
+    "load": table_load.TABLE,
+    "apart": table_apart.TABLE,
+    "script": table_script.TABLE,
+    "protocols": table_protocols.TABLE,
+}
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.analysis import dropped, ended
+from k6d.analysis import dropped, ended, expected, handshakes
 from k6d.analysis import limits as limit_rules
 from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
@@ -39,6 +40,7 @@ def judge(
     doubts: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
+    result, hints = expected.without(result)
     spikes = _spikes(result)
     step_s = result.breakdown.timeline.resolution_s
     lasting = [_spike(found) for found in spikes if _lasts(found, step_s)]
@@ -46,6 +48,7 @@ def judge(
         *ended.find(result),
         *limit_rules.find(result, limits),
         *dropped.find(result),
+        *handshakes.find(result, limits),
         *lasting,
         *regressions,
     ]
@@ -58,7 +61,7 @@ def judge(
     findings = doubted(findings, result.generator)
     verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
     brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
-    return replace(verdict, remarks=brief)
+    return replace(verdict, remarks=[*hints, *brief])
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:
@@ -138,9 +141,17 @@ def _spikes(result: Result) -> list[list[Spike]]:
     columns = zip(
         line.t, line.requests_per_second, line.errors_per_second, line.p95_ms, line.vus, strict=True
     )
+    mixes = result.mixes if len(result.mixes) == len(line.t) else [None] * len(line.t)
     stretches = [
-        Second(t_s=t // step, rps=rps * step, errors=(errors or 0.0) * step, p95_ms=p95, vus=vus)
-        for t, rps, errors, p95, vus in columns
+        Second(
+            t_s=t // step,
+            rps=math.nan if rps is None else rps * step,
+            errors=math.nan if rps is None else (errors or 0.0) * step,
+            p95_ms=p95,
+            vus=vus,
+            mix=mix,
+        )
+        for (t, rps, errors, p95, vus), mix in zip(columns, mixes, strict=True)
     ]
     found: dict[str, list[Spike]] = {}
     for spike in find_spikes(stretches):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # When this many endpoints, and most of those compared, are worse, no single one is the place.
 EVERYWHERE = 3
+# Nobody waits for these to be learned; a history that began before they were has none of them.
+QUIETLY = ("dropped_iterations", "setup_avg")
 # A noise budget worth a word: a change of a quarter would go unseen.
 COARSE_PERCENT = 25.0
 
@@ -243,7 +245,7 @@ def noise(
 
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:
     """How far the baseline is from being known, and what it cannot show."""
-    overall = [c for c in comparisons if c.endpoint is None]
+    overall = [c for c in comparisons if c.endpoint is None and c.metric not in QUIETLY]
     learning = [c for c in overall if c.state == LEARNING]
     if learning:
         n, needed = min((c.runs, c.needed) for c in learning)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from k6d.analysis import dropped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from k6d.model import RequestStats, Result, Threshold
 
@@ -21,6 +21,26 @@ if TYPE_CHECKING:
 MAX_ENDPOINTS = 50
 _THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
 CUSTOM = "custom:"
+# Compared as series of their own already.
+OVERALL = ("http_req_duration", "http_req_failed", "http_reqs", "checks", "dropped_iterations")
+_P95 = "p(95)"
+PROTOCOLS = (
+    ("ws_connecting", _P95),
+    ("grpc_req_duration", _P95),
+    ("grpc_req_duration", "avg"),
+    ("browser_web_vital_lcp", _P95),
+    ("browser_web_vital_fcp", _P95),
+    ("browser_web_vital_ttfb", _P95),
+    ("browser_web_vital_inp", _P95),
+    ("browser_web_vital_cls", _P95),
+    ("browser_http_req_duration", _P95),
+    ("browser_http_req_failed", "value"),
+)
+# k6's own metrics of times, in milliseconds, with or without tags.
+_TIME = re.compile(
+    r"(http_req_(?!failed)|iteration_duration|group_duration|ws_(connecting|ping|session_duration)"
+    r"|grpc_req_duration|browser_http_req_duration|browser_web_vital_(?!cls))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +96,8 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
         "dropped_iterations": dropped.share(result),
         "setup_avg": _setup_avg(result),
         **_endpoints(result.breakdown.endpoints[:MAX_ENDPOINTS], min_requests),
-        **_custom(result.summary.thresholds, set(result.summary.custom_metrics)),
+        **_with_thresholds(result.summary.thresholds),
+        **_of_protocols(result.summary.k6_metrics),
     }
     return {key: round(value, 6) for key, value in values.items() if value is not None}
 
@@ -84,9 +105,11 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
 def describe(key: str) -> Series:
     """The series that a key stands for; ValueError for a key that is none."""
     if key.startswith(CUSTOM):
-        _, metric, stat, operator = key.split(":", 3)
+        metric, stat, operator = key.removeprefix(CUSTOM).rsplit(":", 2)
         worse: Literal[-1, 1] = 1 if operator == "<" else -1
-        return Series(metric=metric, title=f"{metric} {stat}", unit="", worse=worse, floor=0.0)
+        return Series(
+            metric=metric, title=f"{metric} {stat}", unit=_unit(metric), worse=worse, floor=0.0
+        )
     metric, _, endpoint = key.partition(" ")
     if metric not in METRICS:
         raise ValueError(f"no series is called {metric!r}; there are: {', '.join(METRICS)}")
@@ -126,12 +149,26 @@ def _endpoints(endpoints: Iterable[RequestStats], min_requests: int) -> dict[str
     return values
 
 
-def _custom(thresholds: Iterable[Threshold], names: set[str]) -> dict[str, float | None]:
-    """Custom metrics that carry a threshold: its direction tells which change is bad."""
+def _with_thresholds(thresholds: Iterable[Threshold]) -> dict[str, float | None]:
+    """Every metric that carries a threshold: its direction tells which change is bad."""
     values = {}
     for threshold in thresholds:
         match = _THRESHOLD.match(threshold.expression)
-        if match and threshold.metric in names:
+        if match and threshold.metric not in OVERALL:
             stat, operator = match.groups()
             values[f"{CUSTOM}{threshold.metric}:{stat}:{operator}"] = threshold.observed
     return values
+
+
+def _of_protocols(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
+    """The main numbers of the other protocols that the script speaks."""
+    values: dict[str, float | None] = {}
+    for metric, stat in PROTOCOLS:
+        seen = metrics.get(metric, {})
+        if stat in seen and any(seen.values()):
+            values[f"{CUSTOM}{metric}:{stat}:<"] = seen[stat]
+    return values
+
+
+def _unit(metric: str) -> str:
+    return "ms" if _TIME.match(metric) else ""

@@ -12,7 +12,7 @@ of this second, so more load alone is no burst of errors either.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final, Literal
@@ -50,6 +50,9 @@ COLLAPSE_RPS: Final = 5.0
 ERRORS_LEAST: Final = 3.0
 # Seconds whose virtual users differ by more than this had another load on purpose.
 PLANNED: Final = 0.2
+# A kind of request is new in a second when it makes up so much of it, and so little of another.
+MIX_NEW: Final = 0.1
+MIX_RARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Second:
     """One second of the time line; `p95_ms` is None when no request ended in it.
 
     `vus` (active virtual users), where known, tells a planned change of load from a collapse.
+    `mix`, requests by scenario and name, tells another phase of the plan from a change of the same.
     """
 
     t_s: int
@@ -64,6 +68,7 @@ class Second:
     errors: float
     p95_ms: float | None
     vus: float | None = None
+    mix: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,12 @@ def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, fl
 def _slow(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
     if second.p95_ms is None or not is_measured(second.p95_ms):
         return None
-    alike = _same_load(normal, second)
+    # That a fast kind of request no longer comes raises p95 as well as that a slow one is new.
+    alike = [
+        s
+        for s in _same_load(normal, second)
+        if not _lacks(s.mix, second.mix) and not _lacks(second.mix, s.mix)
+    ]
     points = [(s.t_s, s.p95_ms) for s in alike if s.p95_ms is not None and is_measured(s.p95_ms)]
     line = _line(points, second.t_s)
     if line is None:
@@ -154,7 +164,8 @@ def _slow(normal: Sequence[Second], second: Second) -> tuple[float, float, float
 def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
     if not is_measured(second.rps):
         return None
-    alike = _same_load(normal, second)
+    # What no longer comes may be what hangs, so only requests that are new make another phase.
+    alike = [s for s in _same_load(normal, second) if not _lacks(s.mix, second.mix)]
     points = [(s.t_s, s.rps) for s in alike if is_measured(s.rps)]
     line = _line(points, second.t_s)
     if line is None:
@@ -168,7 +179,8 @@ def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, f
 
 
 def _errors(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
-    usable = [s for s in normal if is_measured(s.errors) and is_measured(s.rps)]
+    alike = [s for s in normal if not _lacks(s.mix, second.mix)]
+    usable = [s for s in alike if is_measured(s.errors) and is_measured(s.rps)]
     if len(usable) < LEARNED_S or not is_measured(second.errors) or not is_measured(second.rps):
         return None
     share = sum(s.errors for s in usable) / max(1.0, sum(s.rps for s in usable))
@@ -185,6 +197,16 @@ def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
     if vus is None:
         return list(normal)
     return [s for s in normal if s.vus is None or abs(s.vus - vus) <= PLANNED * vus]
+
+
+def _lacks(some: Mapping[str, int] | None, other: Mapping[str, int] | None) -> bool:
+    """Whether a tenth of the other's requests are of a kind that hardly comes among these."""
+    if not some or not other:
+        return False
+    these, others = sum(some.values()), sum(other.values())
+    return any(
+        n >= MIX_NEW * others and some.get(key, 0) < MIX_RARE * these for key, n in other.items()
+    )
 
 
 def _line(points: Sequence[tuple[float, float]], t_s: float) -> tuple[float, float] | None:

@@ -19,6 +19,7 @@ from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
 from k6d.execution.apart import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
+from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
 from k6d.execution.rows import OTHER, Requests, Table, counts, load_of, named
@@ -35,13 +36,15 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERRORS = 10  # some name a port or a certificate
+MAX_MIXED = 50  # what is told apart of the load of one second
 MAX_UNTRACKED = 200  # beyond it what kept a request from an answer is not told apart
 _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
 _DROPPED = name_label("k6_dropped_iterations_total")
 _ITERATION = name_label("k6_iteration_duration_seconds")
 _Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, the running total, when
-_READ = (_LATENCY, _VUS, _DROPPED, _ITERATION)
+_SESSIONS = name_label("k6_ws_sessions_total")
+_READ = (_LATENCY, _VUS, _DROPPED, _ITERATION, _SESSIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Capture:
         self._series: dict[int, Requests] = {}
         self._untracked: dict[tuple[object, ...], Requests] = {}
         self._iterations = IterationCounter()
+        self._handshakes = Handshakes()
+        self._mix_keys: set[str] = set()
         self._recorder = Recorder()
         self._total = Tally()
         self._vus: int | None = None
@@ -84,7 +89,7 @@ class Capture:
             if not any(label in raw for label in _READ):
                 continue  # nine tenths of a push
             series = read(raw)
-            self._count_iterations(series)
+            self._count_others(series)
             if _LATENCY in series.labels:
                 for latency, when in series.histograms:
                     latencies.append((series.labels, latency, when))
@@ -96,12 +101,14 @@ class Capture:
             with self._lock:
                 self._count(latencies, vus=vus, at_ms=at_ms)
 
-    def _count_iterations(self, series: Series) -> None:
+    def _count_others(self, series: Series) -> None:
         with self._lock:
             if _ITERATION in series.labels and series.histograms:
                 self._iterations.lasted(series.labels, series.histograms[-1][0])
             elif _DROPPED in series.labels and series.samples:
                 self._iterations.dropped(series.labels, series.samples[-1][0])
+            elif _SESSIONS in series.labels and series.samples:
+                self._handshakes.take(series.labels, series.samples[-1][0])
 
     def _untracked_series(
         self, found: dict[str, str], latency: Histogram
@@ -136,6 +143,8 @@ class Capture:
             else:
                 new, series.latency = latency - series.latency, latency
             (push if series.apart is None else apart).count(new, expected=series.expected)
+            if series.apart is None:
+                push.mix[self._mixed(series)] += new.count
             self._last_ms[series.apart] = max(when, self._last_ms.get(series.apart, 0))
         self._total.merge(push)
         self._total.merge(apart)
@@ -168,7 +177,7 @@ class Capture:
             timeline = self._recorder.timeline(most_ms)
             every = [*self._series.values(), *self._untracked.values()]
             series = [one for one in every if one.apart is None]
-            notes = self._overflow()
+            notes = self._notes()
             table = Table(
                 most=self._max_endpoints,
                 lasted_s=self._load_s(totals) or len(timeline.t) * timeline.resolution_s,
@@ -183,6 +192,7 @@ class Capture:
                 error_codes=dict(sorted(counts(series, lambda one: one.error_code).items())),
                 errors=dict(counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
                 iterations=self._iterations.result(),
+                handshakes=self._handshakes.result(),
                 apart={
                     kind: table.rows(
                         f"{kind} endpoints",
@@ -196,6 +206,18 @@ class Capture:
                 notes=notes,
             )
 
+    def mixes(self) -> list[dict[str, int]]:
+        """The load of each entry of the time line, by scenario and name."""
+        with self._lock:
+            return self._recorder.mixes()
+
+    def _mixed(self, series: Requests) -> str:
+        key = f"{series.scenario or ''} {series.name}"
+        if key not in self._mix_keys and len(self._mix_keys) >= MAX_MIXED:
+            return OTHER
+        self._mix_keys.add(key)
+        return key
+
     def load(self, totals: Metrics) -> Metrics | None:
         """The totals of the load alone; None when no request stands apart from it."""
         with self._lock:
@@ -207,6 +229,15 @@ class Capture:
                 if one.apart is None:
                     load.count(one.latency, expected=one.expected)
             return load_of(totals, load, self._load_s(totals))
+
+    def _notes(self) -> list[str]:
+        notes, gaps = self._overflow(), self._recorder.gaps()
+        if gaps:
+            notes.append(
+                f"k6 pushed its numbers too late for {gaps} entries of the time line, which have no"
+                " rates: it has too many series, or too little CPU"
+            )
+        return notes
 
     def _overflow(self) -> list[str]:
         overflow = sum(one.latency.count for one in self._untracked.values())

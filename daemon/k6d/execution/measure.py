@@ -127,6 +127,9 @@ async def measure(
     )
     breakdown = capture.result(totals.metrics)
     notes = [*order.notes, *workload_note(order.options, binary.release)]
+    tagged = order.options.get("systemTags")
+    if isinstance(tagged, list) and "status" not in tagged:
+        breakdown = replace(breakdown, handshakes={})  # answered or not, they look alike
     missing = gaps(options=order.options, summary=written, breakdown=breakdown, ended=ended)
     result = Result(
         execution=execution,
@@ -137,6 +140,7 @@ async def measure(
         generator=monitor.health(settings.compare),
         scenarios=scenarios_of(order.options),
         load=capture.load(totals.metrics),
+        mixes=capture.mixes(),
     )
     return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
 

@@ -7,6 +7,7 @@ one shape first ({name: {stat: number}}, with the legacy form's names for stats)
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -26,6 +27,8 @@ _BUILT_IN = re.compile(
 )
 _AGGREGATE = re.compile(r"\s*(p\(\s*[\d.]+\s*\)|[a-z]+)\s*[<>=!]")
 _PERCENTILE = re.compile(r"p\(?([\d.]+)\)?")
+
+EXACT = 2.0**53  # beyond it not every whole number is a double
 
 Values = dict[str, float]
 
@@ -128,7 +131,9 @@ def _numbers(values: dict[str, Any]) -> Values:
     found = {
         f"p({m[1]})" if (m := _PERCENTILE.fullmatch(stat)) else stat: number
         for stat, number in values.items()
-        if isinstance(number, int | float) and not isinstance(number, bool)
+        if isinstance(number, int | float)
+        and not isinstance(number, bool)
+        and math.isfinite(number)
     }
     if "matches" in found and "total" in found:
         matches, total = found.pop("matches"), found.pop("total")
@@ -248,9 +253,11 @@ def _rate(counter: Values, duration_s: float | None) -> float | None:
 
 
 def _whole(number: float | None) -> int | None:
-    return None if number is None else round(number)
+    return None if number is None else round(min(number, EXACT))
 
 
 def _rounded(number: float) -> float:
-    """Six significant digits; whole numbers stay exact."""
-    return int(number) if number == int(number) else float(f"{number:.6g}")
+    """Six significant digits; whole numbers stay exact, as far as a JSON number is."""
+    if abs(number) < EXACT and number == int(number):
+        return int(number)
+    return float(f"{number:.6g}")

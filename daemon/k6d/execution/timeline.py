@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from k6d.execution.remote_write import Histogram
@@ -19,6 +20,7 @@ class Tally:
     """Requests of a row of the breakdown, or of a stretch of the time line.
 
     Only those `judged` can be `unexpected`: a script may tell k6 not to judge some, or any.
+    `mix` counts them by scenario and name, for a stretch of the time line.
     """
 
     requests: int = 0
@@ -26,6 +28,7 @@ class Tally:
     unexpected: int = 0
     vus: int | None = None
     latency: Histogram = field(default_factory=Histogram)
+    mix: Counter[str] = field(default_factory=Counter)
 
     def count(self, latency: Histogram, *, expected: bool | None) -> None:
         self.requests += latency.count
@@ -40,6 +43,7 @@ class Tally:
         if other.vus is not None:
             self.vus = max(self.vus or 0, other.vus)
         self.latency.add(other.latency)
+        self.mix.update(other.mix)
 
     @property
     def failed(self) -> int | None:
@@ -97,21 +101,44 @@ class Recorder:
             merged = self._entries.setdefault(index * finer // self.resolution_s, Tally())
             merged.merge(entry)
 
-    def timeline(self, most_ms: float | None = None) -> Timeline:
-        """Every second from the first push to the last, also those in which nothing came.
+    def mixes(self) -> list[dict[str, int]]:
+        """The requests of each entry of the time line by scenario and name."""
+        return [dict(entry.mix) for entry in self._all()]
 
-        No quantile is above `most_ms`.
+    def gaps(self) -> int:
+        """How many entries of the time line have no rate, since k6 pushed too late."""
+        return sum(not self._is_known(index) for index in range(len(self._all())))
+
+    def _all(self) -> list[Tally]:
+        length = self.second // self.resolution_s + 1 if self.second >= 0 else 0
+        empty = Tally()
+        return [self._entries.get(index, empty) for index in range(length)]
+
+    def _is_known(self, index: int) -> bool:
+        """Whether k6 pushed in this stretch, and in the one before, in which it began."""
+        return index in self._entries and (index == 0 or index - 1 in self._entries)
+
+    def timeline(self, most_ms: float | None = None) -> Timeline:
+        """Every second from the first push to the last; None where k6 did not push.
+
+        What a late push brings is of all the seconds since the one before, so their rates are not
+        known. No quantile is above `most_ms`.
         """
         step = self.resolution_s
-        empty = Tally()
-        length = self.second // step + 1 if self.second >= 0 else 0
-        entries = [self._entries.get(index, empty) for index in range(length)]
+        entries = self._all()
+        known = [self._is_known(index) for index in range(len(entries))]
         return Timeline(
             resolution_s=step,
-            t=[(index + 1) * step for index in range(length)],
+            t=[(index + 1) * step for index in range(len(entries))],
             vus=[entry.vus for entry in entries],
-            requests_per_second=[round(entry.requests / step, 2) for entry in entries],
-            errors_per_second=[entry.failed_each(step) for entry in entries],
+            requests_per_second=[
+                round(entry.requests / step, 2) if there else None
+                for entry, there in zip(entries, known, strict=True)
+            ],
+            errors_per_second=[
+                entry.failed_each(step) if there else None
+                for entry, there in zip(entries, known, strict=True)
+            ],
             p95_ms=[ms(entry.latency, 0.95, most_ms) for entry in entries],
         )
 

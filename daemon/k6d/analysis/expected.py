@@ -1,0 +1,53 @@
+"""Failed requests whose status a check of the script expects: no failures, but a hint."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k6d.units import plural
+
+if TYPE_CHECKING:
+    from k6d.model import Result
+
+# k6 calls these failed unless it is told otherwise.
+_FAILED = re.compile(r"[45]\d\d")
+_NEGATION = re.compile(r"\b(not?|never|without)\b|!=|n't", re.IGNORECASE)
+
+
+def without(result: Result) -> tuple[Result, list[str]]:
+    """The result without its failed requests, and hints, if checks expect all of them.
+
+    A check expects a status that its name holds as a number when it never failed, and passed at
+    least as often as that status was answered.
+    """
+    metrics = result.judged
+    counts = {s: n for s, n in result.breakdown.status_codes.items() if _FAILED.fullmatch(s)}
+    if not metrics.failed_requests or sum(counts.values()) != metrics.failed_requests:
+        return result, []
+    names = {status: _check(result, status, n) for status, n in counts.items()}
+    if not all(names.values()):
+        return result, []
+    hints = [
+        f"{plural(n, 'request')} answered with {status}, as the check “{names[status]}” expects: "
+        f"tell k6 by http.expectedStatuses({status}), and they are no failures"
+        for status, n in counts.items()
+    ]
+    endpoints = [replace(row, failed=0, error_rate=0.0) for row in result.breakdown.endpoints]
+    line = result.breakdown.timeline
+    line = replace(line, errors_per_second=[0.0 for _ in line.errors_per_second])
+    return replace(
+        result,
+        load=replace(metrics, failed_requests=0, error_rate=0.0),
+        breakdown=replace(result.breakdown, endpoints=endpoints, timeline=line),
+    ), hints
+
+
+def _check(result: Result, status: str, requests: int) -> str | None:
+    for check in result.summary.checks:
+        speaks_of_it = re.search(rf"\b{status}\b", check.name)
+        kept = not check.fails and check.passes >= requests
+        if kept and speaks_of_it and not _NEGATION.search(check.name):
+            return check.name
+    return None

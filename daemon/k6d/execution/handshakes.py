@@ -1,0 +1,29 @@
+"""WebSocket handshakes by the status that the target answered, from k6's pushes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from k6d.execution.remote_write import tags
+
+# A script may tag each session with something of its own; beyond so many series none is added.
+MAX_SERIES = 2_000
+
+
+class Handshakes:
+    """Keeps the newest running total of each series of `ws_sessions`."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[bytes, ...], int] = {}
+
+    def take(self, labels: tuple[bytes, ...], total: float) -> None:
+        """Take how many sessions there were with these tags, all so far."""
+        if labels in self._sessions or len(self._sessions) < MAX_SERIES:
+            self._sessions[labels] = round(total)
+
+    def result(self) -> dict[str, int]:
+        """Attempts by status; "0": nobody answered."""
+        counts: Counter[str] = Counter()
+        for labels, total in self._sessions.items():
+            counts[tags(labels).get("status") or "0"] += total
+        return dict(sorted(counts.items()))
