@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from k6d.analysis import comparison, own_trouble, regression
 from k6d.analysis.comparison import Past
+from k6d.analysis.expected import HINT
 from k6d.analysis.judge import judge
 from k6d.dependents import kept_paths, paths_now
-from k6d.model import WORSE, FindingKind, K6dError, Outcome, Severity, Trigger
+from k6d.model import WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.retention import HISTORY_RUNS
 from k6d.store.accepted import accepted_level
 
@@ -59,14 +60,15 @@ def is_comparable(run: Run) -> bool:
 
 def can_compare(run: Run) -> bool:
     """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
-    found = run.anomaly_analysis.findings
-    failed_all = any(f.observed == 100 and f.severity is Severity.CRITICAL for f in found)
-    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in found)
+    metrics, verdict = run.load or run.metrics, run.anomaly_analysis
+    failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
+    expected = any(HINT in remark for remark in verdict.remarks)
+    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in verdict.findings)
     return (
         run.execution.outcome is Outcome.COMPLETED
         and run.trigger is not Trigger.CONFIRMATION
         and run.snapshot is not None
-        and not failed_all
+        and (expected or not failed_all)
         and not unreachable
     )
 

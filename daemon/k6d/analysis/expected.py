@@ -11,6 +11,7 @@ from k6d.units import plural
 if TYPE_CHECKING:
     from k6d.model import Result
 
+HINT = "tell k6 by http.expectedStatuses("
 # k6 calls these failed unless it is told otherwise.
 _FAILED = re.compile(r"[45]\d\d")
 _NEGATION = re.compile(r"\b(not?|never|without)\b|!=|n't", re.IGNORECASE)
@@ -31,7 +32,7 @@ def without(result: Result) -> tuple[Result, list[str]]:
         return result, []
     hints = [
         f"{plural(n, 'request')} answered with {status}, as the check “{names[status]}” expects: "
-        f"tell k6 by http.expectedStatuses({status}), and they are no failures"
+        f"{HINT}{status}), and they are no failures"
         for status, n in counts.items()
     ]
     endpoints = [replace(row, failed=0, error_rate=0.0) for row in result.breakdown.endpoints]

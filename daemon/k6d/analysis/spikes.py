@@ -53,6 +53,9 @@ PLANNED: Final = 0.2
 # A kind of request is new in a second when it makes up so much of it, and so little of another.
 MIX_NEW: Final = 0.1
 MIX_RARE: Final = 0.01
+MIX_SEEN: Final = 3
+# So many of a kind are expected where none come: by chance in less than one of 2,000 seconds.
+MIX_MISSED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +203,18 @@ def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
 
 
 def _lacks(some: Mapping[str, int] | None, other: Mapping[str, int] | None) -> bool:
-    """Whether a tenth of the other's requests are of a kind that hardly comes among these."""
+    """Whether a tenth of the other's requests are of a kind that hardly comes among these.
+
+    Of few requests none tells: among these, some of that kind must be missed.
+    """
     if not some or not other:
         return False
     these, others = sum(some.values()), sum(other.values())
     return any(
-        n >= MIX_NEW * others and some.get(key, 0) < MIX_RARE * these for key, n in other.items()
+        n >= max(MIX_NEW * others, MIX_SEEN)
+        and some.get(key, 0) < MIX_RARE * these
+        and these * n >= MIX_MISSED * others
+        for key, n in other.items()
     )
 
 
