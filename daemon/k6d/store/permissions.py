@@ -25,6 +25,8 @@ def make_private(data: Path) -> None:
     Cheap when there is nothing to do. A folder loses them after what is in it: cut off in between,
     the next start goes on. Files in the data folder that k6d did not make stay as they are.
     """
+    if not data.is_dir():
+        return
     if not _is_open(data) and not any(_is_open(data / name) for name in (*FILES, *FOLDERS)):
         return
     done, refused = 0, ""
