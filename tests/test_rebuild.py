@@ -21,7 +21,9 @@ from k6d.model import Severity, Trigger
 from k6d.pruning import prune
 from k6d.queue import JobQueue
 from k6d.rebuild import rebuild
+from k6d.registry import Registry
 from k6d.scheduling import Scheduler, entries, missed_by
+from k6d.set_aside import SetAside, set_aside
 from k6d.settings import load
 from k6d.store import Store, new_test_id
 from k6d.store.accepted import accept, accepted_levels, run_ids
@@ -299,6 +301,8 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     allowance.take(NOW)
     allowance.failed("x", NOW, retry_after_s=60)
     prune(settings, store, now=NOW)
+    store.state("deaths").put("good.js", {"deaths": 3, "run": "x", "contents": "y"})
+    store.state("life").put("daemon", {"orderly": False})
     found = {name: store.state(name).all() for name in STATES}
     assert {name for name, kept in found.items() if kept} >= set(STATES) - {"retention"}
     return found
@@ -321,6 +325,9 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             missed_by(store)
             queue = JobQueue(StoredJournal(store, settings.scripts))
             Scheduler(settings, store, queue).tick(NOW)
+            set_aside(store)
+            registry = Registry(store, alerts, settings.scripts)
+            SetAside(store, registry, alerts).begin([("good.js", "z")], settings.scripts)
             run_ids(store)
             accepted_levels(store, "bad.js")
             prune(settings, store, now=NOW, dry_run=True)
