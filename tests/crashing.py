@@ -181,7 +181,8 @@ class Crashes:
                 assert run.snapshot is not None
                 assert store.snapshot_path(run.snapshot.id).exists()
         for path in data.rglob("*.json"):
-            orjson.loads(path.read_bytes())
+            if not path.is_relative_to(data / "work"):  # those of k6, which died in the middle
+                orjson.loads(path.read_bytes())
         assert not list(data.rglob("*.unreadable"))
         if self.chance.random() < 0.5:  # else the daemon is to do it
             store.repair()
