@@ -10,6 +10,7 @@ from rich.text import Text
 
 from k6d.listing import Listing, plain_table
 from k6d.model import Metrics, Outcome, Trigger
+from k6d.report_load import beside
 from k6d.units import (
     against_threshold,
     common_origin,
@@ -64,6 +65,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _thresholds(run)]
     if run.checks:
         parts += ["", _checks(run)]
+    parts += beside(run)
     if custom := {n: run.k6_metrics[n] for n in run.custom_metrics if n in run.k6_metrics}:
         parts += ["", _custom(custom)]
     if len(run.breakdown.timeline.t) > 1:

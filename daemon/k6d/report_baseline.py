@@ -11,7 +11,7 @@ from k6d.analysis.regression import title
 from k6d.analysis.series import describe
 from k6d.analysis.trend import shifts
 from k6d.listing import Listing, plain_table
-from k6d.model import LEARNING, WORSE
+from k6d.model import CHANGED, LEARNING, WORSE
 from k6d.units import in_unit, number, plural
 
 if TYPE_CHECKING:
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from k6d.model import Comparison, Run
 
 # In the order in which they are listed.
-STYLES = {WORSE: "red", "better": "green", "steady": "dim", LEARNING: "yellow"}
+STYLES = {
+    WORSE: "red",
+    CHANGED: "yellow",
+    "better": "green",
+    "steady": "dim",
+    LEARNING: "yellow",
+}
+TOO_NOISY = "too noisy to judge"
+MOST_POINTS, MOST_PERCENT = 50.0, 100.0  # a band as wide as this shows hardly anything
 CHART_HEIGHT = 16
 
 
@@ -39,7 +47,7 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
             Text(title(c), style if c.state != "steady" else ""),
             in_unit(c.expected, c.unit),
             in_unit(c.observed, c.unit),
-            "–" if c.change_percent is None else f"{c.change_percent:+.1f} %",
+            _change(c),
             _noise(c),
             Text(_verdict(c), style),
         )
@@ -49,11 +57,21 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
     return Group(head, table)
 
 
+def _change(c: Comparison) -> str:
+    """The change in percent; of shares in points, since many are 0 or close to it."""
+    if c.unit == "%" and c.expected is not None:
+        return f"{c.observed - c.expected:+.2f} points"
+    return "–" if c.change_percent is None else f"{c.change_percent:+.1f} %"
+
+
 def _noise(c: Comparison) -> str:
-    """What it must move by to be seen; of shares in points, since many are 0 or close to it."""
-    if c.unit == "%" and c.expected is not None and c.high is not None:
-        return f"± {number(c.high - c.expected)} points"
-    return "–" if c.visible_percent is None else f"± {number(c.visible_percent)} %"
+    """What it must move by to be seen, in the same unit."""
+    if c.unit == "%" and None not in (c.expected, c.low, c.high):
+        width = max((c.high or 0.0) - (c.expected or 0.0), (c.expected or 0.0) - (c.low or 0.0))
+        return TOO_NOISY if width >= MOST_POINTS else f"± {number(width)} points"
+    if c.visible_percent is None:
+        return "–"
+    return TOO_NOISY if c.visible_percent >= MOST_PERCENT else f"± {number(c.visible_percent)} %"
 
 
 def _verdict(c: Comparison) -> str:

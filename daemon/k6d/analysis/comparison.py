@@ -87,8 +87,8 @@ def _compare(
         state=state,
         observed=median(fresh),
         expected=_rounded(found.expected),
-        low=_rounded(found.low),
-        high=_rounded(found.high),
+        low=_rounded(_possible(found.low, about, past)),
+        high=_rounded(_possible(found.high, about, past)),
         change_percent=_rounded(found.change_pct),
         visible_percent=_rounded(found.visible_pct),
         runs=found.n,
@@ -97,6 +97,15 @@ def _compare(
         seen=seen,
         of=len(fresh),
     )
+
+
+def _possible(bound: float | None, about: Series, past: Iterable[float | None]) -> float | None:
+    """The end of a band, no further than such a number can go."""
+    if bound is None:
+        return None
+    signed = any(value is not None and value < 0 for value in past)
+    bound = bound if signed else max(0.0, bound)
+    return min(100.0, bound) if about.unit == "%" else bound
 
 
 def _failing(run: Past, about: Series) -> bool:
