@@ -58,7 +58,8 @@ def _serve(*, config: str | None, **given: object) -> None:
 
     def read() -> Settings:
         loaded = settings.load(Path(config) if config else None, **given)
-        logs.set_up(loaded.log_level, form=loaded.log_format, file=loaded.log_file)
+        hide = settings.redactor_of(loaded).known
+        logs.set_up(loaded.log_level, form=loaded.log_format, file=loaded.log_file, hide=hide)
         for warning in loaded.warnings:
             logger.warning("%s", warning)
         return loaded

@@ -16,6 +16,7 @@ from k6d.model import K6dError, reason
 from k6d.units import escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import TextIOWrapper
 
 FILE_BYTES = 10 << 20
@@ -29,14 +30,15 @@ _COLOUR = {"CRITICAL": "1;31", "ERROR": "31", "WARNING": "33", "DEBUG": "2"}
 class _Formatter(logging.Formatter):
     """For the journal a priority and no time, for a terminal colours, else plain text."""
 
-    def __init__(self, *, journal: bool, colour: bool) -> None:
+    def __init__(self, hide: Callable[[str], str], *, journal: bool, colour: bool) -> None:
         super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s")
         self.default_msec_format = ""
+        self._hide = hide
         self._journal = journal
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        text = escaped(super().format(record)).replace("\n", "\n  ")
+        text = escaped(self._hide(super().format(record))).replace("\n", "\n  ")
         if self._journal:
             return f"<{_PRIORITY.get(record.levelname, 6)}>{text}"
         if self._colour and (code := _COLOUR.get(record.levelname)):
@@ -47,31 +49,40 @@ class _Formatter(logging.Formatter):
 class _Json(logging.Formatter):
     """One object a line, for programs; `time` in UTC."""
 
+    def __init__(self, hide: Callable[[str], str]) -> None:
+        super().__init__()
+        self._hide = hide
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": escaped(record.getMessage()),
+            "message": escaped(self._hide(record.getMessage())),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self._hide(self.formatException(record.exc_info))
         return orjson.dumps(line, default=str).decode(errors="replace")
 
 
 def set_up(
-    level: str, *, form: str = "text", file: Path | None = None, rotate: bool = True
+    level: str,
+    *,
+    form: str = "text",
+    file: Path | None = None,
+    rotate: bool = True,
+    hide: Callable[[str], str] = str,
 ) -> None:
     """Log k6d's own lines from `level` on, other libraries' from warning on; may be called again.
 
     `form` is "text" or "json"; `file` gets the lines as well and is rotated, by one process only:
-    others, which do not `rotate` it, follow.
+    others, which do not `rotate` it, follow. `hide` takes secrets out of what is written.
     """
     handler = logging.StreamHandler(sys.stderr)
     journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    plain = _Json() if form == "json" else _Formatter(journal=False, colour=False)
-    shown = plain if form == "json" else _Formatter(journal=journal, colour=colour)
+    plain = _Json(hide) if form == "json" else _Formatter(hide, journal=False, colour=False)
+    shown = plain if form == "json" else _Formatter(hide, journal=journal, colour=colour)
     handler.setFormatter(shown)
     handlers: list[logging.Handler] = [handler]
     if file:

@@ -32,7 +32,7 @@ from k6d.job import Job, without
 from k6d.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.registry import Registry, endless
 from k6d.set_aside import SetAside
-from k6d.settings import ScriptSettings, parse_script_settings
+from k6d.settings import ScriptSettings, parse_script_settings, redactor_of
 from k6d.slots import slot, unless
 from k6d.store import new_test_id
 from k6d.units import plural
@@ -271,6 +271,7 @@ class Pipeline:
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self._settings.k6.timeout,
             notes=[*script.notes, *variables.left_out(self._settings.k6.env | task.job.env)],
+            redactor=redactor_of(self._settings, task.job.env),
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
@@ -291,7 +292,7 @@ class Pipeline:
         known = self.registry.get(job.name)
         refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
         look = posted.look if job.one_off else scripts.look
-        return await look(
+        script = await look(
             job.path,
             name=job.name,
             k6=binary,
@@ -302,6 +303,10 @@ class Pipeline:
             extra_workload=job.env,
             refusal=refusal,
         )
+        if script.error is None:
+            return script
+        redactor = redactor_of(self._settings, job.env)
+        return replace(script, error=redactor.text(script.error))
 
     def _environment(self, job: Job) -> dict[str, str]:
         return variables.environment(self._settings.k6.env | job.env)

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from k6d.model import K6dError
+from k6d.settings.own_secrets import TOKEN_FILE
 from k6d.store.data_folder import read_file
 from k6d.store.files import disk_errors, write_atomic
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOKEN_FILE = "api-token"  # noqa: S105  (its name)
 _TOKEN = re.compile(rb"[ -~]+")  # what a header can hold
 
 

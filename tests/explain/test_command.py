@@ -159,7 +159,7 @@ def test_a_run_is_explained_and_told(tmp_path: Path, target: Target) -> None:
         done = _run_one(tmp_path, target, env, "--env", "ANIMAL=blue-horse")
         assert done.returncode == 1, done.stderr
         said = json.loads(server.said)
-        assert "// The shop's front page." in said["source"]
+        assert 'const password = "…";' in said["source"]
         assert "hunter2" not in server.said
         assert "blue-horse" not in server.said
         assert "The checkout fails under load." in shop.alerts[0]["message"]

@@ -338,8 +338,7 @@ async def test_what_is_sent(home: Path) -> None:
         store.save(make_run(test_id="20261121-120000-aaaaaa", comparable=True))
         await Explainer(loaded, store).explain(run, env={"ANIMAL": "blue-horse"})
         said = json.loads(server.said)
-    assert said["source"][0] == "// The shop's checkout."
-    assert said["source"][1] == "const password = '[redacted]';"
+    assert said["source"] == ["", 'const password = "…";', "export default function () {}"]
     assert said["workload"] == WORKLOAD
     assert len(said["history"]) == 1
     assert said["log"] == [
@@ -405,7 +404,7 @@ async def test_prompt_injection(place: str, home: Path) -> None:
         store = Store(loaded.data)
         _keep_source(store, home, run, f"// {INJECTION if place == 'script' else ''}\n{SOURCE}")
         explained = await Explainer(loaded, store).explain(run)
-        assert INJECTION in server.said
+        assert (INJECTION in server.said) == (place == "response")  # comments are not sent
         assert INJECTION not in server.instructions
     verdict = explained.anomaly_analysis
     assert verdict.anomalies_detected

@@ -15,6 +15,7 @@ import pytest
 
 from k6d.explain.prompt import MAX_DATA, MAX_TEXT, SYSTEM, Prompt, build
 from k6d.model import Breakdown, Check, Execution, Log, Metrics, Outcome, Run, Timeline, Verdict
+from k6d.redact import Redactor
 from records import make_anomaly, make_endpoint, make_run, make_timeline
 
 GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
@@ -107,7 +108,7 @@ CASES: dict[str, tuple[Run, dict[str, Any]]] = {
             "source": SOURCE,
             "workload": WORKLOAD,
             "history": HISTORY,
-            "known": {"shop.test": "env:SHOP_HOST"},
+            "redactor": Redactor({"shop.test": "env:SHOP_HOST"}),
         },
     ),
     "healthy": (make_run(), {"source": SOURCE, "history": HISTORY[:1]}),
@@ -117,7 +118,7 @@ CASES: dict[str, tuple[Run, dict[str, Any]]] = {
         make_run(
             anomaly_analysis=make_anomaly(), log=Log(head=f"12:00:01 info console {INJECTION}")
         ),
-        {"source": f"// {INJECTION}\n{SOURCE}"},
+        {"source": f"/* {INJECTION} */\n{SOURCE}"},
     ),
 }
 
@@ -176,7 +177,7 @@ def test_secrets_are_out_of_every_part() -> None:
         overrides={"env X": text},
         log=Log(head=text, tail=text, cut_lines=1),
     )
-    assert secret not in build(run, source=f"const {text!r}; {text}").data
+    assert secret not in build(run, source=f"const a = {text!r}; // {text}").data
 
 
 def test_known_values_are_out_of_every_part() -> None:
@@ -185,9 +186,10 @@ def test_known_values_are_out_of_every_part() -> None:
         log=Log(head="got blue-horse"),
         breakdown=Breakdown(endpoints=[make_endpoint(name="/blue-horse/cart")]),
     )
-    made = build(run, source="// blue-horse", known={"blue-horse": "env:SHOP"})
+    redactor = Redactor.of([], {"SHOP_TOKEN": "blue-horse"})
+    made = build(run, source="const a = b[blue-horse];", redactor=redactor)
     assert "blue-horse" not in made.data
-    assert made.data.count("[env:SHOP]") == 3
+    assert made.data.count("[env:SHOP_TOKEN]") == 3
 
 
 def test_a_huge_run_stays_within_bounds() -> None:
@@ -213,7 +215,7 @@ def test_a_huge_run_stays_within_bounds() -> None:
     history = [HISTORY[0] | {"test_id": f"{n}"} for n in many]
     stages = [{"duration": wide, "target": n} for n in many]
     workload = {"scenarios": {f"{n}": {"stages": stages, "exec": wide} for n in many}}
-    data = _data(run, source=f"// {wide}\n" * 3000, workload=workload, history=history)
+    data = _data(run, source="wide();\n" * 5000, workload=workload, history=history)
     assert data["findings"]
     assert data["metrics"]
     assert any("too long" in text for text in data["left_out"])

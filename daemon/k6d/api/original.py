@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from k6d.api import shapes
@@ -22,6 +22,7 @@ from k6d.execution import discovery
 from k6d.explain.snapshot import source as script_of
 from k6d.job import Job
 from k6d.model import K6dError, Outcome, Trigger
+from k6d.settings import redactor_of
 from k6d.store import Query as Search
 from k6d.store import is_test_id
 from k6d.store.files import write_atomic
@@ -167,14 +168,17 @@ def _id(before: str | None) -> str | None:
 @router.get(
     "/results/{test_id}", responses=shapes.response(shapes.TEST, _404="There is no such run")
 )
-async def results(test_id: str, k6d: K6d) -> Response:
-    """All of a run; “latest” names the newest."""
+async def results(test_id: str, k6d: K6d, request: Request) -> Response:
+    """All of a run; “latest” names the newest. The script's secrets need the token."""
+    trusted = k6d.access.knows(request.headers)
 
     def read() -> bytes:
         record = orjson.loads(read_run(k6d, test_id))
         snapshot = (record.get("snapshot") or {}).get("id")
         archive = k6d.store.snapshot_path(snapshot) if snapshot else None
         source = script_of(archive, most=MAX_SOURCE_BYTES) if archive else None
+        if source and not trusted:
+            source = redactor_of(k6d.settings).text(source)
         return orjson.dumps(result(record, source=source, data=k6d.settings.data))
 
     return Response(await asyncio.to_thread(read), media_type="application/json")

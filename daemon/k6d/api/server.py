@@ -25,6 +25,7 @@ from k6d.api.context import Context
 from k6d.api.daemon_client import RemoteDesk
 from k6d.api.link import Caller, Frames
 from k6d.memory import give_back, one_heap, trim
+from k6d.settings import redactor_of
 from k6d.store import Store
 
 if TYPE_CHECKING:
@@ -54,7 +55,13 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
     _, given = await frames.read() or (0, b"")
     settings: Settings
     settings, access = pickle.loads(given)  # noqa: S301  (our own parent's)
-    logs.set_up(settings.log_level, form=settings.log_format, file=settings.log_file, rotate=False)
+    logs.set_up(
+        settings.log_level,
+        form=settings.log_format,
+        file=settings.log_file,
+        rotate=False,
+        hide=redactor_of(settings).known,
+    )
 
     def stop() -> None:
         server.should_exit = True

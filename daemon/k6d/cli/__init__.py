@@ -117,7 +117,8 @@ def run(
     from k6d.model import Trigger
 
     loaded = load_settings(config, scripts=scripts, data=data)
-    logs.set_up("debug" if loaded.debug else "warning")
+    hide = settings.redactor_of(loaded, variables(env or [])).known
+    logs.set_up("debug" if loaded.debug else "warning", hide=hide)
     path = _file_of(script, loaded)
     if duration is not None:
         _check_duration(duration)

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from k6d import logs
+from k6d import settings as sources
 from k6d.cli.common import (
     JUDGE,
     AsJson,
@@ -47,7 +48,8 @@ def explain(
     from k6d.explain.explain import Explainer
 
     loaded = load_settings(config, data=data)
-    logs.set_up("debug" if loaded.debug else "error")
+    hide = sources.redactor_of(loaded).known
+    logs.set_up("debug" if loaded.debug else "error", hide=hide)
     store = open_store(loaded)
     found = store.load(run_named(run_id, loaded))
     explainer = Explainer(loaded, store)

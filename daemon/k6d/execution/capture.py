@@ -22,7 +22,7 @@ from k6d.execution.apart import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
-from k6d.execution.rows import OTHER, Requests, Table, counts, load_of, named
+from k6d.execution.rows import OTHER, Requests, Table, counts, hidden, load_of, named
 from k6d.execution.timeline import Recorder, Tally, ms
 from k6d.model import Breakdown
 
@@ -61,11 +61,19 @@ class Live:
 
 
 class Capture:
-    """Adds up the pushes of one run; every method may be called from any thread."""
+    """Adds up the pushes of one run; every method may be called from any thread.
+
+    `hide` takes secrets out of names: what is the same without them is added up.
+    """
 
     def __init__(
-        self, max_endpoints: int = 200, max_series: int = 50_000, exclude: Exclude | None = None
+        self,
+        max_endpoints: int = 200,
+        max_series: int = 50_000,
+        exclude: Exclude | None = None,
+        hide: Callable[[str], str] = str,
     ) -> None:
+        self._hide = hide
         self._max_endpoints = max_endpoints
         self._max_series = max_series
         self._exclude = exclude or Exclude()
@@ -118,7 +126,8 @@ class Capture:
         Its last total is not known, so each push that names it counts as one request, with its mean
         latency: exact where every URL is requested once, and never too much.
         """
-        made = Requests.of(found | {"name": OTHER}, kind_of(found, self._exclude))
+        apart = kind_of(found, self._exclude)
+        made = Requests.of(hidden(found, self._hide) | {"name": OTHER}, apart)
         made.method = made.group = None
         if len(self._untracked) >= MAX_UNTRACKED:
             made.error = None
@@ -135,7 +144,7 @@ class Capture:
             series = self._series.get(key)
             if series is None and len(self._series) < self._max_series:
                 found = tags(labels)
-                made = Requests.of(found, kind_of(found, self._exclude))
+                made = Requests.of(hidden(found, self._hide), kind_of(found, self._exclude))
                 series = self._series[key] = made
             if series is None:
                 series, new = self._untracked_series(tags(labels), latency)

@@ -13,9 +13,11 @@ from k6d.execution.apart import Exclude
 from k6d.execution.deadline import phases_s
 from k6d.execution.gaps import gaps, with_crossed, workload_note
 from k6d.execution.generator import Monitor
+from k6d.execution.hiding import log_without_secrets, result_without_secrets
 from k6d.execution.plan import scenarios_of
 from k6d.execution.runlog import KeptLog
 from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
+from k6d.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -38,7 +40,8 @@ class Order:
     """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
 
     `options` are k6's, from the archive. `tags` tell the runs apart in a Prometheus to which the
-    metrics are forwarded. `notes` are what people should know of this run.
+    metrics are forwarded. `notes` are what people should know of this run. `redactor` knows its
+    secrets.
     """
 
     archive: Path
@@ -46,6 +49,7 @@ class Order:
     env: dict[str, str]
     options: dict[str, Any]
     tags: dict[str, str]
+    redactor: Redactor = field(default_factory=Redactor)
     exclude: Exclude = field(default_factory=Exclude)
     timeout_s: float | None
     notes: list[str] = field(default_factory=list)
@@ -79,7 +83,8 @@ async def measure(
     from k6d.execution.capture import Capture, Receiver  # with HTTP: not before the first run
     from k6d.execution.forward import Forwarder
 
-    log, output = KeptLog(settings.k6.log_bytes), KeptLog(settings.k6.log_bytes)
+    redactor = order.redactor
+    log, output = (KeptLog(settings.k6.log_bytes, hide=redactor.known) for _ in range(2))
     summary_file, files = order.folder / "summary.json", order.folder / "files"
     files.mkdir()
     command, env = binary.run_command(
@@ -89,7 +94,9 @@ async def measure(
         env=order.env,
         tags=order.tags if settings.forward.url else {},
     )
-    capture = Capture(max_endpoints=settings.capture.max_endpoints, exclude=order.exclude)
+    capture = Capture(
+        max_endpoints=settings.capture.max_endpoints, exclude=order.exclude, hide=redactor.name
+    )
     monitor = Monitor()
     async with _beside() as beside:
         plan = beside(
@@ -142,7 +149,12 @@ async def measure(
         load=capture.load(totals.metrics),
         mixes=capture.mixes(),
     )
-    return Measured(result=result, elapsed_s=ended.elapsed_s, log=log.log(), output=output.log())
+    return Measured(
+        result=result_without_secrets(result, redactor),
+        elapsed_s=ended.elapsed_s,
+        log=log_without_secrets(log.log(), redactor),
+        output=log_without_secrets(output.log(), redactor),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 OTHER = "other"
 
 Key = tuple[str, str | None]  # name and method of a row
+NAMED_BY_SCRIPTS = ("name", "url", "scenario", "group", "error")
+
+
+def hidden(found: dict[str, str], hide: Callable[[str], str]) -> dict[str, str]:
+    """The tags, those that a script names without secrets."""
+    return {tag: hide(said) if tag in NAMED_BY_SCRIPTS else said for tag, said in found.items()}
 
 
 @dataclass(slots=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from typing import TYPE_CHECKING
 
 import orjson
 
 from k6d.model import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
 MAX_ERRORS = 5
@@ -20,9 +24,13 @@ _REFUSED_FLAG = re.compile(rb'time="[^"]*" level=(?:error|fatal) msg=("(?:[^"\\]
 
 
 class KeptLog:
-    """Takes bytes as they come, keeps at most `limit` bytes of readable lines, in two halves."""
+    """Takes bytes as they come, keeps at most `limit` bytes of readable lines, in two halves.
 
-    def __init__(self, limit: int) -> None:
+    `hide` takes known secrets out of a text before it is cut, since half of one is found no more.
+    """
+
+    def __init__(self, limit: int, *, hide: Callable[[str], str] = str) -> None:
+        self._hide = hide
         self._half = limit // 2
         self._pending = b""
         self._skipping = False
@@ -46,7 +54,8 @@ class KeptLog:
         for line in lines:
             self._add(line)
         if len(self._pending) > MAX_PENDING_BYTES:
-            self._keep(self._pending[:MAX_LINE_BYTES] + " … (over 1 MB)".encode())
+            start = self._hide(self._pending[: 2 * MAX_LINE_BYTES].decode(errors="replace"))
+            self._keep(start.encode()[:MAX_LINE_BYTES] + " … (over 1 MB)".encode())
             self._pending, self._skipping = b"", True
 
     def close(self) -> None:
@@ -73,7 +82,7 @@ class KeptLog:
         if line.startswith(b"{") and ABOUT_OUR_FLAG in line:
             return
         self._note(line)
-        self._keep(line if len(line) <= MAX_LINE_BYTES else _shorten(line))
+        self._keep(line if len(line) <= MAX_LINE_BYTES else _shorten(line, self._hide))
 
     def _keep(self, line: bytes) -> None:
         if not self._head_full and self._head_size + len(line) + 1 <= self._half:
@@ -103,13 +112,12 @@ class KeptLog:
             return
         if b'"executor":' in line and (b'"source":"stacktrace"' in line or _is_rejection(line)):
             self.exceptions += 1
-            self.first_exception = self.first_exception or _message(line)
+            self.first_exception = self.first_exception or self._message(line)
         else:
-            self.errors[MAX_ERRORS - 1 :] = [_message(line)]
+            self.errors[MAX_ERRORS - 1 :] = [self._message(line)]
 
-
-def _message(line: bytes) -> str:
-    return readable(line, message_only=True)[:MAX_ERROR_CHARS]
+    def _message(self, line: bytes) -> str:
+        return self._hide(readable(line, message_only=True))[:MAX_ERROR_CHARS]
 
 
 def _is_rejection(line: bytes) -> bool:
@@ -124,17 +132,19 @@ def _unquoted(text: bytes) -> str:
         return text.decode(errors="replace").strip('"')[:MAX_ERROR_CHARS]
 
 
-def _shorten(line: bytes) -> bytes:
+def _shorten(line: bytes, hide: Callable[[str], str]) -> bytes:
     """A long line as one that still reads: k6's JSON keeps its fields, its message is cut."""
     try:
         record = orjson.loads(line)
         room = MAX_LINE_BYTES - 200
         for key in ("msg", "error"):
             if len(str(record.get(key, ""))) > room:
-                record[key] = str(record[key])[:room] + f" … ({len(line)} bytes)"
+                said = hide(str(record[key])[: 2 * MAX_LINE_BYTES])
+                record[key] = said[:room] + f" … ({len(line)} bytes)"
         return bytes(orjson.dumps(record))
     except (orjson.JSONDecodeError, AttributeError):
-        return line[:MAX_LINE_BYTES] + f" … ({len(line)} bytes)".encode()
+        start = hide(line[: 2 * MAX_LINE_BYTES].decode(errors="replace")).encode()
+        return start[:MAX_LINE_BYTES] + f" … ({len(line)} bytes)".encode()
 
 
 def readable(line: bytes, *, message_only: bool = False) -> str:

@@ -24,8 +24,8 @@ from k6d.explain import answer, prompt, snapshot
 from k6d.explain.allowance import Allowance
 from k6d.explain.gemini import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
-from k6d.explain.redact import forms
 from k6d.model import Explanation, FindingKind, K6dError
+from k6d.settings import redactor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -236,7 +236,7 @@ class Explainer:
             source=source,
             workload=workload,
             history=self._history(run),
-            known=self._known(env or {}),
+            redactor=redactor_of(self._settings, env, all_values=True),
             withheld=withheld,
         )
 
@@ -251,15 +251,6 @@ class Explainer:
             if len(earlier) == HISTORY_RUNS or len(rows) < HISTORY_LOOKED_AT:
                 break
         return earlier
-
-    def _known(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Values that must not leave, with what stands in for them."""
-        settings = self._settings
-        ours = [settings.ai.api_key, settings.api.token, *settings.notify.urls]
-        known = {secret.get_secret_value(): "redacted" for secret in ours if secret}
-        known |= {value: f"env:{name}" for name, value in (settings.k6.env | dict(env)).items()}
-        encoded = {form: name for value, name in known.items() for form in forms(value)}
-        return encoded | known
 
 
 def _without_its_words(run: Run) -> Run:

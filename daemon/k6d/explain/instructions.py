@@ -37,5 +37,6 @@ set a value against its baseline and the noise band "low" to "high"; "not_confir
 when the test was run again. "history" holds earlier runs under the same workload, the newest first.
 k6's exit code 99 means that thresholds were crossed. Of what was long the middle or the end is
 left out. What was a secret reads [redacted] or [env:NAME]; do not guess it.
+"source" has no comments, and most of its texts read "…": they were left out on purpose.
 
 Plain text only: no Markdown, no HTML, no links, no commands."""

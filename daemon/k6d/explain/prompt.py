@@ -18,7 +18,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from k6d.explain.instructions import SYSTEM
-from k6d.explain.redact import redact
+from k6d.explain.source import without_texts
+from k6d.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ MAX_ROWS = 15
 MAX_LOG_LINES = 40
 TIMELINE_POINTS = 12
 DIGITS = 4
+_HOME = re.compile(r"(/(?:home|Users)/)[^/\s\"'`:]+(?=/)")  # whose it is is private
 MAX_REDACTED = 40_000  # what is looked at of one text: redacting takes time that alerts wait for
 # What goes first when it is too much; the metrics and the findings always stay.
 EXPENDABLE = (
@@ -54,16 +56,16 @@ def build(
     source: str | None = None,
     workload: Mapping[str, Any] | None = None,
     history: Iterable[Mapping[str, Any]] = (),
-    known: Mapping[str, str] | None = None,
+    redactor: Redactor | None = None,
     withheld: Sequence[str] = (),
 ) -> Prompt:
     """The prompt about `run`, without secrets and at most `MAX_DATA` characters of data.
 
     `workload` are k6's options about load; `history` are index documents of comparable runs, newest
-    first; `known` maps secret values to their names; `withheld` says in words what was left out on
+    first; `redactor` knows the secrets of the run; `withheld` says in words what was left out on
     purpose.
     """
-    writer = _Writer(known or {})
+    writer = _Writer(redactor or Redactor())
     data = writer.document(run, source=source, workload=workload or {}, history=history)
     left_out = list(withheld)
     encoded = _encode(data, left_out)
@@ -96,8 +98,8 @@ def _json(value: Any) -> str:
 class _Writer:
     """Turns the parts of a run into plain, redacted, bounded values."""
 
-    def __init__(self, known: Mapping[str, str]) -> None:
-        self._known = known
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def document(
         self,
@@ -154,7 +156,7 @@ class _Writer:
         }
         parts = {name: self._clean(part) for name, part in parts.items()}
         parts["log"] = self._lines(_excerpt(run.log))[:MAX_LOG_LINES]
-        parts["source"] = self._source(source) if source else None
+        parts["source"] = self._source(source, names=_names(run)) if source else None
         return {name: part for name, part in parts.items() if part}
 
     def _clean(self, value: Any) -> Any:
@@ -172,12 +174,8 @@ class _Writer:
             return [self._clean(item) for item in value]
         return value
 
-    def _redacted(self, text: str, *, code: bool = False) -> str:
-        # Lone surrogates come from file names and console output and have no JSON.
-        encodable = text.encode("utf-8", "backslashreplace").decode()
-        # Others would drive the terminal that shows a dry run, or hide a secret's name.
-        printable = "".join(map(_printable, encodable))
-        return redact(printable, known=self._known, code=code)
+    def _redacted(self, text: str) -> str:
+        return _HOME.sub(r"\1…", self._redactor.text(_written(text)))
 
     def _lines(self, lines: Sequence[str]) -> list[str]:
         # Together, because a private key or a text in backquotes spans lines.
@@ -187,11 +185,13 @@ class _Writer:
             if line
         ]
 
-    def _source(self, source: str) -> list[str]:
+    def _source(self, source: str, *, names: set[str]) -> list[str]:
         """The source's lines, as far as they go; a line that says so where it was cut."""
         lines: list[str] = []
         room = MAX_SOURCE
-        whole = self._redacted(source[:MAX_REDACTED], code=True).splitlines()
+        shown = {name for name in names if self._redacted(name) == name}
+        code = without_texts(_written(source[:MAX_REDACTED]), names=shown)
+        whole = self._redactor.code(code).splitlines()
         for number, line in enumerate(whole):
             short = _shortened(line.rstrip())
             room -= len(short) + 1
@@ -199,6 +199,26 @@ class _Writer:
                 return [*lines, "… cut here"]
             lines.append(short)
         return lines
+
+
+def _names(run: Run) -> set[str]:
+    """What the source may name as well, since the results name it."""
+    breakdown = run.breakdown
+    parts = (row.name for row in (*breakdown.scenarios, *breakdown.groups))
+    groups = {word for part in parts for word in part.split("::")}
+    endpoints = {row.name for row in breakdown.endpoints}
+    paths = {_path(endpoint) for endpoint in endpoints}
+    return {check.name for check in run.checks} | groups | paths | endpoints | {*run.custom_metrics}
+
+
+def _path(url: str) -> str:
+    return "/" + url.partition("://")[2].partition("/")[2].partition("?")[0]
+
+
+def _written(text: str) -> str:
+    """The text as JSON can hold it, without what drives a terminal or hides a secret's name."""
+    encodable = text.encode("utf-8", "backslashreplace").decode()  # lone surrogates of file names
+    return "".join(map(_printable, encodable))
 
 
 def _printable(character: str) -> str:

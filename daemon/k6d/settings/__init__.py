@@ -16,6 +16,7 @@ from k6d.settings.model import (
     fields,
 )
 from k6d.settings.notify import Notify, QuietHours, Route
+from k6d.settings.own_secrets import redactor_of
 from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings, secret_settings
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import Deadline, Duration, Section
@@ -44,5 +45,6 @@ __all__ = [
     "fields",
     "load",
     "parse_script_settings",
+    "redactor_of",
     "secret_settings",
 ]

@@ -1,0 +1,32 @@
+"""Names that tell that their values are secret."""
+
+from __future__ import annotations
+
+import re
+
+MARK = "[redacted]"  # stands where a secret was
+# Names that tell by themselves that a secret follows, in whatever spelling: accessToken, DB_PASS.
+TELLING = (
+    r"pass(?:word|wd|wort|phrase|code)?s?(?![a-z])|passwd|pwd|(?<![a-z])pw(?![a-z])|secret|token|"
+    r"api[_-]?key|(?:access|private|signing|encryption|master|client|shared|account|subscription|"
+    r"license|ssh|signature|hmac)[_-]?key|credential|creds?(?![a-z])|authorization|cookie|bearer|"
+    r"jwt(?![a-z])|otp(?![a-z])|(?<![a-z])pin(?:code)?(?![a-z])|(?<![a-z])cv[vc]2?(?![a-z])|"
+    r"(?:mfa|2fa|verification|one[_-]?time)[_-]?code|csrf|xsrf|sess(?:ion)?[_-]?id|signature|"
+    r"x-[a-z-]{0,20}(?:auth|key)|kennwort|contrase[nñ]a|mot[_-]de[_-]passe|senha(?![a-z])|пароль|密码|"
+    r"パスワード"
+)
+# Names of what is about secrets and is none: tokenErrors, cookie_name, TOKEN_URL.
+_ABOUT = re.compile(
+    r"(?i)(?:errors?|fail\w*|count(?:er)?|duration|time|trend|rate|ur[il]|path|endpoint|name|type|"
+    r"expir\w*|ttl|length|header|field|valid|status|response|res|host|port|file)$"
+)
+
+
+def tells(name: str) -> bool:
+    """Whether a value of this name is a secret, whatever it looks like."""
+    return bool(re.search(TELLING, name, re.IGNORECASE)) and not about_a_secret(name)
+
+
+def about_a_secret(name: str) -> bool:
+    """Whether a name that tells names something about a secret, and no secret."""
+    return bool(_ABOUT.search(name))
