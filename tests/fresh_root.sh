@@ -31,7 +31,7 @@ command -v mmdebstrap >/dev/null || { echo "fresh_root.sh needs mmdebstrap: apt-
 rm -rf --one-file-system "$root"
 mkdir -p "$root"
 packages=python3,python3-venv,make,git,ca-certificates${K6D_ROOT_EXTRA:+,$K6D_ROOT_EXTRA}
-mmdebstrap --quiet --variant=minbase --include="$packages" "$suite" "$root"
+mmdebstrap --variant=minbase --include="$packages" "$suite" "$root"
 
 # The network as this machine has it: names, certificates of a company of its own, pip's settings.
 echo '127.0.0.1 localhost' >"$root/etc/hosts"
