@@ -6,6 +6,7 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from daemon import Daemon
@@ -20,6 +21,12 @@ pytest_plugins = ["programs"]
 
 # Workers and the processes that tests start keep what they compile: thousands of modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A busy machine makes inputs slowly; that says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "k6d", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("k6d")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon import Gate, hitting
+from daemon import Gate, hitting, until
 from k6d import scheduling
 from k6d.job import Job
 from k6d.journal import StoredJournal
@@ -170,7 +170,9 @@ async def test_killed_between_queue_and_entry(tmp_path: Path) -> None:
 
 @given(lives=st.lists(st.lists(st.integers(1, 5 * 3600), min_size=1, max_size=5), max_size=8))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_restarts_at_any_time_neither_lose_nor_repeat(
     tmp_path_factory: pytest.TempPathFactory, lives: list[list[int]]
@@ -375,6 +377,8 @@ def test_a_scheduled_run_that_was_killed_is_repeated_once(daemon: Daemon, target
         daemon.start(**DAILY)
         daemon.until(gate.reached.is_set, "the run to be under way")
         daemon.end(signal.SIGKILL)
+        # Its k6 ends, too: else it could be what reaches the next gate.
+        until(lambda: not daemon.processes(), "the end of its k6")
         gate.opened.set()
     target.latency.pop("/cart")
     daemon.start(**DAILY)

@@ -58,7 +58,7 @@ async def test_a_process_that_computes_is_seen() -> None:
     one_cpu = 100 / (os.cpu_count() or 1)
     assert health.k6_cpu_percent is not None
     assert health.machine_cpu_percent is not None
-    assert 0.1 * one_cpu < health.k6_cpu_percent <= 1.1 * one_cpu
+    assert 0 < health.k6_cpu_percent <= 1.1 * one_cpu
     assert health.k6_cpu_percent <= health.machine_cpu_percent + 5
     assert health.busy_seconds_percent == 100
     assert 0 < (health.memory_free_percent or 0) < 100
