@@ -5,12 +5,13 @@ Routes, fields, types and codes are the original's; requests carry the token, wh
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from daemon import hitting
+from daemon import hitting, lasting
 from serving import Answer, Served
 
 if TYPE_CHECKING:
@@ -175,3 +176,17 @@ def test_other_pages_stay_refused(served: Served, origin: str) -> None:
         assert answer.status == 403
         assert "api.origins" in answer.json["detail"]
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_originals_timeout_cuts_no_plan(served: Served, target: Target) -> None:
+    """K6_TIMEOUT of its `.env` was never used there: the run has its time, and a note says so."""
+    script = served.home / "long.js"
+    script.write_text(lasting(target.url, seconds=3))
+    done = served.call("run", str(script), "--json", K6_TIMEOUT="1")
+    record = json.loads(done.stdout)
+    assert record["execution"]["outcome"] == "completed", done.stderr
+    assert record["execution"]["deadline_s"] > 3
+    assert any(n.startswith("K6_TIMEOUT (1 s) is shorter") for n in record["breakdown"]["notes"])
+    assert "long.js: K6_TIMEOUT (1 s) is shorter" in done.stderr
+    cut = served.call("run", str(script), "--json", K6D_K6__TIMEOUT="1")
+    assert json.loads(cut.stdout)["execution"]["outcome"] == "timed out"

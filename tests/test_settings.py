@@ -575,3 +575,27 @@ def test_what_is_no_origin(monkeypatch: pytest.MonkeyPatch, home: Path, text: st
     monkeypatch.setenv("K6D_API__ORIGINS", text)
     with pytest.raises(K6dError, match=r"K6D_API__ORIGINS: api.origins.*such as http://localhost"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("variables", "timeout", "least"),
+    [
+        ({"K6_TIMEOUT": "300"}, 300, True),
+        ({"K6_TIMEOUT": "300", "K6D_K6__TIMEOUT": "200"}, 200, False),
+        ({"K6D_K6__TIMEOUT": "300"}, 300, False),
+        ({}, 100, False),
+    ],
+)
+def test_the_originals_timeout_is_known_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    variables: dict[str, str],
+    timeout: float,
+    least: bool,
+) -> None:
+    """It never cut a run there; k6d's own setting does, whatever its source."""
+    (home / "k6d.toml").write_text("[k6]\ntimeout = 100\n")
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    loaded = load()
+    assert (loaded.k6.timeout, loaded.timeout_is_least) == (timeout, least)

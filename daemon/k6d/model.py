@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence  # noqa: TC003  (pydantic reads th
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
 from enum import StrEnum
+from typing import Any
 
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
@@ -31,7 +32,7 @@ def reason(error: OSError) -> str:
 
 
 class Trigger(StrEnum):
-    """Why a job is run."""
+    """Why a job is run; an imported run was none of k6d's."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -39,6 +40,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     CONFIRMATION = "confirmation"
     RECOVERY = "recovery"
+    IMPORTED = "imported"
 
 
 class Outcome(StrEnum):
@@ -465,6 +467,8 @@ class Run:
     the medians with its `confirmations`, which are runs of their own and `confirms` this one.
     `comparable` runs are the baseline of later ones. `removed` names the fields that retention took
     out of the file. `load` are the totals that were judged, where they are not `metrics`.
+    `imported` is what only the original service had: its `test_id`, `options`, `raw_output` and
+    `console_output`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -495,3 +499,4 @@ class Run:
     output: Log = field(default_factory=Log)
     explanation: Explanation | None = None
     removed: list[str] = field(default_factory=list)
+    imported: dict[str, Any] | None = None

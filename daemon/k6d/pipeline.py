@@ -115,6 +115,11 @@ class Pipeline:
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
     ) -> Run:
         """Run the stored snapshot of an old run again; its record compares like any other."""
+        if old.imported is not None:
+            raise K6dError(
+                f"run {old.test_id} was imported, and k6's options of it are not known; run the "
+                "text again: script_content of GET /api/v1/test/results"
+            )
         watching = watching or Watching()
         job = Job(
             name=old.script,
@@ -270,6 +275,7 @@ class Pipeline:
             tags={"testid": task.under_way.test_id, "script": script.name},
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self._settings.k6.timeout,
+            timeout_is_least=own.timeout is None and self._settings.timeout_is_least,
             notes=[*script.notes, *variables.left_out(self._settings.k6.env | task.job.env)],
             redactor=redactor_of(self._settings, task.job.env),
         )

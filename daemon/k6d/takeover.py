@@ -1,20 +1,26 @@
-"""Runs of the service before k6d, "K6 Test Runner Service", from its TinyDB file: schema 0 to 1.
+"""Runs of the service before k6d, "K6 Test Runner Service": schema 0 to 1.
 
 What it called by the same names is taken over as it is; what it did not measure stays None. Such
-runs are listed, searched and counted; nothing is compared with them, for nobody knows their load.
+runs are listed, searched, counted and drawn, by the trigger "imported". Nothing is compared with
+them, for nobody knows their load, unless their owner says that it was made here and now.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic import ValidationError
 
+from k6d import legacy_records
+from k6d.legacy_records import ANALYSIS, METRICS
+from k6d.legacy_snapshots import text_snapshot
 from k6d.model import K6dError, Trigger
 from k6d.pruning import look_again
 from k6d.store import new_test_id
@@ -22,90 +28,188 @@ from k6d.store.record import run_adapter
 from k6d.units import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from k6d.legacy_records import Found, Record
     from k6d.model import Run
     from k6d.store import Store
+
+    # Gives a run its baseline, or the reason why it cannot have one.
+    Baseline = Callable[[Run, str], tuple[Run, str | None]]
 
 logger = logging.getLogger(__name__)
 
 UNNAMED = "original-service"  # its records need not say which script ran
 NAMES = ("script_name", "script_path", "name")
-METRICS = (
-    *("response_time_avg", "response_time_p95", "error_rate", "requests_per_second"),
-    *("virtual_users", "total_requests", "duration_ms"),
-)
-ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 # What comes of a record that is none.
 ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+BATCH = 100
+MOST_SAME_IDS = 100  # runs of one second whose derived ids are equal, which chance hardly makes
 
 
-def take_over(file: Path, store: Store) -> tuple[int, int]:
-    """Save each record of the original's file as a run; how many were new, and how many not."""
+@dataclass(slots=True, kw_only=True)
+class TakenOver:
+    """What came of an import: runs that are new, that were there, and that stay behind, with why.
+
+    `unknown_error_rate` counts new runs for which the original stored an error rate of 0;
+    `no_baseline` counts the reasons for which new runs are no baseline though it was asked for.
+    """
+
+    new: int = 0
+    present: int = 0
+    unknown_error_rate: int = 0
+    baseline: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    no_baseline: Counter[str] = field(default_factory=Counter)
+
+
+def take_over(source: Path, store: Store, *, baseline: Baseline | None = None) -> TakenOver:
+    """Save each record of the original's file or folder as a run; what is there is kept.
+
+    K6dError before anything is written when the source is damaged or foreign.
+    """
+    records = legacy_records.read(source)
     store.refuse_links()
-    new = present = 0
-    for place, record in _records(file):
-        try:
-            run = upgraded(record)
-            path = store.run_path(run.test_id)
-        except ODD as error:
-            logger.warning("%s: record %s is left out: %s", file, place, _why(error))
-            continue
-        if path.exists():
-            present += 1
+    done, began = TakenOver(), False
+    try:
+        for batch in batched(records):
+            runs: dict[str, Run] = {}
+            for place, record in batch:
+                if isinstance(record, str):
+                    done.skipped.append((place, record))
+                    continue
+                try:
+                    _take(record, store, runs, done, baseline=baseline)
+                except ODD as error:
+                    done.skipped.append((place, _why(error)))
+            began = began or bool(runs)
+            store.put(runs.values())
+            done.new += len(runs)
+    finally:
+        if began:  # files are there: the index gets to know them, whatever happened after
+            look_again(store)
+            store.repair()
+    return done
+
+
+def batched(records: Iterable[Found]) -> Iterator[list[Found]]:
+    """The records, as many at a time as may be in memory."""
+    left = iter(records)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
+def _take(
+    record: Record,
+    store: Store,
+    runs: dict[str, Run],
+    done: TakenOver,
+    *,
+    baseline: Baseline | None,
+) -> None:
+    """Add the record to the new `runs`, unless it is there already; raises when it is none."""
+    run = upgraded(record)
+    free = _free_id(run, store, runs)
+    if free is None:
+        done.present += 1
+        return
+    run, script = replace(run, test_id=free), record.get("script_content")
+    if isinstance(script, str) and script.strip():
+        if baseline:
+            run, reason = baseline(run, script)
+            done.baseline += run.comparable
+            done.no_baseline.update([reason] if reason else [])
+        if run.snapshot is None:
+            run = replace(run, snapshot=text_snapshot(script, run, store))
+    elif baseline:
+        done.no_baseline["its record has no script"] += 1
+    runs[run.test_id] = run
+    done.unknown_error_rate += record_error_rate(record) == 0
+
+
+def record_error_rate(record: Record) -> object:
+    """The error rate as the original stored it."""
+    return (record.get("metrics") or {}).get("error_rate")
+
+
+def _free_id(run: Run, store: Store, runs: dict[str, Run]) -> str | None:
+    """An id for a new run, the same whenever it is taken over; None when it was already."""
+    assert run.imported is not None  # noqa: S101  (`upgraded` makes it so)
+    for attempt in range(MOST_SAME_IDS):
+        key = f"{run.imported['test_id']}{f'#{attempt}' if attempt else ''}"
+        test_id = run.test_id[:16] + hashlib.sha256(key.encode()).hexdigest()[:6]
+        if test_id in runs:
+            there = runs[test_id].imported
+        elif store.run_path(test_id).exists():
+            there = orjson.loads(store.load_raw(test_id)).get("imported")
         else:
-            store.save(run)
-            new += 1
-    look_again(store)
-    return new, present
+            return test_id
+        # An older k6d took runs over without noting their ids.
+        if there is None or there.get("test_id") == run.imported["test_id"]:
+            return None
+    raise K6dError(f"more than {MOST_SAME_IDS} runs of one second have the same id")
 
 
-def upgraded(record: dict[str, Any]) -> Run:
+def upgraded(record: Record) -> Run:
     """The record of schema 0 as a run; raises whatever comes of it when it is none."""
     at = datetime.fromisoformat(record["timestamp"]).astimezone()
-    chance = hashlib.sha256(str(record["test_id"]).encode()).hexdigest()[:6]
-    analysis = {key: (record.get("anomaly_analysis") or {}).get(key) for key in ANALYSIS}
-    if not analysis["anomalies_detected"]:  # it gave healthy runs a severity as well
-        analysis |= {"anomalies_detected": False, "severity": None}
+    original_id = str(record["test_id"] or "").strip()
+    if not original_id:
+        raise ValueError("test_id: is empty")
     completed = record.get("status", "completed") == "completed"
-    name = next((record[key] for key in NAMES if record.get(key)), UNNAMED)
+    metrics = {key: (record.get("metrics") or {}).get(key) for key in METRICS}
+    if metrics["error_rate"] == 0:
+        metrics["error_rate"] = None  # the original stored 0, whatever came back
     return run_adapter().validate_python(
         {
-            # The same id whenever it is taken over: twice is once.
-            "test_id": f"{new_test_id(at)[:16]}{chance}",
+            "test_id": f"{new_test_id(at)[:16]}000000",
             "timestamp": at,
-            "script": one_line(str(name), 200),
-            "trigger": Trigger.MANUAL,
+            "script": _script_name(record),
+            "trigger": Trigger.IMPORTED,
             "status": "completed" if completed else "failed",
             "execution_time": record.get("execution_time") or 0.0,
-            "metrics": {key: (record.get("metrics") or {}).get(key) for key in METRICS},
-            "anomaly_analysis": {k: v for k, v in analysis.items() if v is not None},
+            "metrics": metrics,
+            "anomaly_analysis": _analysis(record),
             "execution": {
                 "outcome": "completed" if completed else "no data",
                 "error": record.get("error"),
+            },
+            "imported": {
+                "test_id": original_id,
+                "options": _kept(record.get("options", record.get("test_options"))),
+                "raw_output": _kept(record.get("raw_output")),
+                "console_output": str(record.get("console_output") or ""),
             },
         }
     )
 
 
-def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every record of every table, and its place: TinyDB keeps {table: {number: record}}."""
+def _script_name(record: Record) -> str:
+    """The name in the record; else the one that k6d gives to the same text when it is posted."""
+    named = next((record[key] for key in NAMES if record.get(key)), None)
+    text = record.get("script_content")
+    if named is None and isinstance(text, str) and text.strip():
+        return f"one-off/{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}.js"
+    return one_line(str(named or UNNAMED), 200)
+
+
+def _analysis(record: Record) -> dict[str, Any]:
+    analysis = {key: (record.get("anomaly_analysis") or {}).get(key) for key in ANALYSIS}
+    if isinstance(analysis["severity"], str):
+        analysis["severity"] = analysis["severity"].strip().lower()
+    if not analysis["anomalies_detected"]:  # it gave healthy runs a severity as well
+        analysis |= {"anomalies_detected": False, "severity": None}
+    return {key: value for key, value in analysis.items() if value is not None}
+
+
+def _kept(value: object) -> object:
+    """What JSON of ours can hold; anything else as the text that it was."""
     try:
-        # As TinyDB, but for NaN and numbers that are too large: nothing was measured.
-        data = file.read_bytes()
-        tables = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
-        found = [(f"{t}/{n}", one) for t, table in tables.items() for n, one in table.items()]
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise K6dError(
-            f"{file}: is neither an archive of 'k6d export' nor a TinyDB file; not restored"
-        ) from error
-    yield from ((place, one) for place, one in found if isinstance(one, dict))
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
+        orjson.dumps([[[[value]]]])  # a run's file holds it some levels deep
+    except (orjson.JSONEncodeError, RecursionError):
+        return str(value)
+    return value
 
 
 def _why(error: Exception) -> str:

@@ -53,7 +53,9 @@ async def log(
         raise Problem(
             404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
         )
-    text = without_folder(log_text(run[stream]), k6d.settings.data)
+    imported = run["imported"] if stream == "log" else None
+    kept = imported["console_output"] if imported else log_text(run[stream])
+    text = without_folder(kept, k6d.settings.data)
     return Response(text, media_type=PLAIN, headers=_named(run, "log"))
 
 

@@ -107,7 +107,16 @@ def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[st
     }
     for name in ("execution", "anomaly_analysis", "log", "output", "console_output"):
         shown[name] = without_folder(shown.get(name), data)
-    return {**shown, "script_content": source}
+    return {**shown, **_as_imported(record), "script_content": source}
+
+
+def _as_imported(record: dict[str, Any]) -> dict[str, Any]:
+    """What the original service itself gave of a run that came from it; nothing for others."""
+    kept = dict(record.get("imported") or {})
+    if not kept:
+        return {}
+    test_id, options = kept.pop("test_id"), kept.pop("options")
+    return {**kept, "options": options or {}, "imported": {"test_id": test_id}}
 
 
 def _options(overrides: dict[str, str]) -> dict[str, str | int]:

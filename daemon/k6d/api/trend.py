@@ -8,7 +8,7 @@ import orjson
 
 from k6d.analysis import series
 from k6d.analysis.trend import shifts
-from k6d.model import K6dError
+from k6d.model import K6dError, Trigger
 from k6d.pages import words
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def points(
         test_id, notes = row["test_id"], {}
         if test_id in began:
             notes["change"] = "a new level began"
+        if row["trigger"] == Trigger.IMPORTED:
+            notes["imported"] = "imported"
         if test_id in reasons:
             reason = reasons[test_id]
             notes["accepted"] = f"level accepted: {reason}" if reason else "level accepted"

@@ -32,11 +32,12 @@ from k6d.cli.common import (
     variables,
 )
 from k6d.cli.running import finish, under_way
-from k6d.model import K6dError, Outcome
+from k6d.model import K6dError, Outcome, Trigger
+from k6d.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
     from k6d.analysis.comparison import Past
-    from k6d.model import Run
+    from k6d.model import Comparison, Run
     from k6d.settings import Settings
     from k6d.store import Store
 
@@ -115,27 +116,25 @@ def trend(
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
-    run, past = _history(script, loaded, store)
-    points = [(p.test_id, p.series[metric]) for p in past if metric in p.series]
-    if not points:
-        names = ", ".join(sorted(run.series))
-        others = f"; it has: {names}" if names else f", and no other; {MAKE_SERIES}"
-        raise K6dError(f"{run.script} has no series {metric!r}{others}")
-    band = next(
-        (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric), None
-    )
-    runs = [{"test_id": test_id, "value": value} for test_id, value in points]
+    name = known_script(script, loaded)
+    imported = _imported(name, metric, store)
+    compared, band = _compared_points(name, metric, loaded, store, alone=not imported)
+    points = sorted({**imported, **compared}.items())
+    runs = [
+        {"test_id": test_id, "value": value, "imported": test_id in imported}
+        for test_id, value in points
+    ]
     if as_csv:
         print_csv(runs)
         return
     if as_json:
         found = shifts([value for _, value in points], floor=describe(metric).floor)
         changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
-        drawn = {"script": run.script, "metric": metric, "runs": runs, "latest": band}
+        drawn = {"script": name, "metric": metric, "runs": runs, "latest": band}
         print_json(drawn | {"changes": changes})
         return
     console = terminal()
-    console.print(trend_chart(run.script, metric, points, band, width=console.width))
+    console.print(trend_chart(name, metric, points, band, width=console.width))
 
 
 @commands.command(rich_help_panel=JUDGE)
@@ -228,6 +227,31 @@ def _newest(script: str, loaded: Settings, store: Store) -> Run:
     if not found:
         raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")
     return store.load(found[0]["test_id"])
+
+
+def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
+    """What imported runs of a script measured, by their ids; empty for a series they lack."""
+    found = store.history(name, HISTORY_RUNS, trigger=Trigger.IMPORTED)
+    return {one["test_id"]: one[metric] for one in found if one.get(metric) is not None}
+
+
+def _compared_points(
+    name: str, metric: str, loaded: Settings, store: Store, *, alone: bool
+) -> tuple[dict[str, float], Comparison | None]:
+    """The series of the runs that are compared, by their ids, and how the newest one compares.
+
+    K6dError when there is nothing of it, unless it is not `alone` in the chart.
+    """
+    if not alone and not store.history(name, 1, comparable=True):
+        return {}, None
+    run, past = _history(name, loaded, store)
+    points = {p.test_id: p.series[metric] for p in past if metric in p.series}
+    if alone and not points:
+        names = ", ".join(sorted(run.series))
+        others = f"; it has: {names}" if names else f", and no other; {MAKE_SERIES}"
+        raise K6dError(f"{run.script} has no series {metric!r}{others}")
+    compared = (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric)
+    return points, next(compared, None)
 
 
 def _history(script: str, loaded: Settings, store: Store) -> tuple[Run, list[Past]]:

@@ -21,6 +21,7 @@ from k6d.cli.common import (
     say,
     terminal,
 )
+from k6d.model import K6dError
 from k6d.units import plural
 
 if TYPE_CHECKING:
@@ -119,28 +120,58 @@ def export_data(
 def import_data(
     file: Annotated[
         Path,
-        typer.Argument(help="An archive of 'k6d export', or the original service's TinyDB file."),
+        typer.Argument(
+            help="An archive of 'k6d export'; or the original service's SQLite file, folder of "
+            "JSON backups, or TinyDB file."
+        ),
     ],
+    as_baseline: Annotated[
+        bool,
+        typer.Option(
+            help="Compare later runs with the original's: they ran on this machine, with this k6."
+        ),
+    ] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
     """Bring in an archive, or the original service's runs; what is there is never replaced."""
     from k6d import archive
     from k6d.store.locks import only_daemon
-    from k6d.takeover import take_over
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
     with only_daemon(loaded.data):
-        if archive.is_archive(file):
-            done = archive.restore(loaded.data, file, store)
-        else:
-            new, present = take_over(file, store)
-            say(f"{plural(new, 'run')} taken over; {present:,} were there already")
+        if not (file.is_file() and archive.is_archive(file)):
+            _take_over(file, loaded, store, as_baseline=as_baseline)
             return
+        if as_baseline:
+            raise K6dError(f"{file}: --as-baseline is for data of the original service")
+        done = archive.restore(loaded.data, file, store)
     say(
         f"{plural(done.runs, 'run')}, {plural(done.snapshots, 'snapshot')} and "
         f"{plural(done.states, 'state')} restored; {done.present:,} were there already"
     )
     for name in done.different:
         say(f"  {name} differs and was left as it is")
+
+
+def _take_over(source: Path, loaded: Settings, store: Store, *, as_baseline: bool) -> None:
+    """Import the original service's data, and say what came of each record."""
+    from k6d.legacy_snapshots import Baselines
+    from k6d.takeover import take_over
+
+    baseline = Baselines(loaded, store) if as_baseline else None
+    done = take_over(source, store, baseline=baseline)
+    skipped = f"; {len(done.skipped):,} left out:" if done.skipped else ""
+    say(
+        f"{plural(done.new, 'run')} taken over; {done.present:,} were there already{skipped}"
+    )
+    for place, why in done.skipped:
+        say(f"  {place}: {why}")
+    if done.unknown_error_rate:
+        runs = plural(done.unknown_error_rate, "run")
+        say(f"the error rate of {runs} is unknown: the original stored 0 for every run")
+    if as_baseline:
+        say(f"{plural(done.baseline, 'run')} are compared with later ones")
+        for why, count in done.no_baseline.most_common():
+            say(f"  {count:,} not: {why}")

@@ -52,6 +52,7 @@ class Order:
     redactor: Redactor = field(default_factory=Redactor)
     exclude: Exclude = field(default_factory=Exclude)
     timeout_s: float | None
+    timeout_is_least: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -133,7 +134,8 @@ async def measure(
         signals=ended.signals,
     )
     breakdown = capture.result(totals.metrics)
-    notes = [*order.notes, *workload_note(order.options, binary.release)]
+    notes = [*order.notes, *_about_timeout(order, execution.deadline_s)]
+    notes += workload_note(order.options, binary.release)
     tagged = order.options.get("systemTags")
     if isinstance(tagged, list) and "status" not in tagged:
         breakdown = replace(breakdown, handshakes={})  # answered or not, they look alike
@@ -177,12 +179,25 @@ async def _beside() -> AsyncIterator[Callable[[Coroutine[None, None, T]], asynci
 async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: Settings) -> float:
     """Seconds the run may take."""
     planned = await asyncio.shield(plan)
-    if order.timeout_s:
+    if order.timeout_s and not order.timeout_is_least:
         return order.timeout_s
-    if planned is None:
-        return PLANLESS_DEADLINE_S
-    rest_s = await asyncio.to_thread(phases_s, order.archive, order.options)
-    return planned.total_s + rest_s + settings.k6.grace
+    needed_s = PLANLESS_DEADLINE_S
+    if planned:
+        rest_s = await asyncio.to_thread(phases_s, order.archive, order.options)
+        needed_s = planned.total_s + rest_s + settings.k6.grace
+    return max(needed_s, order.timeout_s or 0.0)
+
+
+def _about_timeout(order: Order, deadline_s: float | None) -> list[str]:
+    """A note where the original's K6_TIMEOUT would have cut what the script plans."""
+    if not order.timeout_is_least or not order.timeout_s or (deadline_s or 0) <= order.timeout_s:
+        return []
+    note = (
+        f"K6_TIMEOUT ({order.timeout_s:g} s) is shorter than the {deadline_s:g} s that this script "
+        "may take by its plan: the run had that time; k6.timeout (K6D_K6__TIMEOUT) cuts runs"
+    )
+    logger.warning("%s: %s", order.tags.get("script", order.archive), note)
+    return [note]
 
 
 def _read_summary(path: Path) -> Summary | None:

@@ -278,6 +278,7 @@ class Settings(BaseSettings):
     )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())
+    _timeout_is_least: bool = PrivateAttr(False)
 
     @field_validator("log_level")
     @classmethod
@@ -288,6 +289,14 @@ class Settings(BaseSettings):
     def config_file(self) -> Path | None:
         """The TOML file that was read."""
         return self._config_file
+
+    @property
+    def timeout_is_least(self) -> bool:
+        """Whether `k6.timeout` is the original service's K6_TIMEOUT, which never ended a run.
+
+        A script that plans longer then has the time that it plans.
+        """
+        return self._timeout_is_least
 
     @property
     def warnings(self) -> tuple[str, ...]:

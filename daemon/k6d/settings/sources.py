@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +29,7 @@ from k6d.settings.values import expanded
 from k6d.units import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from pydantic.fields import FieldInfo
 
@@ -77,6 +78,7 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         zone = printable(os.environ["TZ"])
         warnings.append(f"TZ={zone} does not read: schedules go by UTC; set schedule.timezone")
     settings._config_file, settings._warnings = toml_file, tuple(warnings)
+    settings._timeout_is_least = _label_of(("k6", "timeout"), sources).endswith("K6_TIMEOUT")
     return settings
 
 
@@ -132,6 +134,16 @@ class _Table(InitSettingsSource):
     def label(self, _key: Key) -> str:
         """Where the values were found."""
         return self._label
+
+
+def _label_of(key: Key, sources: Iterable[_Texts | _Table]) -> str:
+    """Where the value of the setting `key` was found; empty for a default."""
+    section, name = key
+    for source in sources:
+        table = source().get(str(section))
+        if isinstance(table, Mapping) and name in table:
+            return source.label(key)
+    return ""
 
 
 def _sealed(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ YOUNG_S = 3600.0  # no run takes that long from its snapshot's being kept to its
 MOST_ANSWERS = 16  # that are kept until a run is saved; statistics of a year take a second
 MOST_KEPT = 100  # documents of one answer
 STATISTICS_KEPT_S = 10
+WRITERS = 8
 
 _PART = re.compile(r"[0-9a-f-]+")
 _SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -78,6 +80,15 @@ class Store:
         with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
             document = self._runs.write(run)
         self._entered(document)
+
+    def put(self, runs: Iterable[Run]) -> None:
+        """Keep the files of runs that are new, several at a time, since each waits for the disk.
+
+        The index knows of them after the next `repair`, also when this was cut off.
+        """
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(self._runs.write, runs):
+                pass
 
     def amend(self, test_id: str, change: Callable[[Run], Run]) -> Run:
         """Save what `change` makes of the run as it is by now, smaller perhaps; give that.
