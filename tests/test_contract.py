@@ -82,6 +82,18 @@ def test_scenarios_win_over_posted_options(
     assert f"{record['script']}: {note}" in served.log
 
 
+def test_options_that_k6d_does_not_take_are_named(served: Served, target: Target) -> None:
+    """The run is as the known ones say; the answer, the record and the log name the others."""
+    script = f"import http from 'k6/http';\nexport default () => http.get('{target.url}/more');"
+    ran = _run(served, script, vus=1, iterations=2, rps=5, thresholds={"checks": ["rate>0.9"]})
+    assert ran.status == 200, ran.text
+    assert target.requests["GET /more"] == 2
+    (note,) = [one for one in ran.json["notes"] if "not used" in one]
+    assert note.startswith("options.rps, options.thresholds: not used; k6d takes vus, duration")
+    assert note in served.get(f"/api/v1/runs/{ran.json['test_id']}").json["breakdown"]["notes"]
+    assert note in served.log
+
+
 @pytest.mark.parametrize(
     ("script", "options", "words"),
     [

@@ -84,6 +84,12 @@ def test_imported_runs_are_searched_counted_and_drawn(moved: Served) -> None:
     assert moved.store.history(comparable=True) == []
     history = moved.call("history", "--limit", "1", "--json")
     assert json.loads(history.stdout)[0]["trigger"] == "imported"
+    assert "healthy imported" in moved.call("history", "--limit", "1").stdout
+    assert counted["imported_tests"] == MANY
+    assert "1,000 were imported" in moved.call("stats", "--days", "3650").stdout
+    assert "Of these imported" in moved.get("/statistics?days=3650").text
+    newest = json.loads(history.stdout)[0]["test_id"]
+    assert f"run {MANY - 1}" in moved.get(f"/runs/{newest}").text
 
 
 def test_an_imported_run_is_not_replayed(moved: Served) -> None:
@@ -107,6 +113,17 @@ def test_a_file_that_its_owner_has_open(tmp_path: Path, wal: bool) -> None:
         again = take_over(file, store)
         assert (again.new, again.present) == (1, 2)
     assert len(store.history(limit=None)) == 3
+
+
+@pytest.mark.parametrize("wal", [False, True], ids=["journal", "WAL"])
+def test_nothing_is_left_beside_the_owners_file(tmp_path: Path, wal: bool) -> None:
+    """A file that is open nowhere stays as it is, to the byte, and alone in its folder."""
+    (tmp_path / "theirs").mkdir()
+    file = sqlite_file(tmp_path / "theirs" / "a.db", [row(1), row(2)], wal=wal)
+    before = file.read_bytes()
+    assert take_over(file, Store(tmp_path / "data")).new == 2
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["a.db"]
 
 
 def test_a_folder_of_backups_and_a_database_are_one_history(tmp_path: Path) -> None:

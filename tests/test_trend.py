@@ -22,6 +22,7 @@ def rows(*values: float | None, **changes: Any) -> list[dict[str, Any]]:
             "response_time_p95": value,
             "severity": None,
             "outcome": "completed",
+            "trigger": "changed",
             "comparable": True,
             "workload": "w",
             **changes,
@@ -60,6 +61,20 @@ def test_what_is_marked() -> None:
     }
     during = [point["test_id"] for point in found if point["incident"]]
     assert during == ["run-06", "run-07", "run-10", "run-11"]
+
+
+def test_imported_runs_are_marked() -> None:
+    """They are none of k6d's; the mark and the words say so."""
+    found = trend.points(
+        [*rows(100.0), *rows(90.0, trigger="imported")],
+        "response_time_p95",
+        accepted=[],
+        standing=None,
+    )
+    assert [(point["marks"], point["notes"]) for point in found] == [
+        (["imported"], ["imported"]),
+        ([], []),
+    ]
 
 
 def test_the_chart() -> None:

@@ -19,7 +19,8 @@ class Job:
     """One wish to run a script; `options` and `env` stand in for the script's own.
 
     A `one_off` is no file of the scripts folder: what it teaches of itself is not remembered.
-    `due` is when its schedule wanted it; `repeats` counts how often it was interrupted before.
+    `notes` are for whoever reads its run. `due` is when its schedule wanted it; `repeats` counts
+    how often it was interrupted before.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Job:
     due: datetime | None = None
     repeats: int = 0
     one_off: bool = False
+    notes: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: token_hex(6), compare=False)
 
     @property

@@ -26,6 +26,7 @@ METRICS = (
 )
 ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 SQLITE = b"SQLite format 3\0"
+WAL_HEADER = slice(18, 20)  # https://www.sqlite.org/fileformat2.html: 2 and 2 for WAL
 TABLE = "test_runs"
 NEEDED = {"test_id", "timestamp"}
 BATCH = 100  # rows of one read: its owner can write in between
@@ -61,11 +62,23 @@ def _sqlite(file: Path) -> Iterator[Found]:
 
 
 def _connected(file: Path) -> sqlite3.Connection:
-    place = f"file:{quote(str(file.absolute()))}?mode=ro"
+    mode = "immutable=1" if _is_at_rest(file) else "mode=ro"
+    place = f"file:{quote(str(file.absolute()))}?{mode}"
     connection = sqlite3.connect(place, uri=True, timeout=LOCK_WAIT_S)
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda data: data.decode(errors="replace")
     return connection
+
+
+def _is_at_rest(file: Path) -> bool:
+    """Whether a file in WAL mode is open nowhere.
+
+    SQLite would make its -wal and -shm files again and leave them there; where it may not write,
+    it would refuse to read.
+    """
+    with file.open("rb") as opened:
+        header = opened.read(WAL_HEADER.stop)
+    return header[WAL_HEADER] == b"\2\2" and not file.with_name(f"{file.name}-wal").exists()
 
 
 def _check(file: Path) -> None:

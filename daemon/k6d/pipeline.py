@@ -200,6 +200,8 @@ class Pipeline:
             return None
         async with self._task(job, watching) as begun:
             task = begun
+            for note in job.notes:
+                logger.warning("%s: %s", job.name, note)
             try:
                 binary = await discovery.find(self._settings.k6.path)
             except discovery.K6UnavailableError as error:
@@ -276,7 +278,11 @@ class Pipeline:
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self._settings.k6.timeout,
             timeout_is_least=own.timeout is None and self._settings.timeout_is_least,
-            notes=[*script.notes, *variables.left_out(self._settings.k6.env | task.job.env)],
+            notes=[
+                *task.job.notes,
+                *script.notes,
+                *variables.left_out(self._settings.k6.env | task.job.env),
+            ],
             redactor=redactor_of(self._settings, task.job.env),
         )
         async with self._alone(own.group, task.watching):

@@ -296,6 +296,8 @@ def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
         shown = Text() if again and word == "healthy" else _styled(word)
         if again:
             shown.append(" re-run" if shown else "re-run", "dim")
+        elif row["trigger"] == Trigger.IMPORTED:
+            shown.append(" imported", "dim")
         table.add(
             _text(row["script"]),
             shown,
@@ -355,6 +357,8 @@ def statistics_report(found: Statistics, *, width: int = 80) -> RenderableType:
     head += f"{found.anomaly_tests:,} anomalous ({share})" + (
         f": {severities}" if severities else ""
     )
+    if found.imported_tests:
+        head += f"; {found.imported_tests:,} were imported"
     days = plain_table()
     days.add_column("day (UTC)", no_wrap=True)
     for title in ("runs", "anomalous"):

@@ -51,7 +51,9 @@ class RemoteDesk:
     async def put(self, job: Job) -> Job | int:
         """The job as it was queued; how many are pending already when these are too many."""
         given = {"name": job.name, "path": str(job.path), "id": job.id, "options": job.options}
-        queued = await self._caller.call("put", given | {"one_off": job.one_off})
+        queued = await self._caller.call(
+            "put", given | {"one_off": job.one_off, "notes": job.notes}
+        )
         if "pending" in queued:
             return int(queued["pending"])
         return replace(job, id=queued["id"], trigger=Trigger(queued["trigger"]))

@@ -19,7 +19,7 @@ from k6d.api.problems import Problem
 from k6d.api.runs import load_run
 from k6d.api.scripts import accept_level
 from k6d.api.session import form
-from k6d.api.shaped import log_text
+from k6d.api.shaped import kept_log
 from k6d.api.view import page
 from k6d.catalogue import Entry, entries, path_of
 from k6d.compare import METRICS, compare
@@ -227,7 +227,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
             previous=previous[0]["test_id"] if previous else None,
             charts=charts.timeline(record),
             origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
-            log=log_text(record["log"]),
+            log=kept_log(record),
             snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
         )
 

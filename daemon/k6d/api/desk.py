@@ -60,7 +60,8 @@ class Desk:
         {pending}, how many there are, when there are too many. The folder of a one-off is removed
         when its job is over, whether somebody waits for it or not.
         """
-        job = Job(**given | {"path": Path(given["path"])}, trigger=Trigger.MANUAL)
+        given |= {"path": Path(given["path"]), "notes": tuple(given["notes"])}
+        job = Job(**given, trigger=Trigger.MANUAL)
         asked_for = [one for one in self._queue.pending() if one.trigger is Trigger.MANUAL]
         if len(asked_for) >= MOST_PENDING:
             _tidy(job)

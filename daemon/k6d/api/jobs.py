@@ -39,7 +39,8 @@ class Options(BaseModel):
 
     def texts(self) -> dict[str, str]:
         """Those that were given, as k6 takes them."""
-        return {name: str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        given = {name: getattr(self, name) for name in Options.model_fields}
+        return {name: str(value) for name, value in given.items() if value is not None}
 
 
 class Wanted(BaseModel):

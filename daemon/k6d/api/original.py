@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
@@ -26,11 +26,12 @@ from k6d.settings import redactor_of
 from k6d.store import Query as Search
 from k6d.store import is_test_id
 from k6d.store.files import write_atomic
-from k6d.units import in_utc, plural
+from k6d.units import in_utc, one_line, plural
 
 router = APIRouter(prefix="/api/v1/test", tags=["tests"])
 alive = APIRouter(tags=["tests"])
 
+MOST_UNKNOWN = 20
 MOST_ROWS = 1000
 MAX_SCRIPT = 1_000_000
 MAX_SOURCE_BYTES = 256 * 1024
@@ -49,11 +50,28 @@ When = Annotated[Moment | None, Query(description="ISO 8601; UTC when it names n
 Text = Annotated[str | None, Query(max_length=500)]
 
 
+class PostedOptions(Options):
+    """What was posted beside a script; the original's clients may send more than k6d uses."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def notes(self) -> tuple[str, ...]:
+        """What is said of options that k6d does not use."""
+        unknown = [one_line(name, 40) for name in sorted(self.model_extra or {})[:MOST_UNKNOWN]]
+        if not unknown:
+            return ()
+        names = ", ".join(f"options.{name}" for name in unknown)
+        known = ", ".join(Options.model_fields)
+        return (
+            f"{names}: not used; k6d takes {known}, and all others in the script's own options",
+        )
+
+
 class OneOff(BaseModel):
     """A script to run as it is given here."""
 
     script: str = Field(min_length=10, max_length=MAX_SCRIPT, description="the k6 script's text")
-    options: Options | None = None
+    options: PostedOptions | None = None
     name: str | None = Field(
         default=None,
         pattern=rf"^{NAME.pattern}$",
@@ -97,6 +115,7 @@ def _one_off(body: OneOff, k6d: Context) -> Job:
         trigger=Trigger.MANUAL,
         options=body.options.texts() if body.options else {},
         one_off=True,
+        notes=body.options.notes() if body.options else (),
     )
     write_atomic(job.path, body.script.encode(), root=k6d.settings.data)
     return job

@@ -12,7 +12,7 @@ from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
 from k6d.api.local_paths import without_folder
 from k6d.api.problems import Problem
-from k6d.api.shaped import log_text
+from k6d.api.shaped import kept_log
 from k6d.compare import compare
 from k6d.model import K6dError
 from k6d.store import is_test_id
@@ -53,9 +53,7 @@ async def log(
         raise Problem(
             404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
         )
-    imported = run["imported"] if stream == "log" else None
-    kept = imported["console_output"] if imported else log_text(run[stream])
-    text = without_folder(kept, k6d.settings.data)
+    text = without_folder(kept_log(run, stream), k6d.settings.data)
     return Response(text, media_type=PLAIN, headers=_named(run, "log"))
 
 

@@ -102,7 +102,7 @@ def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[st
         "anomaly_analysis": with_severity(record["anomaly_analysis"]),
         "options": _options(record.get("overrides", {})),
         "raw_output": {"metrics": record.get("k6_metrics", {})},
-        "console_output": log_text(record.get("log", {})) or error or "",
+        "console_output": kept_log(record) or error or "",
         "notes": notes(record),
     }
     for name in ("execution", "anomaly_analysis", "log", "output", "console_output"):
@@ -130,6 +130,14 @@ def _options(overrides: dict[str, str]) -> dict[str, str | int]:
 def with_severity(verdict: dict[str, Any]) -> dict[str, Any]:
     """The verdict with a severity in any case."""
     return verdict if verdict["severity"] else {**verdict, "severity": Severity.LOW.value}
+
+
+def kept_log(record: dict[str, Any], stream: str = "log") -> str:
+    """k6's log or output of a run; of an imported one what the original service kept of both."""
+    imported = record.get("imported")
+    if imported and stream == "log":
+        return str(imported["console_output"])
+    return log_text(record.get(stream, {}))
 
 
 def log_text(log: dict[str, Any]) -> str:

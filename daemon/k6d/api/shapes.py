@@ -76,6 +76,7 @@ STATISTICS = _object(
     },
     {
         "outcomes": {"type": "object", "additionalProperties": COUNT},
+        "imported_tests": COUNT,
         "days": _list(_object({"day": TEXT, "total": COUNT, "anomalies": COUNT})),
         "scripts": _list(_object({"script": TEXT, "total": COUNT, "anomalies": COUNT})),
     },

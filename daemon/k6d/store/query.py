@@ -160,6 +160,7 @@ class Statistics:
     outcomes: dict[str, int]
     days: list[Day]
     scripts: list[dict[str, Any]]
+    imported_tests: int = 0
 
 
 def statistics(
@@ -172,12 +173,14 @@ def statistics(
     outcomes: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     anomalies: Counter[str] = Counter()
+    imported = 0
     for document in since(documents, start):
         if _confirms(document) or script not in (None, document["script"]):
             continue
         day = document["timestamp"][:10]
         total[day] += 1
         outcomes[document["outcome"]] += 1
+        imported += document["trigger"] == Trigger.IMPORTED
         runs[document["script"]] += 1
         if document["anomalies"]:
             severity = str(document["severity"] or Severity.LOW)
@@ -192,6 +195,7 @@ def statistics(
         anomaly_rate=round(anomalous / total.total(), 4) if total else 0.0,
         severity_breakdown=_by_severity(everything),
         outcomes=dict(outcomes.most_common()),
+        imported_tests=imported,
         days=[
             Day(
                 day=day,
