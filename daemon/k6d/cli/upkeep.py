@@ -163,9 +163,7 @@ def _take_over(source: Path, loaded: Settings, store: Store, *, as_baseline: boo
     baseline = Baselines(loaded, store) if as_baseline else None
     done = take_over(source, store, baseline=baseline)
     skipped = f"; {len(done.skipped):,} left out:" if done.skipped else ""
-    say(
-        f"{plural(done.new, 'run')} taken over; {done.present:,} were there already{skipped}"
-    )
+    say(f"{plural(done.new, 'run')} taken over; {done.present:,} were there already{skipped}")
     for place, why in done.skipped:
         say(f"  {place}: {why}")
     if done.unknown_error_rate:
