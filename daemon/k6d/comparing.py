@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Series that say nothing of the target by themselves.
 BESIDE = {"dropped_iterations", "setup_avg"}
+UNREACHED = (FindingKind.UNREACHABLE, FindingKind.NO_NETWORK)
 NOTHING_TO_COMPARE = (
     "nothing of it can be compared with earlier runs: it has no requests, no checks and no metric "
     "with a threshold"
@@ -63,7 +64,7 @@ def can_compare(run: Run) -> bool:
     metrics, verdict = run.load or run.metrics, run.anomaly_analysis
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
     expected = any(HINT in remark for remark in verdict.remarks)
-    unreachable = any(f.kind is FindingKind.UNREACHABLE for f in verdict.findings)
+    unreachable = any(f.kind in UNREACHED for f in verdict.findings)
     return (
         run.execution.outcome is Outcome.COMPLETED
         and run.trigger is not Trigger.CONFIRMATION

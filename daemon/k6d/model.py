@@ -72,6 +72,7 @@ class FindingKind(StrEnum):
     """What sort of thing was found, the likeliest to be the cause of the others first."""
 
     K6_UNAVAILABLE = "k6 unavailable"
+    NO_NETWORK = "no network"
     SCRIPT_ERROR = "script error"
     NO_DATA = "no data"
     GENERATOR = "load generator saturated"

@@ -364,6 +364,8 @@ def _cause(run: Run) -> str | None:
     worst = findings[0]
     if worst.kind is FindingKind.K6_UNAVAILABLE:
         return "k6 unavailable"
+    if worst.kind is FindingKind.NO_NETWORK:
+        return "no network"
     unreachable = worst.kind is FindingKind.UNREACHABLE
     if not unreachable and worst.metric not in ERRORS:
         return None
