@@ -180,6 +180,19 @@ def test_rows_that_are_no_runs_are_left_out_with_the_reason(tmp_path: Path) -> N
     assert done.unknown_error_rate == 7
 
 
+def test_secrets_are_taken_out_of_what_was_written(tmp_path: Path) -> None:
+    """As out of a run of k6d's own: logins in URLs, tokens; in keys and lists, too."""
+    login, store = "http://bob:hunter2pw@shop.example/", Store(tmp_path / "data")
+    raw = {"metrics": {f"http_req_duration{{url:{login}}}": {"avg": 1}}, "urls": [login]}
+    changes = {"anomalies_detected": 1, "severity": "high", "issues": json.dumps([login])}
+    rows = [row(1, raw_output=json.dumps(raw), console_output=f"GET {login} failed\n", **changes)]
+    assert take_over(sqlite_file(tmp_path / "a.db", rows), store).new == 1
+    (found,) = store.history()
+    kept = store.load_raw(found["test_id"])
+    assert b"hunter2pw" not in kept
+    assert b"shop.example" in kept
+
+
 def _all(store: Store) -> list:
     return [store.load(found["test_id"]) for found in store.history(limit=None)]
 

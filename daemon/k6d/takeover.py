@@ -23,6 +23,7 @@ from k6d.legacy_records import ANALYSIS, METRICS
 from k6d.legacy_snapshots import text_snapshot
 from k6d.model import K6dError, Trigger
 from k6d.pruning import look_again
+from k6d.redact import Redactor
 from k6d.store import new_test_id
 from k6d.store.record import run_adapter
 from k6d.units import one_line
@@ -64,14 +65,22 @@ class TakenOver:
     no_baseline: Counter[str] = field(default_factory=Counter)
 
 
-def take_over(source: Path, store: Store, *, baseline: Baseline | None = None) -> TakenOver:
+def take_over(
+    source: Path,
+    store: Store,
+    *,
+    baseline: Baseline | None = None,
+    redactor: Redactor | None = None,
+) -> TakenOver:
     """Save each record of the original's file or folder as a run; what is there is kept.
 
+    Secrets are taken out of what k6 and the script wrote, as they are out of a run of k6d's own.
     K6dError before anything is written when the source is damaged or foreign.
     """
     records = legacy_records.read(source)
     store.refuse_links()
     done, began = TakenOver(), False
+    redactor = redactor or Redactor()
     try:
         for batch in batched(records):
             runs: dict[str, Run] = {}
@@ -80,7 +89,8 @@ def take_over(source: Path, store: Store, *, baseline: Baseline | None = None) -
                     done.skipped.append((place, record))
                     continue
                 try:
-                    _take(record, store, runs, done, baseline=baseline)
+                    run = _without_secrets(upgraded(record), redactor)
+                    _take(run, record, store, runs, done, baseline=baseline)
                 except ODD as error:
                     done.skipped.append((place, _why(error)))
             began = began or bool(runs)
@@ -101,6 +111,7 @@ def batched(records: Iterable[Found]) -> Iterator[list[Found]]:
 
 
 def _take(
+    run: Run,
     record: Record,
     store: Store,
     runs: dict[str, Run],
@@ -109,7 +120,6 @@ def _take(
     baseline: Baseline | None,
 ) -> None:
     """Add the record to the new `runs`, unless it is there already; raises when it is none."""
-    run = upgraded(record)
     free = _free_id(run, store, runs)
     if free is None:
         done.present += 1
@@ -183,6 +193,32 @@ def upgraded(record: Record) -> Run:
             },
         }
     )
+
+
+def _without_secrets(run: Run, redactor: Redactor) -> Run:
+    """The run with what may be shown of its texts; the script is kept as it is."""
+    verdict, kept, error = run.anomaly_analysis, run.imported or {}, run.execution.error
+    hidden = {name: _hidden(kept[name], redactor) for name in ("raw_output", "console_output")}
+    return replace(
+        run,
+        imported={**kept, **hidden},
+        execution=replace(run.execution, error=error and redactor.text(error)),
+        anomaly_analysis=replace(
+            verdict,
+            issues=[redactor.text(issue) for issue in verdict.issues],
+            recommendations=[redactor.text(one) for one in verdict.recommendations],
+        ),
+    )
+
+
+def _hidden(value: Any, redactor: Redactor) -> Any:
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, dict):
+        return {redactor.name(key): _hidden(item, redactor) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, redactor) for item in value]
+    return value
 
 
 def _script_name(record: Record) -> str:

@@ -158,10 +158,11 @@ def import_data(
 def _take_over(source: Path, loaded: Settings, store: Store, *, as_baseline: bool) -> None:
     """Import the original service's data, and say what came of each record."""
     from k6d.legacy_snapshots import Baselines
+    from k6d.settings import redactor_of
     from k6d.takeover import take_over
 
     baseline = Baselines(loaded, store) if as_baseline else None
-    done = take_over(source, store, baseline=baseline)
+    done = take_over(source, store, baseline=baseline, redactor=redactor_of(loaded))
     skipped = f"; {len(done.skipped):,} left out:" if done.skipped else ""
     say(f"{plural(done.new, 'run')} taken over; {done.present:,} were there already{skipped}")
     for place, why in done.skipped:
