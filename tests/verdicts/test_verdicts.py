@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import table_apart
 import table_load
+import table_more
 import table_protocols
 import table_script
 from specimen import Specimen, mistakes, run_all
@@ -23,6 +24,7 @@ TABLES = {
     "apart": table_apart.TABLE,
     "script": table_script.TABLE,
     "protocols": table_protocols.TABLE,
+    "more": table_more.TABLE,
 }
 
 
