@@ -134,6 +134,23 @@ def test_a_script_that_throws_names_no_path_of_the_data_folder(
     assert str(served.data) not in repr(shown)
 
 
+def test_a_posted_text_that_is_gone_names_no_path(served: Served, target: Target) -> None:
+    """Whoever asks for the job is told what happened, not where k6d keeps its files."""
+    served.write("long.js", lasting(target.url, seconds=20))
+    running = served.until(lambda: served.get("/api/v1/queue").json["running"], "a run")
+    posted = {"script": hitting(f"{target.url}/gone"), "name": "gone"}
+    job = served.post("/api/v1/test/run?wait=false", posted).json["job"]
+    for file in served.data.glob("one-off/*/gone.js"):
+        file.unlink()
+    served.ask("DELETE", f"/api/v1/queue/{running[0]['job']}", token=True)
+    ended = served.until(
+        lambda: {one["job"]: one for one in served.get("/api/v1/queue").json["ended"]}.get(job),
+        "the end of the job",
+    )
+    assert "gone.js" in ended["error"]
+    assert str(served.data) not in repr([ended, served.get(f"/api/v1/queue/{job}").json])
+
+
 def test_health_checks_need_no_token(served: Served) -> None:
     """For containers: GET and HEAD, by address or localhost, with the original's keys."""
     answer = served.get("/health")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from k6d.api import shapes
 from k6d.api.context import Context, K6d, as_json
+from k6d.api.local_paths import without_folder
 from k6d.api.problems import Problem
 from k6d.api.shaped import test
 from k6d.catalogue import path_of
@@ -55,7 +56,7 @@ async def queue(k6d: K6d) -> Response:
     """Jobs under way, with what they measured so far, pending ones in their order, the last ten
     that ended, newest first.
     """
-    return as_json(await k6d.desk.queue())
+    return as_json(without_folder(await k6d.desk.queue(), k6d.settings.data))
 
 
 @router.get("/queue/{job}", responses=shapes.response(shapes.JOB, _404="There is no such job"))
@@ -67,7 +68,7 @@ async def show(job: str, k6d: K6d) -> Response:
     headers = {}
     if entry["state"] == "finished":
         headers["Link"] = f'</api/v1/test/results/{entry["test_id"]}>; rel="related"'
-    return as_json(entry, headers=headers)
+    return as_json(without_folder(entry, k6d.settings.data), headers=headers)
 
 
 @router.delete(
