@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # What Debian's package is called.
 PACKAGES = {
@@ -53,10 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Print the line about what was left out."""
+) -> Iterator[None]:
+    """Print the line about what was left out, after all others."""
+    yield
     if reasons := _reasons(terminalreporter):
         strict = config.getoption("leave_nothing_out")
         terminalreporter.write_line(left_out(reasons), red=strict, yellow=not strict)
