@@ -21,7 +21,7 @@ from k6d.model import (
     Threshold,
     Timeline,
 )
-from k6d.report import history_table, run_report, scripts_table, spark, verdict_word
+from k6d.report import history_table, run_report, scripts_report, spark, verdict_word
 from k6d.report_baseline import comparison_table
 from records import make_anomaly, make_endpoint, make_run
 
@@ -114,8 +114,17 @@ def test_names_from_outside_are_words_only() -> None:
     )
     text = _printed(run_report(run, log=True), 120)
     table = _printed(history_table([_row(script=ODD)]), 120)
-    scripts = [{"script": ODD, "kind": None, "in_folder": True, "missing": None, "last_run": None}]
-    for printed in (text, table, _printed(scripts_table(scripts), 120)):
+    scripts = [
+        {
+            "script": ODD,
+            "kind": None,
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": None,
+        }
+    ]
+    for printed in (text, table, _printed(scripts_report(scripts), 120)):
         assert "[bold]x[/]\ufffd[31m" in printed
         assert not {c for c in printed if ord(c) < 32} - {"\n", "\t"}
 
@@ -181,6 +190,7 @@ def test_a_table_of_scripts_tells_what_each_is() -> None:
             "kind": "test",
             "in_folder": True,
             "missing": None,
+            "left_alone": None,
             "last_run": _row(severity="high"),
         },
         {
@@ -188,18 +198,27 @@ def test_a_table_of_scripts_tells_what_each_is() -> None:
             "kind": "library",
             "in_folder": True,
             "missing": None,
+            "left_alone": None,
             "last_run": None,
         },
-        {"script": "new.js", "kind": None, "in_folder": True, "missing": None, "last_run": None},
+        {
+            "script": "new.js",
+            "kind": None,
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": None,
+        },
         {
             "script": "b.js",
             "kind": "test",
             "in_folder": True,
             "missing": "users.csv",
+            "left_alone": None,
             "last_run": None,
         },
     ]
-    lines = _printed(scripts_table(rows)).splitlines()
+    lines = _printed(scripts_report(rows)).splitlines()
     assert ["high" in lines[1], "88.2 ms" in lines[1]] == [True, True]
     assert "library" in lines[2]
     assert "not looked at yet" in lines[3]
@@ -212,7 +231,14 @@ def test_no_table_loses_a_name_or_a_number(width: int) -> None:
     name = "api/orders/list-with-filters.js"
     last = _row(script=name, severity="high", trigger="confirmation")
     scripts = [
-        {"script": name, "kind": "test", "in_folder": True, "missing": None, "last_run": last}
+        {
+            "script": name,
+            "kind": "test",
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": last,
+        }
     ]
     compared = Comparison(
         metric="response_time_p95",
@@ -227,7 +253,7 @@ def test_no_table_loses_a_name_or_a_number(width: int) -> None:
     share = replace(compared, metric="error_rate", unit="%", observed=0.5, expected=0.02, high=1.02)
     for printed, words in (
         (history_table([last]), (name, "high re-run", "88.2 ms", "0.1 %", "100")),
-        (scripts_table(scripts), (name, "test", "high", "2026-11-22 12:00", "88.2 ms")),
+        (scripts_report(scripts), (name, "test", "high", "2026-11-22 12:00", "88.2 ms")),
         (
             comparison_table(make_run(), None, [compared, share]),
             ("p95 of GET /cart", "200 ms", "312 ms", "+55.9 %", "± 12.5 %", "± 1 points", "worse"),

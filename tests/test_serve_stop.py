@@ -26,10 +26,19 @@ while :; do sleep 60; done
 """
 
 
-def stubborn(folder: Path) -> str:
-    """A k6 that has to be killed; its path."""
-    path = folder / "stubborn-k6"
-    path.write_text(STUBBORN)
+# As k6, but it stays when the test is over, until SIGINT.
+LINGERING = f"""#!/bin/sh
+[ "$1" = run ] || exec {K6} "$@"
+trap "exit 105" INT
+{K6} "$@"
+while :; do sleep 0.1; done
+"""
+
+
+def program(folder: Path, text: str) -> str:
+    """A program that stands in k6's place; its path."""
+    path = folder / "odd-k6"
+    path.write_text(text)
     path.chmod(0o755)
     return str(path)
 
@@ -40,9 +49,11 @@ def under_way(daemon: Daemon, target: Target, path: str) -> None:
 
 
 def test_run_that_takes_too_long_is_stopped_and_kept(daemon: Daemon, target: Target) -> None:
-    """Past its plan and grace, or the script's own time-out: SIGINT, what was measured is kept."""
+    """Past the script's own time-out: SIGINT, what was measured is kept; k6 ends a long setup()."""
     hanging = "export function setup() { while (true) sleep(1); }"
-    daemon.write("hanging.js", lasting(f"{target.url}/hanging", seconds=1, more=hanging))
+    granted = "setupTimeout: '500ms'"
+    script = lasting(f"{target.url}/hanging", seconds=1, more=hanging, options=granted)
+    daemon.write("hanging.js", script)
     own = "ext: { k6d: { timeout: '1500ms' } }"
     daemon.write("own.js", lasting(f"{target.url}/own", options=own))
     daemon.write("quick.js", lasting(f"{target.url}/quick", seconds=1))
@@ -60,16 +71,31 @@ def test_run_that_takes_too_long_is_stopped_and_kept(daemon: Daemon, target: Tar
     assert run.status == "failed"
 
     run = daemon.run("hanging.js")
+    assert run.execution.outcome is Outcome.SCRIPT_ERROR
+    assert (run.execution.error or "").startswith("setup() took too long")
+    assert (run.execution.planned_s, run.execution.deadline_s) == (1, 2.5)
+    assert daemon.run("quick.js").execution.outcome is Outcome.COMPLETED
+
+
+def test_k6_that_stays_after_its_end_is_stopped(
+    daemon: Daemon, target: Target, tmp_path: Path
+) -> None:
+    """Past its plan and grace: SIGINT, and what was measured is kept (grafana/k6#2937)."""
+    daemon.write("a.js", lasting(f"{target.url}/a", seconds=1))
+    daemon.start(K6D_K6__PATH=program(tmp_path, LINGERING), K6D_K6__GRACE="1s")
+    run = daemon.run("a.js")
     assert run.execution.outcome is Outcome.TIMED_OUT
     assert (run.execution.planned_s, run.execution.deadline_s) == (1, 2)
-    assert run.execution.signals[0] == "SIGINT"
-    assert daemon.run("quick.js").execution.outcome is Outcome.COMPLETED
+    assert run.execution.signals == ["SIGINT"]
+    assert run.metrics.total_requests == target.requests["GET /a"]
 
 
 def test_k6_that_ignores_signals_is_killed(daemon: Daemon, target: Target, tmp_path: Path) -> None:
     """With the global time-out: SIGINT, SIGTERM, SIGKILL to the whole group; the numbers stay."""
     daemon.write("a.js", lasting(f"{target.url}/a"))
-    daemon.start(K6D_K6__PATH=stubborn(tmp_path), K6D_K6__TIMEOUT="1", K6D_K6__STOP_GRACE="500ms")
+    daemon.start(
+        K6D_K6__PATH=program(tmp_path, STUBBORN), K6D_K6__TIMEOUT="1", K6D_K6__STOP_GRACE="500ms"
+    )
     run = daemon.run("a.js")
     assert run.execution.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
     assert run.execution.outcome is Outcome.TIMED_OUT
@@ -116,7 +142,7 @@ def test_signal_ends_the_run_gracefully_and_saves_it(
 def test_second_signal_forces(daemon: Daemon, target: Target, tmp_path: Path) -> None:
     """While a k6 that ignores signals is being ended, a second signal ends all at once."""
     daemon.write("a.js", lasting(f"{target.url}/a"))
-    daemon.start(K6D_K6__PATH=stubborn(tmp_path), K6D_K6__STOP_GRACE="1h")
+    daemon.start(K6D_K6__PATH=program(tmp_path, STUBBORN), K6D_K6__STOP_GRACE="1h")
     under_way(daemon, target, "/a")
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGTERM)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import stat
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -19,12 +18,11 @@ from k6d.model import Trigger
 from k6d.queue import JobQueue
 from k6d.settings import load
 from k6d.store import Store
+from k6d.store.files import locked
 from k6d.upkeep import Upkeep
 from records import make_run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from daemon import Daemon
@@ -138,7 +136,7 @@ def test_a_log_file_that_cannot_be_written_is_said(daemon: Daemon) -> None:
 
 
 async def test_schedules_do_not_wait_for_pruning(tmp_path: Path) -> None:
-    """While a prune stands still, here before a pipe for an old run, scripts are planned."""
+    """While a prune waits, here for the lock of another writer, scripts are planned."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "cart.js").touch()
     (tmp_path / "k6d.toml").touch()
@@ -146,27 +144,30 @@ async def test_schedules_do_not_wait_for_pruning(tmp_path: Path) -> None:
     settings, store = load(tmp_path / "k6d.toml", **folders), Store(folders["data"])
     run = make_run()
     store.save(run)
-    store.run_path(run.test_id).unlink()
-    os.mkfifo(store.run_path(run.test_id))
+    whole = store.run_path(run.test_id).read_bytes()
     store.state("scripts").put("cart.js", {"kind": "test"})
     clock = [((run.timestamp + timedelta(days=99)).timestamp(), 0.0)]
     upkeep = Upkeep(settings, store, JobQueue(), clock=lambda: clock[0])
     clock[0] = (clock[0][0] + 3600, 3600.0)
-    running = asyncio.create_task(upkeep.run())
-
-    def reading() -> int:
-        with suppress(OSError):  # nobody reads the pipe
-            return os.open(store.run_path(run.test_id), os.O_WRONLY | os.O_NONBLOCK)
-        return 0
-
-    pipe = await asyncio.to_thread(until, reading, "the prune to read the run")
-    try:
+    lock = folders["data"] / "index" / ".lock"
+    with locked(lock, root=folders["data"]):
+        running = asyncio.create_task(upkeep.run())
+        waiting = lambda: _waits_for(lock)  # noqa: E731
+        await asyncio.to_thread(until, waiting, "the prune to wait for the lock")
         upkeep.reread(load(tmp_path / "k6d.toml", **folders, schedule__scripts={"*": "@daily"}))
         planned = store.state("schedule")
         await asyncio.to_thread(until, lambda: planned.get("cart.js"), "the script to be planned")
-    finally:
-        os.close(pipe)
-        running.cancel()
+        assert store.run_path(run.test_id).read_bytes() == whole
+    smaller = lambda: len(store.run_path(run.test_id).read_bytes()) < len(whole)  # noqa: E731
+    await asyncio.to_thread(until, smaller, "the prune to go on")
+    running.cancel()
+
+
+def _waits_for(lock: Path) -> bool:
+    """Whether the kernel lists somebody who waits for the lock of that file."""
+    inode = f":{lock.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and inode in line for line in lines)
 
 
 async def test_a_mistake_of_our_own_costs_one_round(

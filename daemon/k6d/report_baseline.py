@@ -66,8 +66,8 @@ def _change(c: Comparison) -> str:
 
 def _noise(c: Comparison) -> str:
     """What it must move by to be seen, in the same unit."""
-    if c.unit == "%" and None not in (c.expected, c.low, c.high):
-        width = max((c.high or 0.0) - (c.expected or 0.0), (c.expected or 0.0) - (c.low or 0.0))
+    if c.unit == "%" and c.expected is not None and c.high is not None:
+        width = max(abs(bound - c.expected) for bound in (c.low, c.high) if bound is not None)
         return TOO_NOISY if width >= MOST_POINTS else f"± {number(width)} points"
     if c.visible_percent is None:
         return "–"
