@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from daemon import Daemon
-from serving import Served
-from target import Target
+from support.daemon import Daemon
+from support.serving import Served
+from support.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest_plugins = ["programs"]
+pytest_plugins = ["support.programs"]
 
 # Workers and the processes that tests start keep what they compile: thousands of modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

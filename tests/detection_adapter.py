@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "daemon"))
 
 from typing import TYPE_CHECKING
 
-from k6d.analysis.baseline import compare
-from k6d.analysis.trend import Level, follow
+from k6d.analysis.change_point import Level, follow
+from k6d.analysis.prediction_interval import compare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ from k6d.alerts.incidents import (
     settled,
 )
 from k6d.alerts.records import Change, Observation, Standing
-from k6d.model import (
+from k6d.core.model import (
     Breakdown,
     Comparison,
     Execution,
@@ -32,7 +32,7 @@ from k6d.model import (
     Trigger,
     Verdict,
 )
-from records import NOON, make_anomaly, make_endpoint, make_run
+from support.records import NOON, make_anomaly, make_endpoint, make_run
 
 if TYPE_CHECKING:
     from k6d.alerts.records import Announcement

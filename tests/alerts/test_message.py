@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from k6d.alerts.chart import HEIGHT, SCALE, WIDTH, png
+from k6d.alerts.delivery.png import HEIGHT, SCALE, WIDTH, png
+from k6d.alerts.delivery.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
 from k6d.alerts.message import Context, compose, notice
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
-from k6d.alerts.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
-from k6d.explain.merge import merge
-from k6d.model import (
+from k6d.core.model import (
     Comparison,
     Execution,
     Explanation,
@@ -29,7 +28,8 @@ from k6d.model import (
     Severity,
     Verdict,
 )
-from records import NOON, make_anomaly, make_run
+from k6d.explain.merge import merge
+from support.records import NOON, make_anomaly, make_run
 
 CONTEXT = Context(
     data=Path("/var/lib/k6d data"),

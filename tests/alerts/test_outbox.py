@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from commands import run_k6d
 from k6d import settings
-from k6d.alerts.alerts import Alerts
+from k6d.alerts.alerting import Alerts
+from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import Change, Message
-from k6d.alerts.sender import Sender
-from k6d.doctor import examine
-from k6d.model import K6dError, Severity
-from k6d.store import Store
-from receivers import HttpReceiver
-from records import make_anomaly, make_run
+from k6d.cli.doctor import examine
+from k6d.core.model import K6dError, Severity
+from k6d.storage import Store
+from support.commands import run_k6d
+from support.receivers import HttpReceiver
+from support.records import make_anomaly, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def hook(event, args):
         if left == 0 and not os.path.exists(mark):
             os.close(os.open(mark, os.O_CREAT))
             os.kill(os.getpid(), signal.SIGKILL)
-if "k6d.alerts.courier" in sys.orig_argv:
+if "k6d.alerts.delivery.apprise_worker" in sys.orig_argv:
     sys.addaudithook(hook)
 """
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from k6d.analysis.backtest import alarms, power
-from pasts import QUIET, past, pasts
+from support.pasts import QUIET, past, pasts
 
 P95 = "response_time_p95"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k6d.analysis import regression
+from k6d.analysis import wording
 from k6d.analysis.comparison import (
     Past,
     between,
@@ -19,10 +19,10 @@ from k6d.analysis.comparison import (
     settled,
     worth_keeping,
 )
-from k6d.model import Comparison
+from k6d.core.model import Comparison
 from k6d.settings import Compare
-from pasts import QUIET, lived, past, pasts
-from records import make_run
+from support.pasts import QUIET, lived, past, pasts
+from support.records import make_run
 
 P95 = "response_time_p95"
 CART = "response_time_p95 GET /cart"
@@ -278,7 +278,7 @@ def test_what_is_not_judged_changes_and_is_never_worse() -> None:
     (found,) = compare_all([{"setup_avg": 5000.0}], history)
     assert found.state == "changed"
     compare = Compare()
-    sizes = regression.Sizes(percent=compare.percent, points=compare.points)
-    assert regression.findings([found], history, {}, sizes=sizes) == []
-    (remark,) = regression.remarks([found])
+    sizes = wording.Sizes(percent=compare.percent, points=compare.points)
+    assert wording.findings([found], history, {}, sizes=sizes) == []
+    (remark,) = wording.remarks([found])
     assert remark.startswith("average of setup()'s requests 5,000 ms, was 50")

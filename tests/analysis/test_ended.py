@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from k6d.analysis.ended import find
-from k6d.model import Execution, FindingKind, Outcome, Severity
-from results import result
+from k6d.core.model import Execution, FindingKind, Outcome, Severity
+from support.results import result
 
 
 @pytest.mark.parametrize(

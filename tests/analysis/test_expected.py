@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from k6d.analysis.expected import without
-from k6d.model import Breakdown, Check
-from results import endpoint, result
+from k6d.core.model import Breakdown, Check
+from support.results import endpoint, result
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from k6d.analysis import series
-from k6d.model import Breakdown, Metrics, Result, Threshold
-from results import endpoint, result
+from k6d.core.model import Breakdown, Metrics, Result, Threshold
+from support.results import endpoint, result
 
 
 def test_a_run_in_numbers() -> None:

@@ -12,8 +12,8 @@ from idle import memory_mib
 from save import STORED, fill
 from stage import FIVE_ENDPOINTS, PATIENCE_S, Table, Target, many_requests, median, verdict, wait
 
-from daemon import until
-from serving import Served
+from support.daemon import until
+from support.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from stage import Table
 
-from crashing import Crashes
-from daemon import Daemon
-from receivers import HttpReceiver
-from target import Target
+from support.crashing import Crashes
+from support.daemon import Daemon
+from support.receivers import HttpReceiver
+from support.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from stage import Table, verdict
 
-from detection_scoring import load, score
+from support.detection_scoring import load, score
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detection_scoring import Score
+    from support.detection_scoring import Score
 
 # Least F1, most runs late, most false alarms for 1,000 points; the last four have no goal of their
 # own but the best method of ../shared/detection/baselines.py on that set.

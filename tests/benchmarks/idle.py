@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stage import PATIENCE_S, Table, Target, one_request, verdict, wait
 
-from daemon import until
-from serving import Served
+from support.daemon import until
+from support.serving import Served
 
 WATCHED_S = 30.0
 RUNS = 5

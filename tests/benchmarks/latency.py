@@ -26,7 +26,7 @@ from stage import (
     wait,
 )
 
-from daemon import Daemon
+from support.daemon import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,8 +25,8 @@ from stage import Table
 
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import Change, Message, State
-from k6d.model import Severity
-from receivers import Got, HttpReceiver
+from k6d.core.model import Severity
+from support.receivers import Got, HttpReceiver
 
 KILLS = int(os.environ.get("MESSAGES_KILLS", "200"))
 SEED = int(os.environ.get("MESSAGES_SEED", "1"))
@@ -40,7 +40,7 @@ SENDER = """
 import asyncio, sys
 from pathlib import Path
 from k6d.alerts.outbox import Outbox
-from k6d.alerts.sender import Sender
+from k6d.alerts.delivery.sender import Sender
 from k6d.settings import Notify
 notify = Notify(urls=sys.argv[2], group_wait=0, retry=0.3, timeout=4)
 asyncio.run(Sender(notify, Outbox(Path(sys.argv[1]))).run())

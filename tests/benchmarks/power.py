@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from stage import Table
 
-from detection_scoring import incidents, load, power, stretched, unchanged
+from support.detection_scoring import incidents, load, power, stretched, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stage import Table, verdict
 
-from k6d.model import FindingKind
-from k6d.report_baseline import comparison_table
-from k6d.store import Store
-from shop import PAGES, SCRIPT, Shop, run_shop, settings_for
+from k6d.cli.render.baseline import comparison_table
+from k6d.core.model import FindingKind
+from k6d.storage import Store
+from support.shop import PAGES, SCRIPT, Shop, run_shop, settings_for
 
 if TYPE_CHECKING:
-    from k6d.model import Run
+    from k6d.core.model import Run
     from k6d.settings import Settings
 
 # The port is another one when the trials go on later; the script must not change with it.

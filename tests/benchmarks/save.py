@@ -24,8 +24,8 @@ from stage import (
     wait,
 )
 
-from daemon import Daemon
-from k6d.store import Store
+from k6d.storage import Store
+from support.daemon import Daemon
 
 STORED = 10_000
 SCRIPTS = 50  # that the stored runs belong to, the measured one among them

@@ -24,10 +24,10 @@ from pygal.style import CleanStyle
 from stage import PATIENCE_S, ROOT, Table, verdict, wait
 from stored import fill
 
-from daemon import hitting, lasting
-from receivers import HttpReceiver
-from serving import Served
-from target import Target
+from support.daemon import hitting, lasting
+from support.receivers import HttpReceiver
+from support.serving import Served
+from support.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,15 +11,15 @@ from idle import memory_mib
 from stage import Table, median, verdict, wait
 from stored import fill
 
-from daemon import Daemon, hitting
-from k6d.store import Store, new_test_id
-from target import Target
+from k6d.storage import Store, new_test_id
+from support.daemon import Daemon, hitting
+from support.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from k6d.model import Run
+    from k6d.core.model import Run
 
 PASTS = (0, 10_000, 100_000)
 SCRIPTS = [f"script-{number}.js" for number in range(50)]

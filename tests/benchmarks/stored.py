@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.store import Store, new_test_id
+from k6d.storage import Store, new_test_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

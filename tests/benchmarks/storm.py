@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from idle import memory_mib
 from stage import Table, verdict, wait
 
-from daemon import Daemon, hitting, until
-from serving import Served
-from storms import away_and_back, hold, release, repository, to_and_fro
-from target import Target
+from support.daemon import Daemon, hitting, until
+from support.serving import Served
+from support.storms import away_and_back, hold, release, repository, to_and_fro
+from support.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path

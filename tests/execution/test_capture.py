@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING
 import cramjam
 import pytest
 
-import prompb
-from binaries import BINARIES
 from k6d.analysis import series
-from k6d.analysis.limits import find
-from k6d.execution import discovery, summary
+from k6d.analysis.rules import find
+from k6d.core.model import Execution, Metrics, Outcome, Result
+from k6d.execution import summary
 from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
+from k6d.execution.local import discovery
 from k6d.execution.remote_write import Histogram
-from k6d.model import Execution, Metrics, Outcome, Result
 from k6d.settings import Limits
-from target import Target
+from support import prompb
+from support.binaries import BINARIES
+from support.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k6d.model import Breakdown, RequestStats, Summary
+    from k6d.core.model import Breakdown, RequestStats, Summary
 
 BUCKET = 2 ** (1 / 8)
 START_MS = 1_800_000_000_000

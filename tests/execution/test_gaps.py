@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from k6d.analysis.judge import judge
-from k6d.execution.gaps import gaps, with_crossed
-from k6d.execution.k6 import Ended
-from k6d.model import (
+from k6d.analysis.verdict import judge
+from k6d.core.model import (
     Breakdown,
     Execution,
     Metrics,
@@ -20,6 +18,8 @@ from k6d.model import (
     Summary,
     Threshold,
 )
+from k6d.execution.gaps import gaps, with_crossed
+from k6d.execution.local.k6 import Ended
 from k6d.settings import Limits
 
 SEEN = Summary(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binaries import BINARIES, bare_run
-from k6d.execution.k6 import Ended
+from k6d.core.model import Metrics, Outcome, Summary
+from k6d.execution.local.k6 import Ended
 from k6d.execution.outcome import classify, measured, one_line
-from k6d.model import Metrics, Outcome, Summary
+from support.binaries import BINARIES, bare_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

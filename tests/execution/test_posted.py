@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from binaries import BINARIES, NEW
-from k6d.execution import discovery, posted, variables
-from k6d.execution.guard import Guard
-from k6d.execution.scripts import Kind, Script
+from k6d.execution import posted
+from k6d.execution.archive import Kind, Script
+from k6d.execution.local import discovery, variables
+from k6d.execution.local.process_group import Guard
+from support.binaries import BINARIES, NEW
 
 if TYPE_CHECKING:
     from pathlib import Path

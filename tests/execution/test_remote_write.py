@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import prompb
-from k6d.execution.protowire import fields
+from k6d.execution.protobuf import fields
 from k6d.execution.remote_write import Histogram, Series, decode, name_label, read, tags
+from support import prompb
 
 NUMBERS = st.floats(allow_nan=False)
 TIMES = st.integers(-(2**63), 2**63 - 1)

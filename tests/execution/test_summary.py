@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import orjson
 import pytest
 
+from k6d.core.model import Check, K6dError, Metrics, Summary, Threshold
 from k6d.execution import summary
-from k6d.model import Check, K6dError, Metrics, Summary, Threshold
+from support.paths import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 VERSIONS = ("0.57.0", "1.1.0")
 
 

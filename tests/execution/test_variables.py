@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from k6d.execution import variables
+from k6d.execution.local import variables
 
 
 @pytest.mark.parametrize(

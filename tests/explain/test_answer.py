@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gemini_server import ANSWER
+from k6d.core.model import Explanation, Severity
 from k6d.explain.answer import MAX_ITEM, MAX_ITEMS, MAX_SUMMARY, MalformedError, read
-from k6d.model import Explanation, Severity
+from support.gemini_server import ANSWER
 
 GIVEN = '{"p95_ms": 912, "error_rate": 12.5, "endpoint": "GET http://shop.test/cart"}'
 

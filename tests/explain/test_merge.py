@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from k6d.core.model import Explanation, Severity, Verdict
 from k6d.explain.merge import merge, of_the_rules
-from k6d.model import Explanation, Severity, Verdict
-from records import make_anomaly
+from support.records import make_anomaly
 
 HEALTHY = Verdict(anomalies_detected=False, confidence=0.95)
 ISSUE = "GET /cart slows down before it fails."

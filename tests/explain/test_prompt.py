@@ -8,17 +8,27 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from k6d.core.model import (
+    Breakdown,
+    Check,
+    Execution,
+    Log,
+    Metrics,
+    Outcome,
+    Run,
+    Timeline,
+    Verdict,
+)
+from k6d.core.redact import Redactor
 from k6d.explain.prompt import MAX_DATA, MAX_TEXT, SYSTEM, Prompt, build
-from k6d.model import Breakdown, Check, Execution, Log, Metrics, Outcome, Run, Timeline, Verdict
-from k6d.redact import Redactor
-from records import make_anomaly, make_endpoint, make_run, make_timeline
+from support.paths import DATA
+from support.records import make_anomaly, make_endpoint, make_run, make_timeline
 
-GOLDEN = Path(__file__).parents[1] / "data" / "prompts"
+GOLDEN = DATA / "prompts"
 SOURCE = """\
 import http from 'k6/http';
 import { check } from 'k6';

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import table_apart
-import table_load
-import table_more
-import table_protocols
-import table_script
-from specimen import Specimen, mistakes, run_all
 
-from binaries import BINARIES
-from target import Target
+from support.binaries import BINARIES
+from support.target import Target
+from support.verdicts import table_apart, table_load, table_more, table_protocols, table_script
+from support.verdicts.specimen import Specimen, mistakes, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

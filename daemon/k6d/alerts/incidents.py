@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
 from k6d.analysis.comparison import key_of
-from k6d.model import LEARNING, WORSE, FindingKind, Outcome, Severity, Trigger
+from k6d.core.model import LEARNING, WORSE, FindingKind, Outcome, Severity, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from k6d.model import Finding, Run
+    from k6d.core.model import Finding, Run
 
 REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
 MAX_PROBLEMS, MAX_RETURNS = 200, 6

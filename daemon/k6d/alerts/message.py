@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
-from k6d.model import FindingKind, Trigger
-from k6d.units import count, in_unit, ms, one_line, percent, plural, rate, seconds
+from k6d.core.model import FindingKind, Trigger
+from k6d.core.numbers import count, in_unit, ms, percent, rate, seconds
+from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from k6d.model import Finding, Run, Severity
+    from k6d.core.model import Finding, Run, Severity
 
 MAX_LINE = 240
 MAX_FINDINGS = 5

@@ -27,9 +27,9 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from k6d.alerts.records import Delivery, Kept, Message, Sending, State
-from k6d.model import K6dError
-from k6d.store.data_folder import NotAFileError, move_file, read_file, remove_file
-from k6d.store.files import (
+from k6d.core.model import K6dError
+from k6d.storage.data_folder import NotAFileError, move_file, read_file, remove_file
+from k6d.storage.files import (
     disk_errors,
     locked,
     make_folder,
@@ -38,7 +38,7 @@ from k6d.store.files import (
     set_aside,
     write_atomic,
 )
-from k6d.store.locks import try_lock
+from k6d.storage.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotations at run time)
 from enum import StrEnum
 
-from k6d.model import Severity  # noqa: TC001
+from k6d.core.model import Severity  # noqa: TC001
 
 LONGEST_RETRY_AFTER_S = 86_400.0  # what a receiver may ask for
 

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
+from k6d.analysis.change_point import follow
 from k6d.analysis.comparison import Past, compare_all, key_of
-from k6d.analysis.regression import change
 from k6d.analysis.series import describe
-from k6d.analysis.trend import follow
-from k6d.model import WORSE
+from k6d.analysis.wording import change
+from k6d.core.model import WORSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from k6d.model import Comparison
+    from k6d.core.model import Comparison
 
 STEPS_PERCENT = (5, 10, 20, 50)
 # As late as this a step counts as seen: a week of daily runs.

@@ -11,19 +11,19 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from k6d.analysis.baseline import LEAST_CHANGE, NEEDED, compare
+from k6d.analysis.change_point import follow
+from k6d.analysis.level import Standing, standing
+from k6d.analysis.prediction_interval import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import CUSTOM, Series, describe
-from k6d.analysis.standing import Standing, standing
-from k6d.analysis.trend import follow
-from k6d.model import CHANGED, LEARNING, WORSE, Comparison
+from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from k6d.analysis import baseline
-    from k6d.analysis.trend import Level
-    from k6d.model import Run
+    from k6d.analysis import prediction_interval
+    from k6d.analysis.change_point import Level
+    from k6d.core.model import Run
 
 MAX_KEPT = 48  # eight overall, two for each of twenty endpoints: a run stays small on disk
 
@@ -64,7 +64,7 @@ def _compare(
     group: Sequence[Mapping[str, float]],
     history: Sequence[Past],
     *,
-    against: Callable[..., baseline.Comparison],
+    against: Callable[..., prediction_interval.Comparison],
     step: Callable[..., Level],
 ) -> Comparison:
     about = describe(key)
@@ -119,7 +119,10 @@ def _failing(run: Past, about: Series) -> bool:
 
 
 def _state(
-    found: baseline.Comparison, alone: Sequence[baseline.Comparison], *, drifted: bool
+    found: prediction_interval.Comparison,
+    alone: Sequence[prediction_interval.Comparison],
+    *,
+    drifted: bool,
 ) -> tuple[str, int]:
     """The state of a group, and how many of it say so; most of them must.
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from k6d.model import Finding, FindingKind, Iterations, Severity
-from k6d.units import ms, number, percent, plural
+from k6d.core.model import Finding, FindingKind, Iterations, Severity
+from k6d.core.numbers import ms, number, percent
+from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from k6d.model import Result, Scenario
+    from k6d.core.model import Result, Scenario
 
 # An arrival-rate scenario drops one or two iterations while its VUs start.
 DROPPED_PERCENT = 1.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.model import FAIL, Finding, FindingKind, Outcome, Severity
-from k6d.units import number, one_line, plural
+from k6d.core.model import FAIL, Finding, FindingKind, Outcome, Severity
+from k6d.core.numbers import number
+from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:
-    from k6d.model import Execution, Result
+    from k6d.core.model import Execution, Result
 
 MAX_WORDS = 500
 SEE_LOG = "Look at the log for the reason that the script gave."

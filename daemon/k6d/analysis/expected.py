@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.units import plural
+from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from k6d.model import Result
+    from k6d.core.model import Result
 
 HINT = "tell k6 by http.expectedStatuses("
 # k6 calls these failed unless it is told otherwise.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.model import Finding, FindingKind, Severity
-from k6d.units import against, plural
+from k6d.core.model import Finding, FindingKind, Severity
+from k6d.core.numbers import against
+from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from k6d.model import Result
+    from k6d.core.model import Result
     from k6d.settings import Limits
 
 AGREED = "101"  # Switching Protocols

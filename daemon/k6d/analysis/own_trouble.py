@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.analysis import regression
-from k6d.model import STEADY, WORSE, Finding, FindingKind, Severity
-from k6d.units import ms
+from k6d.analysis import wording
+from k6d.core.model import STEADY, WORSE, Finding, FindingKind, Severity
+from k6d.core.numbers import ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.model import Comparison, Generator
+    from k6d.core.model import Comparison, Generator
 
 # k6's own metrics of times and throughput; what a script measures by itself may be anything.
 SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
@@ -53,7 +53,7 @@ def credible(
         added = one.unit == "ms" and one.observed - (one.expected or 0.0) <= reach
         if one.state == WORSE and (added or one.metric.startswith(THROUGHPUT)):
             doubts.append(
-                f"{regression.change(one)}: may come of k6's own waits, up to {ms(reach)}, "
+                f"{wording.change(one)}: may come of k6's own waits, up to {ms(reach)}, "
                 f"on a machine whose CPUs or memory were full"
             )
             trusted.append(replace(one, state=STEADY, since=None))

@@ -15,7 +15,7 @@ from k6d.analysis import dropped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from k6d.model import RequestStats, Result, Threshold
+    from k6d.core.model import RequestStats, Result, Threshold
 
 # Beyond the busiest endpoints, more series only make every one of them harder to judge.
 MAX_ENDPOINTS = 50

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from k6d import __version__, daemon, logs, settings
-from k6d.cli import alerts, baseline, explaining, looking, upkeep
+from k6d import __version__, settings
+from k6d.cli import alerts, browse, compare, explain, maintenance
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -37,10 +37,13 @@ from k6d.cli.common import (
     terminal,
     variables,
 )
-from k6d.cli.running import finish, under_way
-from k6d.model import K6dError, reason
+from k6d.cli.run import finish, under_way
+from k6d.core import logs
+from k6d.core.model import K6dError, reason
+from k6d.core.numbers import escaped
+from k6d.core.parse import parse_duration
+from k6d.daemon import __main__
 from k6d.settings.values import located
-from k6d.units import escaped, parse_duration
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
@@ -96,7 +99,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text, or json.")] = None,
 ) -> None:
     """Watch the scripts folder; run what is new, changed or due, judge it, keep it, tell."""
-    daemon.become(config, scripts=scripts, data=data, log_file=log_file, log_format=log_format)
+    __main__.become(config, scripts=scripts, data=data, log_file=log_file, log_format=log_format)
 
 
 @app.command(rich_help_panel=RUN)
@@ -112,9 +115,9 @@ def run(
     config: Config = None,
 ) -> None:
     """Run one script now. Exit code 0: healthy, 1: anomalous, 2: it could not run."""
-    from k6d.execution.scripts import name_of
-    from k6d.job import Job
-    from k6d.model import Trigger
+    from k6d.core.job import Job
+    from k6d.core.model import Trigger
+    from k6d.execution.archive import name_of
 
     loaded = load_settings(config, scripts=scripts, data=data)
     hide = settings.redactor_of(loaded, variables(env or [])).known
@@ -167,7 +170,7 @@ def history(
     config: Config = None,
 ) -> None:
     """List the runs, newest first."""
-    from k6d.report import history_table
+    from k6d.cli.render.run import history_table
 
     loaded = load_settings(config, data=data)
     name = None if script is None else known_script(script, loaded)
@@ -204,8 +207,8 @@ def list_scripts(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
     """List the scripts that are in the folder or have run, with their last results."""
-    from k6d.catalogue import entries
-    from k6d.report import scripts_report
+    from k6d.cli.render.run import scripts_report
+    from k6d.scripts.catalog import entries
 
     loaded = load_settings(config, scripts=scripts, data=data)
     rows = [entry.row() for entry in entries(loaded, open_store(loaded))]
@@ -224,7 +227,7 @@ def doctor(
     """Check k6, folders, settings and notification URLs; say how to mend what is wrong."""
     from dataclasses import asdict
 
-    from k6d.doctor import examine
+    from k6d.cli.doctor import examine
 
     checks = asyncio.run(examine(settings.load(config, scripts=scripts, data=data)))
     if as_json:
@@ -261,13 +264,13 @@ def demo(
     ] = None,
 ) -> None:
     """See all of it at work on a built-in target, in under a minute."""
-    from k6d.demo import play
+    from k6d.cli.demo import play
 
     asyncio.run(play(terminal(), keep=keep, data=data and data.absolute()))
 
 
-app.add_typer(looking.commands)
-app.add_typer(baseline.commands)
+app.add_typer(browse.commands)
+app.add_typer(compare.commands)
 app.add_typer(alerts.commands)
-app.add_typer(explaining.commands)
-app.add_typer(upkeep.commands)
+app.add_typer(explain.commands)
+app.add_typer(maintenance.commands)

@@ -25,13 +25,14 @@ from k6d.cli.common import (
     script_name,
     terminal,
 )
-from k6d.model import K6dError
-from k6d.units import LONGEST_S, parse_duration, plural
+from k6d.core.model import K6dError
+from k6d.core.parse import LONGEST_S, parse_duration
+from k6d.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k6d.alerts.alerts import Alerts
+    from k6d.alerts.alerting import Alerts
     from k6d.alerts.records import Incident, Kept
     from k6d.settings import Settings
 
@@ -53,7 +54,7 @@ def incidents(
 ) -> None:
     """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
     from k6d.alerts.outbox import Outbox
-    from k6d.alerts.report import incidents_table
+    from k6d.cli.render.alerts import incidents_table
 
     loaded = load_settings(config, data=data)
     alerts = alerts_of(loaded)
@@ -103,7 +104,7 @@ def mute(
     What is still wrong when the mute ends is told then.
     """
     from k6d.alerts.incidents import covers
-    from k6d.catalogue import names
+    from k6d.scripts.catalog import names
 
     loaded = load_settings(config, data=data)
     try:
@@ -135,7 +136,7 @@ def notify_test(
     config: Config = None,
 ) -> None:
     """Send a test message to every receiver; say which took it, and why one did not."""
-    from k6d.alerts.trial import try_all
+    from k6d.alerts.delivery.notify_test import try_all
 
     results = asyncio.run(try_all(load_settings(config, data=data), tags=tag or []))
     if as_json:
@@ -157,7 +158,7 @@ def outbox(
 ) -> None:
     """List the messages that somebody has not got yet, or never got."""
     from k6d.alerts.outbox import Outbox
-    from k6d.alerts.report import outbox_table
+    from k6d.cli.render.alerts import outbox_table
 
     kept = Outbox(load_settings(config, data=data).data)
     if retry or forget:
@@ -222,7 +223,7 @@ def _seconds(given: str) -> float:
 
 def alerts_of(loaded: Settings) -> Alerts:
     """The incidents of the store."""
-    from k6d.alerts.alerts import Alerts
+    from k6d.alerts.alerting import Alerts
     from k6d.alerts.outbox import Outbox
 
     return Alerts(loaded, open_store(loaded), Outbox(loaded.data))

@@ -12,18 +12,18 @@ import orjson
 import typer
 
 from k6d import settings as sources
-from k6d.model import K6dError
+from k6d.core.model import K6dError
+from k6d.core.numbers import escaped
 from k6d.settings.values import located
-from k6d.units import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from k6d.model import Run
+    from k6d.core.model import Run
     from k6d.settings import Settings
-    from k6d.store import Store
+    from k6d.storage import Store
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
 # The parts of `k6d --help`.
@@ -57,8 +57,8 @@ def load_settings(config: Path | None, **given: object) -> Settings:
 
 def open_store(loaded: Settings) -> Store:
     """The runs in the data folder; LinkError when a part of it is a link."""
-    from k6d.store import Store
-    from k6d.store.data_folder import refuse_links
+    from k6d.storage import Store
+    from k6d.storage.data_folder import refuse_links
 
     refuse_links(loaded.data)
     return Store(loaded.data)
@@ -66,7 +66,7 @@ def open_store(loaded: Settings) -> Store:
 
 def script_name(given: str, loaded: Settings) -> str:
     """A script by its name in the folder, or by a path as a shell completes it."""
-    from k6d.execution.scripts import name_of
+    from k6d.execution.archive import name_of
 
     path = located(Path(given))
     return name_of(path, loaded.scripts) if path.is_file() else given
@@ -79,7 +79,7 @@ def known_script(given: str, loaded: Settings) -> str:
     """
     import difflib
 
-    from k6d.catalogue import names
+    from k6d.scripts.catalog import names
 
     name, store = script_name(given, loaded), open_store(loaded)
     if store.last(name) or (loaded.scripts / name).is_file():
@@ -141,7 +141,7 @@ def terminal(*, stderr: bool = False) -> Console:
     """Where people read; plain text when it is piped."""
     from rich.console import Console
 
-    from k6d.listing import Escaping
+    from k6d.cli.render.table import Escaping
 
     console = Console(stderr=stderr, highlight=False)
     console.push_render_hook(Escaping())
@@ -155,7 +155,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 def print_run(result: Run, console: Console, *, log: bool = False) -> None:
     """A run as a person reads it."""
-    from k6d.report import run_report
+    from k6d.cli.render.run import run_report
 
     console.print(run_report(result, log=log), crop=False)
 

@@ -18,19 +18,19 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
-from k6d.execution.apart import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
+from k6d.core.model import Breakdown
+from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
 from k6d.execution.rows import OTHER, Requests, Table, counts, hidden, load_of, named
 from k6d.execution.timeline import Recorder, Tally, ms
-from k6d.model import Breakdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from k6d.core.model import Metrics
     from k6d.execution.remote_write import Series
-    from k6d.model import Metrics
 
 log = logging.getLogger(__name__)
 

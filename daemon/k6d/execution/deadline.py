@@ -7,7 +7,7 @@ import re
 import tarfile
 from typing import TYPE_CHECKING, Any
 
-from k6d.units import parse_duration
+from k6d.core.parse import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

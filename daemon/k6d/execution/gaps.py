@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from k6d.model import THRESHOLDS_CROSSED, Threshold
-from k6d.units import plural
+from k6d.core.model import THRESHOLDS_CROSSED, Threshold
+from k6d.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from k6d.execution.k6 import Ended
-    from k6d.model import Breakdown, Summary
+    from k6d.core.model import Breakdown, Summary
+    from k6d.execution.local.k6 import Ended
 
 # k6's words on exit code 99, and when a threshold with abortOnFail ends the run.
 _CROSSED = re.compile(r"^thresholds on metrics '([^']+)' (?:have been|were) crossed")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from k6d.core.model import Iterations
 from k6d.execution.remote_write import Histogram, tags
 from k6d.execution.timeline import ms
-from k6d.model import Iterations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

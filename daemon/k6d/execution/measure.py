@@ -8,23 +8,25 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from k6d.execution import k6, outcome, scripts, summary
-from k6d.execution.apart import Exclude
+from k6d.core.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
+from k6d.core.redact import Redactor
+from k6d.execution import archive as scripts
+from k6d.execution import outcome, summary
 from k6d.execution.deadline import phases_s
+from k6d.execution.excluded import Exclude
 from k6d.execution.gaps import gaps, with_crossed, workload_note
-from k6d.execution.generator import Monitor
-from k6d.execution.hiding import log_without_secrets, result_without_secrets
+from k6d.execution.hidden_secrets import log_without_secrets, result_without_secrets
+from k6d.execution.local.generator import Monitor
+from k6d.execution.log_buffer import KeptLog
 from k6d.execution.plan import scenarios_of
-from k6d.execution.runlog import KeptLog
-from k6d.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
-from k6d.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from k6d.execution.capture import Capture
-    from k6d.execution.guard import Guard
+    from k6d.execution.local import k6
+    from k6d.execution.local.process_group import Guard
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from k6d.reading import digest_of, irregular, text_of
+from k6d.core.reading import digest_of, irregular, text_of
 
 # Files that k6 names when it refuses a script: in a stack trace, or for not being there.
 _NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.model import ABORTED_BY_SCRIPT, FAIL, THRESHOLDS_CROSSED, Outcome
+from k6d.core.model import ABORTED_BY_SCRIPT, FAIL, THRESHOLDS_CROSSED, Outcome
 
 if TYPE_CHECKING:
-    from k6d.execution.k6 import Ended
-    from k6d.model import Summary
+    from k6d.core.model import Summary
+    from k6d.execution.local.k6 import Ended
 
 # Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: all ended
 # well, thresholds crossed, marked as failed by the script.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k6d.model import Scenario
-from k6d.units import parse_duration
+from k6d.core.model import Scenario
+from k6d.core.parse import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,16 +10,16 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from k6d.execution import scripts
-from k6d.execution.scripts import Kind
+from k6d.execution import archive
+from k6d.execution.archive import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from k6d.core.model import Log
+    from k6d.execution.archive import Script
     from k6d.execution.measure import Measured
-    from k6d.execution.scripts import Script
-    from k6d.model import Log
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ async def look(path: Path, *, options: Mapping[str, str], name: str, **how: Any)
 
     `Script.unused` names the options that are not used.
     """
-    script = await scripts.look(path, name=name, **how)
+    script = await archive.look(path, name=name, **how)
     if script.kind is Kind.LIBRARY:
         return replace(script, kind=Kind.BROKEN, error=NO_TEST)
     if script.kind is Kind.BROKEN or not options:
         return script
     if not script.options.get("scenarios"):
-        return await scripts.look(path, name=name, options=options, **how)
+        return await archive.look(path, name=name, options=options, **how)
     note = unused_note(options)
     logger.warning("%s: %s", name, note)
     return replace(script, unused=tuple(options), notes=(note,))

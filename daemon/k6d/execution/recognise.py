@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from k6d.core.reading import digest_of, open_regular
 from k6d.execution.mentions import MODULE_BYTES, MODULES
-from k6d.reading import digest_of, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

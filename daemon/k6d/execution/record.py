@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from k6d.core.model import Execution, Outcome, Run, Verdict
+from k6d.execution.archive import machine
 from k6d.execution.measure import Measured, unmeasured
-from k6d.execution.scripts import machine
-from k6d.model import Execution, Outcome, Run, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from k6d.execution.k6 import K6
-    from k6d.execution.work import UnderWay
-    from k6d.model import Snapshot
+    from k6d.core.model import Snapshot
+    from k6d.execution.local.k6 import K6
+    from k6d.execution.workdir import UnderWay
 
 
 def refused(error: str, binary: K6) -> Execution:

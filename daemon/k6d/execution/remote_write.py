@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cramjam
 
-from k6d.execution.protowire import (
+from k6d.execution.protobuf import (
     Value,
     double,
     doubles,

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from k6d.core.model import Metrics, RequestStats
 from k6d.execution.remote_write import Histogram
 from k6d.execution.timeline import Tally, ms
-from k6d.model import Metrics, RequestStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

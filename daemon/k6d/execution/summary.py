@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from k6d.model import Check, K6dError, Metrics, Summary, Threshold
+from k6d.core.model import Check, K6dError, Metrics, Summary, Threshold
 
 # k6's own metrics: https://grafana.com/docs/k6/latest/using-k6/metrics/reference/
 _BUILT_IN = re.compile(

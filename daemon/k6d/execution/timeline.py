@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from k6d.core.model import Timeline
 from k6d.execution.remote_write import Histogram
-from k6d.model import Timeline
 
 _MAX_POINTS = 600
 # Each divides the next, so that entries can be merged again and again.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from k6d.explain import verify
-from k6d.model import Explanation, Severity
-from k6d.units import printable
+from k6d.core.model import Explanation, Severity
+from k6d.core.text import printable
+from k6d.explain import number_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ def read(text: str, *, given: str, endpoints: Iterable[str] = ()) -> Explanation
     """
     answer = _parse(text)
     reader = _Reader(given, endpoints)
-    lines = verify.sentences(reader.line(answer.summary, MAX_SUMMARY))
+    lines = number_check.sentences(reader.line(answer.summary, MAX_SUMMARY))
     if not lines:
         raise MalformedError("its summary is empty")
     summary = " ".join(map(reader.marked, lines[:SUMMARY_SENTENCES]))
@@ -97,7 +97,7 @@ def read(text: str, *, given: str, endpoints: Iterable[str] = ()) -> Explanation
         severity=None if answer.severity == "none" else Severity(answer.severity),
         confidence=round(answer.confidence, 2),
         unverified=doubtful,
-        raised_because=reason if reason and verify.MARK not in reader.text(reason) else None,
+        raised_because=reason if reason and number_check.MARK not in reader.text(reason) else None,
     )
 
 
@@ -118,7 +118,7 @@ class _Reader:
     """Makes texts fit to be shown, and notes the sentences that cannot be verified."""
 
     def __init__(self, given: str, endpoints: Iterable[str]) -> None:
-        self._given = verify.Given(given)
+        self._given = number_check.Given(given)
         self._endpoints = set(endpoints)
         self.unverified: list[str] = []
 
@@ -131,19 +131,19 @@ class _Reader:
         """One line of printable characters, without foreign links, at most `limit` long."""
         # NFKC first: look-alike letters could otherwise hide a link or a number from what follows.
         shown = printable(unicodedata.normalize("NFKC", text))
-        line = " ".join(_LINK.sub(self._link, shown).replace(verify.MARK, "").split())
+        line = " ".join(_LINK.sub(self._link, shown).replace(number_check.MARK, "").split())
         return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
     def text(self, line: str) -> str:
         """The line with its unverified sentences marked."""
-        return " ".join(map(self.marked, verify.sentences(line)))
+        return " ".join(map(self.marked, number_check.sentences(line)))
 
     def marked(self, sentence: str) -> str:
         """The sentence, marked and noted when one of its numbers was not given."""
         if self._given.holds(sentence):
             return sentence
         self.unverified.append(sentence)
-        return f"{sentence} {verify.MARK}"
+        return f"{sentence} {number_check.MARK}"
 
     def _link(self, match: re.Match[str]) -> str:
         link = match.group().rstrip(_PUNCTUATION)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.model import Severity
+from k6d.core.model import Severity
 
 if TYPE_CHECKING:
-    from k6d.model import Explanation, Verdict
+    from k6d.core.model import Explanation, Verdict
 
 SUSPICION = "AI suspects: "
 ADVICE = "AI: "

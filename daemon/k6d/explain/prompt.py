@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.redact import Redactor
 from k6d.explain.instructions import SYSTEM
 from k6d.explain.source import without_texts
-from k6d.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from k6d.model import Log, RequestStats, Run, Timeline
+    from k6d.core.model import Log, RequestStats, Run, Timeline
 
 MAX_DATA = 40_000  # characters in all; some 12,000 tokens
 MAX_SOURCE = 12_000

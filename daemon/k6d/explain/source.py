@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.secret_names import tells
+from k6d.core.secrets_by_name import tells
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -5,16 +5,7 @@ a secret.
 """
 
 from k6d.settings.limits import Limit, Limits
-from k6d.settings.model import (
-    Ai,
-    Api,
-    Capture,
-    Compare,
-    Forward,
-    ScriptSettings,
-    Settings,
-    fields,
-)
+from k6d.settings.model import Ai, Api, Capture, Compare, Forward, ScriptSettings, Settings, fields
 from k6d.settings.notify import Notify, QuietHours, Route
 from k6d.settings.own_secrets import redactor_of
 from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings, secret_settings

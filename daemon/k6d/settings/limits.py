@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from k6d.model import Severity
+from k6d.core.model import Severity
 from k6d.settings.values import Bound, Section
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from pydantic import BaseModel
 
+from k6d.core.text import printable
 from k6d.settings.model import fields, section_of
-from k6d.units import printable
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from k6d.model import Severity
+from k6d.core.model import Severity
 from k6d.settings.values import (
     EMPTY_IS_NONE,
     URL_ALLOWED,

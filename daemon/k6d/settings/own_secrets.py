@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, SecretStr
 
-from k6d.redact import Redactor, secrets_of_url
+from k6d.core.redact import Redactor, secrets_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

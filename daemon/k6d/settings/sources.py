@@ -21,12 +21,12 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
-from k6d.cron import machine_zone
-from k6d.model import K6dError
+from k6d.core.model import K6dError
+from k6d.core.text import printable
+from k6d.settings.cron import machine_zone
 from k6d.settings.mistakes import Key, explained
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
 from k6d.settings.values import expanded
-from k6d.units import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from k6d import cron
+from k6d.settings import cron
 from k6d.settings.values import Duration, Section, lines
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from k6d.units import LONGEST_S, parse_duration
+from k6d.core.parse import LONGEST_S, parse_duration
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'

@@ -1,0 +1,360 @@
+"""What a run means for its incident, and the messages about it: into the outbox, each once.
+
+The standing of a script and what is to be told of it are written in one step; only then the
+message is made and put into the outbox under its own key. Killed in between, k6d makes it again
+from the run that is on the disk, and the outbox knows whether it had it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from k6d.alerts import incidents
+from k6d.alerts.delivery.planning import tags_for
+from k6d.alerts.incidents import Rules
+from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
+from k6d.alerts.outbox import KEPT_DAYS
+from k6d.alerts.records import Change, Standing
+from k6d.core.model import K6dError, Outcome, Severity, Trigger
+from k6d.core.numbers import kept_time
+from k6d.core.reading import answers
+from k6d.storage.data_folder import NotAFileError
+from k6d.storage.files import locked
+from k6d.storage.locks import daemon_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from k6d.alerts.outbox import Outbox
+    from k6d.alerts.records import Announcement, Incident
+    from k6d.core.model import Run
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+ANYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104  (recognised, not bound to)
+ITSELF = ("127.0.0.1", "localhost", "[::1]")
+LOOK_S = 60.0  # how often it is looked whether a reminder is due
+
+
+class Alerts:
+    """The incidents of one store; what is to be told of them goes into `outbox`.
+
+    `serving`: this process serves the dashboard, if there is one, and messages link to it.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, outbox: Outbox, *, serving: bool = False
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._outbox = outbox
+        self._serving = serving
+        self._standings = store.state("incidents")
+        self._mutes = store.state("mutes")
+        self._lock = settings.data / "state" / ".incidents.lock"
+
+    def expect(self, script: str, test_id: str, notify: bool | list[str] | None = None) -> None:
+        """Remember, before it is saved, that a run is to be taken in: `recover` then does it.
+
+        `notify` is what the script says of who is to be told; None for as it said last.
+        """
+        with locked(self._lock, root=self._settings.data):
+            standing = incidents.noted(self._standing(script), notify)
+            runs = [*standing.expected, test_id]
+            self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
+
+    def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
+        """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
+        with locked(self._lock, root=self._settings.data):
+            standing = incidents.noted(self._standing(run.script), notify)
+            standing, told = incidents.advance(
+                standing, incidents.observe(run), self._rules(standing)
+            )
+            self._keep(standing)
+            if told:
+                logger.info(
+                    "incident %s of %s: %s, %s",
+                    *(told.incident.id, run.script, told.change, told.incident.severity),
+                )
+            self._send_off(standing, run)
+
+    def accept(self, run: Run, reason: str) -> Incident | None:
+        """The level of `run` is taken for normal: resolve what only that was wrong with its script.
+
+        Gives the incident that it ended. What is to be told is decided here and sent off by the
+        daemon, who knows the receivers.
+        """
+        with locked(self._lock, root=self._settings.data):
+            was, now = self._standing(run.script), datetime.now(UTC)
+            standing = incidents.accepted(was, now, run=run.test_id, reason=reason)
+            if standing != was:
+                self._keep_ended(was, standing)
+            return was.incident if standing.incident is None else None
+
+    def end(self, script: str) -> bool:
+        """The script's incident, if there is one, is over, untold: it is a helper module, say."""
+        with locked(self._lock, root=self._settings.data):
+            standing = self._standing(script)
+            self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
+            return standing.incident is not None
+
+    def rebuild(self, scripts: Iterable[tuple[str, bool | list[str] | None, list[Run]]]) -> int:
+        """Make the standings that are missing from each script's runs, oldest first, in one write.
+
+        One that does not parse counts as missing. With the script comes what it says of who is to
+        be told. Returns how many incidents are open. An announcement of an open incident is made
+        again; the outbox knows whether it had it.
+        """
+        with locked(self._lock, root=self._settings.data):
+            known = self.standings()
+            made = {s: Standing(script=s) for s in self._standings.all() if s not in known}
+            recent = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
+            for script, notify, runs in scripts:
+                if script not in known:
+                    new = incidents.noted(Standing(script=script), notify)
+                    made[script] = incidents.replayed(new, runs, self._rules(new), since=recent)
+            self._standings.put_all({name: _document(one) for name, one in made.items()})
+        return sum(standing.incident is not None for standing in made.values())
+
+    def damaged(self) -> bool:
+        """Whether what is kept of some script does not parse."""
+        return len(self.standings()) < len(self._standings.all())
+
+    def _keep_ended(self, was: Standing, now: Standing) -> None:
+        if was.incident and not now.incident:
+            logger.info("incident %s of %s: over", was.incident.id, was.script)
+        self._keep(now)
+
+    def remind(self, now: datetime) -> None:
+        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused.
+
+        Of a script that is gone nothing is told; gone for a day, its incident is over, untold.
+        """
+        for name, known in self.standings().items():
+            if known.incident is None and not known.outgoing:
+                continue
+            with locked(self._lock, root=self._settings.data):
+                was = self._standing(name)
+                standing = incidents.looked_for(was, now, gone=self.is_gone(name))
+                if not standing.gone_since:
+                    standing, _ = incidents.remind(standing, now, self._rules(standing))
+                if standing != was:
+                    self._keep_ended(was, standing)
+                self._send_off(standing, None)
+
+    def is_gone(self, script: str) -> bool:
+        """Whether its file is; not when the whole folder is, as with a disk that was unplugged."""
+        root = self._settings.scripts
+        try:
+            return not (root / script).exists() and root.is_dir() and any(root.iterdir())
+        except OSError:
+            return False
+
+    def recover(self) -> None:
+        """Take in the runs, and make the messages, that a crash prevented."""
+        found = dict(self._expected())
+        for run in found.values():
+            if run:
+                self.record(run)
+        for name, known in self.standings().items():
+            if not known.expected and not known.outgoing:
+                continue
+            with locked(self._lock, root=self._settings.data):
+                standing = self._standing(name)
+                waiting = [test_id for test_id in standing.expected if test_id not in found]
+                if waiting != standing.expected:  # the others do not read
+                    standing = incidents.expecting(standing, waiting)
+                    self._keep(standing)
+                self._send_off(standing, None)
+
+    def missing(self) -> list[Run]:
+        """The runs that a crash kept from being taken in."""
+        return [run for _, run in self._expected() if run]
+
+    def _expected(self) -> Iterator[tuple[str, Run | None]]:
+        """The expected runs whose record is there, None for one that is damaged."""
+        for test_id in [i for s in self.standings().values() for i in s.expected]:
+            try:
+                if self._store.run_path(test_id).exists():
+                    yield test_id, self._loaded(test_id)
+            except K6dError as error:
+                logger.error("run %s is taken in at the next start: %s", test_id, error)
+
+    def _loaded(self, test_id: str) -> Run | None:
+        """The run; None when it is gone or damaged, K6dError when the disk refuses it for now."""
+        try:
+            return self._store.load(test_id)
+        except K6dError as error:
+            cause = error.__cause__
+            refused = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+            if refused or isinstance(error, NotAFileError):
+                raise
+            logger.error("alerts go without run %s: %s", test_id, error)
+            return None
+
+    async def keep_reminding(self) -> None:
+        """Look for what is due until cancelled."""
+        while True:
+            try:
+                if await answers(self._settings.scripts):
+                    self.remind(datetime.now(UTC))
+            except K6dError as error:
+                logger.error("no reminders: %s", error)
+            await asyncio.sleep(LOOK_S)
+
+    def announce(
+        self,
+        *,
+        key: str,
+        script: str,
+        subject: str,
+        severity: Severity,
+        facts: Iterable[tuple[str, str]] = (),
+    ) -> bool:
+        """Tell what no run says, such as a scheduled run that did not come; `key` is told once.
+
+        False when it was told before, or the script is muted, or nobody is to be told of it.
+        """
+        standing = self._standing(script)
+        if not self._rules(standing).tells(severity):
+            return False
+        message = notice(
+            key=key,
+            at=datetime.now(UTC),
+            script=script,
+            subject=subject,
+            severity=severity,
+            facts=facts,
+            tags=tags_for(script, severity, self._settings.notify.routes, standing.notify),
+        )
+        return self._outbox.put(message)
+
+    def standings(self) -> dict[str, Standing]:
+        """What is remembered of each script."""
+        found = ((name, _read(name, raw)) for name, raw in self._standings.all().items())
+        return {name: standing for name, standing in found if standing}
+
+    def mutes(self, now: datetime) -> dict[str, datetime]:
+        """Patterns of scripts that are muted, and until when."""
+        untils = {k: kept_time(v.get("until")) for k, v in self._mutes.all().items()}
+        return {pattern: until for pattern, until in untils.items() if until and until > now}
+
+    def mutes_of(self, script: str, now: datetime) -> dict[str, datetime]:
+        """The mutes that cover the script, its own or a pattern's."""
+        mutes = self.mutes(now).items()
+        return {pattern: until for pattern, until in mutes if incidents.covers(pattern, script)}
+
+    def mute(self, pattern: str, until: datetime | None) -> None:
+        """Tell nothing of scripts that match until then; None ends the mute."""
+        if until is None:
+            self._mutes.delete(pattern)
+        else:
+            self._mutes.put(pattern, {"until": until.astimezone(UTC).isoformat()})
+
+    def _rules(self, standing: Standing) -> Rules:
+        notify = self._settings.notify
+        silent = standing.notify is False or not (notify.urls or notify.config)
+        return Rules(
+            open_after=notify.open_after,
+            resolve_after=notify.resolve_after,
+            min_severity=notify.min_severity,
+            remind_s=notify.remind,
+            muted=silent or bool(self.mutes_of(standing.script, datetime.now(UTC))),
+        )
+
+    def _send_off(self, standing: Standing, run: Run | None) -> None:
+        """Put into the outbox what is decided, then forget that it was to be done."""
+        done = []
+        for announcement in standing.outgoing:
+            newest = run if run and run.test_id == announcement.run else None
+            try:
+                context = self._context(announcement, standing)
+                newest = newest or self._loaded(announcement.run)
+                told = (
+                    compose(announcement, newest, context)
+                    if newest
+                    else bare(announcement, context)
+                )
+                self._outbox.put(told)
+            except K6dError as error:
+                logger.error("incident %s is not told yet: %s", announcement.incident.id, error)
+                continue
+            done.append(announcement.key)
+        if done:
+            self._keep(incidents.settled(standing, done))
+
+    def _context(self, announcement: Announcement, standing: Standing) -> Context:
+        notify, incident = self._settings.notify, announcement.incident
+        history = self._store.history(incident.script, limit=MAX_POINTS)
+        over = announcement.change is Change.RESOLVED
+        until = announcement.run if over else incident.first_run
+        before = (row for row in history if row["test_id"] < until)
+        previous = next((row for row in before if _is_own(row, failing=over)), None)
+        return Context(
+            data=self._settings.data,
+            scripts=self._settings.scripts,
+            history=history,
+            previous=self._loaded(previous["test_id"]) if previous else None,
+            tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
+            dashboard=self._dashboard(),
+        )
+
+    def _dashboard(self) -> tuple[str, str] | None:
+        """The address that readers are given, else that of the daemon's dashboard while it is on.
+
+        This process may be the daemon, or `k6d run` beside one.
+        """
+        if self._settings.notify.dashboard:
+            return "Open the dashboard", self._settings.notify.dashboard
+        api = self._settings.api
+        if not api.enabled or not (self._serving or daemon_of(self._settings.data)):
+            return None
+        machine = socket.gethostname()
+        host = machine if api.host in ANYWHERE else api.host
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        here = f" (on {machine} itself)" if host in ITSELF else ""
+        return f"Open the dashboard{here}", f"http://{host}:{api.port}"
+
+    def _standing(self, script: str) -> Standing:
+        raw = self._standings.get(script)
+        return (_read(script, raw) if raw else None) or Standing(script=script)
+
+    def _keep(self, standing: Standing) -> None:
+        self._standings.put(standing.script, _document(standing))
+
+
+def _document(standing: Standing) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(orjson.dumps(standing, option=orjson.OPT_UTC_Z))
+    return document
+
+
+@cache
+def _adapter() -> TypeAdapter[Standing]:
+    return TypeAdapter(Standing)
+
+
+def _read(name: str, raw: Mapping[str, Any]) -> Standing | None:
+    try:
+        return _adapter().validate_python(raw)
+    except ValidationError:
+        logger.error("what was known of incidents of %s does not parse; it starts anew", name)
+        return None
+
+
+def _is_own(row: Mapping[str, Any], *, failing: bool) -> bool:
+    """Whether an index document is of a healthy, or a `failing`, run of the script as it was."""
+    if row["overrides"] or row["trigger"] == Trigger.CONFIRMATION:
+        return False
+    if failing:
+        return bool(row["anomalies"])
+    return row["outcome"] == Outcome.COMPLETED and not row["anomalies"]

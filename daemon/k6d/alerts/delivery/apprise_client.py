@@ -1,0 +1,136 @@
+"""Messages go out through Apprise, each to one receiver, in a short-lived helper process.
+
+Apprise and its plugins weigh more than the whole daemon, and a receiver may hang: the helper ends
+by itself at its time-out and blocks nobody. It outlives a daemon that is killed, and writes what
+came of its sending itself. URLs hold secrets: they travel by standard input, and what comes back
+names each receiver by a label without any. The helper's side is `courier`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.alerts.records import Outcome, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from k6d.alerts.delivery.render import Rendered
+    from k6d.alerts.records import Sending
+
+logger = logging.getLogger(__name__)
+
+START_S = 30.0  # Apprise loads 200 plugins first; a busy machine needs a while for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where receivers are named; `key` is the secret for the hashes that stand for them."""
+
+    urls: Sequence[str] = field(repr=False)
+    config: Path | None
+    key: str = field(repr=False)
+    timeout_s: float = 60.0
+
+    def request(self, what: str, **more: Any) -> dict[str, Any]:
+        """The request to the helper, as JSON has it."""
+        return {
+            "what": what,
+            "urls": list(self.urls),
+            "config": str(self.config) if self.config else None,
+            "key": self.key,
+            "timeout_s": self.timeout_s,
+            **more,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The receivers there are, and what is wrong with other entries: (label, problem)."""
+
+    receivers: list[Receiver]
+    problems: list[tuple[str, str]]
+
+
+async def directory(addresses: Addresses) -> Directory:
+    """Who the receivers are, as Apprise understands their URLs; nothing is sent; never raises."""
+    answer = await _helper(addresses.request("list"), timeout_s=START_S + addresses.timeout_s)
+    if isinstance(answer, str):
+        return Directory(receivers=[], problems=[("all receivers", answer)])
+    return Directory(
+        receivers=[Receiver(**entry) for entry in answer["receivers"]],
+        problems=[(label, problem) for label, problem in answer["problems"]],
+    )
+
+
+async def send(
+    sending: Sending, rendered: Rendered, *, addresses: Addresses, path: Path, lock: TextIO
+) -> None:
+    """Send, and return when the helper has ended; what came of it is in the file `path`.
+
+    `lock` passes to the helper, which holds it as long as it lives, whatever becomes of us.
+    """
+    request = addresses.request("send", sending=sending, rendered=rendered, path=str(path))
+    error = await _helper(request, timeout_s=START_S + addresses.timeout_s, lock=lock)
+    if isinstance(error, str):
+        logger.debug("the helper for %s: %s", sending.label, error)
+
+
+async def trial(sending: Sending, rendered: Rendered, *, addresses: Addresses) -> Outcome:
+    """Send what is in no outbox, and say what came of it; never raises."""
+    request = addresses.request("send", sending=sending, rendered=rendered, path=None)
+    answer = await _helper(request, timeout_s=START_S + addresses.timeout_s)
+    if isinstance(answer, str):
+        return Outcome(at=datetime.now().astimezone(), delivered=False, error=answer)
+    return Outcome(**{**answer, "at": datetime.fromisoformat(answer["at"])})
+
+
+async def _helper(
+    request: dict[str, Any], *, timeout_s: float, lock: TextIO | None = None
+) -> dict[str, Any] | str:
+    """The answer of the helper, or what went wrong with it."""
+    with contextlib.ExitStack() as stack:
+        if lock:
+            stack.callback(lock.close)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "k6d.alerts.delivery.apprise_worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Apprise's own log can hold a URL whole
+            pass_fds=(lock.fileno(),) if lock else (),
+            start_new_session=True,  # a Ctrl-C for us is not for a message under way
+        )
+    try:
+        async with asyncio.timeout(timeout_s):
+            answer, _ = await process.communicate(orjson.dumps(request))
+        return _read(answer)
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        return f"no answer within {timeout_s:g} s"
+    except (orjson.JSONDecodeError, OSError):
+        if process.returncode and process.returncode < 0:
+            return f"no answer within {request['timeout_s']:g} s"
+        return f"the delivery helper failed, exit {process.returncode}"
+
+
+def _read(answer: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(answer)
+    return found

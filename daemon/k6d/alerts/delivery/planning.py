@@ -1,0 +1,261 @@
+"""Who gets a message, when, and together with what: pure decisions over the records of the outbox.
+
+Tags are Apprise's: a message with tags goes to the receivers that have one of them; a receiver
+without tags, which nothing can address, gets everything; so does one with Apprise's tag "always".
+A message that no route fits goes to these alone; without any routes, everybody gets it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from k6d.alerts.records import Change, Sending, State
+from k6d.core.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from k6d.alerts.records import Delivery, Kept, Message
+    from k6d.settings import QuietHours, Route
+
+    Pair = tuple[Kept, Delivery]
+
+ALWAYS = "always"
+MAX_MESSAGES = 3  # more than these at once for one receiver are one digest
+MAX_WAIT_S = 3600.0
+# A time that is further in the future than it can be was written before the clock was set back.
+CLOCK_SLACK = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long messages wait, in seconds."""
+
+    group_wait_s: float = 10.0
+    group_interval_s: float = 300.0
+    horizon_s: float = 259_200.0
+    quiet: QuietHours | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When it is planned, and under what circumstances.
+
+    `told_lately` has when a receiver was last told of something shared, by (receiver, `crowd`);
+    `hurry` sends what would only wait for company.
+    """
+
+    now: datetime
+    patience: Patience
+    told_lately: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    hurry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to send now, which deliveries are past hope, and when to look again."""
+
+    sendings: list[Sending] = field(default_factory=list)
+    expired: list[tuple[str, str]] = field(default_factory=list)
+    wake_at: datetime | None = None
+
+
+def tags_for(
+    script: str, severity: Severity | None, routes: Sequence[Route], own: bool | Collection[str]
+) -> list[str] | None:
+    """The tags of a message about `script`: those of every route that fits and the script's own.
+
+    None means everybody; it is not the same as no tags, where there are routes but none fits.
+    """
+    if not routes and isinstance(own, bool):
+        return None
+    tags = [] if isinstance(own, bool) else list(own)
+    for route in routes:
+        fits = any(fnmatchcase(script, pattern) for pattern in route.scripts)
+        if fits and (severity or Severity.LOW).rank >= route.min_severity.rank:
+            tags += route.tags
+    return list(dict.fromkeys(tags))
+
+
+def addressed(receiver_tags: Collection[str], tags: Iterable[str] | None) -> bool:
+    """Whether a receiver with these tags gets a message with those; "a b" means both a and b."""
+    given = set(receiver_tags)
+    if not given or tags is None or ALWAYS in given:
+        return True
+    return any(set(re.split(r"[ ,]+", tag)) <= given for tag in tags)
+
+
+def crowd(message: Message) -> str | None:
+    """What the message has in common with those of other scripts that come one after another.
+
+    None for what concerns one script alone, or an incident that people know of.
+    """
+    if message.cause is None or message.change not in (Change.OPENED, Change.RESOLVED):
+        return None
+    return f"{message.change} {message.cause}"
+
+
+def told_lately(kept: Iterable[Kept]) -> dict[tuple[str, str], datetime]:
+    """When each receiver was last told of something shared, by (receiver, `crowd`)."""
+    told: dict[tuple[str, str], datetime] = {}
+    for item in kept:
+        shared = crowd(item.message)
+        for receiver, found in (item.deliveries or {}).items():
+            if shared and found.state is State.DELIVERED and found.at:
+                told[receiver, shared] = max(found.at, told.get((receiver, shared), found.at))
+    return told
+
+
+def quiet_until(quiet: QuietHours | None, now: datetime) -> datetime | None:
+    """When the quiet hours end that `now` falls into, in UTC; None when it doesn't."""
+    if quiet is None:
+        return None
+    local = now.astimezone(ZoneInfo(quiet.zone) if quiet.zone else None)
+    clock = local.time().replace(tzinfo=None)
+    if quiet.start < quiet.end:
+        inside, tomorrow = quiet.start <= clock < quiet.end, False
+    else:
+        inside, tomorrow = clock >= quiet.start or clock < quiet.end, clock >= quiet.start
+    if not inside:
+        return None
+    day = local.date() + timedelta(days=1) if tomorrow else local.date()
+    end = datetime.combine(day, quiet.end)
+    if quiet.zone:
+        return end.replace(tzinfo=ZoneInfo(quiet.zone)).astimezone(UTC)
+    return end.astimezone(UTC)  # a naive time is the machine's own
+
+
+def wait_s(attempts: int, *, first_s: float, chance: float, retry_after_s: float | None) -> float:
+    """Seconds until the next attempt: what the receiver asks for, else doubling up to an hour.
+
+    `chance` (0 to 1) spreads the wait over its upper half, so that receivers are not met by all
+    waiting messages at once.
+    """
+    if retry_after_s is not None:
+        return max(retry_after_s, 0.0) + chance * min(first_s, 1.0)
+    longest = min(first_s * 2.0 ** min(attempts - 1, 20), max(MAX_WAIT_S, first_s))
+    return longest * (0.5 + chance / 2)
+
+
+def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) -> Plan:
+    """What to do at `moment`. Receivers that are `busy` with a sending get no other meanwhile."""
+    receivers = dict.fromkeys(
+        r for item in kept for r, d in (item.deliveries or {}).items() if d.state is State.WAITING
+    )
+    sendings: list[Sending] = []
+    expired: list[tuple[str, str]] = []
+    wakes: list[datetime] = []
+    for receiver in receivers:
+        if receiver in busy:
+            continue
+        waiting, late = _waiting(kept, receiver, moment)
+        expired += [(item.message.id, receiver) for item in late]
+        barred = [d.barred_until for _, d in waiting if d.barred_until and not _ahead(d.at, moment)]
+        if barred and max(barred) > moment.now:
+            wakes.append(max(barred))
+            continue
+        due = [
+            (_due_at(item.message, delivery, moment), item, delivery) for item, delivery in waiting
+        ]
+        later = [(at, item, delivery) for at, item, delivery in due if at > moment.now]
+        # What may have arrived goes again alone; nothing newer of its incident overtakes it.
+        held = {item.message.incident for _, item, delivery in later if delivery.bound} - {None}
+        ready = [
+            (item, delivery)
+            for at, item, delivery in due
+            if at <= moment.now and (delivery.bound or item.message.incident not in held)
+        ]
+        if ready:
+            free = [(i, d) for i, d in waiting if d.bound or i.message.incident not in held]
+            sendings.append(_sending(receiver, _together(ready, free)))
+        else:
+            wakes += [at for at, _, _ in later]
+    return Plan(sendings=sendings, expired=expired, wake_at=min(wakes, default=None))
+
+
+def _waiting(kept: Sequence[Kept], receiver: str, moment: Moment) -> tuple[list[Pair], list[Kept]]:
+    """What waits for the receiver, oldest first, and what was tried in vain for too long.
+
+    The waits between attempts count, not the clock: it may have been set, or the machine was off.
+    """
+    waiting, late = [], []
+    for item in kept:
+        delivery = (item.deliveries or {}).get(receiver)
+        if delivery is None or delivery.state is not State.WAITING:
+            continue
+        if delivery.waited_s > moment.patience.horizon_s:
+            late.append(item)
+        else:
+            waiting.append((item, delivery))
+    return sorted(waiting, key=lambda pair: (pair[0].message.at, pair[0].message.id)), late
+
+
+def _ahead(at: datetime | None, moment: Moment) -> bool:
+    """Whether the time is in the future, as the clock has it since it was set back."""
+    return at is not None and at > moment.now + CLOCK_SLACK
+
+
+def _due_at(message: Message, delivery: Delivery, moment: Moment) -> datetime:
+    """When the message is due; at once, if that was worked out by a clock that was ahead."""
+    patience, now = moment.patience, moment.now
+    made = now if _ahead(message.at, moment) else message.at
+    due = min(made, now)
+    if delivery.next_at and not _ahead(delivery.at, moment):
+        due = delivery.next_at
+    if not delivery.attempts and not moment.hurry:
+        if made is message.at:
+            due = max(due, made + timedelta(seconds=patience.group_wait_s))
+        last = moment.told_lately.get((delivery.receiver, crowd(message) or ""))
+        if last is not None and not _ahead(last, moment):
+            due = max(due, last + timedelta(seconds=patience.group_interval_s))
+    if message.severity is not Severity.CRITICAL:
+        due = max(due, quiet_until(patience.quiet, max(due, now)) or due)
+    return due
+
+
+def _together(ready: list[Pair], waiting: list[Pair]) -> list[Pair]:
+    """The messages that go as one: those of the oldest one's cause; all, when there are many.
+
+    All that waits of a cause that scripts share comes along, so that one message names them all;
+    and what waits of the same incidents, so that nobody reads of an opening after its end.
+    """
+    if bound := ready[0][1].bound:
+        return [pair for pair in waiting if pair[1].bound == bound]
+    groups: dict[str, list[Pair]] = {}
+    for item, delivery in ready:
+        if delivery.bound is None:
+            key = item.message.cause or item.message.script
+            groups.setdefault(key, []).append((item, delivery))
+    many = len(groups) > MAX_MESSAGES
+    chosen = (
+        [pair for group in groups.values() for pair in group]
+        if many
+        else next(iter(groups.values()))
+    )
+    crowds = {crowd(item.message) for item, _ in chosen} - {None}
+    free = [pair for pair in waiting if pair[1].bound is None]
+    chosen += [pair for pair in free if crowd(pair[0].message) in crowds]
+    incidents = {item.message.incident for item, _ in chosen} - {None}
+    ids = {item.message.id for item, _ in chosen}
+    return [
+        pair for pair in free if pair[0].message.id in ids or pair[0].message.incident in incidents
+    ]
+
+
+def _sending(receiver: str, pairs: list[Pair]) -> Sending:
+    messages = [item.message.id for item, _ in pairs]
+    key = hashlib.sha256("\n".join([receiver, *messages]).encode()).hexdigest()[:32]
+    return Sending(
+        key=key,
+        receiver=receiver,
+        label=pairs[0][1].label,
+        messages=messages,
+        repeat=any(delivery.repeat for _, delivery in pairs),
+        reached=list(pairs[0][1].reached),  # of a bound sending all have the same
+    )

@@ -1,0 +1,381 @@
+"""Messages as one title and one body: plain text, Markdown for chats, HTML for mail.
+
+Texts from scripts and responses are hostile until escaped, each format in its own way; `harmless`
+takes from all of them what calls people.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from k6d.alerts.delivery.png import HEIGHT, WIDTH, ceiling
+from k6d.alerts.message import moment
+from k6d.alerts.records import Change
+from k6d.core.model import Severity
+from k6d.core.numbers import in_unit
+from k6d.core.text import one_line, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from k6d.alerts.records import Chart, Message
+
+MAX_TITLE = 120  # Slack refuses a header of more than 150
+MAX_BODY = 2800  # and a section of more than 3000
+SHORT_HEADING = 90
+LATE = timedelta(minutes=5)
+PICTURE = "history.png"
+COLOURS = {
+    Severity.LOW: "#8a6d00",
+    Severity.MEDIUM: "#b85c00",
+    Severity.HIGH: "#c62828",
+    Severity.CRITICAL: "#8e0000",
+}
+GOOD, NEUTRAL = "#1b7f45", "#3a6ea5"
+FONT = "font-family:-apple-system,Segoe UI,Roboto,Helvetica,Arial,sans-serif"
+MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What a receiver gets; `level` as Apprise names it, `chart` what `html` shows as a picture.
+
+    `thread` is the incident that mail clients can gather messages under.
+    """
+
+    title: str
+    text: str
+    markdown: str
+    html: str
+    level: str
+    chart: Chart | None = None
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """The newest message about one incident and, in `story`, what had not arrived before it."""
+
+    message: Message
+    story: str = ""
+
+
+def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) -> Rendered:
+    """One thing to read for all `messages`, oldest first; `repeat` when it may be known already."""
+    entries = _entries(messages)
+    remarks = _remarks(messages, now=now, repeat=repeat)
+    lead = _worst(entries)
+    single = len(entries) == 1
+    title = _title(entries[0].message) if single else _digest_title(entries)
+    above = [_Line(kind="remark", text=remark) for remark in remarks]
+    lines = [*above, *(_single(entries[0]) if single else _digest(entries, Detail.ALL))]
+    brief = lines if single else _fitting(above, entries)
+    cut = _cut if single else "\n".join
+    chart = entries[0].message.chart if single else None
+    return Rendered(
+        title=harmless(one_line(title, MAX_TITLE)),
+        text=cut([line.as_text() for line in brief]) or harmless(title),  # Apprise wants a body
+        markdown=cut([line.as_markdown() for line in brief]) or markdown(title),
+        html=_html(one_line(title, 240), lines, colour=_colour(lead), chart=chart),
+        level=_level(lead),
+        chart=chart,
+        thread=entries[0].message.incident if single else None,
+    )
+
+
+def without_picture(page: str) -> str:
+    """The HTML for receivers that take no attachment."""
+    return re.sub(r"<!--picture-->.*?<!--/picture-->", "", page, flags=re.DOTALL)
+
+
+def harmless(text: str) -> str:
+    """Text that calls nobody: chat services act on @name and <!name>."""
+    return text.replace("@", "@\u200b").replace("<!", "<\u200b!")
+
+
+def unstyled(text: str) -> str:
+    """Text in which * and ` are likenesses: Slack shows a backslash before them as such."""
+    return text.replace("*", "∗").replace("`", "'")
+
+
+def markdown(text: str) -> str:
+    """Text that stays as it is in Markdown and in what Apprise makes of it for Slack."""
+    text = unstyled(harmless(text)).replace("\\", "\\\\")
+    for sign in "[]()<>#!":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """One line of a body: a finding, a fact, a command, a heading, a remark, a link."""
+
+    kind: str
+    text: str
+    label: str = ""
+    blank: bool = field(default=False)
+
+    def as_text(self) -> str:
+        gap = "\n" if self.blank else ""
+        shown = harmless(self.text)
+        forms = {"finding": f"• {shown}", "link": f"{self.label}: {self.text}"}
+        forms |= dict.fromkeys(("fact", "command"), f"{self.label}: {shown}")
+        return gap + forms.get(self.kind, shown)
+
+    def as_markdown(self) -> str:
+        gap = "\n" if self.blank else ""
+        shown = markdown(self.text)
+        forms = {
+            "finding": f"- {shown}",
+            "fact": f"**{self.label}:** {shown}",
+            "command": f"**{self.label}:** `{harmless(self.text).replace('`', chr(39))}`",
+            "link": f"[{self.label}]({self.text})",
+            "heading": f"**{shown}**",
+            "remark": f"*{shown}*",
+        }
+        return gap + forms.get(self.kind, shown)
+
+
+FORMS = (_Line.as_text, _Line.as_markdown)
+
+
+def _entries(messages: Sequence[Message]) -> list[_Entry]:
+    """One for each incident, worst first; messages about none stand for themselves."""
+    stories: dict[str, list[Message]] = {}
+    for message in messages:
+        stories.setdefault(message.incident or message.id, []).append(message)
+    entries = [_Entry(message=story[-1], story=_story(story)) for story in stories.values()]
+    return sorted(entries, key=lambda e: (-_rank(e.message), e.message.script))
+
+
+def _story(messages: list[Message]) -> str:
+    if len(messages) == 1:
+        return ""
+    told = [f"{m.change} {moment(m.at)}" for m in messages[:-1]]
+    if len(told) > 4:
+        told = [*told[:2], f"{len(told) - 3} changes", told[-1]]
+    return "Not told before: " + ", ".join(told)
+
+
+def _remarks(messages: Sequence[Message], *, now: datetime, repeat: bool) -> list[str]:
+    oldest, newest = min(m.at for m in messages), max(m.at for m in messages)
+    remarks = []
+    if now - newest > LATE:
+        upto = f" to {moment(newest)}" if len(messages) > 1 else ""
+        remarks.append(f"Sent late: from {moment(oldest)}{upto}")
+    if repeat:
+        remarks.append("Sent again: an earlier attempt may have reached you")
+    return remarks
+
+
+def _title(message: Message) -> str:
+    """ "[HIGH] checkout: p95 412 ms, was 268 ms (+54 %)": the script without its ending."""
+    script = re.sub(r"\.[jt]s$", "", message.script)
+    return f"[{_mark(message)}] {script}: {message.subject}"
+
+
+def _digest_title(entries: list[_Entry]) -> str:
+    lead = _worst(entries)
+    causes = {entry.message.cause for entry in entries}
+    cause = causes.pop() if len(causes) == 1 else None
+    bad = {e.message.script for e in entries if e.message.change is not Change.RESOLVED}
+    scripts = {entry.message.script for entry in entries}
+    what = plural(len(scripts), "script")
+    if bad and bad != scripts:
+        what = f"{len(bad)} of {what}"
+    about = lead.subject if bad else "healthy again"
+    return f"[{_mark(lead)}] {what}: {f'{cause}: ' if cause else ''}{about}"
+
+
+def _single(entry: _Entry) -> list[_Line]:
+    message = entry.message
+    lines = [_Line(kind="remark", text=entry.story)] if entry.story else []
+    # A single one is the title already, if it is there in full.
+    if message.findings != [message.subject] or len(_title(message)) > MAX_TITLE:
+        lines += [_Line(kind="finding", text=finding) for finding in message.findings]
+    if message.hidden:
+        lines.append(_Line(kind="finding", text=f"and {plural(message.hidden, 'more finding')}"))
+    facts = [_Line(kind="fact", label=label, text=text) for label, text in message.facts]
+    commands = [_Line(kind="command", label=label, text=text) for label, text in message.commands]
+    if message.link:
+        label, address = message.link
+        commands.insert(0, _Line(kind="link", label=label, text=address))
+    return [*lines, *_apart(facts, bool(lines)), *_apart(commands, bool(facts))]
+
+
+class Detail(IntEnum):
+    """How much a digest says of each script; its name is said in any case."""
+
+    NAME = 0
+    SHORT = 1
+    FINDING = 2
+    STORY = 3
+    ALL = 4
+
+
+def _fitting(above: list[_Line], entries: list[_Entry]) -> list[_Line]:
+    """The digest in as much detail as fits; it names every script, also where nothing fits."""
+    lines: list[_Line] = []
+    for detail in sorted(Detail, reverse=True):
+        lines = [*above, *_digest(entries, detail)]
+        if max(_size(form(line) for line in lines) for form in FORMS) <= MAX_BODY:
+            break
+    return lines
+
+
+def _digest(entries: list[_Entry], detail: Detail) -> list[_Line]:
+    lines = []
+    for number, entry in enumerate(entries):
+        message, airy = entry.message, number > 0 and detail >= Detail.STORY
+        lines.append(_Line(kind="heading", text=_heading(message, detail), blank=airy))
+        if entry.story and detail >= Detail.STORY:
+            lines.append(_Line(kind="remark", text=entry.story))
+        if detail is Detail.ALL:
+            if message.link:
+                lines.append(_Line(kind="link", label=message.link[0], text=message.link[1]))
+            lines += [_Line(kind="command", label=la, text=te) for la, te in message.commands[:1]]
+    return lines
+
+
+def _heading(message: Message, detail: Detail) -> str:
+    """What a digest says first of a script: its name in full, and what of the rest there is for."""
+    title = _title(message)
+    name = title[: len(title) - len(message.subject)].rstrip(": ")
+    if detail is Detail.NAME:
+        return name
+    return one_line(title, max(SHORT_HEADING, len(name))) if detail is Detail.SHORT else title
+
+
+def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
+    if not lines or not wanted:
+        return lines
+    first = lines[0]
+    return [_Line(kind=first.kind, text=first.text, label=first.label, blank=True), *lines[1:]]
+
+
+def _cut(lines: list[str]) -> str:
+    """The lines as far as they fit; what a long list lacks is said."""
+    kept: list[str] = []
+    room = MAX_BODY
+    for number, line in enumerate(lines):
+        room -= _size([line])
+        if room < 0:
+            kept.append(f"… and {plural(len(lines) - number, 'more line')}")
+            break
+        kept.append(line)
+    return "\n".join(kept).strip("\n")
+
+
+def _size(lines: Iterable[str]) -> int:
+    """Bytes of the lines as Slack counts: < is &lt;."""
+    return sum(len(html.escape(line, quote=False).encode()) + 1 for line in lines)
+
+
+def _html(title: str, lines: list[_Line], *, colour: str, chart: Chart | None) -> str:
+    facts = "".join(_row(line) for line in lines if line.kind == "fact")
+    later = {"fact", "command", "link"} if facts else set()
+    blocks = "".join(_row(line) for line in lines if line.kind not in later)
+    actions = "".join(_row(line) for line in lines if line.kind in later - {"fact"})
+    picture = f"<!--picture-->{_picture(chart)}<!--/picture-->" if chart else ""
+    table = '<table role="presentation" cellpadding="0" cellspacing="0" style="margin:14px 0">'
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(title)}</title></head>"
+        f'<body style="margin:0;padding:0;background:#f3f5f7;{FONT}">'
+        f'<div style="max-width:600px;margin:0 auto;padding:16px"><div style="background:#ffffff;'
+        f"border-top:5px solid {colour};border-radius:6px;padding:18px 20px;color:#1c2733;"
+        'font-size:15px;line-height:1.45;overflow-wrap:anywhere">'
+        f'<h1 style="font-size:18px;line-height:1.3;margin:0 0 12px;color:{colour}">'
+        f"{html.escape(title)}</h1>{blocks}{picture}"
+        f"{table + facts + '</table>' if facts else ''}{actions}"
+        '<p style="margin:18px 0 0;font-size:12px;color:#6b7785">Sent by k6d, the k6 daemon</p>'
+        "</div></div></body></html>"
+    )
+
+
+def _row(line: _Line) -> str:
+    text, label = _unbroken(html.escape(line.text)), html.escape(line.label)
+    if line.kind == "fact":
+        return (
+            '<tr><td style="padding:3px 14px 3px 0;color:#6b7785;font-size:13px;'
+            f'white-space:nowrap;vertical-align:top">{label}</td>'
+            f'<td style="padding:3px 0;word-break:break-word">{text}</td></tr>'
+        )
+    if line.kind == "command":
+        return (
+            f'<p style="margin:8px 0 0;font-size:13px;color:#6b7785">{label}</p>'
+            f'<pre style="margin:2px 0 0;padding:8px 10px;background:#f3f5f7;border-radius:4px;'
+            f'font-size:12.5px;white-space:pre-wrap;overflow-wrap:anywhere;{MONO}">'
+            f"{html.escape(line.text)}</pre>"
+        )
+    if line.kind == "link":
+        address = html.escape(line.text)
+        return (
+            f'<p style="margin:12px 0"><a href="{address}" style="color:{NEUTRAL}">{label}</a></p>'
+        )
+    if line.kind == "remark":
+        return f'<p style="margin:0 0 8px;font-size:13px;color:#6b7785">{text}</p>'
+    weight = ";font-weight:600" if line.kind == "heading" else ""
+    dot, top = "•&nbsp;" if line.kind == "finding" else "", "14px" if line.blank else "0"
+    return f'<p style="margin:{top} 0 6px;word-break:break-word{weight}">{dot}{text}</p>'
+
+
+def _unbroken(text: str) -> str:
+    """Numbers stay on one line with their units."""
+    return re.sub(r"(?<=\d) (?=(?:%|ms|s|m|h|UTC)(?!\w))", "\u00a0", text)
+
+
+def _picture(chart: Chart) -> str:
+    """The chart with its numbers as text around it."""
+    small = "font-size:12px;color:#6b7785"
+    title = html.escape(chart.title)
+    last = in_unit(chart.points[-1].value, chart.unit)
+    first_at, last_at = (f"{p.at:%d %b %H:%M}" for p in (chart.points[0], chart.points[-1]))
+    return (
+        f'<div style="margin:16px 0"><p style="margin:0 0 4px;{small}">{title}: '
+        f"0 to {html.escape(in_unit(ceiling(chart), chart.unit))}, the last {html.escape(last)}; "
+        "red: anomalous</p>"
+        f'<img src="cid:{PICTURE}" width="{WIDTH}" height="{HEIGHT}" alt="Chart: {title}, '
+        f'the last {html.escape(last)}" style="width:100%;max-width:{WIDTH}px;height:auto;'
+        'display:block;border:1px solid #e2e6eb;border-radius:4px">'
+        f'<table role="presentation" width="100%" cellpadding="0" cellspacing="0" '
+        f'style="max-width:{WIDTH}px"><tr><td style="{small}">{first_at}</td>'
+        f'<td align="right" style="{small};text-align:right">{last_at} UTC</td></tr></table></div>'
+    )
+
+
+def _mark(message: Message) -> str:
+    if message.change is Change.RESOLVED:
+        return "RESOLVED"
+    return message.severity.upper() if message.severity else "k6d"
+
+
+def _rank(message: Message) -> int:
+    if message.change is Change.RESOLVED or message.severity is None:
+        return -1
+    return message.severity.rank
+
+
+def _worst(entries: list[_Entry]) -> Message:
+    return max((entry.message for entry in entries), key=_rank)
+
+
+def _colour(message: Message) -> str:
+    if message.change is Change.RESOLVED:
+        return GOOD
+    return COLOURS[message.severity] if message.severity else NEUTRAL
+
+
+def _level(message: Message) -> str:
+    if message.change is Change.RESOLVED:
+        return "success"
+    if message.severity is None:
+        return "info"
+    return "failure" if message.severity.rank >= Severity.HIGH.rank else "warning"

@@ -1,0 +1,303 @@
+"""The sender: takes what is due out of the outbox, to each receiver by itself, until all have it.
+
+One process sends for a data folder: the daemon, or `k6d run` where there is none. A failed sending
+waits and is tried again, longer each time, or as long as the receiver asked for; what cannot be
+delivered within the horizon is kept as undeliverable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from k6d.alerts.delivery import apprise_client
+from k6d.alerts.delivery.addressing import Addressing, addresses
+from k6d.alerts.delivery.planning import (
+    CLOCK_SLACK,
+    Moment,
+    Patience,
+    crowd,
+    plan,
+    told_lately,
+    wait_s,
+)
+from k6d.alerts.delivery.render import render
+from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Delivery, Kept, Outcome, State
+from k6d.core.model import K6dError
+from k6d.core.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TextIO
+
+    from k6d.alerts.outbox import Outbox
+    from k6d.alerts.records import Sending
+    from k6d.settings import Notify
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0  # how soon a message of another process is noticed
+REPAIR_S = 86_400.0  # how often what was delivered long ago is removed
+AGAIN_S = 30.0  # after a disk that refused, or a helper that could not name the receivers
+LONGEST_SLEEP_S = 3600.0
+DRAIN_S = 10.0  # for helpers under way when the daemon stops
+
+
+class Sender:
+    """Sends what is in `outbox` as the settings say."""
+
+    def __init__(self, notify: Notify, outbox: Outbox) -> None:
+        self._notify = notify
+        self._outbox = outbox
+        self._patience = Patience(
+            group_wait_s=notify.group_wait,
+            group_interval_s=notify.group_interval,
+            horizon_s=notify.horizon,
+            quiet=notify.quiet_hours,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._seen = 0
+        self._addressing = Addressing(notify, outbox)
+        self._told_lately: dict[tuple[str, str], datetime] = {}
+        self._failing: set[str] = set()
+        self._repair_at = datetime.min.replace(tzinfo=UTC)
+
+    async def run(self) -> None:
+        """Send until cancelled; then helpers under way may finish, for a while."""
+        with await self._right():
+            try:
+                while True:
+                    await self._sleep(await self._safe_tick())
+            finally:
+                await self._drain()
+
+    async def _right(self) -> TextIO:
+        """The right to send, once no other process has it and the disk lets us."""
+        while True:
+            pause_s = POLL_S
+            try:
+                if lock := self._outbox.sender(daemon=True):
+                    return lock
+            except K6dError as error:
+                logger.error("messages wait: %s", error)
+                pause_s = AGAIN_S
+            await asyncio.sleep(pause_s)
+
+    async def _drain(self) -> None:
+        """Let helpers finish, for a while; a message that is cut off is sent again, and says so."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for task in late:
+            logger.warning("the delivery to a receiver that hangs is left for the next start")
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        with contextlib.suppress(K6dError):
+            self._settle(datetime.now(UTC))
+
+    async def flush(self) -> bool:
+        """Try everything that is due once, unless a daemon does it; whether nothing is left."""
+        patience_s = apprise_client.START_S + self._notify.timeout
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while (lock := self._outbox.sender(daemon=False)) is None:
+            if self._outbox.daemon_sends() or asyncio.get_running_loop().time() > deadline:
+                return True
+            await asyncio.sleep(0.1)
+        with lock:
+            self._outbox.repair(datetime.now(UTC))
+            await self._tick(hurry=True)
+            while self._tasks:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                await self._tick(hurry=True)
+        return not self._outbox.waiting()
+
+    async def _safe_tick(self) -> datetime:
+        """One look at the outbox; whatever goes wrong, the daemon goes on."""
+        now = datetime.now(UTC)
+        try:
+            if now >= self._repair_at:
+                self._outbox.repair(now)
+                known = [*self._outbox.waiting(), *self._outbox.done()]
+                self._told_lately = told_lately(known)
+                self._repair_at = now + timedelta(seconds=REPAIR_S)
+            return await self._tick() or now + timedelta(seconds=3600)
+        except K6dError as error:
+            logger.error("messages wait: %s", error)
+        except Exception:
+            logger.exception("messages wait, for a mistake of k6d's own; please report it")
+        self._seen = self._outbox.changed()  # a write that failed has changed the folder, too
+        return now + timedelta(seconds=AGAIN_S)
+
+    async def _tick(self, *, hurry: bool = False) -> datetime | None:
+        """Settle what has ended, start what is due; when to look again."""
+        now = datetime.now(UTC)
+        self._seen = self._outbox.changed()
+        busy = self._settle(now)
+        kept = self._outbox.waiting()
+        if not kept:
+            return now + timedelta(seconds=POLL_S) if busy else None
+        kept = await self._addressing.address(kept, now)
+        moment = Moment(
+            now=now, patience=self._patience, told_lately=self._told_lately, hurry=hurry
+        )
+        planned = plan(kept, moment, busy=busy)
+        self._give_up(kept, planned.expired, now)
+        for sending in planned.sendings:
+            self._start(sending, kept, now)
+        times = [planned.wake_at] if planned.wake_at else []
+        if busy - {task.get_name() for task in self._tasks}:  # helpers of a dead daemon
+            times.append(now + timedelta(seconds=POLL_S))
+        if any(item.deliveries is None or item.problem for item in kept):
+            times.append(now + timedelta(seconds=AGAIN_S))
+        return min(times, default=None)
+
+    def _start(self, sending: Sending, kept: list[Kept], now: datetime) -> None:
+        lock = self._outbox.begin(sending)
+        if lock is None:
+            return
+        messages = [item.message for item in kept if item.message.id in sending.messages]
+        rendered = render(messages, now=now, repeat=sending.repeat)
+        logger.debug("sending to %s: %s", sending.label, rendered.title)
+        helper = apprise_client.send(
+            sending,
+            rendered,
+            addresses=addresses(self._notify, key=self._outbox.key()),
+            path=self._outbox.sending_path(sending.key),
+            lock=lock,
+        )
+        task = asyncio.create_task(helper, name=sending.receiver)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("a delivery helper could not be started: %s", error)
+        self._wake.set()
+
+    def _settle(self, now: datetime) -> set[str]:
+        """Enter the outcomes of sendings that have ended; the receivers of those that have not."""
+        busy = set()
+        for sending, active in self._outbox.sendings():
+            if active:
+                busy.add(sending.receiver)
+                continue
+            outcome = sending.outcome or Outcome(
+                at=now,
+                delivered=False,
+                error=f"no answer before its helper ended, {self._notify.timeout:g} s at most"
+                if sending.begun
+                else "its helper ended before it spoke to it",
+                unsure=sending.begun,
+                reached=sending.reached,
+            )
+            self._enter(sending, outcome)
+            self._outbox.end(sending)
+        return busy
+
+    def _enter(self, sending: Sending, outcome: Outcome) -> None:
+        kept = self._outbox.waiting()
+        for item in kept:
+            found = (item.deliveries or {}).get(sending.receiver)
+            if found is None or found.state is not State.WAITING:
+                continue
+            if item.message.id in sending.messages:
+                entered = self._entered(found, sending, outcome)
+                if outcome.delivered and (shared := crowd(item.message)):
+                    self._told_lately[sending.receiver, shared] = outcome.at
+            elif outcome.delivered and found.attempts and found.next_at:
+                entered = replace(found, next_at=outcome.at)  # the receiver is back
+            else:
+                continue
+            self._put(item, entered)
+        self._log(sending, outcome)
+
+    def _entered(self, found: Delivery, sending: Sending, outcome: Outcome) -> Delivery:
+        if outcome.delivered:
+            return replace(found, state=State.DELIVERED, at=outcome.at, error=None)
+        again_s = wait_s(
+            found.attempts + 1,
+            first_s=self._notify.retry,
+            chance=random.random(),  # noqa: S311  (spreads load, guards nothing)
+            retry_after_s=outcome.retry_after_s,
+        )
+        again = outcome.at + timedelta(seconds=again_s)
+        return replace(
+            found,
+            attempts=found.attempts + 1,
+            waited_s=found.waited_s + _last_wait_s(found),
+            next_at=again,
+            barred_until=again if outcome.retry_after_s is not None else None,
+            error=outcome.error,
+            at=outcome.at,
+            bound=sending.key if outcome.unsure or outcome.reached else found.bound,
+            repeat=found.repeat or outcome.unsure,
+            reached=outcome.reached,
+        )
+
+    def _put(self, item: Kept, delivery_: Delivery) -> None:
+        deliveries = {**(item.deliveries or {}), delivery_.receiver: delivery_}
+        self._outbox.update(replace(item, deliveries=deliveries))
+
+    def _log(self, sending: Sending, outcome: Outcome) -> None:
+        """One line for each change: a message arrived, a receiver fails, it is back."""
+        count = plural(len(sending.messages), "message")
+        if outcome.delivered:
+            logger.info("delivered %s to %s", count, sending.label)
+            self._failing.discard(sending.receiver)
+        elif sending.receiver not in self._failing:
+            self._failing.add(sending.receiver)
+            logger.error(
+                "could not deliver %s to %s: %s; k6d tries again",
+                *(count, sending.label, outcome.error),
+            )
+
+    def _give_up(self, kept: list[Kept], expired: Iterable[tuple[str, str]], now: datetime) -> None:
+        items = {item.message.id: item for item in kept}
+        for message, receiver in expired:
+            item = self._current(items[message])
+            found = (item.deliveries or {})[receiver]
+            self._put(item, replace(found, state=State.UNDELIVERABLE, at=now))
+            logger.error(
+                "gave up: message %s cannot be delivered to %s: %s; see k6d outbox",
+                *(message, found.label, found.error),
+            )
+
+    def _current(self, item: Kept) -> Kept:
+        """The message as it is on the disk: an expiry at another receiver may have changed it."""
+        return next((i for i in self._outbox.waiting() if i.message.id == item.message.id), item)
+
+    async def _sleep(self, until: datetime) -> None:
+        """Until a helper ends, a message comes, the time is there, or the clock was set."""
+        loop = asyncio.get_running_loop()
+        left_s = (until - datetime.now(UTC)).total_seconds()
+        end, offset_s = loop.time() + min(left_s, LONGEST_SLEEP_S), _clock_offset_s()
+        while not self._wake.is_set() and self._outbox.changed() == self._seen:
+            left_s = end - loop.time()
+            if left_s <= 0 or abs(_clock_offset_s() - offset_s) > CLOCK_SLACK.total_seconds():
+                break
+            # Not `wait_for`: up to Python 3.11 it loses a cancellation that comes with the news.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, POLL_S)):
+                    await self._wake.wait()
+        self._wake.clear()
+
+
+def _last_wait_s(found: Delivery) -> float:
+    """How long the last attempt was waited for, as it was decided, whatever the clock did since."""
+    if not found.attempts or found.at is None or found.next_at is None:
+        return 0.0
+    return min(max((found.next_at - found.at).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _clock_offset_s() -> float:
+    """By how much the clock is ahead of the time that the machine ran; changes when it is set."""
+    return time.time() - time.monotonic()

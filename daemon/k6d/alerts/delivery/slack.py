@@ -1,0 +1,46 @@
+"""How Apprise's plugin for Slack is made to show a message well; for the delivery helper."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from k6d.alerts.delivery.render import unstyled
+
+MAX_SECTION = 3000  # characters that Slack takes of one section
+
+
+def prepare(plugin: Any, title: str) -> str:
+    """Blocks are the only form whose mrkdwn Slack promises to show; the title goes above them.
+
+    There it is what a phone shows as a preview; without a text Slack previews nothing.
+    """
+    if plugin.mode.startswith("workflow"):  # its one text is what the workflow makes of it
+        return title
+    plugin.use_blocks = True
+    plugin.include_footer = False
+    post = plugin._send
+
+    def with_text(url: str, payload: Any, **options: Any) -> Any:
+        if isinstance(payload, dict) and "attachments" in payload:
+            for attachment in payload["attachments"]:
+                attachment["blocks"] = [b for block in attachment["blocks"] for b in _cut(block)]
+            payload = {"text": f"*{html.escape(unstyled(title), quote=False)}*", **payload}
+        return post(url, payload, **options)
+
+    plugin._send = with_text
+    return ""
+
+
+def _cut(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """The block as several, by its lines, where its text is longer than Slack takes of one."""
+    if "text" not in block:
+        return [block]
+    parts: list[list[str]] = [[]]
+    size = 0
+    for line in block["text"]["text"].splitlines():
+        if size + len(line) > MAX_SECTION and parts[-1]:
+            parts, size = [*parts, []], 0
+        parts[-1].append(line)
+        size += len(line) + 1
+    return [block | {"text": block["text"] | {"text": "\n".join(part)}} for part in parts]

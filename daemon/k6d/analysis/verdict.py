@@ -1,0 +1,229 @@
+"""Findings become a verdict: worst first, one for each cause, with what could not be judged."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k6d.analysis import dropped, ended, expected, handshakes
+from k6d.analysis import rules as limit_rules
+from k6d.analysis.own_trouble import doubted
+from k6d.analysis.spikes import Second, find_spikes
+from k6d.core.model import Finding, FindingKind, Outcome, Result, Severity, Verdict
+from k6d.core.numbers import against
+from k6d.core.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k6d.analysis.spikes import Finding as Spike
+    from k6d.core.model import Execution
+    from k6d.settings import Limits
+
+COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
+LASTING_S = 5
+LEAST_COUNT = re.compile(r"\s*count\s*[>=]")
+TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
+SPIKES = {
+    "slow": ("response_time_p95", "p95", "ms"),
+    "errors": ("error_rate", "failed requests", "/s"),
+    "collapse": ("requests_per_second", "throughput", "/s"),
+}
+
+
+def judge(
+    result: Result,
+    *,
+    limits: Limits,
+    regressions: Sequence[Finding] = (),
+    doubts: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
+    result, hints = expected.without(result)
+    spikes = _spikes(result)
+    step_s = result.breakdown.timeline.resolution_s
+    lasting = [_spike(found) for found in spikes if _lasts(found, step_s)]
+    findings = [
+        *ended.find(result),
+        *limit_rules.find(result, limits),
+        *dropped.find(result),
+        *handshakes.find(result, limits),
+        *lasting,
+        *regressions,
+    ]
+    if early := _too_early(findings, result.execution):
+        doubts = [
+            *doubts,
+            *(f"{f.message}: the run ended before that, so not judged" for f in early),
+        ]
+        findings = [f for f in findings if f not in early]
+    findings = doubted(findings, result.generator)
+    verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
+    brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
+    return replace(verdict, remarks=[*hints, *brief])
+
+
+def one_cause(findings: Sequence[Finding]) -> list[Finding]:
+    """All that is broken; of what one cause explains as well, only that which says most.
+
+    Errors explain slowness, slowness explains fewer requests: then a regression or a spike of the
+    one is not told beside the other, unless it is graver. A broken limit is always told.
+    """
+    by_family: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if family := _family(finding):
+            by_family.setdefault(family, []).append(finding)
+    told: list[Finding] = []
+    for family in (ERRORS, TIMES, THROUGHPUT):
+        graver = [
+            finding
+            for finding in _most_telling(by_family.get(family, []))
+            if finding.kind is FindingKind.LIMIT
+            or all(finding.severity.rank > other.severity.rank for other in told)
+        ]
+        told += graver
+    return [finding for finding in findings if not _family(finding)] + told
+
+
+def _most_telling(findings: Sequence[Finding]) -> list[Finding]:
+    """Of one family: limits that were broken, or a regression, which knows a before, if as grave.
+
+    A spike alone stands where nothing else does.
+    """
+    if not findings:
+        return []
+    order = (FindingKind.REGRESSION, FindingKind.LIMIT, FindingKind.SPIKE)
+    first = min(findings, key=lambda f: (-f.severity.rank, order.index(f.kind)))
+    if first.kind is not FindingKind.LIMIT:
+        return [first]
+    return [finding for finding in findings if finding.kind is FindingKind.LIMIT]
+
+
+def _family(finding: Finding) -> str | None:
+    if finding.kind not in COMPARATIVE or finding.metric is None:
+        return None
+    if finding.metric in ("error_rate", "failed_checks"):
+        return ERRORS
+    if finding.metric.startswith("response_time"):
+        return TIMES
+    return THROUGHPUT if finding.metric.startswith(("requests_per_second", "dropped")) else None
+
+
+def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Finding]:
+    """Crossed thresholds that want a count which a run that was cut short had no time for.
+
+    If a threshold itself cut it and there is no other, that was the one.
+    """
+    if execution.outcome not in (Outcome.ABORTED, Outcome.TIMED_OUT):
+        return []
+    crossed = [f for f in findings if f.kind is FindingKind.THRESHOLD]
+    early = [f for f in crossed if LEAST_COUNT.match(f.expected or "")]
+    return [] if execution.cut_by_threshold and early == crossed else early
+
+
+def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:
+    """Whether it is worth an alarm: heavy-tailed response times alone make a slow second or two."""
+    return any(
+        spike.shape == "step" or spike.length_s >= max(LASTING_S, 2 * step_s) for spike in spikes
+    )
+
+
+def _spikes(result: Result) -> list[list[Spike]]:
+    """What stands out inside the run: slow seconds, bursts of errors, collapses of throughput.
+
+    In a run of more than ten minutes it is stretches of some seconds, counted as one each.
+    """
+    if result.execution.outcome is not Outcome.COMPLETED:
+        return []
+    line = result.breakdown.timeline
+    step = line.resolution_s
+    columns = zip(
+        line.t, line.requests_per_second, line.errors_per_second, line.p95_ms, line.vus, strict=True
+    )
+    mixes = result.mixes if len(result.mixes) == len(line.t) else [None] * len(line.t)
+    stretches = [
+        Second(
+            t_s=t // step,
+            rps=math.nan if rps is None else rps * step,
+            errors=math.nan if rps is None else (errors or 0.0) * step,
+            p95_ms=p95,
+            vus=vus,
+            mix=mix,
+        )
+        for (t, rps, errors, p95, vus), mix in zip(columns, mixes, strict=True)
+    ]
+    found: dict[str, list[Spike]] = {}
+    for spike in find_spikes(stretches):
+        found.setdefault(spike.kind, []).append(_in_seconds(spike, step))
+    return list(found.values())
+
+
+def _in_seconds(spike: Spike, step_s: int) -> Spike:
+    """A finding over stretches of so many seconds, which were counted by their ends."""
+    each = 1 if spike.kind == "slow" else step_s
+    return replace(
+        spike,
+        start_s=(spike.start_s - 1) * step_s + 1,
+        length_s=spike.length_s * step_s,
+        observed=spike.observed / each,
+        expected=spike.expected / each,
+    )
+
+
+def _spike(spikes: Sequence[Spike]) -> Finding:
+    """The longest of its kind speaks for all."""
+    longest = max(spikes, key=lambda spike: spike.length_s)
+    metric, title, unit = SPIKES[longest.kind]
+    lasting = longest.shape == "step"
+    how = "from then on" if lasting else f"for {plural(longest.length_s, 'second')}"
+    seen, before = against(longest.observed, longest.expected, unit=unit)
+    more = f" ({len(spikes)} times in the run)" if len(spikes) > 1 else ""
+    return Finding(
+        kind=FindingKind.SPIKE,
+        severity=Severity.MEDIUM if lasting else Severity.LOW,
+        metric=metric,
+        observed=longest.observed,
+        expected=before,
+        unit=unit,
+        confidence=0.8,
+        message=f"{title} {seen} at second {longest.start_s} {how}, was {before} before{more}",
+        recommendation="Look at what the target did at that second: a restart, a pause, a job?",
+    )
+
+
+def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
+    """Worst first; of equals the one nearest to the cause. The first speaks for the run."""
+    kinds = list(FindingKind)
+    ordered = sorted(
+        findings,
+        key=lambda f: (
+            -f.severity.rank,
+            kinds.index(f.kind),
+            -f.confidence,
+        ),
+    )
+    lead = max(ordered, key=lambda f: f.severity.rank, default=None)
+    return Verdict(
+        anomalies_detected=lead is not None,
+        severity=lead.severity if lead else None,
+        issues=[finding.message for finding in ordered],
+        recommendations=list(dict.fromkeys(finding.recommendation for finding in ordered)),
+        confidence=lead.confidence if lead else 0.5 if doubts else 0.95,
+        findings=ordered,
+        doubts=list(doubts),
+    )
+
+
+def _doubts(result: Result, limits: Limits) -> list[str]:
+    execution, metrics = result.execution, result.judged
+    doubts = []
+    if execution.cut_by_threshold:
+        doubts.append("a threshold with abortOnFail ended it early: no other run compares with it")
+    elif execution.outcome is Outcome.ABORTED and not execution.error:
+        doubts.append("stopped before its end: what was measured until then is kept")
+    total = metrics.total_requests
+    if total and total < limits.min_requests and execution.outcome is Outcome.COMPLETED:
+        doubts.append(f"only {plural(total, 'request')}: too few to judge rates and quantiles")
+    return [*doubts, *result.generator.doubts]

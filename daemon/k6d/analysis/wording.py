@@ -1,0 +1,260 @@
+"""A comparison in words: one finding for each cause, improvements, noise, doubts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from k6d.analysis.comparison import key_of
+from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
+from k6d.core.numbers import against, in_unit, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from k6d.analysis.comparison import Past
+    from k6d.settings import Limit
+
+# When this many endpoints, and most of those compared, are worse, no single one is the place.
+EVERYWHERE = 3
+# Nobody waits for these to be learned; a history that began before they were has none of them.
+QUIETLY = ("dropped_iterations", "setup_avg")
+# A noise budget worth a word: a change of a quarter would go unseen.
+COARSE_PERCENT = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """From which change on a regression has which severity: in percent, and in points of it."""
+
+    percent: Limit
+    points: Limit
+
+
+def findings(
+    comparisons: Sequence[Comparison],
+    history: Sequence[Past],
+    files: Mapping[str, str],
+    *,
+    sizes: Sizes,
+) -> list[Finding]:
+    """What got worse, one finding for each cause: errors explain latency, latency throughput.
+
+    `files` are those that the run itself was made of, by path, with their digests.
+    """
+    worse = [c for c in comparisons if c.state == WORSE]
+    errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
+    times = [c for c in worse if c.metric.startswith("response_time")]
+    dropped = [c for c in worse if c.metric == "dropped_iterations"]
+    throughput = [*dropped, *(c for c in worse if c.metric == "requests_per_second")]
+    custom = [c for c in worse if c.metric.startswith(CUSTOM)]
+    cause = errors or times or throughput
+    groups = [group for group in (cause, custom if not errors else []) if group]
+    return [_finding(group, comparisons, history, files, sizes=sizes) for group in groups]
+
+
+def _finding(
+    group: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
+    history: Sequence[Past],
+    files: Mapping[str, str],
+    *,
+    sizes: Sizes,
+) -> Finding:
+    lead = _lead(group, comparisons)
+    others = [_told(c) for c in group if c is not lead]
+    also = f"; also {', '.join(others[:3])}" if others else ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    since, changed = _origin(lead, history, files)
+    confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 else None
+    said = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
+    return Finding(
+        kind=FindingKind.REGRESSION,
+        severity=_severity(lead, sizes),
+        metric=lead.metric,
+        endpoint=lead.endpoint,
+        observed=lead.observed,
+        expected=_band(lead),
+        unit=lead.unit,
+        confidence=_confidence(lead),
+        since=lead.since,
+        changed=changed,
+        confirmed=confirmed,
+        message=f"{change(lead)}{_mostly(lead, comparisons)}{also}{more}{since}{said}",
+        recommendation=_advice(lead, changed),
+    )
+
+
+def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Comparison:
+    """The series that says it best: the worst endpoint, unless most of them are worse."""
+    overall = [c for c in group if c.endpoint is None]
+    places = [c for c in group if c.endpoint is not None]
+    alike = [c for c in comparisons if c.endpoint and c.metric == (places or group)[0].metric]
+    if overall and (not places or (len(places) >= EVERYWHERE and 2 * len(places) > len(alike))):
+        order = (
+            *("error_rate", "response_time_p95", "response_time_avg", "response_time_p99"),
+            "dropped_iterations",
+        )
+        return min(overall, key=lambda c: order.index(c.metric) if c.metric in order else 9)
+    return max(places or group, key=_size)
+
+
+def _size(comparison: Comparison) -> float:
+    """How large a change is among its like: in points of a percentage, else in percent."""
+    if comparison.unit == "%":
+        return abs(comparison.observed - (comparison.expected or 0.0))
+    return math.inf if comparison.change_percent is None else abs(comparison.change_percent)
+
+
+def _mostly(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
+    """The place of an overall change that no endpoint shows beyond its own, coarser noise.
+
+    It is named when it changed twice as much as any other.
+    """
+    metric = "response_time_p95" if lead.metric.startswith("response_time") else lead.metric
+    places = [c for c in comparisons if c.endpoint and c.metric == metric and c.expected]
+    if lead.endpoint or len(places) < 2 or any(c.state == WORSE for c in places):
+        return ""
+    second, first = sorted(places, key=lambda c: c.change_percent or 0.0)[-2:]
+    most, next_most = first.change_percent or 0.0, second.change_percent or 0.0
+    if most <= 0 or most < 2 * next_most:
+        return ""
+    return f", mostly at {first.endpoint} ({most:+.0f} %)"
+
+
+def _told(comparison: Comparison) -> str:
+    """The title beside others: "overall p95"."""
+    overall = comparison.endpoint is None and not comparison.metric.startswith(CUSTOM)
+    return f"overall {title(comparison)}" if overall else title(comparison)
+
+
+def title(comparison: Comparison) -> str:
+    """ "p95 of GET /cart"."""
+    return _series(comparison).title
+
+
+def _series(comparison: Comparison) -> Series:
+    return describe(key_of(comparison))
+
+
+def change(comparison: Comparison) -> str:
+    """ "p95 of GET /cart 412 ms, was 268 ms (+54 %)"."""
+    observed, *expected = _shown(comparison)
+    percent = comparison.change_percent
+    relative = "" if percent is None or comparison.unit == "%" else f" ({percent:+.0f} %)"
+    was = f", was {expected[0]}" if expected else ""
+    return f"{title(comparison)} {observed}{was}{relative}"
+
+
+def _shown(comparison: Comparison) -> list[str]:
+    """What was observed, what was expected, and the ends of the band, as far as they are known."""
+    low = None if comparison.low is None else max(0.0, comparison.low)
+    known = (b for b in (comparison.expected, low, comparison.high) if b is not None)
+    return against(comparison.observed, *known, unit=comparison.unit)
+
+
+def _band(comparison: Comparison) -> str | None:
+    if comparison.low is None or comparison.high is None:
+        return None
+    low, high = _shown(comparison)[-2:]
+    return f"{low} to {high}"
+
+
+def _origin(
+    lead: Comparison, history: Sequence[Past], files: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Since which run it holds and which files changed with it, as words and as names."""
+    index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
+    began = history[index].files if index < len(history) else files
+    before = history[index - 1].files if index else {}
+    names = _changed(before, began) if before and began else []
+    changed = ", ".join(_short(name) for name in names[:3])
+    told = f" changed with {'that' if lead.since else 'this'} run"
+    because = f"{changed}{told}" if changed else None
+    if index == len(history):
+        return (f"; {because}" if because else ""), because
+    run = history[index]
+    since = f"; since run {run.test_id} on {run.timestamp:%-d %b, %H:%M} UTC"
+    return since + (f", when {changed} changed" if changed else ""), because
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Files whose contents are new or gone; one that only moved, with its folder, is neither."""
+    new = [path for path, known in after.items() if known not in before.values()]
+    gone = [p for p, known in before.items() if p not in after and known not in after.values()]
+    return sorted([*new, *gone])
+
+
+def _short(path: str) -> str:
+    return "/".join(path.rsplit("/", 2)[-2:])
+
+
+def _severity(lead: Comparison, sizes: Sizes) -> Severity:
+    if lead.unit == "%":
+        broken = sizes.points.broken(_size(lead))
+    else:
+        broken = sizes.percent.broken(abs(lead.change_percent or 0.0))
+    return broken[0] if broken else Severity.LOW
+
+
+def _confidence(lead: Comparison) -> float:
+    if lead.since:
+        return 0.95
+    return round(min(0.99, 0.7 + 0.29 * lead.seen / lead.of if lead.of > 1 else 0.6), 2)
+
+
+def _advice(lead: Comparison, changed: str | None) -> str:
+    if changed:
+        return "Look at what changed in the script first, then at what the target deployed."
+    if lead.metric == "dropped_iterations":
+        return "No virtual user was free for them: look for what slowed the target."
+    if lead.metric == "requests_per_second":
+        return "Fewer requests at the same load: look for what VUs wait for between requests."
+    return "Look at what the target deployed or changed; k6d compare shows every series."
+
+
+def improvements(comparisons: Sequence[Comparison]) -> list[str]:
+    """What got better, in words; it never alarms. Not while errors explain that it is faster."""
+    if any(c.state == WORSE and c.metric == "error_rate" for c in comparisons):
+        return []
+    return [change(c) for c in comparisons if c.state == "better"]
+
+
+def remarks(comparisons: Sequence[Comparison]) -> list[str]:
+    """What got worse and is not judged, in words."""
+    return [f"{change(c)}: not the load, so not judged" for c in comparisons if c.state == CHANGED]
+
+
+def noise(
+    first: Sequence[Comparison],
+    settled: Sequence[Comparison],
+    values: Sequence[Mapping[str, float]],
+) -> list[str]:
+    """What the first run alone would have said and its re-runs, with `values`, did not repeat."""
+    told = []
+    for alone, together in zip(first, settled, strict=True):
+        if alone.state == WORSE and together.state != WORSE:
+            key = key_of(alone)
+            again = ", ".join(in_unit(v[key], alone.unit) for v in values[1:] if key in v)
+            seen = in_unit(alone.observed, alone.unit)
+            told.append(f"{title(alone)} was {seen}, then {again}: noise")
+    return told
+
+
+def doubts(comparisons: Sequence[Comparison]) -> list[str]:
+    """How far the baseline is from being known, and what it cannot show."""
+    overall = [c for c in comparisons if c.endpoint is None and c.metric not in QUIETLY]
+    learning = [c for c in overall if c.state == LEARNING]
+    if learning:
+        n, needed = min((c.runs, c.needed) for c in learning)
+        some = ", ".join(map(title, learning[:3])) if len(learning) < len(overall) else ""
+        return [f"learning{f' {some}' if some else ''}, {n} of {needed} comparable runs"]
+    p95 = next((c for c in overall if c.metric == "response_time_p95"), None)
+    if p95 and p95.visible_percent and p95.visible_percent > COARSE_PERCENT:
+        return [
+            f"p95 must move ≥ {number(p95.visible_percent)} % to be seen; "
+            "a longer run shows smaller changes"
+        ]
+    return []

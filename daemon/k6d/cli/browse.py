@@ -1,0 +1,221 @@
+"""Commands that look: search, stats, report, watch-live; and the token for those who look on."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+from k6d.cli.common import (
+    LOOK,
+    RUN,
+    UPKEEP,
+    AsCsv,
+    AsJson,
+    Config,
+    Data,
+    RunId,
+    ScriptName,
+    known_script,
+    known_scripts,
+    load_settings,
+    open_store,
+    print_csv,
+    print_json,
+    run_named,
+    say,
+    terminal,
+)
+from k6d.core.model import K6dError, reason
+
+commands = typer.Typer()
+
+
+class Form(StrEnum):
+    """What a report can be."""
+
+    HTML = "html"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+
+
+Moment = Annotated[
+    str | None,
+    typer.Option(help="A day, a time (2026-11-22T14:05, UTC), or a while ago: 7d, 2h."),
+]
+
+
+@commands.command(rich_help_panel=LOOK)
+def search(
+    text: Annotated[
+        str | None, typer.Argument(help="In the script's name, finding or outcome.")
+    ] = None,
+    script: Annotated[
+        str | None, typer.Option(help="Only this script.", autocompletion=known_scripts)
+    ] = None,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Anomalous runs only.")] = False,
+    severity: Annotated[
+        str | None, typer.Option(help="healthy, low, medium, high or critical.")
+    ] = None,
+    status: Annotated[str | None, typer.Option(help="completed or failed.")] = None,
+    min_error_rate: Annotated[float | None, typer.Option(help="In percent.")] = None,
+    max_response_time: Annotated[float | None, typer.Option(help="Of the average, in ms.")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 50,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Find runs that meet every condition given, newest first."""
+    from k6d.cli.render.run import history_table
+    from k6d.storage import VERDICTS, Query
+
+    loaded = load_settings(config, data=data)
+    _one_of("--severity", severity, VERDICTS)
+    _one_of("--status", status, ("completed", "failed"))
+    _finite("--min-error-rate", min_error_rate)
+    _finite("--max-response-time", max_response_time)
+    query = Query(
+        text=text,
+        script=None if script is None else known_script(script, loaded),
+        anomalies_only=anomalies,
+        severity=severity,
+        status=status,
+        min_error_rate=min_error_rate,
+        max_response_time=max_response_time,
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+    )
+    rows = open_store(loaded).search(query, limit=limit)
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(rows)
+    elif rows:
+        terminal().print(history_table(rows))
+    else:
+        say(f"no run in {loaded.data} matches")
+
+
+@commands.command(rich_help_panel=LOOK)
+def stats(
+    script: ScriptName = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="The last days.")] = 7,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Count runs, anomalies and severities of the last days; --csv has a line for each day."""
+    from k6d.cli.render.run import statistics_report
+
+    loaded = load_settings(config, data=data)
+    name = None if script is None else known_script(script, loaded)
+    found = open_store(loaded).statistics(days=days, script=name)
+    if as_json:
+        print_json(asdict(found))
+    elif as_csv:
+        print_csv(
+            [{"day": day.day, "total": day.total, "anomalies": day.anomalies} for day in found.days]
+        )
+    else:
+        console = terminal()
+        console.print(statistics_report(found, width=console.width))
+
+
+@commands.command(rich_help_panel=LOOK)
+def report(
+    run_id: RunId = "latest",
+    form: Annotated[Form, typer.Option(help="One page by itself, or a form for tools.")] = (
+        Form.HTML
+    ),
+    html: Annotated[bool, typer.Option("--html", help="Short for --form html.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="… markdown.")] = False,
+    junit: Annotated[bool, typer.Option("--junit", help="… junit.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; none: print it.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Write a run as a self-contained HTML page, a Markdown summary, or JUnit XML."""
+    from k6d.web.reports import FORMS
+
+    short = {Form.HTML: html, Form.MARKDOWN: markdown, Form.JUNIT: junit}
+    asked = [one for one, wanted in short.items() if wanted]
+    if len(asked) > 1:
+        raise K6dError("a report has one form: give --html, --markdown or --junit")
+    loaded = load_settings(config, data=data)
+    run = open_store(loaded).load(run_named(run_id, loaded))
+    text = FORMS[asked[0] if asked else form].write(run)
+    if output is None:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        why = reason(error)
+        raise K6dError(f"cannot write {output}: {why}; name another file") from error
+
+
+@commands.command(name="watch-live", rich_help_panel=RUN)
+def watch_live(
+    once: Annotated[bool, typer.Option("--once", help="End with the run under way.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Follow what the daemon is running, second by second; Ctrl-C ends the looking."""
+    from k6d.cli.watch_live import follow
+
+    follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
+
+
+@commands.command(rich_help_panel=UPKEEP)
+def token(data: Data = None, config: Config = None) -> None:
+    """Print the token for the API and the dashboard's login."""
+    from k6d.web.token import read_token
+
+    loaded = load_settings(config, data=data)
+    given = loaded.api.token
+    say(given.get_secret_value() if given else read_token(loaded.data))
+
+
+def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:
+    if given is not None and given not in allowed:
+        raise K6dError(f"{option} {given}: should be one of {', '.join(allowed)}")
+
+
+def _finite(option: str, given: float | None) -> None:
+    if given is not None and not math.isfinite(given):
+        raise K6dError(f"{option} {given}: should be a number such as 5 or 0.5")
+
+
+def _moment(option: str, given: str | None) -> datetime | None:
+    """A time; aware. K6dError says what is allowed."""
+    from datetime import timedelta
+
+    from k6d.core.parse import in_utc, parse_duration
+
+    if given is None:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(given))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return in_utc(datetime.fromisoformat(given))
+    except ValueError:
+        raise K6dError(
+            f"{option} {given}: should be a day (2026-11-22), a time (2026-11-22T14:05) or a "
+            "while ago (7d, 2h)"
+        ) from None

@@ -1,0 +1,276 @@
+"""Commands around the baseline: compare, trend, accept, backtest, replay."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from k6d.cli.alerts import alerts_of
+from k6d.cli.common import (
+    JUDGE,
+    RUN,
+    AsCsv,
+    AsJson,
+    Config,
+    Data,
+    OneScript,
+    RunId,
+    ScriptName,
+    known_runs,
+    known_script,
+    load_settings,
+    open_store,
+    print_csv,
+    print_json,
+    run_named,
+    say,
+    terminal,
+    variables,
+)
+from k6d.cli.run import finish, under_way
+from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.storage.retention import HISTORY_RUNS
+
+if TYPE_CHECKING:
+    from k6d.analysis.comparison import Past
+    from k6d.core.model import Comparison, Run
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+commands = typer.Typer()
+
+MAKE_SERIES = "requests, checks and custom metrics with a threshold make them"
+
+
+@commands.command(rich_help_panel=JUDGE)
+def compare(
+    after: RunId = "latest",
+    before: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BEFORE",
+            help="The run to compare it with; none: its baseline.",
+            autocompletion=known_runs,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Compare a run with its baseline, or with another run, series by series."""
+    from k6d.analysis.comparison import between
+    from k6d.cli.render.baseline import comparison_table
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    run = store.load(run_named(after, loaded))
+    other = store.load(run_named(before, loaded)) if before else None
+    if run.confirms and not other:
+        run = store.load(run.confirms)  # whose group was compared; it is often the latest itself
+    found = between(run, other) if other else run.comparisons
+    if as_json:
+        print_json([asdict(comparison) for comparison in found])
+        return
+    if as_csv:
+        print_csv([asdict(comparison) for comparison in found])
+        return
+    if not found:
+        why = _why_not(run) if other is None else f"it shares no series with run {other.test_id}"
+        raise K6dError(f"run {run.test_id} was not compared: {why}")
+    console = terminal()
+    console.print(comparison_table(run, other, found))
+    for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
+        console.print(line, style="dim", markup=False)
+
+
+def _why_not(run: Run) -> str:
+    if run.execution.outcome is not Outcome.COMPLETED:
+        return f"its outcome is “{run.execution.outcome}”"
+    if run.snapshot is None:
+        return "its workload is not known"
+    if not run.series:
+        return f"it has no series; {MAKE_SERIES}"
+    return "all of its requests failed" if not run.comparable else "compare.enabled was false"
+
+
+@commands.command(rich_help_panel=JUDGE)
+def trend(
+    script: OneScript,
+    metric: Annotated[
+        str, typer.Option(help="A series, such as response_time_p95 or “error_rate GET /cart”.")
+    ] = "response_time_p95",
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Draw one series of a script over its runs, with baseline, band and changes."""
+    from k6d.analysis.change_point import shifts
+    from k6d.analysis.series import describe
+    from k6d.cli.render.baseline import trend_chart
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    name = known_script(script, loaded)
+    imported = _imported(name, metric, store)
+    compared, band = _compared_points(name, metric, loaded, store, alone=not imported)
+    points = sorted({**imported, **compared}.items())
+    runs = [
+        {"test_id": test_id, "value": value, "imported": test_id in imported}
+        for test_id, value in points
+    ]
+    if as_csv:
+        print_csv(runs)
+        return
+    if as_json:
+        found = shifts([value for _, value in points], floor=describe(metric).floor)
+        changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
+        drawn = {"script": name, "metric": metric, "runs": runs, "latest": band}
+        print_json(drawn | {"changes": changes})
+        return
+    console = terminal()
+    console.print(trend_chart(name, metric, points, band, width=console.width))
+
+
+@commands.command(rich_help_panel=JUDGE)
+def accept(
+    script: OneScript,
+    reason: Annotated[str, typer.Option(help="Why, for those who ask later.")] = "",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Make the present level of a script what its runs are compared with from now on.
+
+    An incident that was only about this level is resolved with it.
+    """
+    from k6d.storage import accepted
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    run = _newest(script, loaded, store)
+    since = accepted.accept(run, store, reason=reason)
+    say(f"accepted: {run.script} is compared with its runs since {since}")
+    if ended := alerts_of(loaded).accept(run, reason):
+        say(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
+
+
+@commands.command(rich_help_panel=JUDGE)
+def backtest(
+    script: ScriptName = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting to try, such as compare.least_percent=15."),
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Judge the stored history again under other settings: alarms, and steps put into it."""
+    from k6d.analysis.backtest import alarms, power
+    from k6d.cli.render.baseline import backtest_report
+
+    loaded = load_settings(config, data=data, **_tried(changes or []))
+    store, compare = open_store(loaded), loaded.compare
+    names = [script] if script else sorted({d["script"] for d in store.scripts()})
+    results = []
+    for name in names:
+        try:
+            run, past = _history(name, loaded, store)
+        except K6dError:
+            if script:
+                raise
+            continue
+        needed, least = compare.min_runs, compare.least_percent
+        told = alarms(past, needed=needed, least_percent=least)
+        seen = power(past, "response_time_p95", needed=needed, least_percent=least)
+        results.append({"script": run.script, "runs": len(past), "alarms": told, "steps": seen})
+    if as_json:
+        print_json(results)
+    elif not results:
+        say(f"no comparable runs in {loaded.data} yet")
+    else:
+        terminal().print(backtest_report(results))
+
+
+@commands.command(rich_help_panel=RUN)
+def replay(
+    run_id: RunId,
+    env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Run the stored snapshot of an old run again, exactly as it was."""
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    old = store.load(run_named(run_id, loaded))
+    given = variables(env or [])
+    missing = [name for name in old.overrides if name.startswith("env ")]
+    if missing and not given:
+        names = ", ".join(name.removeprefix("env ") for name in missing)
+        raise K6dError(f"run {old.test_id} had --env {names}, whose values are not kept: give them")
+    result = under_way(
+        loaded, lambda pipeline, watching: pipeline.replay(old, env=given, watching=watching)
+    )
+    sys.exit(finish(result, loaded, as_json=as_json))
+
+
+def _newest(script: str, loaded: Settings, store: Store) -> Run:
+    """The newest comparable run of a script."""
+    name = known_script(script, loaded)
+    found = store.history(name, 1, comparable=True)
+    if not found:
+        raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")
+    return store.load(found[0]["test_id"])
+
+
+def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
+    """What imported runs of a script measured, by their ids; empty for a series they lack."""
+    found = store.history(name, HISTORY_RUNS, trigger=Trigger.IMPORTED)
+    return {one["test_id"]: one[metric] for one in found if one.get(metric) is not None}
+
+
+def _compared_points(
+    name: str, metric: str, loaded: Settings, store: Store, *, alone: bool
+) -> tuple[dict[str, float], Comparison | None]:
+    """The series of the runs that are compared, by their ids, and how the newest one compares.
+
+    K6dError when there is nothing of it, unless it is not `alone` in the chart.
+    """
+    if not alone and not store.history(name, 1, comparable=True):
+        return {}, None
+    run, past = _history(name, loaded, store)
+    points = {p.test_id: p.series[metric] for p in past if metric in p.series}
+    if alone and not points:
+        names = ", ".join(sorted(run.series))
+        others = f"; it has: {names}" if names else f", and no other; {MAKE_SERIES}"
+        raise K6dError(f"{run.script} has no series {metric!r}{others}")
+    compared = (c for c in run.comparisons if f"{c.metric} {c.endpoint or ''}".strip() == metric)
+    return points, next(compared, None)
+
+
+def _history(script: str, loaded: Settings, store: Store) -> tuple[Run, list[Past]]:
+    """The newest comparable run and all runs comparable with it, itself the last."""
+    from k6d.jobs import regression_check
+
+    run = _newest(script, loaded, store)
+    return run, regression_check.history_of(run, store, root=loaded.scripts, whole=True)
+
+
+def _tried(changes: list[str]) -> dict[str, object]:
+    """ "compare.least_percent=15" as `settings.load` takes it."""
+    given: dict[str, object] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise K6dError(f"--set {change}: should be KEY=VALUE, such as compare.min_runs=10")
+        try:
+            given[key.strip().replace(".", "__")] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            given[key.strip().replace(".", "__")] = value
+    return given

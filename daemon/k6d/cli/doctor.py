@@ -1,0 +1,230 @@
+"""What `k6d doctor` looks at: each check says what it saw and, if that is bad, how to mend it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k6d.alerts.delivery import apprise_client
+from k6d.alerts.delivery.addressing import addresses
+from k6d.alerts.outbox import Outbox
+from k6d.alerts.records import State
+from k6d.core.text import plural
+from k6d.execution.local import discovery, variables
+from k6d.jobs.set_aside import set_aside
+from k6d.settings import secret_settings
+from k6d.storage import Store
+from k6d.storage.damage import damages
+from k6d.storage.data_folder import LinkError, refuse_links
+from k6d.storage.disk import free_mib, no_room
+from k6d.storage.locks import daemon_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from k6d.alerts.records import Receiver
+    from k6d.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing looked at; `remedy` is set when it is not as it should be."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str | None = None
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """All checks; nothing is changed, nothing is sent."""
+    data = _data(settings)
+    return [
+        _settings(settings),
+        await _k6(settings.k6.path),
+        *_variables(settings.k6.env),
+        _scripts(settings.scripts),
+        data,
+        *_damages(settings.data),
+        *_readable_by_others(settings.config_file),
+        *await _receivers(settings),
+        *(_undelivered(Outbox(settings.data)) if data.ok else ()),
+        *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
+        _daemon(settings.data),
+    ]
+
+
+def _settings(settings: Settings) -> Check:
+    """Which file they come from; what looks like a setting and is none is a mistake."""
+    if settings.warnings:
+        remedy = "correct its name, or unset it; config/k6d.env.example has all names"
+        seen = "; ".join(settings.warnings)
+        return Check(name="settings", ok=False, seen=seen, remedy=remedy)
+    seen = str(settings.config_file) if settings.config_file else "no k6d.toml, none is needed"
+    return Check(name="settings", ok=True, seen=seen)
+
+
+async def _k6(configured: Path | None) -> Check:
+    try:
+        binary = await discovery.find(configured)
+    except discovery.K6UnavailableError as error:
+        return Check(name="k6", ok=False, seen="not usable", remedy=str(error))
+    newer = binary.release > discovery.NEWEST_TRIED
+    newest = ".".join(map(str, discovery.NEWEST_TRIED))
+    warning = f"k6d was tried with k6 up to {newest}; this one is used, look at its first runs"
+    return Check(
+        name="k6",
+        ok=True,
+        seen=f"{binary.version} at {binary.path}",
+        remedy=warning if newer else None,
+    )
+
+
+def _variables(env: Mapping[str, str]) -> list[Check]:
+    """Those of k6.env that have no effect."""
+    remedy = "take it out of k6.env"
+    return [
+        Check(name="k6.env", ok=False, seen=line, remedy=remedy) for line in variables.left_out(env)
+    ]
+
+
+def _scripts(folder: Path) -> Check:
+    if not folder.is_dir():
+        remedy = f"make it (mkdir -p {folder}) or name another with --scripts; k6d waits for it"
+        return Check(
+            name="scripts folder", ok=False, seen=f"{folder} does not exist", remedy=remedy
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        remedy = f"let this user read it: chmod u+rx {folder}"
+        return Check(
+            name="scripts folder", ok=False, seen=f"{folder} is not readable", remedy=remedy
+        )
+    return Check(name="scripts folder", ok=True, seen=str(folder))
+
+
+def _data(settings: Settings) -> Check:
+    folder = place = settings.data
+    try:
+        refuse_links(folder)
+    except LinkError as error:
+        seen, _, remedy = str(error).partition("; ")
+        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+    try:
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place) as file:  # not made here: root's would be root's
+            file.write(b"k6d")
+    except OSError as error:
+        remedy = "give this user the folder (chown), free some space, or name another with --data"
+        seen = f"{place} is not writable: {error.strerror}"
+        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+    if full := no_room(settings, free_mib(folder)):
+        remedy = "nothing starts until then; retention.least_free_mib says how much must be free"
+        return Check(name="data folder", ok=False, seen=full, remedy=remedy)
+    seen = str(folder) if place == folder else f"{folder}, not made yet"
+    return Check(name="data folder", ok=True, seen=seen)
+
+
+def _aside(data: Path) -> list[Check]:
+    """The scripts that do not run because k6d died whenever they did."""
+    return [
+        Check(
+            name="script",
+            ok=False,
+            seen=f"{death.script} is set aside: k6d died {death.deaths} times in a row in its runs",
+            remedy="change it, or k6d run it: if k6d outlives that, it runs by itself again",
+        )
+        for death in set_aside(Store(data))
+    ]
+
+
+def _damages(data: Path) -> list[Check]:
+    """What was damaged, until somebody removes the file that was set aside."""
+    return [
+        Check(
+            name="data folder",
+            ok=False,
+            seen=f"{damage.path.name} is damaged: {damage.meaning}",
+            remedy=f"if nothing of it is wanted any more: rm -r {damage.path}",
+        )
+        for damage in damages(data)
+    ]
+
+
+def _readable_by_others(config_file: Path | None) -> list[Check]:
+    """Files with secrets in them that other users of the machine can read."""
+    checks = []
+    for file in filter(None, (Path(".env"), config_file)):
+        try:
+            is_open = file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            secrets = secret_settings(file) if is_open else []
+        except OSError:
+            continue
+        if secrets:
+            seen = f"other users of this machine can read {file}, with {', '.join(secrets)} in it"
+            remedy = f"chmod 600 {file}, owned by the user that runs k6d"
+            checks.append(Check(name="settings", ok=False, seen=seen, remedy=remedy))
+    return checks
+
+
+def _daemon(data: Path) -> Check:
+    """Whether one serves; that none does is no fault."""
+    if pid := daemon_of(data):
+        return Check(name="daemon", ok=True, seen=f"runs, pid {pid}")
+    remedy = "start it with k6d serve, or as a service: see systemd/"
+    return Check(name="daemon", ok=True, seen=f"none serves {data}", remedy=remedy)
+
+
+async def _receivers(settings: Settings) -> list[Check]:
+    notify = settings.notify
+    if not notify.urls and not notify.config:
+        remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
+        return [Check(name="notifications", ok=True, seen="none configured", remedy=remedy)]
+    directory = await apprise_client.directory(addresses(notify, key="doctor"))
+    remedy = "messages wait for it until it is mended; see https://appriseit.com/services/"
+    found = [
+        Check(name="notification", ok=True, seen=_receiver(receiver))
+        for receiver in directory.receivers
+    ]
+    return found + [
+        Check(name="notification", ok=False, seen=f"{label}: {problem}", remedy=remedy)
+        for label, problem in directory.problems
+    ]
+
+
+def _receiver(receiver: Receiver) -> str:
+    tags = f" (tags {', '.join(receiver.tags)})" if receiver.tags else ""
+    return receiver.label + tags
+
+
+def _undelivered(outbox: Outbox) -> list[Check]:
+    """What was given up, and what waits because of a receiver that fails or that is none."""
+    checks = []
+    if lost := outbox.undeliverable():
+        seen = f"{plural(len(lost), 'message')} could not be delivered"
+        remedy = "k6d outbox says why; k6d outbox --retry tries again, --forget removes them"
+        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+    if damaged := outbox.unreadable():
+        seen = f"{plural(len(damaged), 'message')} did not read and will not be delivered"
+        remedy = f"k6d incidents says what is open; then remove {damaged[0]}"
+        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+    reasons: dict[str, str] = {}
+    for kept in outbox.waiting():
+        if kept.problem:
+            reasons["a receiver that is not known"] = kept.problem
+        for found in (kept.deliveries or {}).values():
+            if found.state is State.WAITING and found.error:
+                reasons[found.label] = found.error
+    for label, reason in reasons.items():
+        checks.append(
+            Check(
+                name="outbox",
+                ok=False,
+                seen=f"{label}: {reason}",
+                remedy="k6d tries again by itself; k6d notify-test tells whether it would work now",
+            )
+        )
+    return checks

@@ -1,0 +1,254 @@
+"""Runs of the service before k6d, "K6 Test Runner Service": schema 0 to 1.
+
+What it called by the same names is taken over as it is; what it did not measure stays None. Such
+runs are listed, searched, counted and drawn, by the trigger "imported". Nothing is compared with
+them, for nobody knows their load, unless their owner says that it was made here and now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import ValidationError
+
+from k6d.cli.legacy_snapshots import text_snapshot
+from k6d.core.model import K6dError, Trigger
+from k6d.core.redact import Redactor
+from k6d.core.text import one_line
+from k6d.storage import legacy_records, new_test_id
+from k6d.storage.legacy_records import ANALYSIS, METRICS
+from k6d.storage.prune import look_again
+from k6d.storage.record import run_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from k6d.core.model import Run
+    from k6d.storage import Store
+    from k6d.storage.legacy_records import Found, Record
+
+    # Gives a run its baseline, or the reason why it cannot have one.
+    Baseline = Callable[[Run, str], tuple[Run, str | None]]
+
+logger = logging.getLogger(__name__)
+
+UNNAMED = "original-service"  # its records need not say which script ran
+NAMES = ("script_name", "script_path", "name")
+# What comes of a record that is none.
+ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+BATCH = 100
+MOST_SAME_IDS = 100  # runs of one second whose derived ids are equal, which chance hardly makes
+
+
+@dataclass(slots=True, kw_only=True)
+class TakenOver:
+    """What came of an import: runs that are new, that were there, and that stay behind, with why.
+
+    `unknown_error_rate` counts new runs for which the original stored an error rate of 0;
+    `no_baseline` counts the reasons for which new runs are no baseline though it was asked for.
+    """
+
+    new: int = 0
+    present: int = 0
+    unknown_error_rate: int = 0
+    baseline: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    no_baseline: Counter[str] = field(default_factory=Counter)
+
+
+def take_over(
+    source: Path,
+    store: Store,
+    *,
+    baseline: Baseline | None = None,
+    redactor: Redactor | None = None,
+) -> TakenOver:
+    """Save each record of the original's file or folder as a run; what is there is kept.
+
+    Secrets are taken out of what k6 and the script wrote, as they are out of a run of k6d's own.
+    K6dError before anything is written when the source is damaged or foreign.
+    """
+    records = legacy_records.read(source)
+    store.refuse_links()
+    done, began = TakenOver(), False
+    redactor = redactor or Redactor()
+    try:
+        for batch in batched(records):
+            runs: dict[str, Run] = {}
+            for place, record in batch:
+                if isinstance(record, str):
+                    done.skipped.append((place, record))
+                    continue
+                try:
+                    run = _without_secrets(upgraded(record), redactor)
+                    _take(run, record, store, runs, done, baseline=baseline)
+                except ODD as error:
+                    done.skipped.append((place, _why(error)))
+            began = began or bool(runs)
+            store.put(runs.values())
+            done.new += len(runs)
+    finally:
+        if began:  # files are there: the index gets to know them, whatever happened after
+            look_again(store)
+            store.repair()
+    return done
+
+
+def batched(records: Iterable[Found]) -> Iterator[list[Found]]:
+    """The records, as many at a time as may be in memory."""
+    left = iter(records)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
+def _take(
+    run: Run,
+    record: Record,
+    store: Store,
+    runs: dict[str, Run],
+    done: TakenOver,
+    *,
+    baseline: Baseline | None,
+) -> None:
+    """Add the record to the new `runs`, unless it is there already; raises when it is none."""
+    free = _free_id(run, store, runs)
+    if free is None:
+        done.present += 1
+        return
+    run, script = replace(run, test_id=free), record.get("script_content")
+    if isinstance(script, str) and script.strip():
+        if baseline:
+            run, reason = baseline(run, script)
+            done.baseline += run.comparable
+            done.no_baseline.update([reason] if reason else [])
+        if run.snapshot is None:
+            run = replace(run, snapshot=text_snapshot(script, run, store))
+    elif baseline:
+        done.no_baseline["its record has no script"] += 1
+    runs[run.test_id] = run
+    done.unknown_error_rate += record_error_rate(record) == 0
+
+
+def record_error_rate(record: Record) -> object:
+    """The error rate as the original stored it."""
+    return (record.get("metrics") or {}).get("error_rate")
+
+
+def _free_id(run: Run, store: Store, runs: dict[str, Run]) -> str | None:
+    """An id for a new run, the same whenever it is taken over; None when it was already."""
+    assert run.imported is not None  # noqa: S101  (`upgraded` makes it so)
+    for attempt in range(MOST_SAME_IDS):
+        key = f"{run.imported['test_id']}{f'#{attempt}' if attempt else ''}"
+        test_id = run.test_id[:16] + hashlib.sha256(key.encode()).hexdigest()[:6]
+        if test_id in runs:
+            there = runs[test_id].imported
+        elif store.run_path(test_id).exists():
+            there = orjson.loads(store.load_raw(test_id)).get("imported")
+        else:
+            return test_id
+        # An older k6d took runs over without noting their ids.
+        if there is None or there.get("test_id") == run.imported["test_id"]:
+            return None
+    raise K6dError(f"more than {MOST_SAME_IDS} runs of one second have the same id")
+
+
+def upgraded(record: Record) -> Run:
+    """The record of schema 0 as a run; raises whatever comes of it when it is none."""
+    at = datetime.fromisoformat(record["timestamp"]).astimezone()
+    original_id = str(record["test_id"] or "").strip()
+    if not original_id:
+        raise ValueError("test_id: is empty")
+    completed = record.get("status", "completed") == "completed"
+    metrics = {key: (record.get("metrics") or {}).get(key) for key in METRICS}
+    if metrics["error_rate"] == 0:
+        metrics["error_rate"] = None  # the original stored 0, whatever came back
+    return run_adapter().validate_python(
+        {
+            "test_id": f"{new_test_id(at)[:16]}000000",
+            "timestamp": at,
+            "script": _script_name(record),
+            "trigger": Trigger.IMPORTED,
+            "status": "completed" if completed else "failed",
+            "execution_time": record.get("execution_time") or 0.0,
+            "metrics": metrics,
+            "anomaly_analysis": _analysis(record),
+            "execution": {
+                "outcome": "completed" if completed else "no data",
+                "error": record.get("error"),
+            },
+            "imported": {
+                "test_id": original_id,
+                "options": _kept(record.get("options", record.get("test_options"))),
+                "raw_output": _kept(record.get("raw_output")),
+                "console_output": str(record.get("console_output") or ""),
+            },
+        }
+    )
+
+
+def _without_secrets(run: Run, redactor: Redactor) -> Run:
+    """The run with what may be shown of its texts; the script is kept as it is."""
+    verdict, kept, error = run.anomaly_analysis, run.imported or {}, run.execution.error
+    hidden = {name: _hidden(kept[name], redactor) for name in ("raw_output", "console_output")}
+    return replace(
+        run,
+        imported={**kept, **hidden},
+        execution=replace(run.execution, error=error and redactor.text(error)),
+        anomaly_analysis=replace(
+            verdict,
+            issues=[redactor.text(issue) for issue in verdict.issues],
+            recommendations=[redactor.text(one) for one in verdict.recommendations],
+        ),
+    )
+
+
+def _hidden(value: Any, redactor: Redactor) -> Any:
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, dict):
+        return {redactor.name(key): _hidden(item, redactor) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, redactor) for item in value]
+    return value
+
+
+def _script_name(record: Record) -> str:
+    """The name in the record; else the one that k6d gives to the same text when it is posted."""
+    named = next((record[key] for key in NAMES if record.get(key)), None)
+    text = record.get("script_content")
+    if named is None and isinstance(text, str) and text.strip():
+        return f"one-off/{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}.js"
+    return one_line(str(named or UNNAMED), 200)
+
+
+def _analysis(record: Record) -> dict[str, Any]:
+    analysis = {key: (record.get("anomaly_analysis") or {}).get(key) for key in ANALYSIS}
+    if isinstance(analysis["severity"], str):
+        analysis["severity"] = analysis["severity"].strip().lower()
+    if not analysis["anomalies_detected"]:  # it gave healthy runs a severity as well
+        analysis |= {"anomalies_detected": False, "severity": None}
+    return {key: value for key, value in analysis.items() if value is not None}
+
+
+def _kept(value: object) -> object:
+    """What JSON of ours can hold; anything else as the text that it was."""
+    try:
+        orjson.dumps([[[[value]]]])  # a run's file holds it some levels deep
+    except (orjson.JSONEncodeError, RecursionError):
+        return str(value)
+    return value
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

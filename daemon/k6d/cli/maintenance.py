@@ -1,0 +1,176 @@
+"""Commands that keep the watch going for months: schedule, prune, export, import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k6d.cli.common import (
+    UPKEEP,
+    AsJson,
+    Config,
+    Data,
+    Scripts,
+    load_settings,
+    open_store,
+    print_json,
+    say,
+    terminal,
+)
+from k6d.core.model import K6dError
+from k6d.core.text import plural
+
+if TYPE_CHECKING:
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel=UPKEEP)
+def schedule(
+    limit: Annotated[int, typer.Option("--next", min=1, help="How many starts of each.")] = 1,
+    as_json: AsJson = False,
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Show what runs by the clock: the next starts, the last ones, what was missed and why."""
+    from k6d.cli.render.schedule import schedule_table
+    from k6d.jobs.scheduler import held, said
+    from k6d.storage.locks import daemon_of
+
+    loaded = load_settings(config, scripts=scripts, data=data)
+    store, now = open_store(loaded), datetime.now(UTC)
+    rows = _rows(loaded, store, now, limit=limit)
+    if as_json:
+        print_json({"held": held(loaded, now), "schedules": rows})
+    elif not rows:
+        say("nothing runs by the clock: see [schedule] of k6d.toml, or ext.k6d.schedule")
+    else:
+        console = terminal()
+        console.print(schedule_table(rows))
+        for missed in (m for row in rows for m in row["missed"]):
+            console.print(said(missed), style="dim", markup=False, soft_wrap=True)
+        if not daemon_of(loaded.data):
+            none = f"no daemon serves {loaded.data}: nothing starts before 'k6d serve' does"
+            console.print(none, markup=False, soft_wrap=True)
+        if why := held(loaded, now):
+            console.print(f"nothing starts now: {why}", markup=False, soft_wrap=True)
+
+
+def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[dict[str, Any]]:
+    from k6d.jobs.schedule import upcoming
+    from k6d.jobs.scheduler import entries, missed_by, plans
+
+    kept, missed = entries(store), missed_by(store)
+    rows = []
+    for script, plan in sorted(plans(loaded, store.state("scripts").all()).items()):
+        ran = store.history(script, 1, trigger="scheduled")
+        rows.append({
+            "script": script,
+            "rule": plan.rule,
+            "next": upcoming(plan, kept.get(script), now, limit=limit),
+            "last": ran[0] if ran else None,
+            "missed": missed.get(script, []),
+        })  # fmt: skip
+    return rows
+
+
+@commands.command(rich_help_panel=UPKEEP)
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Remove what the retention settings do not keep; say how much that frees."""
+    from k6d.storage import prune as pruning
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    done = pruning.prune(loaded, store, now=datetime.now(UTC), dry_run=dry_run)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        say(pruning.said(done, dry_run=dry_run))
+        for run in done.removed if dry_run else ():
+            say(f"  {run.test_id}  {run.script}  {run.reason}")
+
+
+@commands.command(name="export", rich_help_panel=UPKEEP)
+def export_data(
+    file: Annotated[Path, typer.Argument(help="The archive to make, such as k6d.tar.gz.")],
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Back up runs, snapshots and state into one archive; the daemon may run meanwhile."""
+    from k6d.storage import backup
+
+    loaded = load_settings(config, data=data)
+    count = backup.export(loaded.data, file)
+    say(f"{plural(count, 'run')} in {file}")
+
+
+@commands.command(name="import", rich_help_panel=UPKEEP)
+def import_data(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="An archive of 'k6d export'; or the original service's SQLite file, folder of "
+            "JSON backups, or TinyDB file."
+        ),
+    ],
+    as_baseline: Annotated[
+        bool,
+        typer.Option(
+            help="Compare later runs with the original's: they ran on this machine, with this k6."
+        ),
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Bring in an archive, or the original service's runs; what is there is never replaced."""
+    from k6d.storage import backup
+    from k6d.storage.locks import only_daemon
+
+    loaded = load_settings(config, data=data)
+    store = open_store(loaded)
+    with only_daemon(loaded.data):
+        if not (file.is_file() and backup.is_archive(file)):
+            _take_over(file, loaded, store, as_baseline=as_baseline)
+            return
+        if as_baseline:
+            raise K6dError(f"{file}: --as-baseline is for data of the original service")
+        done = backup.restore(loaded.data, file, store)
+    say(
+        f"{plural(done.runs, 'run')}, {plural(done.snapshots, 'snapshot')} and "
+        f"{plural(done.states, 'state')} restored; {done.present:,} were there already"
+    )
+    for name in done.different:
+        say(f"  {name} differs and was left as it is")
+
+
+def _take_over(source: Path, loaded: Settings, store: Store, *, as_baseline: bool) -> None:
+    """Import the original service's data, and say what came of each record."""
+    from k6d.cli.legacy_import import take_over
+    from k6d.cli.legacy_snapshots import Baselines
+    from k6d.settings import redactor_of
+
+    baseline = Baselines(loaded, store) if as_baseline else None
+    done = take_over(source, store, baseline=baseline, redactor=redactor_of(loaded))
+    skipped = f"; {len(done.skipped):,} left out:" if done.skipped else ""
+    say(f"{plural(done.new, 'run')} taken over; {done.present:,} were there already{skipped}")
+    for place, why in done.skipped:
+        say(f"  {place}: {why}")
+    if done.unknown_error_rate:
+        runs = plural(done.unknown_error_rate, "run")
+        say(f"the error rate of {runs} is unknown: the original stored 0 for every run")
+    if as_baseline:
+        say(f"{plural(done.baseline, 'run')} are compared with later ones")
+        for why, count in done.no_baseline.most_common():
+            say(f"  {count:,} not: {why}")

@@ -1,0 +1,159 @@
+"""Comparisons, trends and back-tests as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from k6d.analysis.change_point import shifts
+from k6d.analysis.series import describe
+from k6d.analysis.wording import title
+from k6d.cli.render.table import Listing, plain_table
+from k6d.core.model import CHANGED, LEARNING, WORSE
+from k6d.core.numbers import in_unit, number
+from k6d.core.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from k6d.core.model import Comparison, Run
+
+# In the order in which they are listed.
+STYLES = {
+    WORSE: "red",
+    CHANGED: "yellow",
+    "better": "green",
+    "steady": "dim",
+    LEARNING: "yellow",
+}
+TOO_NOISY = "too noisy to judge"
+MOST_POINTS, MOST_PERCENT = 50.0, 100.0  # a band as wide as this shows hardly anything
+CHART_HEIGHT = 16
+
+
+def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparison]) -> Group:
+    """Before, after, change, noise band and verdict of every series; what is worse comes first."""
+    against = f"run {other.test_id}" if other else "its baseline"
+    titles = ("before", "after", "change", "noise band", "verdict")
+    table = Listing(name="series", titles=titles, left=frozenset({"verdict"}))
+    order = list(STYLES)
+    for c in sorted(comparisons, key=lambda c: order.index(c.state)):
+        style = STYLES[c.state]
+        table.add(
+            Text(title(c), style if c.state != "steady" else ""),
+            in_unit(c.expected, c.unit),
+            in_unit(c.observed, c.unit),
+            _change(c),
+            _noise(c),
+            Text(_verdict(c), style),
+        )
+    head = Text(f"{run.script}: run {run.test_id} against {against}", "bold")
+    if other and (run.confirmations or other.confirmations):
+        head.append("\nof a run that was confirmed: the medians of it and its re-runs", "dim")
+    return Group(head, table)
+
+
+def _change(c: Comparison) -> str:
+    """The change in percent; of shares in points, since many are 0 or close to it."""
+    if c.unit == "%" and c.expected is not None:
+        return f"{c.observed - c.expected:+.2f} points"
+    return "–" if c.change_percent is None else f"{c.change_percent:+.1f} %"
+
+
+def _noise(c: Comparison) -> str:
+    """What it must move by to be seen, in the same unit."""
+    if c.unit == "%" and c.expected is not None and c.high is not None:
+        width = max(abs(bound - c.expected) for bound in (c.low, c.high) if bound is not None)
+        return TOO_NOISY if width >= MOST_POINTS else f"± {number(width)} points"
+    if c.visible_percent is None:
+        return "–"
+    return TOO_NOISY if c.visible_percent >= MOST_PERCENT else f"± {number(c.visible_percent)} %"
+
+
+def _verdict(c: Comparison) -> str:
+    if c.state == LEARNING:
+        return f"learning, {c.runs} of {c.needed}" if c.needed else "noise unknown"
+    since = (
+        f" since {c.since}"
+        if c.since
+        else f" ({c.seen} of {c.of})"
+        if c.of > 1 and c.state == WORSE
+        else ""
+    )
+    return f"{c.state}{since}"
+
+
+def trend_chart(
+    script: str,
+    metric: str,
+    points: Sequence[tuple[str, float]],
+    band: Comparison | None,
+    *,
+    width: int,
+) -> RenderableType:
+    """The series over its runs, with the latest baseline, its band, and the changes of level."""
+    import plotext
+
+    about, values = describe(metric), [value for _, value in points]
+    found = shifts(values, floor=about.floor)
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, CHART_HEIGHT)
+    plotext.scatter(list(range(1, len(values) + 1)), values, marker="•")
+    if band and band.expected is not None:
+        for level in (band.low, band.expected, band.high):
+            plotext.hline(max(0.0, level or 0.0))
+    since = band.since if band and band.state == WORSE else None
+    marks = {shift.index + 1 for shift in found}
+    marks |= {number for number, (test_id, _) in enumerate(points, 1) if test_id == since}
+    for mark in marks:
+        plotext.vline(mark)
+    plotext.xticks(sorted({1, *marks, len(values)}))
+    plotext.xlabel(f"run 1 to {len(values)}: {points[0][0]} to {points[-1][0]}")
+    lines = [Text(f"{script}: {about.title}{f' in {about.unit}' if about.unit else ''}", "bold")]
+    lines.append(Text.from_ansi(plotext.build()))
+    if band and band.expected is not None:
+        baseline = in_unit(band.expected, about.unit)
+        low, high = (in_unit(max(0.0, v or 0.0), about.unit) for v in (band.low, band.high))
+        lines.append(Text(f"lines across: baseline {baseline}, band {low} to {high}", "dim"))
+    if since:
+        lines.append(Text(f"worse since run {since}", "red"))
+    for shift in found:
+        change = "" if shift.change_pct is None else f" ({shift.change_pct:+.0f} %)"
+        before, after = in_unit(shift.before, about.unit), in_unit(shift.after, about.unit)
+        began = points[shift.index][0]
+        lines.append(Text(f"line down: {before} → {after}{change} since run {began}", "dim"))
+    return Group(*lines)
+
+
+def backtest_report(results: Sequence[dict[str, Any]]) -> Group:
+    """Alarms that the settings would have given, and which steps they would have shown."""
+    parts: list[RenderableType] = []
+    for result in results:
+        new = [alarm for alarm in result["alarms"] if not alarm.lasting]
+        parts.append(
+            Text(f"{result['script']}: {plural(result['runs'], 'comparable run')}", "bold")
+        )
+        told = f"{plural(len(new), 'alarm')} before confirmation" if new else "no alarm"
+        parts.append(Text(told, "red" if new else "green"))
+        parts += [Text(f"  {alarm.test_id}  {alarm.what}") for alarm in new]
+        if any(row.tried for row in result["steps"]):
+            parts += [_steps_table(result["steps"]), Text("")]
+        else:
+            parts.append(Text("too few runs to put steps into", "dim"))
+    return Group(*parts)
+
+
+def _steps_table(rows: Sequence[Any]) -> Table:
+    table = plain_table()
+    for name in ("step of p95", "seen within 5 runs", "after runs"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        delay = "–" if row.delay_runs is None else number(row.delay_runs)
+        table.add_row(f"+{row.step_percent} %", f"{row.seen} of {row.tried}", delay)
+    return table

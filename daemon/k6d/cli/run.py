@@ -1,0 +1,79 @@
+"""A load test from the command line: the progress line, Ctrl-C, the report, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from k6d.cli.common import ANOMALOUS, HEALTHY, NOT_RUN, open_store, print_raw, print_run, terminal
+from k6d.core.model import K6dError, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from k6d.core.model import Run
+    from k6d.jobs.pipeline import Pipeline, Watching
+    from k6d.settings import Settings
+
+T = TypeVar("T")
+
+
+def under_way(
+    loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
+) -> T:
+    """What `work` gives; Ctrl-C ends k6 gracefully, a second one at once."""
+    return asyncio.run(_under_way(loaded, work))
+
+
+async def _under_way(
+    loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
+) -> T:
+    from k6d.cli.progress import LiveLine
+    from k6d.jobs.pipeline import Pipeline
+    from k6d.storage.disk import free_mib, no_room
+
+    if full := no_room(loaded, free_mib(loaded.data)):
+        raise K6dError(full)
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            sys.exit(NOT_RUN)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop)
+    line = LiveLine(terminal(stderr=True))
+    async with line.shown():
+        result = await work(Pipeline(loaded, open_store(loaded), stop=stop), line.watching)
+    await _deliver(loaded)
+    return result
+
+
+async def _deliver(loaded: Settings) -> None:
+    """What a daemon does after a run: send what is in the outbox, and give a sign of life."""
+    from k6d.alerts.delivery.heartbeat import Heartbeat
+    from k6d.alerts.delivery.sender import Sender
+    from k6d.alerts.outbox import Outbox
+
+    outbox, url = Outbox(loaded.data), loaded.notify.heartbeat
+    if outbox.waiting() and not await Sender(loaded.notify, outbox).flush():
+        print("k6d: messages wait in the outbox, see k6d outbox", file=sys.stderr)  # noqa: T201
+    await Heartbeat(url.get_secret_value() if url else None).beat()
+
+
+def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
+    """Print the run; the exit code that it deserves."""
+    if as_json:
+        print_raw(open_store(loaded).load_raw(result.test_id))
+    else:
+        print_run(result, terminal())
+    failed = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED)
+    ended = result.execution
+    if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
+        return NOT_RUN
+    return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY

@@ -1,0 +1,127 @@
+"""What the daemon is running, in the terminal: its live events, read over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from k6d.cli.render.table import Listing
+from k6d.core.model import K6dError
+from k6d.core.numbers import count, ms, rate, seconds
+from k6d.core.text import plural, printable
+from k6d.web.token import read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console
+
+    from k6d.settings import Settings
+
+TIMEOUT_S = 60.0  # the daemon says something every 15 s, if only that it is there
+
+
+def follow(settings: Settings, console: Console, *, once: bool, as_json: bool) -> None:
+    """Show events until the daemon stops, Ctrl-C, or (`once`) the run under way is over."""
+    events = until_over(_events(settings)) if once else _events(settings)
+    try:
+        if as_json:
+            _print_events(events)
+        else:
+            _show_events(events, console)
+    except KeyboardInterrupt:
+        return
+
+
+def until_over(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The events up to the end of a job under way: its run, or that it is gone without one."""
+    seen: set[str] = set()
+    for kind, data in events:
+        if kind == "queue":
+            running = {job["job"] for job in data["running"]}
+            if seen - running:
+                return
+            seen |= running
+        yield kind, data
+        if kind == "run":
+            return
+
+
+def _print_events(events: Iterator[tuple[str, Any]]) -> None:
+    for kind, data in events:
+        sys.stdout.buffer.write(orjson.dumps({"event": kind, "data": data}) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def _show_events(events: Iterator[tuple[str, Any]], console: Console) -> None:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        for kind, data in events:
+            if kind == "queue":
+                live.update(_table(data), refresh=True)
+            elif kind == "run":
+                line = f"{data['test_id']}  {data['script']}  {data['verdict']}"
+                console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(queue: dict[str, Any]) -> Group:
+    titles = ("time", "requests", "per second", "failed", "p95", "VUs")
+    table = Listing(name="script", titles=titles)
+    for job in queue["running"]:
+        live = job["live"] or {}
+        of = f" of {seconds(round(job['planned_s']))}" if job["planned_s"] else ""
+        table.add(
+            Text(printable(job["script"], "\ufffd")),
+            f"{seconds(round(job['elapsed_s']))}{of}",
+            count(live.get("requests")),
+            rate(live.get("requests_per_second")),
+            count(live.get("failed")),
+            ms(live.get("p95_ms")),
+            count(live.get("vus")),
+        )
+    pending = queue["pending"]
+    idle = "" if queue["running"] else "nothing is under way"
+    waiting = f"{plural(len(pending), 'job')} pending" if pending else ""
+    caption = ", ".join(filter(None, (idle, waiting)))
+    return Group(*([table] if table.rows else []), *([Text(caption, "dim")] if caption else []))
+
+
+def _events(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """The daemon's events, each with its data; K6dError when there is no daemon to be heard."""
+    api = settings.api
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)  # noqa: S104
+    connection = http.client.HTTPConnection(host.strip("[]"), api.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/api/v1/live", headers=_headers(settings))
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise K6dError(f"{host}:{api.port} answers {answer.status}; is it k6d's?")
+        kind = ""
+        for line in answer:
+            name, _, value = line.decode().strip().partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, orjson.loads(value)
+    except (OSError, http.client.HTTPException) as error:
+        raise K6dError(
+            f"no daemon answers at http://{host}:{api.port}/ ({error}): start 'k6d serve', or name "
+            "the settings it has with --config or K6D_API__PORT"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    """The token, if we have it; on loopback the daemon doesn't ask for it."""
+    given = settings.api.token
+    try:
+        token = given.get_secret_value() if given else read_token(settings.data)
+    except K6dError:
+        return {}
+    return {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,1 @@
+"""Records and pure helpers for all rooms."""

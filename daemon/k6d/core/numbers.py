@@ -1,0 +1,112 @@
+"""Numbers as people read them: one place, so that all that is shown agrees."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+
+SECONDS_FROM_MS = 9_999.5  # what is not shown as 10,000 ms
+MOST_DIGITS = 17  # tell any two floats apart
+_SPACES = "\n\t\xa0\u2009\u202f"  # harmless, though Python calls them unprintable
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three significant digits, no exponent, thousands apart: 0.123, 45.6, 12,345."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:,.{min(max(decimals, 0), digits + 3)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds as "412 ms" or, from ten seconds on, "12.3 s"; a dash for None."""
+    return in_unit(value, "ms")
+
+
+def percent(value: float | None) -> str:
+    """A percentage as "12.5 %"; a dash for None."""
+    return in_unit(value, "%")
+
+
+def rate(value: float | None) -> str:
+    """A rate as "45.6/s"; a dash for None."""
+    return in_unit(value, "/s")
+
+
+def in_unit(value: float | None, unit: str, digits: int = 3) -> str:
+    """A value in one of the units that findings use: "ms", "%", "/s" or "" for a plain number."""
+    if value is None:
+        return "–"
+    if unit == "ms" and abs(value) >= SECONDS_FROM_MS:
+        value, unit = value / 1000, "s"
+    return number(value, digits) + (unit if unit == "/s" else f" {unit}".rstrip())
+
+
+def against(value: float, *bounds: float, unit: str = "") -> list[str]:
+    """A value, then each bound, in one unit: as many digits as show on which side it stands."""
+    largest = max(map(abs, (value, *bounds)))
+    if unit == "ms" and largest >= SECONDS_FROM_MS:
+        value, bounds, unit = value / 1000, tuple(bound / 1000 for bound in bounds), "s"
+    enough = (
+        digits
+        for digits in range(3, MOST_DIGITS)
+        if all(_side(value, bound) == _side(value, bound, digits) for bound in bounds)
+    )
+    digits = next(enough, MOST_DIGITS)
+    return [in_unit(n, unit, digits) for n in (value, *bounds)]
+
+
+def against_threshold(value: float, expression: str) -> str:
+    """What one of k6's thresholds saw, beside its expression: "p(95)<500" and 500.3."""
+    bound = re.search(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$", expression, re.IGNORECASE)
+    return against(value, float(bound[0]))[0] if bound else number(value)
+
+
+def _side(value: float, bound: float, digits: int | None = None) -> int:
+    """1 above the bound, -1 below, 0 equal; as shown with so many digits, or as it is."""
+    if digits is not None:
+        value, bound = (float(number(n, digits).replace(",", "")) for n in (value, bound))
+    return (value > bound) - (value < bound)
+
+
+def count(value: int | None) -> str:
+    """A count with thousands apart; a dash for None."""
+    return "–" if value is None else f"{value:,}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration as "4.2 s", "1 m 30 s" or "2 h 5 m"; a dash for None."""
+    if value is None:
+        return "–"
+    if value < 59.95:  # what is not shown as 60.0
+        return f"{number(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest} s" if rest else f"{minutes} m"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} m" if minutes else f"{hours} h"
+
+
+def kept_time(text: object) -> datetime | None:
+    """A time as k6d keeps it, aware; None for what is none, from a damaged or edited file."""
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def escaped(text: str) -> str:
+    """Text with each character that drives a terminal or turns the direction of text spelled out.
+
+    ESC becomes \\x1b, U+202E \\u202e; line ends and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _SPACES else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()

@@ -1,0 +1,1 @@
+"""The process that lives on: start, main loop, shutdown."""

@@ -1,0 +1,134 @@
+"""Changed paths become jobs: which scripts they concern, and whether there is anything to run.
+
+Each script is looked at by itself, in a thread, with a time limit: whatever is wrong with one, or
+with the disk it lies on, the others are looked at, and watching goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k6d.core import reading
+from k6d.core.job import Job
+from k6d.core.model import K6dError, Trigger
+from k6d.execution.archive import Kind, name_of, unchanged
+from k6d.execution.recognise import Recognised, Texts, Uses
+from k6d.jobs.registry import was_test
+from k6d.scripts.candidates import is_candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from k6d.jobs.registry import Registry
+    from k6d.scripts.dependencies import Dependents
+    from k6d.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+GONE = "gone"
+_Found = Job | Recognised | str | None
+
+
+class Changes:
+    """Looks at what changed in one scripts folder; `on_gone` hears of scripts without a file."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        dependents: Dependents,
+        *,
+        on_gone: Callable[[str], object],
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._dependents = dependents
+        self._on_gone = on_gone
+
+    async def jobs(self, batch: Iterable[Path]) -> list[Job]:
+        """A job for each script whose contents, or those of a dependency, are not what ran last."""
+        jobs: list[Job] = []
+        left_alone: dict[str, Recognised] = {}
+        texts = Texts()
+        for name, path in sorted(self._concerned(batch).items()):
+            found = await self._look_at(name, path, texts)
+            if found is GONE:
+                self._on_gone(name)
+            elif isinstance(found, Job):
+                jobs.append(found)
+            elif isinstance(found, Recognised):
+                left_alone[name] = found
+        if left_alone:
+            await self._leave_alone(left_alone)
+        return jobs
+
+    def _concerned(self, batch: Iterable[Path]) -> dict[str, Path]:
+        root, concerned = self._settings.scripts, {}
+        for path in batch:
+            for name in self._dependents.of(str(path)):
+                concerned[name] = root / name
+            if path.is_relative_to(root) and is_candidate(
+                path.relative_to(root), self._settings.watch.ignore
+            ):
+                concerned[name_of(path, root)] = path
+        return concerned
+
+    async def _look_at(self, name: str, path: Path, texts: Texts) -> _Found:
+        """As soon as the disk with what we know lets us see; further changes wait meanwhile."""
+        while True:
+            try:
+                return await reading.apart(self._look, name, path, texts, about=f"a file of {name}")
+            except reading.SlowError as error:
+                logger.error("%s is not looked at until it changes again: %s", name, error)
+                return None
+            except (K6dError, OSError) as error:
+                logger.error("changes are looked at again in %g s: %s", RETRY_S, error)
+            except Exception:
+                logger.exception("%s: a mistake of k6d's own; please report it", name)
+                return None
+            await asyncio.sleep(RETRY_S)
+
+    def _look(self, name: str, path: Path, texts: Texts) -> _Found:
+        if not path.is_file():
+            return GONE
+        known = self._registry.get(name)
+        if known and not _is_changed(name, known):
+            return None
+        if not was_test(known):
+            found = texts.recognise(str(path))
+            if found.uses is Uses.NO:
+                return found
+        trigger = Trigger.CHANGED if known else Trigger.ADDED
+        return Job(name=name, path=path, trigger=trigger)
+
+    async def _leave_alone(self, found: dict[str, Recognised]) -> None:
+        logger.info("%d files are left alone: 'k6d scripts' says why", len(found))
+        while True:
+            try:
+                self._registry.leave_alone(found)
+            except K6dError as error:
+                logger.error("what is no test is noted again in %g s: %s", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        for name, one in found.items():
+            self._dependents.put(name, one.dependencies, broken=False)
+
+
+def _is_changed(name: str, known: dict[str, Any]) -> bool:
+    kind, paths = known.get("kind"), known.get("dependencies") or {}
+    finished = kind == Kind.LIBRARY or known.get("ran") == known.get("fingerprint")
+    if finished and kind != Kind.BROKEN and unchanged(paths):
+        return False
+    if kind == Kind.LIBRARY:
+        return True
+    missing = [p for p in paths if not Path(p).exists()]
+    present = {p: d for p, d in paths.items() if p not in missing}
+    if missing and unchanged(present):
+        logger.warning("%s needs %s, which is gone; waiting for it", name, missing[0])
+        return False
+    return True

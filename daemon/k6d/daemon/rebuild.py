@@ -1,0 +1,139 @@
+"""Rebuilds what damaged or lost state files held, as far as the saved runs tell it.
+
+Which contents of a script ran, its incident, and when its schedule was last followed. Each state is
+written in one step, so a kill leaves it lost, and the next start rebuilds it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.jobs.schedule import LATE, Entry
+from k6d.jobs.scheduler import STATE, entries, plans
+from k6d.settings import parse_script_settings
+from k6d.storage.damage import states_gone
+from k6d.storage.state import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from k6d.alerts.alerting import Alerts
+    from k6d.core.model import Run
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+MOST_REPLAYED = 200  # runs of a script; an incident that is older begins with the oldest of them
+NOT_ITS_OWN = (Outcome.ABORTED, Outcome.K6_UNAVAILABLE)  # such a run tells nothing of contents
+
+
+def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collection[str]) -> None:
+    """Rebuild the states `lost` (as `Repair.states`) from the runs of scripts that are there.
+
+    A state whose file is gone, though runs tell that it was there, is rebuilt too.
+    """
+    newest = next(iter(store.history(limit=1)), None)
+    gone = [name for name in states_gone(settings.data, newest) if name not in lost]
+    for name in gone:
+        logger.warning("%s is gone: %s", store.state(name).path, STATES[name])
+    lost = {*lost, *gone}
+    incidents = "incidents" in lost or alerts.damaged()
+    if "scripts" in lost or incidents:
+        runs = _runs_of_scripts(settings, store)
+        if "scripts" in lost:
+            _scripts(store, runs)
+        if incidents:
+            count = alerts.rebuild(_to_replay(settings, store, runs))
+            logger.warning("incidents are rebuilt from the runs: %d open", count)
+    schedules = "schedule" in lost or not store.state(STATE).path.exists()
+    if schedules or "queue" in lost:
+        _schedules(settings, store, new=schedules, again="queue" in lost)
+
+
+def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[str, Any]]]:
+    """Index documents, newest first, of each script whose file is there; no re-runs."""
+    there: dict[str, bool] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def take(document: dict[str, Any]) -> None:
+        name = document["script"]
+        if name not in there:
+            there[name] = (settings.scripts / name).is_file()
+        known = document["fingerprint"] or document["outcome"] != Outcome.COMPLETED
+        if there[name] and known and document["trigger"] != Trigger.CONFIRMATION:
+            found.setdefault(name, []).append(dict(document))
+
+    store.each(take)
+    return found
+
+
+def _scripts(store: Store, runs: dict[str, list[dict[str, Any]]]) -> None:
+    """That the contents of the newest run ran; the rest is learnt when k6 looks at the script."""
+    known = store.state("scripts")
+    present, ran = known.all(), {}
+    for name, documents in runs.items():
+        own = (d for d in documents if not d["overrides"] and d["outcome"] not in NOT_ITS_OWN)
+        newest = next(own, None)
+        if name not in present and newest and newest["fingerprint"]:
+            ran[name] = {"ran": newest["fingerprint"], "was_test": True}
+    known.put_all(ran)
+
+
+def _to_replay(
+    settings: Settings, store: Store, runs: dict[str, list[dict[str, Any]]]
+) -> Iterator[tuple[str, bool | list[str] | None, list[Run]]]:
+    """Each script, whom it wants told, and its newest runs, oldest first: since it was healthy."""
+    known, patience = store.state("scripts").all(), settings.notify.resolve_after
+    for name, documents in runs.items():
+        replayed = [_loaded(store, d["test_id"]) for d in _since_healthy(documents, patience)]
+        try:
+            own = parse_script_settings(known.get(name, {}).get("settings"), script=name).notify
+        except K6dError:
+            own = None
+        yield name, own, [run for run in reversed(replayed) if run]
+
+
+def _since_healthy(documents: Sequence[dict[str, Any]], patience: int) -> list[dict[str, Any]]:
+    """The newest documents, back to so many healthy ones that no incident was open then."""
+    healthy = 0
+    for number, document in enumerate(documents[:MOST_REPLAYED]):
+        well = document["outcome"] == Outcome.COMPLETED and not document["anomalies"]
+        healthy = healthy + 1 if well and not document["overrides"] else 0
+        if healthy > 2 * patience:
+            return list(documents[: number + 1])
+    return list(documents[:MOST_REPLAYED])
+
+
+def _loaded(store: Store, test_id: str) -> Run | None:
+    try:
+        return store.load(test_id)
+    except K6dError as error:
+        logger.warning("incidents are rebuilt without a run: %s", error)
+        return None
+
+
+def _schedules(settings: Settings, store: Store, *, new: bool, again: bool) -> None:
+    """Let each schedule go on from its newest scheduled run, so that what came since is missed.
+
+    `new`: where there is no entry; `again`: where the job of the last start is lost as well.
+    """
+    kept, rebuilt = entries(store), {}
+    for script, plan in plans(settings, store.state("scripts").all()).items():
+        ran = store.history(script, 1, trigger=Trigger.SCHEDULED.value)
+        at = datetime.fromisoformat(ran[0]["timestamp"]) if ran else None
+        entry = kept.get(script)
+        if entry is None and new and at:
+            entry = Entry(rule=plan.rule, next=plan.after(at), at=at, last=plan.before(at))
+        elif again and entry and entry.last and (at is None or at < entry.last - LATE):
+            entry = replace(entry, next=entry.last)
+        if entry and entry != kept.get(script):
+            before = (store.state(STATE).get(script) or {}).get("missed", [])
+            rebuilt[script] = asdict(entry) | {"missed": before}
+    if rebuilt:
+        store.state(STATE).put_all(rebuilt)
+        logger.warning("schedules are rebuilt from the runs: %s", ", ".join(sorted(rebuilt)))

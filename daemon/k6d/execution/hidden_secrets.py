@@ -1,0 +1,64 @@
+"""What k6 said of a run, without secrets: before it is judged, so before anything is made of it.
+
+Numbers, outcomes, versions and the names of files and machines stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from k6d.core.model import Breakdown, Execution, Log, Result, Summary
+    from k6d.core.redact import Redactor
+
+
+def result_without_secrets(result: Result, redactor: Redactor) -> Result:
+    """The result, its errors as texts and all else that a script named as names."""
+    thrown = result.first_exception
+    return replace(
+        result,
+        execution=_execution(result.execution, redactor),
+        summary=_summary(result.summary, redactor),
+        breakdown=_breakdown(result.breakdown, redactor),
+        first_exception=redactor.text(thrown) if thrown else thrown,
+        scenarios={redactor.name(name): one for name, one in result.scenarios.items()},
+    )
+
+
+def log_without_secrets(log: Log, redactor: Redactor) -> Log:
+    """The log, both of its parts."""
+    return replace(log, head=redactor.text(log.head), tail=redactor.text(log.tail))
+
+
+def _execution(execution: Execution, redactor: Redactor) -> Execution:
+    error = redactor.text(execution.error) if execution.error else execution.error
+    return replace(execution, error=error, command=[redactor.name(w) for w in execution.command])
+
+
+def _summary(summary: Summary, redactor: Redactor) -> Summary:
+    name = redactor.name
+    return replace(
+        summary,
+        checks=[replace(c, name=name(c.name), group=name(c.group)) for c in summary.checks],
+        thresholds=[
+            replace(t, metric=name(t.metric), expression=name(t.expression))
+            for t in summary.thresholds
+        ],
+        k6_metrics={name(metric): values for metric, values in summary.k6_metrics.items()},
+        custom_metrics=[name(metric) for metric in summary.custom_metrics],
+    )
+
+
+def _breakdown(breakdown: Breakdown, redactor: Redactor) -> Breakdown:
+    """The rows have hidden names already: `Capture` adds up what is the same without secrets."""
+    errors: dict[str, int] = {}
+    for error, count in breakdown.errors.items():
+        shown = redactor.text(error)
+        errors[shown] = errors.get(shown, 0) + count
+    return replace(
+        breakdown,
+        errors=errors,
+        iterations={redactor.name(name): one for name, one in breakdown.iterations.items()},
+        notes=[redactor.text(note) for note in breakdown.notes],
+    )

@@ -1,0 +1,182 @@
+"""The load generator's own health: was k6 short of CPU or memory, and what else ran beside it?
+
+Only k6's own trouble distorts the response times that it measures: its share of the CPUs, how long
+its threads wait for one, its memory. That the machine was busy with something else is told, and
+excuses nothing. Read from Linux' /proc once a second while k6 runs; elsewhere nothing is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from k6d.core.model import Generator
+from k6d.core.numbers import ms, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k6d.settings import Compare
+
+SAMPLE_S = 1.0
+# Fewer seconds say little: starting k6 alone keeps a small machine busy for one.
+MIN_SAMPLES = 5
+# A run counts as short of CPU when most of its seconds were, not for a burst of something else.
+BUSY_SECONDS_PERCENT = 50.0
+# On a full machine k6 itself is what fills it when it takes this share of all CPUs.
+OWN_CPU_PERCENT = 50.0
+# A request costs k6 a few turns on a CPU. With a wait like this before each, times of tens of
+# milliseconds are made up; eight busy processes on two cores cost a well-fed k6 1 to 3 ms.
+LAG_MS = 5.0
+# With memory short, k6 is part of the trouble when it holds this share of all, or must read its
+# own pages back from the disk so often.
+OWN_MEMORY_PERCENT = 25.0
+FAULTS_PER_S = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Ticks since boot of all CPUs and of k6; k6's waits for a CPU; memory in percent."""
+
+    busy: float
+    total: float
+    k6: float
+    wait_ms: float
+    turns: int
+    faults: int
+    memory: float
+    memory_free: float
+
+
+class Monitor:
+    """Samples the machine and one process; cheap enough to disturb neither."""
+
+    def __init__(self) -> None:
+        self._samples: list[Sample] = []
+
+    async def watch(self, pid: int) -> None:
+        """Sample until cancelled, or until the process is gone or /proc doesn't tell."""
+        while (sample := _sample(pid)) is not None:
+            self._samples.append(sample)
+            await asyncio.sleep(SAMPLE_S)
+
+    def health(self, limits: Compare) -> Generator:
+        """What was seen; `limits`: how much CPU may be busy, and how much memory must be free."""
+        measured = _shares(self._samples)
+        cpu = [machine for _, machine in measured]
+        busy = 100 * sum(share > limits.max_cpu for share in cpu) / len(cpu) if cpu else None
+        health = Generator(
+            k6_cpu_percent=_mean([k6 for k6, _ in measured]),
+            k6_lag_ms=_lag_ms(self._samples),
+            k6_memory_percent=max((round(s.memory, 1) for s in self._samples), default=None),
+            machine_cpu_percent=_mean(cpu),
+            busy_seconds_percent=None if busy is None else round(busy, 1),
+            memory_free_percent=min((round(s.memory_free, 1) for s in self._samples), default=None),
+        )
+        full = len(cpu) >= MIN_SAMPLES and (busy or 0) > BUSY_SECONDS_PERCENT
+        own_cpu, others_cpu = _cpu(health) if full else (None, None)
+        short = (health.memory_free_percent or 100) < limits.min_memory
+        own_memory, others_memory = _memory(health, self._samples) if short else (None, None)
+        return replace(
+            health,
+            reasons=[reason for reason in (own_cpu, own_memory) if reason],
+            doubts=[doubt for doubt in (others_cpu, others_memory) if doubt],
+        )
+
+
+def _cpu(health: Generator) -> tuple[str | None, str | None]:
+    """Of a machine whose CPUs were full: k6's own trouble, else what others did to the machine."""
+    mine, lag = health.k6_cpu_percent or 0.0, health.k6_lag_ms or 0.0
+    if mine >= OWN_CPU_PERCENT:
+        return f"k6 itself took {percent(mine)} of this machine's CPUs, which were full", None
+    if lag >= LAG_MS:
+        return f"k6 waited {ms(lag)} for a CPU each time it needed one", None
+    return None, (
+        f"other programs kept this machine's CPUs full for {percent(health.busy_seconds_percent)} "
+        f"of the time; k6 itself took {percent(mine)} and waited {ms(lag)} for each turn"
+    )
+
+
+def _memory(health: Generator, samples: Sequence[Sample]) -> tuple[str | None, str | None]:
+    """Of a machine that was short of memory, the same."""
+    said = f"only {percent(health.memory_free_percent)} of this machine's memory was free"
+    mine, rest = health.k6_memory_percent or 0.0, samples[1:]  # the first faults load the program
+    faults = rest[-1].faults - rest[0].faults if rest else 0
+    if mine >= OWN_MEMORY_PERCENT:
+        return f"{said}, and k6 held {percent(mine)}", None
+    if len(rest) > 1 and faults > FAULTS_PER_S * SAMPLE_S * (len(rest) - 1):
+        return f"{said}, and k6 had to read its memory back from the disk {faults:,} times", None
+    return None, f"{said}; k6 held {percent(mine)}"
+
+
+def _sample(pid: int) -> Sample | None:
+    """One reading (proc(5)); None when the process is gone or this is not Linux."""
+    try:
+        cpu = [int(n) for n in _line(_text("/proc/stat"), "cpu ").split()[1:9]]
+        fields = _text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
+        meminfo = _text("/proc/meminfo")
+        free = int(_line(meminfo, "MemAvailable:").split()[1])
+        memory = int(_line(meminfo, "MemTotal:").split()[1])
+        resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1024
+        wait_ms, turns = _waits(pid)
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+    idle = cpu[3] + cpu[4]
+    return Sample(
+        busy=sum(cpu) - idle,
+        total=sum(cpu),
+        k6=int(fields[11]) + int(fields[12]),
+        wait_ms=wait_ms,
+        turns=turns,
+        faults=int(fields[9]),
+        memory=100 * resident / memory,
+        memory_free=100 * free / memory,
+    )
+
+
+def _waits(pid: int) -> tuple[float, int]:
+    """How long all threads have waited for a CPU so far, and how often they got one.
+
+    A kernel that doesn't count this gives zeros.
+    """
+    wait_ns = turns = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  (as in _text)
+        try:
+            fields = _text(f"/proc/{pid}/task/{thread}/schedstat").split()
+        except OSError:
+            continue  # the thread has ended meanwhile, or the kernel keeps no such file
+        wait_ns, turns = wait_ns + int(fields[1]), turns + int(fields[2])
+    return wait_ns / 1e6, turns
+
+
+def _line(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
+
+
+def _text(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123  (of a Path Python keeps each process's number)
+        return file.read()
+
+
+def _shares(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """k6's and the machine's share of all CPUs in each interval, in percent."""
+    shares = []
+    for before, after in pairwise(samples):
+        if (total := after.total - before.total) > 0:
+            shares.append(
+                (100 * (after.k6 - before.k6) / total, 100 * (after.busy - before.busy) / total)
+            )
+    return shares
+
+
+def _lag_ms(samples: Sequence[Sample]) -> float | None:
+    if not samples or not (turns := samples[-1].turns - samples[0].turns):
+        return None
+    return round((samples[-1].wait_ms - samples[0].wait_ms) / turns, 3)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 1) if values else None

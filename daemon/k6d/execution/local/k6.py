@@ -1,0 +1,281 @@
+"""The processes of k6: how they are started, watched and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.core.parse import parse_duration
+from k6d.execution.local import variables
+from k6d.execution.log_buffer import KeptLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from k6d.execution.local.process_group import Guard
+
+logger = logging.getLogger(__name__)
+
+INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules; one that loops for ever must end
+INIT_LOG_BYTES = 16384
+EXIT_POLL_S = 0.2
+# Merged with the script's own list, so that its handleSummary finds what it asked for.
+TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one k6 process ended.
+
+    `errors` holds k6's own first ones and its last, not what the script logged.
+    """
+
+    exit_code: int
+    elapsed_s: float
+    signals: list[str] = field(default_factory=list)
+    timed_out: bool = False
+    stopped: bool = False
+    errors: list[str] = field(default_factory=list)
+    exceptions: int = 0
+    first_exception: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What k6 itself says it will do: `total_s` seconds, graceful stops included."""
+
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class K6:
+    """A k6 binary that answered with its version."""
+
+    path: Path
+    version: str
+
+    @property
+    def minor(self) -> str:
+        """Major and minor version, "1.1": runs of one minor version compare."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version as numbers, in their order."""
+        major, minor = self.minor.split(".")
+        return int(major), int(minor)
+
+    def receiving(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a run that pushes its metrics to `url`."""
+        return {**env, **variables.remote_write(url, version=self.release, env=env)}
+
+    async def archive(
+        self,
+        script: Path,
+        target: Path,
+        *,
+        guard: Guard,
+        env: Mapping[str, str],
+        options: Mapping[str, str],
+        timeout_s: float = INIT_TIMEOUT_S,
+    ) -> Ended:
+        """Write the script and all it pulls in to the tar `target`; runs its init code.
+
+        The environment is visible to the script and not embedded. `options` are k6's own by name:
+        vus, duration, iterations.
+        """
+        flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+        command = [
+            *(str(self.path), "archive", "--no-color", "--log-format", "json", "--address", ""),
+            *("--include-system-env-vars", "--exclude-env-vars", *flags),
+            *("-O", str(target), "--", str(script)),
+        ]
+        process = await guard.spawn(command, env=env, cwd=target.parent)
+        started = time.monotonic()
+        log, unread = KeptLog(INIT_LOG_BYTES), KeptLog(0)
+        try:
+            async with _ending(process), asyncio.timeout(timeout_s):
+                await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
+                await process.wait()
+        except TimeoutError:
+            message = f"the script's init code did not end within {timeout_s:g} s"
+            return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, errors=[message])
+        return Ended(
+            exit_code=process.returncode or 0,
+            elapsed_s=time.monotonic() - started,
+            errors=log.errors,
+        )
+
+    async def inspect(
+        self, archive: Path, *, guard: Guard, env: Mapping[str, str], options: Mapping[str, Any]
+    ) -> Plan | None:
+        """What k6 plans for an archive with these options; None when it doesn't say.
+
+        Gives way to a run under way.
+        """
+        env, shown = variables.for_snapshot(env)
+        command = ["nice", "-n", "19", str(self.path), "inspect", "--no-color", "--address", ""]
+        command += ["--include-system-env-vars", *shown, "--execution-requirements", str(archive)]
+        # `inspect` lacks the default of `run` for a script that sets its duration and not its VUs.
+        # How many VUs there are doesn't change how long it takes. Scenarios have VUs of their own,
+        # and k6 2.x would drop them for this variable.
+        if options.get("vus") is None and not options.get("scenarios"):
+            env["K6_VUS"] = "1"
+        process = await guard.spawn(command, env=env, cwd=archive.parent)
+        try:
+            async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
+                stdout, _ = await process.communicate()
+            return Plan(total_s=parse_duration(orjson.loads(stdout)["totalDuration"]))
+        except (TimeoutError, ValueError, KeyError, TypeError) as error:
+            logger.warning("k6 inspect does not say how long %s will take: %s", archive, error)
+            return None
+
+    def run_command(
+        self,
+        archive: Path,
+        *,
+        summary: Path,
+        options: Mapping[str, Any],
+        env: Mapping[str, str],
+        tags: Mapping[str, str] | None = None,
+    ) -> tuple[list[str], dict[str, str]]:
+        """The argument list and the environment of a run of an archive that has these options.
+
+        `tags` go with every sample, beside those of the script.
+        """
+        env, shown = variables.for_snapshot(env)
+        stats = list(dict.fromkeys([*(options.get("summaryTrendStats") or []), *TREND_STATS]))
+        command = [
+            *(str(self.path), "run", "--quiet", "--no-color", "--no-usage-report"),
+            *("--log-format", "json", "--address", "", "--linger=false"),
+            *("--include-system-env-vars", *shown),
+            *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
+            *_tag_flags(tags or {}, options.get("tags") or {}),
+            *("--out", "experimental-prometheus-rw", str(archive)),
+        ]
+        return command, env
+
+    async def run(
+        self,
+        command: list[str],
+        *,
+        guard: Guard,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: KeptLog,
+        output: KeptLog,
+        deadline: Awaitable[float],
+        stop: asyncio.Event,
+        stop_grace_s: float,
+        on_start: Callable[[int], object] = lambda _pid: None,
+    ) -> Ended:
+        """Run to the end, to the deadline (seconds from now, once known), or until `stop` is set.
+
+        A run that must end gets SIGINT (k6 then runs teardown and writes its summary), SIGTERM and
+        SIGKILL, each `stop_grace_s` after the other, sent to the whole group.
+        """
+        started = time.monotonic()
+        process = await guard.spawn(command, env=env, cwd=cwd)
+        on_start(process.pid)
+        readers = asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
+        exited = asyncio.create_task(exit_of(process))
+        stopping = asyncio.create_task(stop.wait())
+        late = asyncio.create_task(_sleep_until(started, deadline))
+        try:
+            await asyncio.wait({exited, stopping, late}, return_when=asyncio.FIRST_COMPLETED)
+            timed_out, stopped = late.done() and not exited.done(), stopping.done()
+            signals = await _end(exited, guard, grace_s=stop_grace_s)
+            ended = time.monotonic()
+            await _drain(readers, guard)
+        finally:
+            if process.returncode is None:
+                guard.signal(signal.SIGKILL)
+                await exit_of(process)
+            for task in (exited, stopping, late, readers):
+                task.cancel()
+            await asyncio.gather(exited, stopping, late, readers, return_exceptions=True)
+        return Ended(
+            exit_code=process.returncode or 0,
+            elapsed_s=ended - started,
+            signals=signals,
+            timed_out=timed_out,
+            stopped=stopped and bool(signals),
+            errors=log.errors,
+            exceptions=log.exceptions,
+            first_exception=log.first_exception,
+        )
+
+
+def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
+    """Our tags beside the script's own, which `--tag` would replace; the script's win.
+
+    None where the script has a tag that no flag can give: its thresholds may need it.
+    """
+    if not ours:
+        return []
+    if lost := [name for name, value in own.items() if not value or not name or "=" in name]:
+        logger.warning("no tags are added to what is forwarded: k6 takes no --tag for %s", lost)
+        return []
+    merged = {**ours, **own}
+    return [part for name, value in merged.items() for part in ("--tag", f"{name}={value}")]
+
+
+async def exit_of(process: asyncio.subprocess.Process) -> None:
+    """Wait for the process alone: asyncio's wait() takes its pipes in, which a child may hold."""
+    waiting = asyncio.create_task(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait({waiting}, timeout=EXIT_POLL_S)
+    finally:
+        waiting.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Whatever happens in it, a time-out or a cancellation, the process has ended after it."""
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await exit_of(process)
+
+
+async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
+    await asyncio.sleep(max(0.0, await deadline - (time.monotonic() - started)))
+
+
+async def _end(exited: asyncio.Task[None], guard: Guard, *, grace_s: float) -> list[str]:
+    """The stop ladder; returns the signals that were needed."""
+    sent = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if exited.done():
+            break
+        guard.signal(number)
+        sent.append(number.name)
+        await asyncio.wait({exited}, timeout=grace_s)
+    return sent
+
+
+async def _drain(readers: asyncio.Future[tuple[None, None]], guard: Guard) -> None:
+    """Read the pipes to their end; a child of k6 that holds them open is killed after a moment."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await asyncio.shield(readers)
+            return
+    guard.signal(signal.SIGKILL)
+    await readers
+
+
+async def _read(stream: asyncio.StreamReader | None, log: KeptLog) -> None:
+    while stream is not None and (chunk := await stream.read(65536)):
+        log.feed(chunk)
+    log.close()

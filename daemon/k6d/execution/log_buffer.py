@@ -1,0 +1,165 @@
+"""What is kept of a log: its head and its tail, however long it gets, and its first errors."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING
+
+import orjson
+
+from k6d.core.model import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
+MAX_ERRORS = 5
+MAX_ERROR_CHARS = 4000  # of each: a script can throw a megabyte
+MAX_PENDING_BYTES = 1 << 20
+# What k6 2.x says of the feature that k6d switches on; no line of the script has this field.
+ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
+# k6 refuses a flag before it has read which form of log is wanted; all its other lines are JSON.
+_REFUSED_FLAG = re.compile(rb'time="[^"]*" level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*")')
+
+
+class KeptLog:
+    """Takes bytes as they come, keeps at most `limit` bytes of readable lines, in two halves.
+
+    `hide` takes known secrets out of a text before it is cut, since half of one is found no more.
+    """
+
+    def __init__(self, limit: int, *, hide: Callable[[str], str] = str) -> None:
+        self._hide = hide
+        self._half = limit // 2
+        self._pending = b""
+        self._skipping = False
+        self._head: list[str] = []
+        self._head_size = 0
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._head_full = False
+        self._cut_lines = 0
+        self._cut_bytes = 0
+        self.errors: list[str] = []
+        self.exceptions = 0
+        self.first_exception: str | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; a line may come in pieces."""
+        if self._skipping:
+            _, newline, chunk = chunk.partition(b"\n")
+            self._skipping = not newline
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        for line in lines:
+            self._add(line)
+        if len(self._pending) > MAX_PENDING_BYTES:
+            start = self._hide(self._pending[: 2 * MAX_LINE_BYTES].decode(errors="replace"))
+            self._keep(start.encode()[:MAX_LINE_BYTES] + " … (over 1 MB)".encode())
+            self._pending, self._skipping = b"", True
+
+    def close(self) -> None:
+        """The stream is over: a last line without an end counts too."""
+        if self._pending:
+            self._add(self._pending)
+            self._pending = b""
+
+    def log(self) -> Log:
+        """What was kept, and how much was not."""
+        tail = [readable(line) for line in self._tail]
+        return (
+            Log(
+                head="\n".join(self._head),
+                tail="\n".join(tail) if self._cut_lines else "",
+                cut_lines=self._cut_lines,
+                cut_bytes=self._cut_bytes,
+            )
+            if self._cut_lines
+            else Log(head="\n".join([*self._head, *tail]))
+        )
+
+    def _add(self, line: bytes) -> None:
+        if line.startswith(b"{") and ABOUT_OUR_FLAG in line:
+            return
+        self._note(line)
+        self._keep(line if len(line) <= MAX_LINE_BYTES else _shorten(line, self._hide))
+
+    def _keep(self, line: bytes) -> None:
+        if not self._head_full and self._head_size + len(line) + 1 <= self._half:
+            self._head.append(readable(line))
+            self._head_size += len(line) + 1
+            return
+        self._head_full = True
+        self._tail.append(line)
+        self._tail_size += len(line) + 1
+        while self._tail_size > self._half and len(self._tail) > 1:
+            gone = len(self._tail.popleft()) + 1
+            self._tail_size -= gone
+            self._cut_lines += 1
+            self._cut_bytes += gone
+
+    def _note(self, line: bytes) -> None:
+        """Count what iterations threw; keep k6's first errors of its own, and the last.
+
+        An exception of an iteration names its executor. One of init code, setup, teardown or
+        handleSummary does not, and is k6's own error: k6 marks it as a stack trace since 2.1.
+        """
+        if refused := _REFUSED_FLAG.match(line):
+            self.errors[MAX_ERRORS - 1 :] = [_unquoted(refused[1])]
+        if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
+            return
+        if b'"source":"console"' in line:
+            return
+        if b'"executor":' in line and (b'"source":"stacktrace"' in line or _is_rejection(line)):
+            self.exceptions += 1
+            self.first_exception = self.first_exception or self._message(line)
+        else:
+            self.errors[MAX_ERRORS - 1 :] = [self._message(line)]
+
+    def _message(self, line: bytes) -> str:
+        return self._hide(readable(line, message_only=True))[:MAX_ERROR_CHARS]
+
+
+def _is_rejection(line: bytes) -> bool:
+    """Whether it is an exception of asynchronous code, of which k6 doesn't say its source."""
+    return b'"msg":"Uncaught (in promise)' in line and b'"source":' not in line
+
+
+def _unquoted(text: bytes) -> str:
+    try:
+        return str(orjson.loads(text))[:MAX_ERROR_CHARS]
+    except orjson.JSONDecodeError:
+        return text.decode(errors="replace").strip('"')[:MAX_ERROR_CHARS]
+
+
+def _shorten(line: bytes, hide: Callable[[str], str]) -> bytes:
+    """A long line as one that still reads: k6's JSON keeps its fields, its message is cut."""
+    try:
+        record = orjson.loads(line)
+        room = MAX_LINE_BYTES - 200
+        for key in ("msg", "error"):
+            if len(str(record.get(key, ""))) > room:
+                said = hide(str(record[key])[: 2 * MAX_LINE_BYTES])
+                record[key] = said[:room] + f" … ({len(line)} bytes)"
+        return bytes(orjson.dumps(record))
+    except (orjson.JSONDecodeError, AttributeError):
+        start = hide(line[: 2 * MAX_LINE_BYTES].decode(errors="replace")).encode()
+        return start[:MAX_LINE_BYTES] + f" … ({len(line)} bytes)".encode()
+
+
+def readable(line: bytes, *, message_only: bool = False) -> str:
+    """One of k6's JSON log lines as "12:00:00 warning Request Failed: …"; others as they are."""
+    text = line.decode(errors="replace").rstrip()
+    if not text.startswith("{"):
+        return text
+    try:
+        record = orjson.loads(line)
+        message = str(record["msg"]).strip()
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return text
+    if error := record.get("error"):
+        message += f": {error}"
+    if message_only:
+        return message
+    source = " console" if record.get("source") == "console" else ""
+    return f"{str(record.get('time', ''))[11:19]} {record.get('level', 'info')}{source} {message}"

@@ -1,0 +1,302 @@
+"""The helper process `python -m k6d.explain.gemini_worker`: one request to Gemini.
+
+The SDKs weigh more than the whole daemon, and a call may hang: so the daemon imports neither, and
+kills this process at its deadline. Two adapters behind one seam: a request gives the text of the
+answer or a `Refusal`. Neither retries: whoever asks decides about that.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import importlib.util
+import math
+import re
+import signal
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from k6d.core import memory
+from k6d.core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Enough for six issues and six recommendations and for what the model thinks before them.
+MAX_OUTPUT_TOKENS = 8192
+MAX_DETAIL = 200
+MAX_TEXT = 100_000  # more than any answer may have; the daemon reads it into its memory
+
+
+class Failure(StrEnum):
+    """Why there is no answer, in words for users."""
+
+    NO_SDK = "no Gemini SDK is installed"
+    UNREACHABLE = "Gemini could not be reached"
+    TIMED_OUT = "Gemini did not answer in time"
+    BUSY = "Gemini refused for now"
+    SERVER = "Gemini failed"
+    REFUSED = "Gemini refused the request"
+    BLOCKED = "Gemini blocked the answer"
+    CUT_OFF = "Gemini's answer was cut off"
+    EMPTY = "Gemini's answer was empty"
+    MALFORMED = "Gemini's answer was malformed"
+    HELPER = "the helper process failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked; `sdk` is "auto", "google-generativeai" or "google-genai"."""
+
+    sdk: str
+    api_key: str
+    endpoint: str | None
+    model: str
+    temperature: float
+    system: str
+    data: str
+    schema: dict[str, Any]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of it: `text`, or `failure` with `detail`; seconds to wait if the server said."""
+
+    sdk: str
+    text: str | None = None
+    failure: str | None = None
+    detail: str = ""
+    retry_after_s: float | None = None
+
+
+class RefusalError(Exception):
+    """The server answered, but not with a text that is of use."""
+
+    def __init__(self, failure: Failure, detail: str = "") -> None:
+        super().__init__(detail)
+        self.failure = failure
+
+
+def main() -> None:
+    """Answer the request on standard input; whatever happens, with a reply."""
+    memory.limit()
+    request = Request(**orjson.loads(sys.stdin.buffer.read()))
+    # Should the daemon die meanwhile, nobody is left to kill us.
+    signal.alarm(math.ceil(request.timeout_s) + 1)
+    sys.stdout.buffer.write(orjson.dumps(asdict(ask(request))))
+
+
+def ask(request: Request) -> Reply:
+    """One request, once; never raises."""
+    sdk = choose(request.sdk)
+    if sdk is None:
+        wanted = "google-generativeai" if request.sdk == "auto" else request.sdk
+        return Reply(sdk="", failure=Failure.NO_SDK, detail=f"pip install {wanted}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the old one announces its end at each import
+            text = ADAPTERS[sdk](request)
+    except Exception as error:  # noqa: BLE001  (each SDK and its transports have their own kinds)
+        return _reply(error, sdk=sdk, secret=request.api_key)
+    if not text.strip():
+        return Reply(sdk=sdk, failure=Failure.EMPTY)
+    return Reply(sdk=sdk, text=text[:MAX_TEXT])
+
+
+def choose(wanted: str) -> str | None:
+    """The SDK wanted, if it is installed; for "auto" the first that is."""
+    for sdk, module in MODULES.items():
+        if wanted in {"auto", sdk} and _installed(module):
+            return sdk
+    return None
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
+
+
+def _generativeai(request: Request) -> str:
+    """google-generativeai, over REST: gRPC would ignore the proxy and the endpoint's scheme."""
+    from google.generativeai.client import configure
+    from google.generativeai.generative_models import GenerativeModel
+    from requests import Session
+
+    # The SDK offers no way to its session. This process has no other use for requests.
+    Session.get_redirect_target = _refuse_redirect  # type: ignore[assignment, method-assign]
+    options = {"api_endpoint": request.endpoint} if request.endpoint else None
+    configure(api_key=request.api_key, transport="rest", client_options=options)
+    model = GenerativeModel(request.model, system_instruction=request.system)
+    response = model.generate_content(
+        request.data,
+        generation_config={
+            "temperature": request.temperature,
+            "max_output_tokens": MAX_OUTPUT_TOKENS,
+            "response_mime_type": "application/json",
+            "response_schema": request.schema,
+        },
+        # Without `retry: None` the SDK tries for ten minutes, over a hundred times.
+        request_options={"retry": None, "timeout": request.timeout_s},  # type: ignore[arg-type]  # None is allowed
+    )
+    return _text(response)
+
+
+def _genai(request: Request) -> str:
+    """google-genai; it doesn't retry unless told to."""
+    from google import genai
+    from google.genai import types
+
+    client = genai.Client(
+        vertexai=False,
+        api_key=request.api_key,
+        http_options=types.HttpOptions(
+            base_url=request.endpoint,
+            api_version="v1beta",  # as the other SDK; the default has changed between its versions
+            timeout=math.ceil(request.timeout_s * 1000),
+            client_args={"follow_redirects": False},  # the SDK's own default is to follow
+        ),
+    )
+    response = client.models.generate_content(
+        model=request.model,
+        contents=request.data,
+        config=types.GenerateContentConfig(
+            system_instruction=request.system,
+            temperature=request.temperature,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
+            response_mime_type="application/json",
+            response_schema=request.schema,
+        ),
+    )
+    return _text(response)
+
+
+def _refuse_redirect(_session: Any, response: Any) -> str | None:
+    """In place of requests' own: raises RefusalError for a redirect, which would take the key."""
+    if response.is_redirect:
+        raise RefusalError(Failure.REFUSED, _redirect(response.status_code, response))
+    return None
+
+
+def _redirect(code: int, response: Any) -> str:
+    """What to say of a redirect: where it leads, without a path, which could hold a secret."""
+    leads_to = urlsplit(str((getattr(response, "headers", None) or {}).get("Location") or ""))
+    host = leads_to.netloc.rpartition("@")[2]
+    where = f"{leads_to.scheme}://{host}" if host else "another address"
+    return f"HTTP {code}: it redirects to {where}, which k6d does not follow; set ai.endpoint"
+
+
+# In the order in which "auto" looks for them.
+ADAPTERS: dict[str, Callable[[Request], str]] = {
+    "google-generativeai": _generativeai,
+    "google-genai": _genai,
+}
+MODULES = {"google-generativeai": "google.generativeai", "google-genai": "google.genai"}
+
+
+def _text(response: Any) -> str:
+    """The text of the first candidate, in the names that both SDKs use; raises RefusalError."""
+    candidates = response.candidates or ()
+    if not candidates:
+        reason = _name(getattr(response.prompt_feedback, "block_reason", None))
+        raise RefusalError(Failure.BLOCKED if reason else Failure.EMPTY, reason)
+    candidate = candidates[0]
+    reason = _name(candidate.finish_reason)
+    if reason == "MAX_TOKENS":
+        raise RefusalError(Failure.CUT_OFF, reason)
+    if reason not in {"STOP", ""}:
+        raise RefusalError(Failure.BLOCKED, reason)
+    parts = candidate.content.parts if candidate.content else None
+    thoughts = (getattr(part, "thought", False) for part in parts or ())
+    return "".join(
+        part.text or "" for part, thought in zip(parts or (), thoughts, strict=True) if not thought
+    )
+
+
+def _name(reason: Any) -> str:
+    """An enum's name; empty for none and for "unspecified"."""
+    name = getattr(reason, "name", None) or str(reason or "")
+    return "" if name.endswith("UNSPECIFIED") else name
+
+
+def _reply(error: Exception, *, sdk: str, secret: str) -> Reply:
+    """What an error of either SDK, or of the HTTP library below it, means."""
+    code, response = getattr(error, "code", None), getattr(error, "response", None)
+    retry_after_s = None
+    if isinstance(error, RefusalError):
+        failure, detail = error.failure, str(error)
+    elif isinstance(code, int):
+        failure = _meaning(code)
+        said = _said(response) or getattr(error, "message", None) or error
+        detail = _redirect(code, response) if 300 <= code < 400 else f"HTTP {int(code)}: {said}"
+        retry_after_s = _retry_after_s(response)
+    else:
+        failure, detail = _kind(error), f"{type(error).__name__}: {error}"
+        if system := re.search(r"\[Errno [^\]]*\][^')]*", detail):  # below it, libraries chatter
+            detail = system.group()
+    return Reply(
+        sdk=sdk,
+        failure=failure,
+        detail=_tidy(detail, secret),
+        retry_after_s=retry_after_s,
+    )
+
+
+def _meaning(code: int) -> Failure:
+    if code in {408, 504}:
+        return Failure.TIMED_OUT
+    if code == 429:
+        return Failure.BUSY
+    return Failure.SERVER if code >= 500 else Failure.REFUSED
+
+
+def _kind(error: Exception) -> Failure:
+    """By the names of its classes, so that no HTTP library is imported to ask."""
+    names = " ".join(kind.__name__ for kind in type(error).__mro__)
+    if "Timeout" in names:
+        return Failure.TIMED_OUT
+    if re.search(r"Connect|Network|Transport|Protocol|ChunkedEncoding|RequestException", names):
+        return Failure.UNREACHABLE
+    if re.search(r"Decode|Parse|Validation|UnknownApiResponse", names):
+        return Failure.MALFORMED
+    return Failure.HELPER
+
+
+def _said(response: Any) -> str:
+    """The server's own message, without what the SDKs put around it."""
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+
+
+def _retry_after_s(response: Any) -> float | None:
+    """From the header Retry-After (seconds or a date), else Google's RetryInfo; None if neither."""
+    header = str((getattr(response, "headers", None) or {}).get("Retry-After") or "").strip()
+    if re.fullmatch(r"\d{1,9}", header):
+        return float(header)
+    try:
+        if header:
+            return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+        details = response.json()["error"]["details"]
+        delays = (str(entry["retryDelay"]) for entry in details if "retryDelay" in entry)
+        return max(float(delay.removesuffix("s")) for delay in delays)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+def _tidy(text: str, secret: str) -> str:
+    """One short line without the key, which a server may repeat."""
+    return one_line(text.replace(secret, "[redacted]"), MAX_DETAIL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""What the daemon is doing, for those who look on: jobs pending, under way and just finished.
+
+Lives in the daemon's event loop; nothing here waits for a reader, and what a slow one missed is
+gone for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter, OrderedDict, deque
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from k6d.jobs.pipeline import Watching
+from k6d.storage import verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from k6d.core.job import Job
+    from k6d.core.model import Run
+    from k6d.execution.capture import Capture
+    from k6d.execution.workdir import UnderWay
+    from k6d.jobs.queue import JobQueue
+
+logger = logging.getLogger(__name__)
+
+KEPT_FINISHED = 200  # jobs whose end can still be asked for by their id
+SHOWN_ENDED = 10
+MOST_READERS = 32
+KEPT_EVENTS = 100
+
+
+@dataclass(slots=True)
+class Running:
+    """A job under way; `under_way` and `capture` are set as soon as k6 starts."""
+
+    job: Job
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    began: float = field(default_factory=time.monotonic)
+    waiting: bool = False
+    under_way: UnderWay | None = None
+    capture: Capture | None = None
+    planned_s: float | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The job with what k6 has measured so far."""
+        phase = (
+            "running" if self.capture else "waiting for its turn" if self.waiting else "starting"
+        )
+        return {
+            **_entry(self.job, phase),
+            "test_id": self.under_way.test_id if self.under_way else None,
+            "planned_s": self.planned_s,
+            "elapsed_s": round(time.monotonic() - self.began, 1),
+            "live": asdict(self.capture.live()) if self.capture else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a job ended: with a run, without one for the reason in `error`, or with nothing to do."""
+
+    job: Job
+    test_id: str | None = None
+    verdict: str | None = None
+    error: str | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def why(self) -> str:
+        """Why there is no run."""
+        return self.error or "there was nothing to run"
+
+    def entry(self) -> dict[str, Any]:
+        """The job with the id and the verdict of its run."""
+        return {
+            **_entry(self.job, "finished" if self.test_id else "not run"),
+            "test_id": self.test_id,
+            "verdict": self.verdict,
+            "error": None if self.test_id else self.why,
+            "ended": self.at.isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `kind` is "queue" or "run"."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Board:
+    """Keeps account of the jobs of one queue; `on_change` hears that it is not what it was."""
+
+    def __init__(self, queue: JobQueue, *, on_change: Callable[[], None] = lambda: None) -> None:
+        self._queue = queue
+        self._on_change = on_change
+        self._running: dict[str, Running] = {}
+        self._finished: OrderedDict[str, Finished] = OrderedDict()
+        self._readers: set[Reader] = set()
+        self._ended = asyncio.Condition()
+        self._stopping = False
+        self.runs: Counter[str] = Counter()
+        self.run_seconds = 0.0
+
+    async def take(self) -> Job:
+        """The queue's next job; from the same moment on it is under way, and can be cancelled."""
+        job = await self._queue.get()
+        running = self._running[job.id] = Running(job)
+        if self._stopping:
+            running.stop.set()
+        self.changed()
+        return job
+
+    def watching(self, job: Job) -> Watching:
+        """For the pipeline: what it is to tell of the job that was taken."""
+        running = self._running[job.id]
+
+        def waiting() -> None:
+            running.waiting = True
+            logger.info("%s waits: a load test of its group, or outside this daemon", job.name)
+            self.changed()
+
+        def started(under_way: UnderWay, capture: Capture) -> None:
+            running.under_way, running.capture = under_way, capture
+            running.began = time.monotonic()
+            self.changed()
+
+        def planned(total_s: float) -> None:
+            running.planned_s = total_s
+            self.changed()
+
+        return Watching(waiting=waiting, started=started, planned=planned, stop=running.stop)
+
+    async def finished(self, job: Job, run: Run | None, *, error: str | None = None) -> None:
+        """The job is over; neither a run nor an error: there was nothing to do."""
+        self._running.pop(job.id, None)
+        if run is None:
+            self._end(Finished(job=job, error=error))
+        else:
+            severity, outcome = run.anomaly_analysis.severity, run.execution.outcome
+            verdict = verdict_of({"severity": severity, "outcome": outcome})
+            self.runs[verdict] += 1
+            self.run_seconds += run.execution_time
+            self._end(Finished(job=job, test_id=run.test_id, verdict=verdict))
+            told = {"test_id": run.test_id, "script": run.script, "verdict": verdict}
+            self._tell(Event("run", told))
+        self.changed()
+        await self._wake()
+
+    def _end(self, finished: Finished) -> None:
+        """Remember it as the newest; a job that waited for k6 to come back ends twice."""
+        self._finished.pop(finished.job.id, None)
+        self._finished[finished.job.id] = finished
+        while len(self._finished) > KEPT_FINISHED:
+            self._finished.popitem(last=False)
+
+    async def _wake(self) -> None:
+        async with self._ended:
+            self._ended.notify_all()
+
+    async def stop(self) -> None:
+        """The daemon stops: so does every job, and nobody waits for those that did not begin."""
+        self._stopping = True
+        for running in self._running.values():
+            running.stop.set()
+        for job in self._queue.pending():  # however many: somebody may wait for each
+            self._finished[job.id] = Finished(job=job, error="k6d was stopped before it ran")
+        for reader in self._readers:
+            reader.close()
+        await self._wake()
+
+    async def cancel(self, job_id: str) -> bool:
+        """End the job, wherever it is; False when it is over or unknown."""
+        running = self._running.get(job_id)
+        if running:
+            running.stop.set()
+            return True
+        for job in self._queue.pending():
+            if job.id == job_id:
+                self._queue.drop(job.key)
+                self._end(Finished(job=job, error="was cancelled before it ran"))
+                self.changed()
+                await self._wake()
+                return True
+        return False
+
+    def entry(self, job_id: str) -> dict[str, Any] | None:
+        """What is known of the job."""
+        if running := self._running.get(job_id):
+            return running.entry()
+        if finished := self._finished.get(job_id):
+            return finished.entry()
+        waiting = (job for job in self._queue.pending() if job.id == job_id)
+        return next((_entry(job, "pending") for job in waiting), None)
+
+    async def end_of(self, job_id: str) -> Finished:
+        """How the job ended, as soon as it has."""
+        async with self._ended:
+            await self._ended.wait_for(lambda: job_id in self._finished)
+        return self._finished[job_id]
+
+    def queue(self) -> dict[str, Any]:
+        """All that is under way and pending, in the order in which it will run, and what ended
+        last, newest first: who looks now sees the end of what he saw begin.
+        """
+        ended = (one for one in reversed(self._finished.values()) if one.test_id or one.error)
+        return {
+            "running": [running.entry() for running in self._running.values()],
+            "pending": [_entry(job, "pending") for job in self._queue.pending()],
+            "ended": [one.entry() for one in islice(ended, SHOWN_ENDED)],
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return bool(self._running)
+
+    def changed(self) -> None:
+        """The queue is not what it was."""
+        self._on_change()
+        if self._readers:
+            self._tell(Event("queue", self.queue()))
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Reader | None]:
+        """Events from now on; None when there are readers enough."""
+        if len(self._readers) >= MOST_READERS or self._stopping:
+            yield None
+            return
+        reader = Reader()
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+
+    def _tell(self, event: Event) -> None:
+        for reader in self._readers:
+            reader.put(event)
+
+
+class Reader:
+    """One who listens; events it doesn't take are dropped, the oldest first."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._some = asyncio.Event()
+        self.closed = False
+
+    def put(self, event: Event) -> None:
+        """Have something to read."""
+        self._events.append(event)
+        self._some.set()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self.closed = True
+        self._some.set()
+
+    async def take(self, timeout_s: float) -> list[Event]:
+        """What happened since; nothing after `timeout_s` seconds in which nothing did."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._some.wait()
+        events = list(self._events)
+        self._events.clear()
+        if not self.closed:
+            self._some.clear()
+        return events
+
+
+def _entry(job: Job, state: str) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "script": job.name,
+        "trigger": job.trigger.value,
+        "state": state,
+        "overrides": job.overrides,
+    }

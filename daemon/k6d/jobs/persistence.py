@@ -1,0 +1,123 @@
+"""The jobs that people and schedules have asked for, kept until they are over.
+
+What a change asked for is not kept here: the next look at the folder finds it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from k6d.core.job import Job
+from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.jobs.regression_check import is_unfinished
+
+if TYPE_CHECKING:
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+STATE = "queue"
+KEPT = (Trigger.MANUAL, Trigger.SCHEDULED)
+RECENT_RUNS = 20  # of a script, among which that of a job is looked for
+MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
+
+
+class StoredJournal:
+    """A journal in the store's state; values of --env may be secrets and are not written."""
+
+    def __init__(self, store: Store, scripts: Path) -> None:
+        self._store, self._scripts = store, scripts
+        self._state = store.state(STATE)
+
+    def put(self, job: Job) -> None:
+        """Note the job, on the disk when this returns; a disk that refuses is logged."""
+        if job.one_off or not (job.trigger in KEPT or job.due):
+            return
+        document = {
+            "name": job.name,
+            "id": job.id,
+            "trigger": job.trigger.value,
+            "options": job.options,
+            "env": sorted(job.env),
+            "due": job.due.isoformat() if job.due else None,
+            "repeats": job.repeats,
+            "at": datetime.now(UTC).isoformat(),
+        }
+        try:
+            self._state.put(job.key, document)
+        except K6dError as error:
+            logger.error("%s would be forgotten by a crash: %s", job.name, error)
+
+    def done(self, job: Job) -> None:
+        """Forget the job, and one of another trigger that it was merged with."""
+        try:
+            self._state.delete(job.key)
+        except K6dError as error:
+            logger.error("%s may run again after a restart: %s", job.name, error)
+
+    def left(self, *, repeat: bool) -> list[Job]:
+        """The jobs that did not come to their end; those that had begun only to `repeat` them.
+
+        Call it when interrupted runs have been recorded.
+        """
+        jobs = []
+        for key, kept in self._state.all().items():
+            try:
+                job = self._job(kept, repeat=repeat)
+            except (KeyError, TypeError, ValueError) as error:
+                logger.error("%s: the job %r is none (%r); forgotten", self._state.path, key, error)
+                job = None
+            if job:
+                jobs.append(job)
+            else:
+                self._state.delete(key)
+        return jobs
+
+    def _job(self, kept: dict[str, Any], *, repeat: bool) -> Job | None:
+        name, at = kept["name"], datetime.fromisoformat(kept["at"])
+        if not Path(os.path.normpath(self._scripts / name)).is_relative_to(self._scripts):
+            raise ValueError(f"{name} is not in {self._scripts}")
+        runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, kept, at)]
+        begun = bool(runs)
+        again = repeat and kept["repeats"] < MOST_REPEATS
+        if begun and not (again and self._is_unfinished(runs[0]["test_id"])):
+            return None
+        if kept["env"]:
+            names = ", ".join(kept["env"])
+            logger.warning("%s does not come back: its values of %s are not kept", name, names)
+            return None
+        due = kept["due"]
+        return Job(
+            name=name,
+            id=kept["id"],
+            path=self._scripts / name,
+            trigger=Trigger(kept["trigger"]),
+            options=kept["options"],
+            due=datetime.fromisoformat(due) if due else None,
+            repeats=kept["repeats"] + begun,
+        )
+
+    def _is_unfinished(self, test_id: str) -> bool:
+        try:
+            return is_unfinished(self._store.load(test_id))
+        except K6dError as error:
+            logger.warning("%s", error)
+            return False
+
+
+def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
+    """Whether a run is that of the job: since it was asked for, and with options if it has any.
+
+    An interrupted run does not know its options; there the trigger tells. Without k6 none began.
+    """
+    if datetime.fromisoformat(run["timestamp"]) < at or run["trigger"] == Trigger.CONFIRMATION:
+        return False
+    if run["outcome"] == Outcome.K6_UNAVAILABLE:
+        return False
+    if run["outcome"] == Outcome.ABORTED:
+        return bool(run["trigger"] == kept["trigger"])
+    return bool(run["overrides"]) == bool(kept["options"] or kept["env"])

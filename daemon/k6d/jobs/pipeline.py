@@ -1,0 +1,441 @@
+"""One job, start to finish: snapshot, k6, judge, save, compare, confirm, save, explain, tell.
+
+The only module that knows all stages; each does its part and knows none of the others. Whatever is
+known is saved before more is done: the measurement as soon as k6 has ended, the comparison when it
+is settled, and only then is anybody told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from k6d.alerts.alerting import Alerts
+from k6d.alerts.outbox import Outbox
+from k6d.analysis import series
+from k6d.analysis.verdict import judge
+from k6d.core import reading
+from k6d.core.job import Job, without
+from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
+from k6d.core.text import plural
+from k6d.execution import archive as scripts
+from k6d.execution import posted
+from k6d.execution.archive import Kind, Script
+from k6d.execution.excluded import Exclude
+from k6d.execution.local import discovery, k6, variables
+from k6d.execution.local.process_group import Guard
+from k6d.execution.measure import Measured, Order, measure, unmeasured
+from k6d.execution.record import interrupted, recorded, refused
+from k6d.execution.workdir import UnderWay, leftovers, workdir
+from k6d.explain.explainer import Explainer
+from k6d.jobs.registry import Registry, endless
+from k6d.jobs.regression_check import Done, compared, is_comparable, is_unfinished
+from k6d.jobs.set_aside import SetAside
+from k6d.jobs.turns import slot, unless
+from k6d.settings import ScriptSettings, parse_script_settings, redactor_of
+from k6d.storage import new_test_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from k6d.execution.capture import Capture
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What somebody who looks on is told; every call is cheap and doesn't raise.
+
+    Who gives a `stop` can end this job alone, and sets it as well when all jobs must end.
+    """
+
+    waiting: Callable[[], None] = lambda: None
+    started: Callable[[UnderWay, Capture], None] = lambda _under_way, _capture: None
+    planned: Callable[[float], None] = lambda _total_s: None
+    stop: asyncio.Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A job with its place to work."""
+
+    job: Job
+    under_way: UnderWay
+    folder: Path
+    guard: Guard
+    watching: Watching
+
+
+class Pipeline:
+    """Runs jobs with one set of settings over one store; setting `stop` ends what is under way.
+
+    In the `background`, explanations and messages don't hold up the next job, and a run is given as
+    it was before them; call `drain` at the end.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, *, stop: asyncio.Event, background: bool = False
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._stop = stop
+        self._background = background
+        self._telling: set[asyncio.Task[Run]] = set()
+        self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
+        self.registry = Registry(store, self.alerts, settings.scripts)
+        self.aside = SetAside(store, self.registry, self.alerts)
+        self._explainer = Explainer(settings, store, stop=stop)
+
+    async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
+        """Take the job through all stages and give its saved record.
+
+        None when there was nothing to run: a helper module, a script that is switched off, or,
+        after a change, one whose contents ran before. K6dError when a person asked for a file
+        that is no test, when the record cannot be saved, or (StoppedError) when `stop` was set
+        before k6 ran.
+        """
+        watching = watching or Watching()
+        async with self._turn(watching):
+            done = await self._first(job, watching)
+            if done is None:
+                return None
+            done = await self._compared(done, job, watching)
+            self._settle(done, remember=not (done.run.overrides or job.one_off))
+        return await self._tell_soon(done, job, tell=not job.one_off)
+
+    async def replay(
+        self, old: Run, *, env: dict[str, str], watching: Watching | None = None
+    ) -> Run:
+        """Run the stored snapshot of an old run again; its record compares like any other."""
+        if old.imported is not None:
+            raise K6dError(
+                f"run {old.test_id} was imported, and k6's options of it are not known; run the "
+                "text again: script_content of GET /api/v1/test/results"
+            )
+        watching = watching or Watching()
+        job = Job(
+            name=old.script,
+            path=self._settings.scripts / old.script,
+            trigger=Trigger.MANUAL,
+            env=env,
+        )
+        async with self._turn(watching):
+            done = await self._again(old, job, watching)
+            done = await self._compared(done, job, watching)
+            logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
+        return await self._tell_soon(done, job, tell=False)
+
+    def reread(self, settings: Settings) -> None:
+        """Jobs that start from now on have these settings."""
+        self._settings = settings
+
+    async def drain(self, limit_s: float) -> None:
+        """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
+        if not self._telling:
+            return
+        _, late = await asyncio.wait(self._telling, timeout=limit_s)
+        for task in late:
+            task.cancel()
+        if late:
+            logger.error("%s given up at the end", plural(len(late), "delivery", "deliveries"))
+            await asyncio.wait(late)
+
+    def recover(self) -> list[Run]:
+        """Record the jobs whose process died under way, as aborted; gives the new records."""
+        with leftovers(self._settings.data) as dead:
+            self.aside.begin([(job.script, job.test_id) for job in dead], self._settings.scripts)
+            unsaved = (job for job in dead if not self._store.run_path(job.test_id).exists())
+            runs = [interrupted(under_way) for under_way in unsaved]
+            for run in runs:
+                self._store.save(run)
+        for run in self.alerts.missing():
+            given_up = self._explainer.given_up(run)
+            if given_up is not run:
+                self._store.save(given_up)
+        self.alerts.recover()
+        return runs
+
+    def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
+        data, count = self._settings.data, self._settings.k6.concurrency
+        stop = self._stop_of(watching)
+        return slot(data / "slots", count, root=data, stop=stop, on_wait=watching.waiting)
+
+    def _stop_of(self, watching: Watching) -> asyncio.Event:
+        return watching.stop or self._stop
+
+    def _alone(
+        self, group: str | None, watching: Watching
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """No other member of the group runs meanwhile, in this process or another."""
+        if group is None:
+            return contextlib.nullcontext()
+        data, stop = self._settings.data, self._stop_of(watching)
+        folder = data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
+        return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
+
+    @contextlib.asynccontextmanager
+    async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
+        """A name, a folder and a process group for one execution."""
+        now = datetime.now(UTC)
+        under_way = UnderWay(
+            test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
+        )
+        with workdir(self._settings.data, under_way) as folder:
+            async with Guard() as guard:
+                yield _Task(
+                    job=job, under_way=under_way, folder=folder, guard=guard, watching=watching
+                )
+
+    async def _first(self, job: Job, watching: Watching) -> Done | None:
+        """Snapshot, k6, judgement by limits; saved."""
+        if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
+            return None
+        async with self._task(job, watching) as begun:
+            task = begun
+            for note in job.notes:
+                logger.warning("%s: %s", job.name, note)
+            try:
+                binary = await discovery.find(self._settings.k6.path)
+            except discovery.K6UnavailableError as error:
+                logger.error("%s: %s", job.name, error)
+                execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
+                self._expect(job, task, notify=None)
+                return self._saved(task, unmeasured(execution), None, ScriptSettings())
+            script = await unless(self._stop_of(watching), self._look(task, binary))
+            task = replace(task, job=without(job, script.unused))
+            if job.trigger in ON_CHANGE:
+                judging = self.registry.judged, script, self._settings.watch.ignore
+                script = await reading.apart(*judging, about=str(job.path))
+            if not self._wanted(job, script):
+                self._remember(script)
+                return None
+            try:
+                own = parse_script_settings(script.raw_settings, script=script.name)
+            except K6dError as error:
+                script, own = replace(script, error=str(error)), ScriptSettings()
+            if not own.enabled and job.trigger in ON_CHANGE:
+                logger.info("%s is switched off by its ext.k6d.enabled", script.name)
+                self._remember(script, ran=script.fingerprint)
+                return None
+            if script.error is not None:
+                measured = unmeasured(refused(script.error, binary))
+            else:
+                measured = await self._measure(task, binary, script, own)
+            self._expect(job, task, notify=_notify(measured.result.execution, own))
+            await self._keep_snapshot(script)
+            return self._saved(task, measured, script, own)
+
+    def _expect(self, job: Job, task: _Task, *, notify: bool | list[str] | None) -> None:
+        """Before the run is saved, so that no crash can lose what it will mean for people.
+
+        A text of its own is answered to who sent it; it is no script that could be mended.
+        """
+        if not job.one_off:
+            self.alerts.expect(job.name, task.under_way.test_id, notify)
+
+    async def _again(
+        self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
+    ) -> Done:
+        """Run the stored snapshot of a run once more; saved."""
+        binary = await discovery.find(self._settings.k6.path)
+        if old.snapshot is None:
+            raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
+        kept = self._store.snapshot_path(old.snapshot.id)
+        if not kept.exists():
+            raise K6dError(f"{kept} is gone: the snapshot of run {old.test_id} was removed")
+        async with self._task(job, watching) as task:
+            archive = task.folder / scripts.ARCHIVE
+            await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, archive)
+            script = scripts.reopen(
+                archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
+            )
+            if script.error is not None:
+                raise K6dError(f"{kept} cannot run: {script.error}")
+            own = parse_script_settings(script.raw_settings, script=script.name)
+            measured = await self._measure(task, binary, script, own)
+            await self._keep_snapshot(script)
+            return self._saved(task, measured, script, own, confirms=confirms)
+
+    async def _measure(
+        self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
+    ) -> Measured:
+        if script.expected_s is not None:
+            task.watching.planned(script.expected_s)
+        order = Order(
+            archive=script.archive or task.folder / scripts.ARCHIVE,
+            folder=task.folder,
+            env=self._environment(task.job),
+            options=script.options,
+            tags={"testid": task.under_way.test_id, "script": script.name},
+            exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
+            timeout_s=own.timeout or self._settings.k6.timeout,
+            timeout_is_least=own.timeout is None and self._settings.timeout_is_least,
+            notes=[
+                *task.job.notes,
+                *script.notes,
+                *variables.left_out(self._settings.k6.env | task.job.env),
+            ],
+            redactor=redactor_of(self._settings, task.job.env),
+        )
+        async with self._alone(own.group, task.watching):
+            logger.info("run %s of %s starts", task.under_way.test_id, script.name)
+            measured = await measure(
+                order,
+                binary=binary,
+                guard=task.guard,
+                settings=self._settings,
+                stop=self._stop_of(task.watching),
+                on_start=lambda capture: task.watching.started(task.under_way, capture),
+            )
+        if task.job.one_off:
+            return posted.without_folder(measured, task.job.path.parent)
+        return measured
+
+    async def _look(self, task: _Task, binary: k6.K6) -> Script:
+        job = task.job
+        known = self.registry.get(job.name)
+        refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
+        look = posted.look if job.one_off else scripts.look
+        script = await look(
+            job.path,
+            name=job.name,
+            k6=binary,
+            guard=task.guard,
+            workdir=task.folder,
+            env=self._environment(job),
+            options=job.options,
+            extra_workload=job.env,
+            refusal=refusal,
+        )
+        if script.error is None:
+            return script
+        redactor = redactor_of(self._settings, job.env)
+        return replace(script, error=redactor.text(script.error))
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        return variables.environment(self._settings.k6.env | job.env)
+
+    def _wanted(self, job: Job, script: Script) -> bool:
+        if script.kind is Kind.LIBRARY:
+            if job.trigger is Trigger.MANUAL:
+                raise K6dError(
+                    f"{job.path} has no default function and no scenario: it is a helper module; "
+                    f"name the script that uses it"
+                )
+            return False
+        known = self.registry.get(job.name) or {}
+        asked_for = job.due or job.trigger not in ON_CHANGE
+        return bool(asked_for) or known.get("ran") != script.fingerprint
+
+    async def _keep_snapshot(self, script: Script) -> None:
+        """Before the run that needs it is saved; it may be large, so the loop does not wait."""
+        if script.snapshot and script.archive:
+            snapshot, archive = script.snapshot.id, script.archive
+            await asyncio.to_thread(self._store.put_snapshot, snapshot, archive)
+
+    def _saved(
+        self,
+        task: _Task,
+        measured: Measured,
+        script: Script | None,
+        own: ScriptSettings,
+        *,
+        confirms: str | None = None,
+    ) -> Done:
+        """The record of an execution, judged by limits: snapshot, run file, index."""
+        limits = self._settings.limits.merged(own.limits)
+        run = recorded(
+            task.under_way,
+            measured,
+            verdict=judge(measured.result, limits=limits),
+            snapshot=script.snapshot if script else None,
+            overrides=task.job.overrides,
+        )
+        values = series.of(measured.result, min_requests=limits.min_requests)
+        run = replace(run, series=values, confirms=confirms)
+        run = replace(run, comparable=is_comparable(run))
+        self._store.save(run)
+        return Done(run=run, result=measured.result, own=own, script=script)
+
+    async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
+        """Compared with its history and confirmed by re-runs of the same snapshot; saved."""
+        unused = job.options.keys() - done.run.overrides.keys()
+        again = replace(without(job, unused), trigger=Trigger.CONFIRMATION)
+
+        async def confirm() -> Done:
+            return await self._again(done.run, again, watching, confirms=done.run.test_id)
+
+        return await compared(
+            done,
+            settings=self._settings,
+            store=self._store,
+            confirm=confirm,
+            stop=self._stop_of(watching),
+        )
+
+    def _settle(self, done: Done, *, remember: bool) -> None:
+        """Only now, with the verdict saved, have these contents run."""
+        run, script = done.run, done.script
+        logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
+        self.aside.survived(run.script)
+        if script and remember:
+            self._remember(script, ran=None if is_unfinished(run) else script.fingerprint)
+
+    def _remember(self, script: Script, *, ran: str | None = None) -> None:
+        """What the daemon needs to tell, without k6, whether a script has changed."""
+        self.registry.remember(script, ran=ran)
+
+    async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
+        telling = asyncio.create_task(
+            self._explain_and_tell(done.run, job, done.own if tell else None)
+        )
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        return done.run if self._background else await telling
+
+    async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings | None) -> Run:
+        """The saved run, explained and saved again, then told; whatever fails, it is told."""
+        explained = run
+        try:
+            explained = await self._explainer.explain(run, env=job.env)
+            if explained is not run:
+                self._store.save(explained)
+        except K6dError as error:
+            logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
+        except Exception:
+            logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
+        if own:  # of a replay or a text of its own nobody is told: it is not the script as it is
+            self._tell(explained, own)
+        return explained
+
+    def _tell(self, run: Run, own: ScriptSettings) -> None:
+        """What the run means for its script's incident; a message about it into the outbox."""
+        try:
+            self.alerts.record(run, _notify(run.execution, own))
+        except K6dError as error:
+            logger.error("run %s is not told: %s", run.test_id, error)
+
+
+def outline(run: Run) -> str:
+    """A run in half a sentence: "completed, anomalous (high): p95 …"."""
+    verdict = run.anomaly_analysis
+    if verdict.severity:
+        return f"{run.execution.outcome}, anomalous ({verdict.severity}): {verdict.issues[0]}"
+    doubts = f" ({verdict.doubts[0]})" if verdict.doubts else ""
+    judged = run.execution.outcome is Outcome.COMPLETED
+    return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
+
+
+def _notify(execution: Execution, own: ScriptSettings) -> bool | list[str] | None:
+    """What the script says of who is told; None, as it said last, when k6 could not run it."""
+    return own.notify if execution.exit_code is not None else None

@@ -1,0 +1,257 @@
+"""A saved run against the stored history of its script, and the re-runs that confirm a finding.
+
+Gathers the records and leaves judging to `analysis`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from k6d.analysis import comparison, own_trouble, wording
+from k6d.analysis.comparison import Past
+from k6d.analysis.expected import HINT
+from k6d.analysis.verdict import judge
+from k6d.core.model import WORSE, FindingKind, K6dError, Outcome, Trigger
+from k6d.scripts.dependencies import kept_paths, paths_now
+from k6d.storage.accepted import accepted_level
+from k6d.storage.retention import HISTORY_RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from k6d.core.model import Comparison, Result, Run, Verdict
+    from k6d.execution.archive import Script
+    from k6d.settings import ScriptSettings, Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+# Series that say nothing of the target by themselves.
+BESIDE = {"dropped_iterations", "setup_avg"}
+UNREACHED = (FindingKind.UNREACHABLE, FindingKind.NO_NETWORK)
+NOTHING_TO_COMPARE = (
+    "nothing of it can be compared with earlier runs: it has no requests, no checks and no metric "
+    "with a threshold"
+)
+# However long a regression lasts, so many runs before it say what was normal.
+BEFORE_RUNS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A job that ran and whose record is saved; `own` are the script's settings."""
+
+    run: Run
+    result: Result
+    own: ScriptSettings
+    script: Script | None
+
+
+def is_comparable(run: Run) -> bool:
+    """Whether later runs may be compared with this one: also, k6's machine was at rest."""
+    generator = run.generator
+    return can_compare(run) and not generator.reasons and not generator.doubts
+
+
+def can_compare(run: Run) -> bool:
+    """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
+    metrics, verdict = run.load or run.metrics, run.anomaly_analysis
+    failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
+    expected = any(HINT in remark for remark in verdict.remarks)
+    unreachable = any(f.kind in UNREACHED for f in verdict.findings)
+    return (
+        run.execution.outcome is Outcome.COMPLETED
+        and run.trigger is not Trigger.CONFIRMATION
+        and run.snapshot is not None
+        and (expected or not failed_all)
+        and not unreachable
+    )
+
+
+def is_unfinished(run: Run) -> bool:
+    """Whether somebody, or the end of k6d, cut it off: k6, or the re-runs that were to confirm it.
+
+    What k6 itself or a lack of memory ended is no such thing.
+    """
+    cut_off = run.execution.outcome is Outcome.ABORTED and not run.execution.error
+    unsettled = run.anomaly_analysis.unsettled
+    return cut_off or unsettled or (is_comparable(run) and not run.comparable)
+
+
+async def compared(
+    done: Done,
+    *,
+    settings: Settings,
+    store: Store,
+    confirm: Callable[[], Awaitable[Done]],
+    stop: asyncio.Event,
+) -> Done:
+    """The same, judged against its history and saved; what got worse is confirmed by re-runs."""
+    run = done.run
+    compare_all = partial(
+        comparison.compare_all,
+        needed=settings.compare.min_runs,
+        least_percent=settings.compare.least_percent,
+    )
+    if not settings.compare.enabled or not can_compare(run):
+        return done
+    if run.series.keys() <= BESIDE:
+        return _nothing_to_compare(done, store)
+    past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
+    found = await asyncio.to_thread(compare_all, [run.series], past)
+    alone, doubts = own_trouble.credible(found, [run.generator])
+    group, settled = [done], alone
+    worse = [c for c in alone if c.state == WORSE]
+    if worse and not comparison.confirmed_before(alone):
+        logger.info("run %s of %s: %s", run.test_id, run.script, wording.change(worse[0]))
+        unsettled = _unsettled(run, alone, worse)
+        store.save(unsettled)
+        group += await _confirmations(done, confirm, settings=settings, stop=stop)
+        if stop.is_set() and len(group) <= settings.compare.confirm:
+            return replace(done, run=unsettled)
+    values = [one.run.series for one in group]
+    if len(group) > 1:
+        found = await asyncio.to_thread(compare_all, values, past)
+        settled, doubts = own_trouble.credible(found, [one.run.generator for one in group])
+    run = replace(
+        run,
+        anomaly_analysis=_verdict(
+            done, alone, settled, values, past, settings=settings, doubts=doubts
+        ),
+        series=comparison.settled(values),
+        comparisons=comparison.worth_keeping(settled),
+        confirmations=[one.run.test_id for one in group[1:]],
+    )
+    store.save(run)
+    return replace(done, run=run)
+
+
+def _nothing_to_compare(done: Done, store: Store) -> Done:
+    verdict = done.run.anomaly_analysis
+    doubts = [*verdict.doubts, NOTHING_TO_COMPARE]
+    run = replace(done.run, anomaly_analysis=replace(verdict, doubts=doubts))
+    store.save(run)
+    return replace(done, run=run)
+
+
+def _unsettled(run: Run, alone: Sequence[Comparison], worse: Sequence[Comparison]) -> Run:
+    """What is kept should we die before its re-runs are done: nothing compares with it.
+
+    It is neither normal, which would excuse the next runs, nor confirmed.
+    """
+    verdict = run.anomaly_analysis
+    doubt = f"{wording.change(worse[0])}: its re-runs are not done, so nothing is said of it"
+    return replace(
+        run,
+        anomaly_analysis=replace(verdict, doubts=[*verdict.doubts, doubt], unsettled=True),
+        comparisons=comparison.worth_keeping(alone),
+        comparable=False,
+    )
+
+
+async def _confirmations(
+    first: Done,
+    confirm: Callable[[], Awaitable[Done]],
+    *,
+    settings: Settings,
+    stop: asyncio.Event,
+) -> list[Done]:
+    """As many re-runs as are wanted, as time allows, and as can be believed."""
+    began, confirmed = time.monotonic(), []
+    for _ in range(settings.compare.confirm):
+        left_s = settings.compare.confirm_time - (time.monotonic() - began)
+        if stop.is_set() or first.run.execution_time > left_s:
+            break
+        try:
+            done = await confirm()
+        except K6dError as error:
+            logger.error("run %s is not confirmed: %s", first.run.test_id, error)
+            break
+        if can_compare(replace(done.run, trigger=first.run.trigger)):
+            confirmed.append(done)
+    return confirmed
+
+
+def _verdict(
+    done: Done,
+    alone: Sequence[Comparison],
+    settled: Sequence[Comparison],
+    values: Sequence[dict[str, float]],
+    past: Sequence[Past],
+    *,
+    settings: Settings,
+    doubts: Sequence[str],
+) -> Verdict:
+    snapshot = done.run.snapshot
+    files = files_of(snapshot.dependencies if snapshot else {}, done.run.script, settings.scripts)
+    sizes = wording.Sizes(percent=settings.compare.percent, points=settings.compare.points)
+    verdict = judge(
+        done.result,
+        limits=settings.limits.merged(done.own.limits),
+        regressions=wording.findings(settled, past, files, sizes=sizes),
+        doubts=[*wording.doubts(settled), *doubts],
+    )
+    return replace(
+        verdict,
+        improvements=wording.improvements(settled),
+        remarks=[*verdict.remarks, *wording.remarks(settled)],
+        noise=wording.noise(alone, settled, values),
+    )
+
+
+def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> list[Past]:
+    """The runs that `run` compares with, oldest first: same script, same workload, since the
+    level was accepted last, if it was. `whole`: the newest ones, accepted or not, and `run` too.
+
+    A regression may have left few healthy ones among them, or none: those before it follow.
+    """
+    workload = run.snapshot.workload if run.snapshot else None
+    accepted = None if whole else accepted_level(store, run)
+    since, until = (accepted.since, accepted.until) if accepted else ("", "")
+    known: dict[str, Past] = {}
+    worse: set[str] = set()  # runs since which something is worse
+
+    def look(newest: str, limit: int) -> bool:
+        """Whether there may be older ones; only what is compared of a run stays in memory."""
+        found = store.history(run.script, limit, newest=newest, workload=workload, comparable=True)
+        for test_id in (document["test_id"] for document in found):
+            if test_id < since or test_id in known or (test_id == run.test_id and not whole):
+                continue
+            try:
+                one = store.load(test_id)
+            except K6dError as error:
+                logger.warning("run %s: compared without an earlier one: %s", run.test_id, error)
+                continue
+            known[test_id] = _past(one, root, accepted=test_id <= until)
+            began = (c.since or "" for c in one.comparisons if c.state == WORSE)
+            worse.update(first for first in began if first > since)
+        return len(found) == limit
+
+    older = look(run.test_id, HISTORY_RUNS)
+    for first in () if whole else sorted(worse, reverse=True):
+        if older and sum(test_id < first for test_id in known) < BEFORE_RUNS:
+            older = look(first, BEFORE_RUNS)
+    return [known[test_id] for test_id in sorted(known)]
+
+
+def files_of(dependencies: Mapping[str, str], script: str, root: Path) -> dict[str, str]:
+    """The files of a snapshot by their paths from the scripts folder, so that folders may move."""
+    return kept_paths(paths_now(dependencies, script=script, root=root), root=root)
+
+
+def _past(run: Run, root: Path, *, accepted: bool) -> Past:
+    """The run in short; what was worse in an accepted one is the normal now."""
+    compared = () if accepted else run.comparisons
+    return Past(
+        test_id=run.test_id,
+        timestamp=run.timestamp,
+        series=run.series,
+        files=files_of(run.snapshot.dependencies if run.snapshot else {}, run.script, root),
+        worse=frozenset(comparison.key_of(c) for c in compared if c.state == WORSE),
+    )

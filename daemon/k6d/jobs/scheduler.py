@@ -1,0 +1,236 @@
+"""The schedules of all scripts: what is due goes into the queue, what was missed is told.
+
+Next due times are kept in the state `schedule`. A job is in the queue, which keeps its jobs too,
+before the entry moves on: whenever k6d is killed, a run that was due is neither lost nor repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from k6d.core.job import Job
+from k6d.core.model import K6dError, Missed, Trigger
+from k6d.core.numbers import kept_time
+from k6d.core.text import plural
+from k6d.execution.archive import Kind
+from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step
+from k6d.settings import parse_script_settings
+from k6d.settings.cron import parse_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from k6d.jobs.queue import JobQueue
+    from k6d.jobs.schedule import Plan
+    from k6d.settings import Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+STATE = "schedule"
+KEPT_MISSED = 10  # of each script, for `k6d schedule`
+STOPPED = "k6d was not running"
+SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a battery boots before that
+UNSET = "the clock is not set yet"
+AWAY = "the scripts folder was away"
+ASLEEP = "the machine slept, or its clock was set forward"
+UNDER_WAY = "its previous run is still under way"
+WAITING = "its previous run is still waiting for its turn"
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """One daemon's schedules; `tick` it whenever something is due, and now and then."""
+
+    settings: Settings
+    store: Store
+    queue: JobQueue
+    on_missed: Callable[[Missed], None] = lambda _missed: None
+    _plans: dict[str, Plan] | None = None
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _late: str = STOPPED
+    _away: str | None = None
+    _ticked: datetime | None = None
+
+    def changed(self) -> None:
+        """The settings or what is known of scripts have changed: plan anew with the next tick."""
+        self._plans = None
+
+    def tick(self, now: datetime, *, held: str | None = None) -> datetime | None:
+        """Do what is due; gives the next start. While `held` (why), nothing is done, and after it
+        what was due meanwhile counts as late for that reason.
+        """
+        if self._plans is None or self._away:
+            self._plans = self._planned()
+        planned, held = self._plans, held or self._away
+        if self._ticked and now < self._ticked - CORRECTION:
+            logger.warning("the clock was set back to %s; schedules go by it", _clock(now))
+        self._ticked = now
+        if held:
+            self._late = held
+            return None
+        for plan in planned.values():
+            self._step(plan, now)
+        self._late = ASLEEP
+        return min((self._entries[script].next for script in planned), default=None)
+
+    def hold(self, reason: str) -> None:
+        """Nothing can be looked at now; what is due meanwhile will be late for this reason."""
+        self._late = reason
+
+    def _planned(self) -> dict[str, Plan]:
+        """The plans. What is switched off or gone is forgotten, so it misses nothing; but where no
+        script is left at all, their folder is not mounted, say, and they miss what is due.
+        """
+        known = self.store.state("scripts").all()
+        found = plans(self.settings, known)
+        self._entries = entries(self.store)
+        here = any(map(self._is_there, known))
+        self._away = None if here else AWAY
+        # Of one that was lost from the state it is not known whether it has a schedule of its own.
+        unknown = {s for s in self._entries if "kind" not in known.get(s, {}) and self._is_there(s)}
+        for script in self._entries.keys() - found.keys() - unknown if here else ():
+            self.store.state(STATE).delete(script)
+            del self._entries[script]
+        return found
+
+    def _is_there(self, script: str) -> bool:
+        return (self.settings.scripts / script).is_file()
+
+    def _step(self, plan: Plan, now: datetime) -> None:
+        entry = self._entries.get(plan.script)
+        job = self.queue.waiting(plan.script)
+        busy = None
+        if plan.script in self.queue.running:
+            busy = UNDER_WAY
+        elif job:
+            busy = WAITING
+        done = step(plan, entry, now=now, busy=busy, late=self._late)
+        missed = done.missed
+        if job and missed:  # the one that waits stands in for it, though its change be put back
+            done = replace(done, missed=replace(missed, caught_up=True))
+            if not job.due:
+                self.queue.put(replace(job, due=missed.last))
+        if done.entry == entry:
+            return
+        if done.due and not self._is_there(plan.script):
+            self.changed()
+            return
+        # Killed between queue and entry, k6d finds the job of this very time in the queue.
+        same = bool(job and entry and job.due and job.due >= entry.next)
+        if not same:
+            self._start(plan, done)
+        self._keep(plan.script, done, missed=None if same else done.missed)
+
+    def _start(self, plan: Plan, done: Step) -> None:
+        if done.due:
+            path = self.settings.scripts / plan.script
+            job = Job(name=plan.script, path=path, trigger=Trigger.SCHEDULED, due=done.due)
+            self.queue.put(job)
+            logger.info("%s is due by its schedule %s", plan.script, plan.rule)
+        if done.missed:
+            logger.warning("%s", said(done.missed))
+            self.on_missed(done.missed)
+
+    def _keep(self, script: str, done: Step, *, missed: Missed | None) -> None:
+        state = self.store.state(STATE)
+        before = _list((state.get(script) or {}).get("missed"))
+        kept = [*before, asdict(missed)][-KEPT_MISSED:] if missed else before
+        self._entries[script] = done.entry
+        state.put(script, asdict(done.entry) | {"missed": kept})
+
+
+def held(settings: Settings, now: datetime) -> str | None:
+    """Why nothing may start by itself at `now`: a clock that no time can be told by, or the
+    maintenance window it is in, if any.
+    """
+    if now < SET:
+        return UNSET
+    for text in settings.schedule.maintenance:
+        until = parse_window(text, settings.schedule.timezone).until(now)
+        if until:
+            return f"maintenance ({text}) until {_clock(until)}"
+    return None
+
+
+def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, Plan]:
+    """The plans of all scripts that have one, by script."""
+    found: dict[str, Plan] = {}
+    for script, seen in known.items():
+        raw = seen.get("settings")
+        if not settings.schedule.scripts and not (isinstance(raw, dict) and "schedule" in raw):
+            continue  # the usual case; there may be thousands of scripts
+        if seen.get("kind") == Kind.LIBRARY or not (settings.scripts / script).is_file():
+            continue
+        try:
+            own = parse_script_settings(raw, script=script)
+        except K6dError:
+            continue  # it was told when the script was looked at
+        plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None
+        if plan:
+            found[script] = plan
+    return found
+
+
+def entries(store: Store) -> dict[str, Entry]:
+    """What is kept of each schedule, by script."""
+    found, state = {}, store.state(STATE)
+    for script, kept in state.all().items():
+        rule, following, at = (
+            kept.get("rule"),
+            kept_time(kept.get("next")),
+            kept_time(kept.get("at")),
+        )
+        if isinstance(rule, str) and following and at:
+            last = kept_time(kept.get("last"))
+            found[script] = Entry(rule=rule, next=following, at=at, last=last)
+        else:
+            logger.error("%s: %s begins anew: its entry does not parse", state.path, script)
+    return found
+
+
+def missed_by(store: Store) -> dict[str, list[Missed]]:
+    """What each script has missed lately, oldest first."""
+    return {
+        script: [one for raw in _list(kept.get("missed")) if (one := _missed(raw))]
+        for script, kept in store.state(STATE).all().items()
+    }
+
+
+def said(missed: Missed) -> str:
+    """In one line: what did not start, when, why, and what stands in for it."""
+    span = _clock(missed.first)
+    if missed.count > 1:
+        span = f"from {span} to {_clock(missed.last)}"
+    ending = "; one run stands in" if missed.caught_up else ""
+    runs = plural(missed.count, "scheduled run")
+    return f"{missed.script}: {runs} did not start in time ({span}): {missed.reason}{ending}"
+
+
+def pause_s(now: datetime, following: datetime | None, *, longest_s: float) -> float:
+    """How long to sleep until `following`, `longest_s` at most, for clocks jump."""
+    if following is None:
+        return longest_s
+    return min(max((following - now) / timedelta(seconds=1), 0.05), longest_s)
+
+
+def _missed(raw: Any) -> Missed | None:
+    """What was missed, as it is kept; None for what does not parse."""
+    try:
+        first, last = kept_time(raw.get("first")), kept_time(raw.get("last"))
+        missed = Missed(**raw | {"first": first, "last": last})
+    except (AttributeError, TypeError):
+        return None
+    return missed if first and last and isinstance(missed.count, int) else None
+
+
+def _list(kept: object) -> list[Any]:
+    return kept if isinstance(kept, list) else []
+
+
+def _clock(moment: datetime) -> str:
+    """The machine's time, as people read it."""
+    return f"{moment.astimezone(UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"

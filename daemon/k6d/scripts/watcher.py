@@ -1,0 +1,422 @@
+"""A folder → batches of settled changed paths.
+
+Events are hints. What is reported is decided by comparing (inode, size, mtime) with what was
+reported last, so a lost event costs time (until the next rescan) and a superfluous one nothing.
+
+A path has settled when it was closed after writing or moved in under its final name and no process
+has it open for writing; or when it was unchanged (or missing) for `settle_s`, again without writer.
+Where the kernel can't tell of writers (not Linux, a file of another user, some network mounts) the
+rest time alone decides, and a writer that pauses for longer is not noticed.
+
+All work but the bridge from watchdog's threads is done by one worker thread call at a time, so the
+event loop is never held up by a walk, and the state needs no locks.
+"""
+
+# Paths are strings in here: a walk of 10,000 files makes no Path.
+# ruff: noqa: PTH100, PTH114, PTH118, PTH120
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from k6d.core.reading import SlowError, however_long
+from k6d.scripts.candidates import (
+    UNREAD,
+    Stat,
+    Tree,
+    has_writer,
+    identity_of,
+    is_private,
+    lies_in,
+    names_script,
+    stat_of,
+)
+from k6d.scripts.elsewhere import Elsewhere
+from k6d.scripts.inotify import FOLDER, SETTLED, Events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COALESCE_S = 0.015  # one save makes several events; more would be felt, less would split vim's
+TICK_S = 0.01  # the coarsest mtime clock; a younger mtime can't be told from the next write's
+CHECK_S = 1.0  # the root's identity and watchdog's threads are looked at this often
+DEGRADED_RESCAN_S = 2.0
+RETRY_EVENTS_S = 60.0
+SLOW_S = 10.0  # after which a look that does not come back is told
+CLOSE_S = 2.0  # for a look under way when the watcher is closed; then it is left to its fate
+RETRY_S = 5.0
+MAX_FOLDERS = 64  # watchdog spends a thread on each; changes in further ones are found by rescans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """A path that has not settled: what it looks like, since when (monotonic), when to look."""
+
+    stat: Stat | None
+    since: float
+    due: float
+    closed: bool = False
+
+
+class Watcher:
+    """Batches of settled paths of `root`; an async context manager and an async iterator.
+
+    A batch holds absolute paths, below `root` as it was given, that were added, changed or deleted:
+    look whether they exist. The first comes at once and holds all candidates present, but those
+    that are being written; it may be empty, later ones are not. What is reported while nobody
+    asks is merged. A touch is reported, a chmod is not; comparing contents is the caller's part.
+
+    A missing root is waited for. A root that is lost says nothing about its files: no deletion is
+    reported, and when it is back the differences are. `polling` uses no events, but a walk every
+    second (network mounts). `ignore`: see `is_candidate`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        ignore: Sequence[str] = (),
+        settle_s: float = 0.5,
+        rescan_s: float = 30.0,
+        polling: bool = False,
+    ) -> None:
+        self._root = os.path.abspath(root)
+        self._ignore, self._settle_s, self._rescan_s = tuple(ignore), settle_s, rescan_s
+        self._polling = polling
+        self._stopping = threading.Event()
+        self._wake, self._news = asyncio.Event(), asyncio.Event()
+        self._ready: frozenset[Path] = frozenset()
+        self._asked: frozenset[str] = frozenset()
+        self._requests: deque[tuple[frozenset[str], float]] = deque()
+        # From here on for the worker only.
+        self._lost = False
+        self._real_root: str | None = None
+        self._root_id: tuple[int, int] | None = None
+        self._first = True
+        self._followed: frozenset[str] = frozenset()
+        self._seen: dict[str, Stat] = {}  # as reported last
+        self._pending: dict[str, _Rest] = {}
+        self._tree: Tree | None = None
+        self._elsewhere = Elsewhere()
+        self._spelled: dict[str, set[str]] = {}  # real path → as we name it
+        self._wanted: dict[str, bool] = {}
+        self._rescan_at = self._rescan_from = 0.0
+        self._degraded_at: float | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._events = Events(lambda: loop.call_soon_threadsafe(self._wake.set))
+        self._task = asyncio.create_task(self._run(), name="watch")
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._stopping.set()
+        self._wake.set()
+        done, _ = await asyncio.wait({self._task}, timeout=CLOSE_S)
+        if done:
+            self._task.result()
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> frozenset[Path]:
+        return await self.next_batch()
+
+    async def next_batch(self) -> frozenset[Path]:
+        """Wait for the next batch; StopAsyncIteration once the watcher is closed."""
+        await self._news.wait()
+        if self._task.done():
+            if not self._task.cancelled():
+                self._task.result()
+            raise StopAsyncIteration
+        self._news.clear()
+        batch, self._ready = self._ready, frozenset()
+        return batch
+
+    def follow(self, paths: Iterable[Path], *, since: float | None = None) -> None:
+        """Report changes of exactly these files too, whatever their names and wherever they are.
+
+        Replaces the paths of the call before. A path is reported as it is given here (made
+        absolute) when the file it leads to changes, through links. Changes count from this call;
+        with `since` (`time.time()`, before the caller read them) also those from then on.
+        """
+        asked = frozenset(os.path.abspath(path) for path in paths)
+        if asked == self._asked:
+            return
+        self._asked = asked
+        self._requests.append((asked, time.time() if since is None else since))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(COALESCE_S)  # what was written just before is older than a tick now
+        try:
+            while not self._stopping.is_set():
+                settled, wait_s = await self._look()
+                self._ready |= settled
+                if settled or self._first:
+                    self._news.set()
+                self._first = False
+                timer = loop.call_later(wait_s, self._wake.set)
+                await self._wake.wait()
+                timer.cancel()
+                if loop.time() < timer.when() and not self._stopping.is_set():
+                    await asyncio.sleep(COALESCE_S)
+                self._wake.clear()
+        finally:
+            self._task.add_done_callback(lambda _: self._news.set())
+            self._events.stop()
+
+    async def _look(self) -> tuple[frozenset[Path], float]:
+        """One pass in a thread; whatever goes wrong in it is a line of the log."""
+
+        def on_slow() -> None:
+            logger.error("%s: the look for changes hangs; does a mount not answer?", self._root)
+
+        try:
+            return await however_long(self._pass, slow_s=SLOW_S, on_slow=on_slow)
+        except (OSError, SlowError) as error:
+            logger.error("%s: changes are looked for again in %g s: %s", self._root, RETRY_S, error)
+        except Exception:
+            logger.exception("%s: a mistake of k6d's own; please report it", self._root)
+        self._rescan_at = 0.0
+        return frozenset(), RETRY_S
+
+    def _pass(self) -> tuple[frozenset[Path], float]:
+        """Look at what was hinted at or is due: what has settled; seconds until the next look."""
+        hints, lost_some = self._events.take()
+        self._check_root()
+        while self._requests:
+            self._adopt(*self._requests.popleft())
+        self._sync()
+        if lost_some:
+            self._ask_rescan()
+        paths = self._named(hints)
+        now = time.monotonic()
+        for path, rest in self._pending.items():
+            if rest.due <= now:
+                paths.setdefault(path, False)
+        if now >= self._rescan_at:
+            for path in self._rescan():
+                paths.setdefault(path, False)
+        settled = [path for path, closed in paths.items() if self._is_news(path, closed=closed)]
+        dues = (rest.due for rest in self._pending.values())
+        next_at = min(self._rescan_at, time.monotonic() + CHECK_S, *dues)
+        return frozenset(map(Path, settled)), max(0.001, next_at - time.monotonic())
+
+    def _check_root(self) -> None:
+        real, identity, problem = os.path.realpath(self._root), None, ""
+        try:
+            with os.scandir(self._root):
+                identity = identity_of(self._root)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        if bool(problem) != self._lost:
+            self._lost = bool(problem)
+            if problem:
+                logger.warning("%s can't be read (%s); waiting for it", self._root, problem)
+            else:
+                logger.info("%s is back", self._root)
+        if (real, identity) != (self._real_root, self._root_id):
+            self._real_root, self._root_id = real, identity
+            self._rewire()
+            self._ask_rescan()
+
+    def _adopt(self, asked: frozenset[str], since: float) -> None:
+        """Begin and end following; candidates have a history, the others begin as they are."""
+        for path in self._followed - asked:
+            if not self._is_script(path):
+                self._seen.pop(path, None)
+                self._pending.pop(path, None)
+        new, self._followed = asked - self._followed, asked
+        for path in new:
+            if not self._is_script(path):
+                self._begin(path, since)
+        self._rewire()
+
+    def _begin(self, path: str, since: float) -> None:
+        """What a followed file is at first: what changed from `since` on is to be reported."""
+        try:
+            found = self._ask(os.stat, path)
+        except OSError:  # not there; or no answer, and then it is looked at later
+            stat = UNREAD
+        else:
+            changed = found.st_ctime > since - TICK_S
+            stat = UNREAD if changed else (found.st_ino, found.st_size, found.st_mtime_ns)
+        self._seen[path] = stat
+        if stat == UNREAD:
+            self._pending[path] = _Rest(stat=stat, since=0.0, due=0.0)
+
+    def _ask(self, function: Callable[[str], T], path: str) -> T:
+        """Ask about a path; one that lies elsewhere may not answer: OSError then."""
+        here = path == self._root or self._relative(path) is not None
+        return function(path) if here else self._elsewhere.ask(function, path)
+
+    def _identify(self, folder: str) -> tuple[int, int] | None:
+        try:
+            return self._ask(identity_of, folder)
+        except OSError:
+            return None
+
+    def _is_script(self, path: str) -> bool:
+        relative = self._relative(path)
+        return relative is not None and names_script(relative, self._ignore)
+
+    def _relative(self, path: str) -> str | None:
+        prefix = self._root + "/"
+        return path[len(prefix) :] if path.startswith(prefix) else None
+
+    def _rewire(self) -> None:
+        """Which real paths stand for which of ours, and which real folders are to be watched."""
+        links, known = (self._tree.links, self._tree.files) if self._tree else (set(), {})
+        self._spelled = {}
+        for path in [self._root, *links, *(self._followed - known.keys())]:
+            folder, name = os.path.split(path)
+            try:
+                reals = {self._ask(os.path.realpath, path)}
+                reals.add(os.path.join(self._ask(os.path.realpath, folder), name))
+            except OSError:
+                continue
+            for real in reals:
+                self._spelled.setdefault(real, set()).add(path)
+        trees = {os.path.realpath(self._root)} | (
+            self._tree.linked_folders if self._tree else set()
+        )
+        self._wanted = dict.fromkeys(trees, True)
+        for folder in sorted({os.path.dirname(real) for real in self._spelled.keys() - trees}):
+            if not any(lies_in(folder, tree) for tree in trees) and len(self._wanted) < MAX_FOLDERS:
+                self._wanted[folder] = False
+
+    def _sync(self) -> None:
+        if self._polling:
+            return
+        now = time.monotonic()
+        if self._degraded_at is not None and now > self._degraded_at + RETRY_EVENTS_S:
+            self._degraded_at = now
+            self._events.stop()
+        if self._events.sync(self._wanted, self._identify):
+            # What changed between the last walk and the watch made no event.
+            self._rescan_at = min(self._rescan_at, now + self._settle_s)
+        if (failure := self._events.failure) and self._degraded_at is None:
+            self._degraded_at = now
+            instances = failure.errno == errno.EMFILE
+            remedy = "max_user_instances=512" if instances else "max_user_watches=524288"
+            logger.warning(
+                "%s: the kernel's limit of file watches is reached; changes are looked for every "
+                "%g s instead. Raise it: sysctl fs.inotify.%s",
+                self._root,
+                self._interval_s(),
+                remedy,
+            )
+        elif failure is None and self._degraded_at is not None:
+            self._degraded_at = None
+            logger.info("%s is watched by events again", self._root)
+
+    def _interval_s(self) -> float:
+        if self._polling:
+            return min(self._rescan_s, CHECK_S)
+        return (
+            self._rescan_s if self._degraded_at is None else min(self._rescan_s, DEGRADED_RESCAN_S)
+        )
+
+    def _ask_rescan(self) -> None:
+        at = max(time.monotonic() + COALESCE_S, self._rescan_from)
+        self._rescan_at = min(self._rescan_at, at)
+
+    def _named(self, hints: dict[str, int]) -> dict[str, bool]:
+        """Our names for the real paths hinted at, with whether they were closed or moved in."""
+        paths: dict[str, bool] = {}
+        for real, weight in hints.items():
+            for path in self._names_of(real):
+                relative = self._relative(path)
+                if relative is not None and not is_private(relative):
+                    known_link = self._tree is not None and path in self._tree.links
+                    if weight == FOLDER or known_link or os.path.islink(path):
+                        self._ask_rescan()
+                if path in self._followed or self._is_script(path):
+                    paths[path] = paths.get(path, False) or weight == SETTLED
+        return paths
+
+    def _names_of(self, real: str) -> set[str]:
+        names: set[str] = set()
+        head, tail = real, ""
+        while head:
+            names.update(spelled + tail for spelled in self._spelled.get(head, ()))
+            head, _, name = head.rpartition("/")
+            tail = f"/{name}{tail}"
+        return names
+
+    def _rescan(self) -> set[str]:
+        """Walk the tree; the paths that differ from what was reported last, and all followed."""
+        begin, before = time.monotonic(), self._tree
+        tree = self._tree = Tree(self._root, self._ignore, self._stopping.is_set)
+        for path in sorted(tree.misnamed - (before.misnamed if before else set())):
+            logger.warning("%s does not run: its name is not UTF-8; rename it", ascii(path))
+        for path in sorted(
+            {*tree.unreadable} - {*(before.unreadable if before else ()), self._root}
+        ):
+            logger.warning("%s cannot be read: scripts in it do not run; chmod u+rx it", path)
+        self._rewire()
+        end = time.monotonic()
+        self._rescan_from = end + 5 * (end - begin)  # walks take a sixth of a core at most
+        self._rescan_at = max(end + self._interval_s(), self._rescan_from)
+        self._sync()
+        gone = self._seen.keys() - tree.files.keys()
+        if tree.unreadable:
+            gone = {p for p in gone if not any(lies_in(p, u) for u in tree.unreadable)}
+        changed = {path for path, stat in tree.files.items() if self._seen.get(path) != stat}
+        return set() if self._stopping.is_set() else changed | gone | self._followed
+
+    def _is_news(self, path: str, *, closed: bool) -> bool:
+        """The same; a mistake of ours with one path keeps no other from being looked at."""
+        try:
+            return self._has_settled(path, closed=closed)
+        except Exception:
+            logger.exception("%s: a mistake of k6d's own; please report it", path)
+            return False
+
+    def _has_settled(self, path: str, *, closed: bool) -> bool:
+        """Whether to report the path now; what has to wait goes to `_pending`."""
+        rest = self._pending.pop(path, None)
+        try:
+            stat = self._ask(stat_of, path)
+        except OSError:
+            return False  # can't be known now; the next walk asks again
+        lost = stat is None and self._lost and self._relative(path) is not None
+        if lost or stat == self._seen.get(path):
+            return False
+        now = time.monotonic()
+        age_s = time.time() - stat[2] / 1e9 if stat else 0.0
+        if rest is None or rest.stat != stat:
+            since = now - max(0.0, age_s) if self._first else now
+            rest = _Rest(stat=stat, since=since, due=now, closed=rest is not None and rest.closed)
+        writer = stat is not None and has_writer(path)
+        closed = (closed or rest.closed or (self._first and writer is False)) and not writer
+        settled = not writer and now - rest.since >= self._settle_s
+        racy = not self._first and 0 <= age_s < TICK_S
+        if settled or (stat is not None and closed and not racy):
+            if stat is None:
+                self._seen.pop(path, None)
+            else:
+                self._seen[path] = stat
+            return True
+        wait_from = now if writer else rest.since
+        due = now + TICK_S if closed else wait_from + self._settle_s
+        self._pending[path] = replace(rest, due=due, closed=closed)
+        return False

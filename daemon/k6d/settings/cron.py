@@ -1,0 +1,187 @@
+"""Cron expressions: when they are due in a time zone, and windows of time that they begin.
+
+The only importer of cronsim, whose rules are those of Debian's cron: when clocks go forward, a job
+for a time that is skipped is due right after the gap; when they go back, one for a time that comes
+twice is due the first time. Jobs for every hour or every so many minutes go by the clock.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from k6d.core.parse import LONGEST_S, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+ALLOWED = 'should be five cron fields such as "30 2 * * 1-5", or a name such as @hourly'
+WINDOW_ALLOWED = (
+    'should be a cron expression and a duration up to 366d, such as "0 22 * * 6 for 4h"'
+)
+LOCALTIME = Path("/etc/localtime")
+# How far back `before` looks, in steps, so that each has a bounded number of times due in it.
+_MINUTE = timedelta(minutes=1)
+_LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cron:
+    """A valid expression in a time zone; all moments are aware, those it gives are UTC."""
+
+    text: str
+    fields: str
+    zone: tzinfo = field(repr=False)
+
+    def after(self, moment: datetime) -> datetime:
+        """The first time due later than `moment`."""
+        return next(self.times(moment))
+
+    def before(self, moment: datetime) -> datetime | None:
+        """The last time due at `moment` or earlier; None when there was none for decades."""
+        for back in _LOOK_BACK:
+            due = list(takewhile(lambda at: at <= moment, self.times(moment - back)))
+            if due:
+                return due[-1]
+        return None
+
+    def count(self, first: datetime, last: datetime, *, limit: int) -> int:
+        """How many times are due from `first` to `last`, both included; counts up to `limit`."""
+        times = self.times(first - timedelta(microseconds=1))
+        return sum(1 for _ in islice(takewhile(lambda at: at <= last, times), limit))
+
+    def times(self, moment: datetime) -> Iterator[datetime]:
+        """Every time due later than `moment`, in order."""
+        latest = moment.astimezone(UTC)
+        # Where clocks change, cronsim may give a time twice, or one of the hour before.
+        for at in self._from(latest):
+            if at > latest:
+                if (change := self._odd_change(latest, at)) is not None:
+                    yield from self._past(change, latest)
+                    return
+                latest = at
+                yield at
+
+    def _from(self, moment: datetime) -> Iterator[datetime]:
+        for due in CronSim(self.fields, moment.astimezone(self.zone)):
+            yield due.astimezone(UTC)
+
+    def _past(self, change: datetime, latest: datetime) -> Iterator[datetime]:
+        """Times from a change of clocks by half an hour on, over which cronsim counts by hours.
+
+        Up to the next full hour each minute is looked at; from there it counts rightly.
+        """
+        at, once = change, not any(part.startswith("*") for part in self.fields.split()[:2])
+        while (local := at.astimezone(self.zone)).minute or at == change:
+            naive = local.replace(tzinfo=None, fold=0)
+            shown = naive - _MINUTE
+            if once:  # a minute ago, so that what clocks skip lies between
+                shown = (at - _MINUTE).astimezone(self.zone).replace(tzinfo=None, fold=0)
+            again = once and local.fold
+            if at > latest and not again and next(CronSim(self.fields, shown)) <= naive:
+                yield at
+            at += _MINUTE
+        yield from self.times(at - timedelta(seconds=1))
+
+    def _odd_change(self, start: datetime, end: datetime) -> datetime | None:
+        """The first minute after `start`, up to `end`, with another offset by no whole hours."""
+
+        def offset(moment: datetime) -> timedelta:
+            return moment.astimezone(self.zone).utcoffset() or timedelta()
+
+        if not (offset(end) - offset(start)) % timedelta(hours=1):
+            return None
+        low = start
+        while offset(min(low + timedelta(days=1), end)) == offset(start):
+            low += timedelta(days=1)
+        low = low.replace(second=0, microsecond=0)
+        steps = bisect_left(
+            range(1441), True, key=lambda n: offset(low + n * _MINUTE) != offset(start)
+        )
+        return low + steps * _MINUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of time that begins whenever `cron` is due."""
+
+    cron: Cron
+    length: timedelta
+
+    def until(self, moment: datetime) -> datetime | None:
+        """When the window that `moment` lies in ends; None outside of it."""
+        began = self.cron.before(moment)
+        return began + self.length if began and moment < began + self.length else None
+
+
+def parse(text: str, zone: str = "") -> Cron:
+    """The expression `text` in the time zone named, the machine's by default; else ValueError."""
+    where = zone_of(zone)
+    fields = NAMES.get(text.strip().lower(), text).strip()
+    if len(fields.split()) != 5:
+        raise ValueError(f"{text!r} is no cron expression: {ALLOWED}")
+    cron = Cron(text=" ".join(text.split()), fields=fields, zone=where)
+    try:
+        cron.after(datetime.now(UTC))
+    except CronSimError as error:
+        raise ValueError(f"{text!r}: {str(error).lower()}: {ALLOWED}") from None
+    except (StopIteration, RuntimeError, OverflowError):
+        raise ValueError(f"{text!r} is never due: {ALLOWED}") from None
+    return cron
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name; "" is the machine's. ValueError when there is none."""
+    if name.upper() == "UTC":
+        return UTC
+    if not name:
+        return machine_zone() or UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"no time zone {name!r}; should be a name such as Europe/Berlin or UTC"
+        ) from None
+
+
+def parse_window(text: str, zone: str = "") -> Window:
+    """A window such as "0 22 * * 6 for 4h"; ValueError says what is allowed."""
+    expression, word, length = text.rpartition(" for ")
+    try:
+        length_s = parse_duration(length.strip())
+    except ValueError:
+        length_s = 0.0
+    if not word or not 0 < length_s <= LONGEST_S:
+        raise ValueError(f"{text!r} {WINDOW_ALLOWED}")
+    return Window(cron=parse(expression, zone), length=timedelta(seconds=length_s))
+
+
+def machine_zone() -> tzinfo | None:
+    """That of TZ, as the C library takes it, else of LOCALTIME; None for a TZ that Python cannot
+    read, such as the rule CET-1CEST,M3.5.0,M10.5.0/3.
+    """
+    given = os.environ.get("TZ", str(LOCALTIME)).removeprefix(":")
+    try:
+        if not given.startswith("/"):
+            return ZoneInfo(given) if given else UTC
+        with Path(given).open("rb") as file:
+            return ZoneInfo.from_file(file, key="local time")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None if "TZ" in os.environ else UTC

@@ -1,0 +1,29 @@
+"""Everything k6d keeps: run files (the truth), their index, snapshots and small state.
+
+    runs/2026-11/<test_id>.json   one file a run, never rewritten by anyone but `save`
+    snapshots/<id>.tar            the archives that ran, one for each id
+    index/                        TinyDB documents over the runs; can be rebuilt at any time
+    state/<name>.json             small TinyDB stores by key
+
+Several processes may use one data folder at once: writers take a lock, readers need none.
+"""
+
+from k6d.storage.query import VERDICTS, Query, Standing, Statistics, verdict_of
+from k6d.storage.record import is_test_id, new_test_id, printable
+from k6d.storage.repair import Repair
+from k6d.storage.state import State
+from k6d.storage.store import Store
+
+__all__ = [
+    "VERDICTS",
+    "Query",
+    "Repair",
+    "Standing",
+    "State",
+    "Statistics",
+    "Store",
+    "is_test_id",
+    "new_test_id",
+    "printable",
+    "verdict_of",
+]

@@ -1,0 +1,79 @@
+"""Accepted levels: the runs from which on a script's later runs are compared.
+
+A person accepts a change that is meant (`k6d accept`). Earlier runs of that workload then leave
+the baseline. This module is the only reader and writer of the state "accepted".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from k6d.core.model import WORSE
+
+if TYPE_CHECKING:
+    from k6d.core.model import Run
+    from k6d.storage import Store
+
+STATE = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedLevel:
+    """The level of the runs from `since` to `until` (run ids) is normal; `at` is ISO 8601, UTC."""
+
+    since: str
+    until: str
+    reason: str = ""
+    at: str = ""
+
+
+def accepted_levels(store: Store, script: str) -> dict[str, AcceptedLevel]:
+    """The accepted level of each workload of the script; entries that do not parse are left out."""
+    entries = store.state(STATE).get(script) or {}
+    levels = {workload: _level(entry) for workload, entry in entries.items()}
+    return {workload: level for workload, level in levels.items() if level}
+
+
+def accepted_level(store: Store, run: Run) -> AcceptedLevel | None:
+    """The accepted level that holds for the script and the workload of `run`."""
+    return accepted_levels(store, run.script).get(_workload(run))
+
+
+def run_ids(store: Store) -> set[str]:
+    """Every run that begins or ends an accepted level: retention keeps these runs."""
+    scripts = store.state(STATE).all()
+    levels = (level for script in scripts for level in accepted_levels(store, script).values())
+    return {test_id for level in levels for test_id in (level.since, level.until)}
+
+
+def accept(run: Run, store: Store, *, reason: str) -> str:
+    """Make the present level, that of `run`, what later runs are compared with.
+
+    Returns the id of the run with which that level began: the run since which a series is
+    regressed, else `run`. If several series are regressed, it is the latest of these runs: before
+    it, some series was not at its present level.
+    """
+    worse = [c.since or run.test_id for c in run.comparisons if c.state == WORSE]
+    since = max(worse, default=run.test_id)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    level = AcceptedLevel(since=since, until=run.test_id, reason=reason, at=at)
+    store.state(STATE).change(
+        run.script, lambda known: (known or {}) | {_workload(run): asdict(level)}
+    )
+    return since
+
+
+def _workload(run: Run) -> str:
+    return str(run.snapshot.workload if run.snapshot else None)
+
+
+def _level(entry: Any) -> AcceptedLevel | None:
+    known = {field.name for field in fields(AcceptedLevel)}
+    try:
+        texts = {key: value for key, value in entry.items() if key in known}
+        level = AcceptedLevel(**texts)
+    except (AttributeError, TypeError):
+        return None
+    return level if all(isinstance(value, str) for value in texts.values()) else None

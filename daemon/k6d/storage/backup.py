@@ -1,0 +1,203 @@
+"""Backup and restore: runs, their snapshots and small state in one archive, checked on both ends.
+
+Every file is replaced and never written into, so each is whole in an archive that is made while the
+daemon runs. State is taken first and snapshots last: no run lacks its snapshot, and what the state
+does not know yet is run again rather than forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import tarfile
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+import orjson
+
+from k6d.core.model import SCHEMA_VERSION, K6dError
+from k6d.storage.data_folder import check_way, refuse_links
+from k6d.storage.files import free_bytes, replacing
+from k6d.storage.prune import look_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+GZIP = b"\x1f\x8b"
+MANIFEST = "k6d-export.json"
+PIECE = 1 << 20  # bytes read at once
+MOST_MANIFEST = 1 << 30  # bytes: a hundred a file; an archive may be made to harm
+# Whatever else an archive may hold has no business in a data folder.
+_NAMES = re.compile(
+    r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.json"
+    r"|snapshots/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.tar"
+    r"|state/[a-z][a-z0-9_-]{0,63}\.json"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What an archive brought: runs and snapshots that were new, and what was left as it is."""
+
+    runs: int = 0
+    snapshots: int = 0
+    states: int = 0
+    present: int = 0
+    different: list[str] = field(default_factory=list)
+
+
+def export(data: Path, file: Path) -> int:
+    """Write an archive of the data folder; how many runs it holds. `file` is whole or not there."""
+    if file.exists():
+        raise K6dError(f"{file} exists: name another file, or remove it")
+    if not data.is_dir():
+        raise K6dError(f"{data} is no data folder: name the one to export with --data")
+    refuse_links(data)
+    digests: dict[str, str] = {}
+    # For its owner only: snapshots and logs may hold what not everybody should read.
+    with (
+        replacing(file, root=file.parent) as out,
+        tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar,
+    ):
+        for folder in ("state", "runs", "snapshots"):
+            for path in _files(data / folder, data):
+                with suppress(FileNotFoundError), path.open("rb") as contents:  # or pruned
+                    name = path.relative_to(data).as_posix()
+                    digests[name] = _copied(contents)
+                    _add(tar, name, contents)
+        manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
+        _add(tar, MANIFEST, io.BytesIO(orjson.dumps(manifest)))
+    return sum(name.startswith("runs/") for name in digests)
+
+
+def is_archive(file: Path) -> bool:
+    """Whether it begins as what `export` makes; raises OSError when it cannot be read."""
+    with file.open("rb") as contents:
+        return contents.read(len(GZIP)) == GZIP
+
+
+def restore(data: Path, file: Path, store: Store) -> Restored:
+    """Bring what an archive holds into the data folder; what is there already is never replaced.
+
+    The archive is read twice, and nothing is written unless the whole of it is as it was made.
+    """
+    with _readable(file):
+        digests = _checked(file, data)
+    counts = dict.fromkeys(("runs", "snapshots", "state"), 0)
+    present, different = 0, []
+    for name, contents, _ in _members(file):
+        if name == MANIFEST:
+            continue
+        path = data / name
+        if path.exists():
+            present += 1
+            with path.open("rb") as ours:
+                if _copied(ours) != digests.get(name):
+                    different.append(name)
+            continue
+        with replacing(path, root=data) as copy:
+            if _copied(contents, copy) != digests.get(name):
+                raise K6dError(f"{file}: was changed while it was read; restore it again")
+        counts[name.partition("/")[0]] += 1
+    look_again(store)
+    store.repair()
+    return Restored(
+        runs=counts["runs"],
+        snapshots=counts["snapshots"],
+        states=counts["state"],
+        present=present,
+        different=different,
+    )
+
+
+def _checked(file: Path, data: Path) -> dict[str, str]:
+    """The digests that the archive's manifest names, all of them found right, and room for it."""
+    found: dict[str, str] = {}
+    manifest, needed = None, 0
+    free = free_bytes(data)
+    for name, contents, size in _members(file):
+        if name == MANIFEST:
+            manifest = _manifest(contents.read(MOST_MANIFEST))
+            continue
+        if name in found or not _NAMES.fullmatch(name):
+            raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
+        check_way((data / name).parent, root=data)
+        needed += size  # before it is read: it may say that it is of any size
+        if needed > free:
+            needs = f"needs {needed >> 20:,} MiB, {free >> 20:,} are free"
+            raise K6dError(f"{file}: {needs}; not restored")
+        found[name] = _copied(contents)
+    if manifest is None:
+        raise K6dError(f"{file}: is no archive of 'k6d export', or was cut off; not restored")
+    version, files = manifest
+    if version > SCHEMA_VERSION:
+        raise K6dError(f"{file}: was made by a newer k6d; upgrade k6d to restore it")
+    if files != found:
+        wrong = sorted(name for name, _ in files.items() ^ found.items())
+        raise K6dError(f"{file}: {wrong[0]} is damaged or missing in it; not restored")
+    return found
+
+
+def _manifest(contents: bytes) -> tuple[int, dict[str, str]] | None:
+    """The schema version and the digests by name; None for what k6d does not write."""
+    try:
+        raw = orjson.loads(contents)
+        return int(raw["schema_version"]), {str(k): str(v) for k, v in raw["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _copied(contents: IO[bytes], copy: IO[bytes] | None = None) -> str:
+    """The digest of what is read, and written into `copy`: piece by piece, it may be large."""
+    digest = hashlib.sha256()
+    while piece := contents.read(PIECE):
+        digest.update(piece)
+        if copy:
+            copy.write(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Whatever is wrong with the archive is told as one mistake."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+        raise K6dError(f"{file}: cannot be read as an archive ({error}); not restored") from error
+
+
+def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
+    """The files in the archive, each to be read before the next is asked for, and their sizes."""
+    with tarfile.open(file, "r:gz") as tar:
+        for member in tar:
+            extracted = tar.extractfile(member) if member.isfile() else None
+            if extracted is None:
+                raise K6dError(f"{file}: {member.name!r} is no file; not restored")
+            yield member.name, extracted, member.size
+
+
+def _files(folder: Path, data: Path) -> list[Path]:
+    """Links are left out: what they lead to is not k6d's."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if _NAMES.fullmatch(path.relative_to(data).as_posix()) and not path.is_symlink()
+    )
+
+
+def _add(tar: tarfile.TarFile, name: str, contents: IO[bytes]) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = contents.seek(0, io.SEEK_END)
+    contents.seek(0)
+    member.mtime, member.mode = int(time.time()), 0o640
+    tar.addfile(member, contents)

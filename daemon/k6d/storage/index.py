@@ -1,0 +1,263 @@
+"""The index over the runs: small documents in partitions, ordered by test id.
+
+    index/current               names the generation in use
+    index/generation-<a>-<b>/   a: of which fields its documents are; b: chance
+        <test_id>.json          a partition, named by the lowest id that belongs to it
+
+A partition's ids end where the next partition's begin; that range, not what a file happens to
+hold, decides. So a split (upper half written first, lower half after) shows nothing twice when it
+is cut off in between. Methods marked "lock held" are for the holder of the writers' lock.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
+from itertools import islice
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder
+from k6d.storage.documents import AtomicStorage, DamagedError, Document, Documents
+from k6d.storage.files import disk_errors, folders, locked, make_folder, names, write_atomic
+from k6d.storage.record import FIELDS, is_test_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+T = TypeVar("T")
+
+# What one save reads and rewrites at most: documents of 0.5 KB, in a few milliseconds. None is kept
+# in memory, where it takes 3 KB.
+PARTITION_LIMIT = 250
+# A reader starts over when partitions came or went meanwhile; that is once in 250 runs.
+READ_ATTEMPTS = 10
+# Names the first partition, so that every id has one to which it belongs.
+LOWEST_ID = "00000000-000000-000000"
+
+# Documents of other fields, of an older k6d, are of no use: such a generation is built anew.
+_PREFIX = f"generation-{zlib.crc32(' '.join(sorted(FIELDS)).encode()):08x}-"
+_GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
+
+
+class Generation:
+    """One complete set of partitions, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._paths: dict[str, Path] = {}
+
+    def paths(self) -> list[Path]:
+        """The partitions, oldest first."""
+        found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
+        # Kept, or pathlib would fill Python's table of names with each look, until it doubles.
+        self._paths = {n: self._paths.get(n) or self.folder / n for n in sorted(found)}
+        return list(self._paths.values())
+
+    def newest_first(
+        self, paths: Sequence[Path], newest: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The documents of the partitions `paths`, which are read only as far as it is asked.
+
+        Partitions that hold nothing but ids above `newest` are passed over.
+        """
+        end: str | None = None
+        for path in reversed(paths):
+            if newest is None or path.stem <= newest:
+                yield from _by_age(_load(path, end))
+            end = path.stem
+
+    def add(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Add documents sorted by id, or replace those with the same ids. Lock held."""
+        rest = [Document(document, _number(document["test_id"])) for document in documents]
+        while rest:
+            paths = self.paths()
+            if not paths or paths[0].stem != LOWEST_ID:
+                paths.insert(0, self.folder / f"{LOWEST_ID}.json")
+            starts = [path.stem for path in paths]
+            at = bisect_right(starts, rest[0]["test_id"]) - 1
+            end = starts[at + 1] if at + 1 < len(starts) else None
+            count = len(rest)
+            if end is not None:
+                count = bisect_left(rest, end, key=lambda document: document["test_id"])
+            self._merge(paths, at, new=rest[:count])
+            rest = rest[count:]
+
+    def remove(self, test_ids: set[str]) -> None:
+        """Drop the documents of `test_ids`. Lock held."""
+        paths = self.paths() if test_ids else []
+        for path in paths:
+            table = _documents(path)
+            gone = [document.doc_id for document in table if document["test_id"] in test_ids]
+            if gone:
+                table.remove(doc_ids=gone)
+
+    def contents(self) -> Iterator[tuple[Path, str | None, set[str] | None]]:
+        """Each partition, oldest first, up to which id it goes, and the ids in it. Lock held.
+
+        No ids (None) when it does not parse.
+        """
+        paths = self.paths()
+        for at, path in enumerate(paths):
+            end = paths[at + 1].stem if at + 1 < len(paths) else None
+            try:
+                yield path, end, {document["test_id"] for document in _load(path, end)}
+            except DamagedError:
+                yield path, end, None
+
+    def adopt(self, paths: Sequence[Path]) -> None:
+        """Take over copies of the partitions `paths` of another generation. Lock held."""
+        for path in paths:
+            write_atomic(self.folder / path.name, path.read_bytes(), root=_root_of(path))
+
+    def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
+        """Put `new` into partition `at`, and what is too much for it into further partitions."""
+        path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
+        table = _documents(path)
+        loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end, table))
+        held = {document.doc_id: document for document in loaded}
+        merged = held | {document.doc_id: document for document in new}
+        rows = iter([merged[number] for number in sorted(merged)])
+        appended = not held or new[0].doc_id > max(held)
+        size = PARTITION_LIMIT
+        if len(merged) > PARTITION_LIMIT and not appended:
+            size = PARTITION_LIMIT // 2  # room on both sides, or the next latecomer splits again
+        first, *others = iter(lambda: list(islice(rows, size)), [])
+        for piece in reversed(others):
+            beyond = self.folder / f"{piece[0]['test_id']}.json"
+            _documents(beyond).replace(piece)
+        if first != list(held.values()):
+            table.replace(first)
+
+
+class Index:
+    """The generation in use, and how another takes its place."""
+
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self._folder, self._root = folder, root
+        self._current = folder / "current"
+        self._generation: Generation | None = None
+
+    def locked(self) -> AbstractContextManager[None]:
+        """The writers' lock."""
+        return locked(self._folder / ".lock", root=self._root)
+
+    def generation(self) -> Generation | None:
+        """The generation in use; None when there is no index (yet)."""
+        try:
+            name = read_file(self._current).decode()
+        except (FileNotFoundError, UnicodeDecodeError, NotAFileError):
+            return None
+        folder = self._folder / name
+        if not _is_ours(name) or not folder.is_dir():
+            return None
+        if self._generation is None or self._generation.folder != folder:
+            self._generation = Generation(folder)
+        return self._generation
+
+    def add(self, document: dict[str, Any]) -> None:
+        """Add or replace one document of an index that exists. Lock held."""
+        generation = self.generation()
+        if not generation:
+            raise DamagedError(self._current)
+        generation.add([document])
+
+    def read(
+        self, collect: Callable[[Iterator[dict[str, Any]]], T], newest: str | None = None
+    ) -> T:
+        """What `collect` makes of all documents up to `newest`, newest first, without a lock.
+
+        `collect` is called again when partitions came or went meanwhile, so that it sees every
+        run once. Raises DamagedError when it comes to a partition that does not parse.
+        """
+        with disk_errors("read", self._folder):
+            for _ in range(READ_ATTEMPTS):
+                generation = self.generation()
+                paths = generation.paths() if generation else []
+                found = collect(generation.newest_first(paths, newest) if generation else iter(()))
+                now = self.generation()
+                if now is generation and (now is None or now.paths() == paths):
+                    break
+            return found
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[Generation]:
+        """A new generation, in use when the block ends; readers see the old or it. Lock held."""
+        generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}")
+        make_folder(generation.folder, root=self._root)
+        try:
+            yield generation
+            write_atomic(self._current, generation.folder.name.encode(), root=self._root)
+        except BaseException:
+            remove_folder(generation.folder, root=self._root)
+            raise
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove generations that are not in use, left by a rebuild that was cut off. Lock held."""
+        used = self.generation()
+        for folder in removable(self._folder):
+            if used is None or folder != used.folder:
+                remove_folder(folder, root=self._root)
+
+    def stamp(self) -> object:
+        """Equal as long as no document was added or changed, by whatever process."""
+        with disk_errors("read", self._folder):
+            generation = self.generation()
+            paths = generation.paths() if generation else []
+            try:
+                found = [(path.name, path.stat()) for path in paths]
+            except FileNotFoundError:  # a rebuilt index took its place just now
+                return object()
+        name = generation.folder.name if generation else ""
+        return name, [(n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in found]
+
+    def folders(self) -> list[Path]:
+        """Every folder in which the index writes."""
+        return [self._folder, *folders(self._folder)]
+
+
+def _load(path: Path, end: str | None, table: Documents | None = None) -> list[dict[str, Any]]:
+    """One partition up to the id `end`, sorted by id; those of `table` must not be changed."""
+    documents = (_documents(path) if table is None else table).plain()
+    if documents and FIELDS - documents[0].keys():
+        raise DamagedError(path)
+    if end is None or not documents or documents[-1]["test_id"] < end:
+        return documents
+    return [document for document in documents if document["test_id"] < end]
+
+
+def _documents(path: Path) -> Documents:
+    return Documents(AtomicStorage(path, root=_root_of(path)))
+
+
+def _root_of(path: Path) -> Path:
+    """The data folder of a partition."""
+    return path.parents[2]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_PREFIX) and _GENERATION.fullmatch(name) is not None
+
+
+def _by_age(documents: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Documents sorted by id, newest first; sorted again only when two are of one second."""
+    if len({document["test_id"][:15] for document in documents}) == len(documents):
+        return documents[::-1]
+    return sorted(documents, key=_age, reverse=True)
+
+
+def _number(test_id: str) -> int:
+    """TinyDB's document id: the test id read as a number, in the same order."""
+    return int(test_id.replace("-", ""), 16)
+
+
+def _age(document: dict[str, Any]) -> tuple[str, str, str]:
+    """Sorts by time; ids of one second end in chance, so there the time stamp decides."""
+    test_id: str = document["test_id"]
+    # Without the Z, which would sort a full second behind its fractions.
+    return test_id[:15], document["timestamp"].rstrip("Z"), test_id

@@ -1,0 +1,157 @@
+"""Which runs to remove and which to make smaller: pure decisions over what is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from k6d.core.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from k6d.settings import Retention
+
+MIB = 1 << 20
+# A run is compared with so many earlier ones, twice what the fast rule needs, so that the run since
+# which a change holds is among them.
+HISTORY_RUNS = 120
+Contents = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A run in the store, and the bytes that its file takes."""
+
+    test_id: str
+    script: str
+    timestamp: datetime
+    workload: str | None
+    fingerprint: str | None
+    comparable: bool
+    bytes: int
+
+    @property
+    def contents(self) -> Contents:
+        """Equal where the same files ran under the same load, and so one snapshot did."""
+        return self.fingerprint, self.workload
+
+
+class Archive(NamedTuple):
+    """A snapshot, and the bytes that it takes."""
+
+    id: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """A run that goes, and why."""
+
+    test_id: str
+    script: str
+    reason: str
+    bytes: int
+
+
+class Tier(StrEnum):
+    """How much of a run is kept; each holds less than the one before it."""
+
+    FULL = "full"
+    DETAIL = "detail"
+    SUMMARY = "summary"
+
+
+# What a tier no longer holds; `series`, `comparisons` and the verdict stay for ever.
+DROPPED = {
+    Tier.FULL: (),
+    Tier.DETAIL: ("log", "output", "k6_metrics"),
+    Tier.SUMMARY: ("log", "output", "k6_metrics", "breakdown"),
+}
+
+
+def baselines(
+    runs: Sequence[Stored], *, history: int, failing: Mapping[str, str] | None = None
+) -> set[str]:
+    """What later runs compare with, and each script's newest run; `runs` are newest first.
+
+    `failing` names the first run of each script's open incident: what was normal before it counts
+    anew, however long it lasts.
+    """
+    found: set[str] = set()
+    seen: Counter[tuple[str, str | None, bool]] = Counter()
+    scripts: set[str] = set()
+    for run in runs:
+        if run.script not in scripts:
+            scripts.add(run.script)
+            found.add(run.test_id)
+        key = run.script, run.workload, run.test_id < (failing or {}).get(run.script, "")
+        if run.comparable and seen[key] < history:
+            seen[key] += 1
+            found.add(run.test_id)
+    return found
+
+
+def removals(
+    runs: Sequence[Stored],
+    policy: Retention,
+    *,
+    now: datetime,
+    used: int,
+    kept: Collection[str],
+    archives: Mapping[Contents, Archive],
+) -> list[Removal]:
+    """What goes by age and by count, then by size, each oldest first; nothing of `kept`.
+
+    `runs` are newest first; `used` are the bytes that runs and snapshots take now. A snapshot of
+    `archives` goes with the last run of its contents.
+    """
+    reasons = _outdated(runs, policy, now=now)
+    others = [run for run in reversed(runs) if run.test_id not in kept]
+    limit = policy.disk_mib * MIB
+    left = Counter(archives.get(run.contents) for run in runs)
+    gone: list[Removal] = []
+    for run in sorted(others, key=lambda run: run.test_id not in reasons):
+        if run.test_id not in reasons and (not limit or used <= limit):
+            break
+        archive = archives.get(run.contents)
+        left[archive] -= 1
+        used -= run.bytes + (archive.bytes if archive and not left[archive] else 0)
+        reason = reasons.get(run.test_id, f"more than {policy.disk_mib:,} MiB in all")
+        gone.append(Removal(test_id=run.test_id, script=run.script, reason=reason, bytes=run.bytes))
+    return gone
+
+
+def _outdated(runs: Sequence[Stored], policy: Retention, *, now: datetime) -> dict[str, str]:
+    """Why runs, newest first, are too old or too many."""
+    reasons: dict[str, str] = {}
+    count: Counter[str] = Counter()
+    for run in runs:
+        count[run.script] += 1
+        if policy.days and now - run.timestamp > timedelta(days=policy.days):
+            reasons[run.test_id] = f"older than {plural(policy.days, 'day')}"
+        elif policy.runs and count[run.script] > policy.runs:
+            reasons[run.test_id] = f"more than {plural(policy.runs, 'run')} of its script"
+    return reasons
+
+
+def tier(age: timedelta, policy: Retention) -> Tier:
+    """How much is kept of a run of that age."""
+    if policy.detail_days and age > timedelta(days=policy.detail_days):
+        return Tier.SUMMARY
+    if policy.full_days and age > timedelta(days=policy.full_days):
+        return Tier.DETAIL
+    return Tier.FULL
+
+
+def slimmed(record: Mapping[str, Any], wanted: Tier) -> dict[str, Any] | None:
+    """The run's JSON without what `wanted` drops, which it names; None when that is nothing."""
+    dropped = [name for name in DROPPED[wanted] if record.get(name)]
+    if not dropped:
+        return None
+    left = {name: value for name, value in record.items() if name not in dropped}
+    return left | {"removed": sorted({*record.get("removed", ()), *dropped})}

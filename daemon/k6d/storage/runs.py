@@ -1,0 +1,148 @@
+"""The run files: one JSON file a run, in a folder a month; they are the truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import ValidationError
+
+from k6d.core.model import SCHEMA_VERSION, K6dError, Run
+from k6d.storage.checksum import Seal
+from k6d.storage.data_folder import check_way, read_file
+from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
+from k6d.storage.record import check_test_id, encode, index_document, is_test_id, run_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_ENDING = ".json"
+_SEAL = Seal(b'"crc32":', b"}\n")
+_RESTORE = "restore it from a backup or move it away"
+
+
+class RunFiles:
+    """The files under the folder `runs`; every method may raise K6dError for the disk."""
+
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self.folder, self._root = folder, root
+
+    def path(self, test_id: str) -> Path:
+        """Where the run is kept, whether it exists or not; K6dError for what is no id."""
+        return Path(self._place(test_id))
+
+    def size(self, test_id: str) -> int:
+        """What the run's file takes, in bytes; 0 when it does not exist."""
+        return size(self._place(test_id))
+
+    def _place(self, test_id: str) -> str:
+        """The path as a text: of a Path Python keeps each name, in a table that grows by them."""
+        check_test_id(test_id)
+        return f"{self.folder}/{test_id[:4]}-{test_id[4:6]}/{test_id}{_ENDING}"
+
+    def _contents(self, test_id: str) -> bytes | None:
+        """The file as it is; None when there is none."""
+        place = self._place(test_id)
+        with disk_errors("read", place):
+            try:
+                return read_file(place)
+            except FileNotFoundError:
+                return None
+
+    def own_path(self, test_id: str) -> Path:
+        """The same, to be written or removed: not through a link to a place that is not k6d's."""
+        path = self.path(test_id)
+        check_way(path.parent, root=self._root)
+        return path
+
+    def months(self) -> list[Path]:
+        """The folders that hold run files, oldest first."""
+        return [folder for folder in folders(self.folder) if _MONTH.fullmatch(folder.name)]
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all run files, oldest first, from their names alone."""
+        with disk_errors("read", self.folder):
+            for month in self.months():
+                prefix = month.name.replace("-", "")
+                for name in sorted(names(month)):
+                    test_id = name.removesuffix(_ENDING)
+                    if name != test_id and test_id.startswith(prefix) and is_test_id(test_id):
+                        yield test_id
+
+    def write(self, run: Run) -> dict[str, Any]:
+        """Keep the run, durably; return its index document."""
+        data = encode(run)
+        self.replace(run.test_id, data)
+        return index_document(orjson.loads(data))
+
+    def replace(self, test_id: str, data: bytes) -> None:
+        """Let the run's file hold `data`, its JSON, durably."""
+        write_atomic(self.own_path(test_id), _SEAL.put(data), root=self._root)
+
+    def read(self, test_id: str) -> bytes:
+        """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
+        data = self._contents(test_id)
+        if data is None:
+            raise K6dError(f"no run {test_id}; see 'k6d history' for those there are")
+        try:
+            return _SEAL.taken(data)
+        except ValueError as error:
+            place = self._place(test_id)
+            raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
+
+    def load(self, test_id: str) -> Run:
+        """The run; fields of the same schema version that we don't know are ignored."""
+        path, data = self._place(test_id), self.read(test_id)
+        try:
+            record = orjson.loads(data)
+            if _schema(record) > SCHEMA_VERSION:
+                raise K6dError(
+                    f"{path}: written by a newer k6d (schema {_schema(record)}, this one reads up "
+                    f"to {SCHEMA_VERSION}); upgrade k6d to read it"
+                )
+            return run_adapter().validate_python(record)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except ValueError as error:
+            reason = str(error)
+        raise K6dError(f"{path}: is no run ({reason}); {_RESTORE}")
+
+    def document(self, test_id: str) -> dict[str, Any] | None:
+        """The run's index document; None when its file is gone.
+
+        Raises ValueError when the file is not a run and K6dError when it cannot be read now: the
+        disk refuses, or a newer k6d wrote it in a shape that we don't know.
+        """
+        data = self._contents(test_id)
+        if data is None:
+            return None
+        record = orjson.loads(_SEAL.taken(data))
+        try:
+            document = index_document(record)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if _schema(record) > SCHEMA_VERSION:
+                place = self._place(test_id)
+                raise K6dError(
+                    f"{place}: written by a newer k6d; upgrade k6d to list it"
+                ) from error
+            raise ValueError("not a run") from error
+        if document["test_id"] != test_id:
+            raise ValueError(f"holds the run {document['test_id']}")
+        return document
+
+    def set_aside(self, test_id: str) -> Path:
+        """Rename a file that is no run, so that it is kept but not looked at again."""
+        return set_aside(self.path(test_id), root=self._root)
+
+
+def _schema(record: Any) -> int:
+    """The schema version of what a file holds; ValueError when it is not even an object."""
+    try:
+        version = record["schema_version"]
+    except (TypeError, KeyError, IndexError) as error:
+        raise ValueError("no schema_version") from error
+    return version if isinstance(version, int) else 0

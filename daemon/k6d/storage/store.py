@@ -1,0 +1,399 @@
+"""The store of one data folder: save, load, find and list runs; mend what a crash left behind."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from k6d.core.model import K6dError
+from k6d.storage.data_folder import check_way, refuse_links, remove_file
+from k6d.storage.documents import DamagedError
+from k6d.storage.files import disk_errors, names, remove_leftovers, replacing, size
+from k6d.storage.index import Index
+from k6d.storage.query import Query, Standing, Statistics, standings, statistics
+from k6d.storage.record import FIELDS, is_test_id, printable
+from k6d.storage.repair import Repair, fill, reconcile
+from k6d.storage.runs import RunFiles
+from k6d.storage.state import STATES, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from k6d.core.model import Run
+
+IndexDocument = dict[str, Any]
+T = TypeVar("T")
+SHORTEST_PART = 4
+LISTED_MATCHES = 5
+YOUNG_S = 3600.0  # no run takes that long from its snapshot's being kept to its own
+MOST_ANSWERS = 16  # that are kept until a run is saved; statistics of a year take a second
+MOST_KEPT = 100  # documents of one answer
+STATISTICS_KEPT_S = 10
+WRITERS = 8
+
+_PART = re.compile(r"[0-9a-f-]+")
+_SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_STATE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Runs, their index, snapshots and state under the folder `data`.
+
+    Opening one touches nothing. Threads and processes may share a data folder. Every method raises
+    K6dError, with path and remedy, when the disk refuses; the store stays usable.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._runs = RunFiles(data / "runs", root=data)
+        self._data = data
+        self._snapshots = data / "snapshots"
+        self._state = data / "state"
+        self._index = Index(data / "index", root=data)
+        self._states: dict[str, State] = {}
+        self._behind = False
+        self._answers: dict[object, tuple[object, object]] = {}
+
+    def save(self, run: Run) -> None:
+        """Keep `run`: its file first, then its index entry; saving an id again replaces it.
+
+        When only the index could not be written, the error says so: the run itself is kept, and
+        the next `save` or `repair` enters it.
+        """
+        # A run that is there may be getting smaller at this moment.
+        with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
+            document = self._runs.write(run)
+        self._entered(document)
+
+    def put(self, runs: Iterable[Run]) -> None:
+        """Keep the files of runs that are new, several at a time, since each waits for the disk.
+
+        The index knows of them after the next `repair`, also when this was cut off.
+        """
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(self._runs.write, runs):
+                pass
+
+    def amend(self, test_id: str, change: Callable[[Run], Run]) -> Run:
+        """Save what `change` makes of the run as it is by now, smaller perhaps; give that.
+
+        K6dError when it was removed meanwhile.
+        """
+        with self._index.locked():
+            run = change(self._runs.load(test_id))
+            document = self._runs.write(run)
+        self._entered(document)
+        return run
+
+    def load(self, test_id: str) -> Run:
+        """The run `test_id`; fields of the same schema version that we don't know are ignored."""
+        return self._runs.load(test_id)
+
+    def load_raw(self, test_id: str) -> bytes:
+        """The run's JSON as it is in its file, without the checksum at the end."""
+        return self._runs.read(test_id)
+
+    def run_path(self, test_id: str) -> Path:
+        """Where the run `test_id` is kept, whether it exists or not."""
+        return self._runs.path(test_id)
+
+    def find(self, run: str) -> str:
+        """The id of the run named by its id, by a unique start or end of it, or by "latest"."""
+        if run == "latest":
+            if not (found := self.history(limit=1)):
+                raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
+            return str(found[0]["test_id"])
+        if is_test_id(run) and self.run_path(run).exists():
+            return run
+        if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
+            raise K6dError(
+                f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
+                "start or end, a script, or 'latest'"
+            )
+        ids = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
+        if len(ids) == 1:
+            return ids[0]
+        if not ids:
+            raise K6dError(f"no run {run}; see 'k6d history' for those there are")
+        listed = ", ".join(ids[: -LISTED_MATCHES - 1 : -1])
+        more = f" and {len(ids) - LISTED_MATCHES} more" if len(ids) > LISTED_MATCHES else ""
+        raise K6dError(f"{run} names {len(ids)} runs: {listed}{more}; give more of the id")
+
+    def history(
+        self,
+        script: str | None = None,
+        limit: int | None = 20,
+        *,
+        newest: str | None = None,
+        **filters: object,
+    ) -> list[IndexDocument]:
+        """Index documents, newest first: of `script`, and equal to `filters` in those fields.
+
+        `newest` is the id after which none is wanted.
+        """
+        unknown = sorted(filters.keys() - FIELDS)
+        if unknown:
+            raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
+        wanted = dict(filters) if script is None else {**filters, "script": printable(script)}
+
+        def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
+            old = (d for d in documents if newest is None or d["test_id"] <= newest)
+            matching = (d for d in old if all(d[name] == wanted[name] for name in wanted))
+            return [dict(document) for document in islice(matching, limit)]
+
+        return self._read(collect, newest=newest)
+
+    def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
+        """What `make` makes of every index document, newest first; only that stays in memory."""
+        return self._read(lambda documents: [make(document) for document in documents])
+
+    def last(self, script: str) -> IndexDocument | None:
+        """The index document of the newest run of `script`; None when it never ran."""
+        return next(iter(self.history(script, limit=1)), None)
+
+    def scripts(self) -> list[IndexDocument]:
+        """The newest index document of each script, newest first; reads the whole index."""
+
+        def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
+            found: dict[str, IndexDocument] = {}
+            for document in documents:
+                found.setdefault(document["script"], dict(document))
+            return list(found.values())
+
+        return self._read(collect)
+
+    def refuse_links(self) -> None:
+        """LinkError when a part of the data folder is a link; the data folder itself may be one."""
+        refuse_links(self._data)
+
+    def delete(self, test_ids: Sequence[str]) -> None:
+        """Forget runs: their entries first, then their files, so that no entry has no file.
+
+        Killed in between, the next `repair` enters those whose files are still there.
+        """
+        self.refuse_links()
+        with self._index.locked():
+            generation = self._index.generation()
+            if generation:
+                generation.remove(set(test_ids))
+            for test_id in test_ids:
+                path = self._runs.own_path(test_id)
+                with disk_errors("remove", path):
+                    remove_file(path, root=self._data)
+        self._answers.clear()
+        log.debug("removed %d runs", len(test_ids))
+
+    def shrink(
+        self, test_id: str, less: Callable[[bytes], bytes | None], *, dry_run: bool = False
+    ) -> int | None:
+        """Put what `less` makes of a run's JSON in its place; nobody saves it in between.
+
+        It is the same run to the index. How many bytes that frees; None: it stays as it is.
+        """
+        self.refuse_links()
+        with self._index.locked():
+            data = self._runs.read(test_id)
+            left = less(data)
+            if left is not None and not dry_run:
+                self._runs.replace(test_id, left)
+        return None if left is None else len(data) - len(left)
+
+    def run_bytes(self, test_id: str) -> int:
+        """What the run's file takes; 0 when it is gone."""
+        return self._runs.size(test_id)
+
+    def snapshot_bytes(self) -> int:
+        """What all snapshots take."""
+        return sum(size(f"{self._snapshots}/{name}") for name in names(self._snapshots))
+
+    def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
+        """Remove snapshots of no run, unless a run that isn't saved yet may need them; their bytes.
+
+        `put_snapshot` makes an archive young again, and holds the same lock.
+        """
+        self.refuse_links()
+        sizes = []
+        for snapshot_id in snapshot_ids:
+            path = self.snapshot_path(snapshot_id)
+            with self._index.locked(), disk_errors("remove", path):
+                if path.exists() and time.time() - path.stat().st_mtime > YOUNG_S:
+                    sizes.append(size(path))
+                    if not dry_run:
+                        remove_file(path, root=self._data)
+        return sizes
+
+    def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
+        """Index documents that match, newest first; partitions outside its time are not read."""
+        if query.script is not None:
+            query = replace(query, script=printable(query.script))
+
+        def collect(found: Iterator[IndexDocument]) -> list[IndexDocument]:
+            return query.select(found, limit)
+
+        if limit is None or limit > MOST_KEPT:
+            return self._read(collect, newest=query.newest())
+        kept = self._kept(("search", query, limit), collect, newest=query.newest())
+        return [dict(document) for document in kept]
+
+    def statistics(
+        self, *, days: int, now: datetime | None = None, script: str | None = None
+    ) -> Statistics:
+        """Counts over the last `days`; only the partitions of these days are read."""
+        now = now or datetime.now(UTC)
+        name = None if script is None else printable(script)
+        lately = int(now.timestamp() / STATISTICS_KEPT_S)
+        return self._kept(
+            ("statistics", days, name, lately),
+            lambda found: statistics(found, days=days, now=now, script=name),
+        )
+
+    def standings(self, *, recent: int = 30) -> dict[str, Standing]:
+        """Where each script stands, the one that ran last first; reads the whole index."""
+        return dict(self._kept(("standings", recent), lambda f: standings(f, recent=recent)))
+
+    def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
+        """Keep a copy of the archive `source`, unless there is one by that id; return its path.
+
+        What a damaged disk cut off is replaced.
+        """
+        path = self.snapshot_path(snapshot_id)
+        check_way(path, root=self._data)
+        with self._index.locked():
+            if path.exists() and size(path) == size(source):
+                with disk_errors("write", path):
+                    path.touch()  # for `drop_snapshots`, until the run that needs it is saved
+                return path
+            # A copy, not a hard link: whoever made `source` may write into it again.
+            with disk_errors("read", source):
+                archive = source.open("rb")
+            with archive, replacing(path, root=self._data) as file:
+                shutil.copyfileobj(archive, file)
+        return path
+
+    def snapshot_path(self, snapshot_id: str) -> Path:
+        """Where the archive is kept, whether it exists or not."""
+        if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+            raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
+        return self._snapshots / f"{snapshot_id}.tar"
+
+    def copy_snapshot(self, snapshot_id: str, target: Path) -> None:
+        """Copy the archive to `target`, where nobody removes it."""
+        path = self.snapshot_path(snapshot_id)
+        with disk_errors("read", path):
+            shutil.copyfile(path, target)
+
+    def state(self, name: str) -> State:
+        """The small store called `name` (lower case letters, digits, - and _)."""
+        if not _STATE_NAME.fullmatch(name):
+            raise K6dError(f"{name!r} cannot name a state; use lower case letters, digits, - and _")
+        return self._states.setdefault(name, State(self._state / f"{name}.json", root=self._data))
+
+    def repair(self) -> Repair:
+        """Mend what crashes left, cheaply; for the start of the daemon.
+
+        Nothing is deleted but the temporary files of dead writers and unfinished indexes. A run
+        file that the index lacks and that does not parse, and a state that does not, get the
+        ending `.unreadable` and are reported.
+        """
+        self.refuse_links()
+        data, months = self._data, self._runs.months()
+        places = [data, *months, self._snapshots, self._state, *self._index.folders()]
+        with disk_errors("clean", data):
+            leftovers = remove_leftovers(places, root=data)
+        aside = {name: path for name in STATES if (path := self.state(name).mend())}
+        with self._index.locked():
+            self._index.sweep()
+            found = reconcile(self._index, self._runs)
+        self._behind = False
+        lost = [f"{path}: did not parse, set aside: {STATES[name]}" for name, path in aside.items()]
+        report = replace(
+            found,
+            leftovers_removed=leftovers,
+            set_aside=[*found.set_aside, *map(str, aside.values())],
+            states=list(aside),
+            messages=[*found.messages, *lost],
+        )
+        if report != Repair():
+            log.info("store mended: %d runs entered, %d dropped", report.added, report.dropped)
+        for message in report.messages:
+            log.warning("%s", message)
+        return report
+
+    def reindex(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Build the index anew from the run files; return how many runs it holds.
+
+        `progress` is called with (done, total). Other writers wait meanwhile, readers don't: they
+        see the old index until the new one is whole.
+        """
+        with self._index.locked(), self._index.rebuilding() as generation:
+            added, _, messages = fill(generation, self._runs, list(self._runs.ids()), progress)
+        self._behind = False
+        for message in messages:
+            log.warning("%s", message)
+        log.info("index rebuilt: %d runs", added)
+        return added
+
+    def _entered(self, document: IndexDocument) -> None:
+        try:
+            self._enter(document)
+        except K6dError as error:
+            self._behind = True
+            test_id = document["test_id"]
+            raise K6dError(f"run {test_id} is kept, but not in the index: {error}") from error
+
+    def _enter(self, document: IndexDocument) -> None:
+        with self._index.locked():
+            if self._behind:
+                reconcile(self._index, self._runs)
+            try:
+                self._index.add(document)
+            except DamagedError:
+                reconcile(self._index, self._runs)
+                self._index.add(document)
+        self._behind = False
+
+    def _read(
+        self, collect: Callable[[Iterator[IndexDocument]], T], *, newest: str | None = None
+    ) -> T:
+        try:
+            if self._index.generation() or next(self._runs.ids(), None) is None:
+                return self._index.read(collect, newest)
+        except DamagedError as error:
+            log.warning("mending the index from the run files: %s", error)
+        with self._index.locked():
+            reconcile(self._index, self._runs)
+        return self._index.read(collect, newest)
+
+    def rest(self) -> None:
+        """Let go of what is held in memory to be fast; the next call reads it again."""
+        self._answers.clear()
+        for state in list(self._states.values()):
+            state.rest()
+
+    def _kept(
+        self,
+        key: object,
+        collect: Callable[[Iterator[IndexDocument]], T],
+        *,
+        newest: str | None = None,
+    ) -> T:
+        """What `collect` made the last time, while no run was added or changed since."""
+        stamp = self._index.stamp()
+        kept = self._answers.get(key)
+        if kept and kept[0] == stamp:
+            return cast("T", kept[1])
+        answer = self._read(collect, newest=newest)
+        if len(self._answers) >= MOST_ANSWERS:
+            self._answers.clear()
+        self._answers[key] = (stamp, answer)
+        return answer

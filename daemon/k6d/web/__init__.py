@@ -1,0 +1,1 @@
+"""The API, the dashboard and /metrics, in a process of their own."""

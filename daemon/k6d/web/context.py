@@ -1,0 +1,38 @@
+"""What the routes work with; they get it as a parameter of the type `K6d`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import orjson
+from fastapi import Depends, Request, Response
+
+from k6d.settings import Settings
+from k6d.storage import Store
+from k6d.web.access import Access
+from k6d.web.daemon_client import DaemonClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the routes may use; `desk` is where the daemon is asked."""
+
+    settings: Settings
+    store: Store
+    desk: DaemonClient
+    access: Access
+    cache: dict[str, object] = field(default_factory=dict)
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+K6d = Annotated[Context, Depends(_context)]
+
+
+def as_json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`value` as a JSON response."""
+    return Response(
+        orjson.dumps(value), status_code=status, media_type="application/json", headers=headers
+    )

@@ -1,0 +1,74 @@
+"""Log in with the token and out again, for browsers; and the files that every page needs."""
+
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+
+from k6d.web.context import K6d
+from k6d.web.page import page
+from k6d.web.problems import Problem
+from k6d.web.rendering import STATIC
+
+router = APIRouter(include_in_schema=False)
+
+SESSION_S = 30 * 86_400
+FILES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+@router.get("/login")
+async def login_page(request: Request, k6d: K6d) -> HTMLResponse:
+    """Ask for the token."""
+    target = request.query_params.get("next", "/")
+    return page(request, k6d, "login.html", wrong=False, next=_ours(target))
+
+
+@router.post("/login")
+async def login(request: Request, k6d: K6d) -> Response:
+    """Make a session of the token."""
+    given = await form(request)
+    target = _ours(given.get("next", "/"))
+    if not k6d.access.is_token(given.get("token", "").strip()):
+        return page(request, k6d, "login.html", status=403, wrong=True, next=target)
+    answer = RedirectResponse(target, status_code=303)
+    answer.set_cookie(
+        k6d.access.cookie,
+        k6d.access.session(),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.headers.get("x-forwarded-proto") == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+async def logout(k6d: K6d) -> Response:
+    """Forget the session."""
+    answer = RedirectResponse("/", status_code=303)
+    answer.delete_cookie(k6d.access.cookie, httponly=True, samesite="strict")
+    return answer
+
+
+@router.get("/static/{name}")
+async def static(name: str) -> Response:
+    """One of the files there are; no path is made of the name."""
+    if name not in FILES:
+        raise Problem(404, "no such file")
+    headers = {"Cache-Control": "public, max-age=3600"}
+    return FileResponse(STATIC / name, media_type=FILES[name], headers=headers)
+
+
+async def form(request: Request) -> dict[str, str]:
+    """A form's fields, each once."""
+    try:
+        fields = parse_qs((await request.body()).decode(), max_num_fields=50)
+    except ValueError as error:
+        raise Problem(400, "this is not a form") from error
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _ours(target: str) -> str:
+    """Where to go next: only within this site."""
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if safe else "/"

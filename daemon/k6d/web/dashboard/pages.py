@@ -1,0 +1,339 @@
+"""The dashboard's pages; they are rendered here and need a script only for live progress."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from k6d.analysis.side_by_side import METRICS, compare
+from k6d.core.model import K6dError, Trigger
+from k6d.core.parse import finite, in_utc
+from k6d.core.text import common_origin
+from k6d.scripts.catalog import Entry, entries, path_of
+from k6d.storage import VERDICTS, Query, is_test_id
+from k6d.storage.accepted import accepted_levels
+from k6d.storage.damage import damages
+from k6d.web.context import Context, K6d
+from k6d.web.dashboard import trend
+from k6d.web.dashboard.login import form
+from k6d.web.page import page
+from k6d.web.problems import Problem
+from k6d.web.rendering import charts
+from k6d.web.routes.incidents import alerts_of, mute_for
+from k6d.web.routes.jobs import run_known
+from k6d.web.routes.runs import load_run
+from k6d.web.routes.scripts import accept_level
+from k6d.web.routes.serializers import kept_log
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+T = TypeVar("T")
+
+RECENT = 120  # runs in a trend: drawing more takes longer than a page may
+PAGE = 50
+TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_second")
+
+
+@router.get("/")
+async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
+    """All scripts with their state."""
+    ended = (await k6d.desk.queue())["ended"]
+
+    def make() -> HTMLResponse:
+        found = entries(k6d.settings, k6d.store)
+        alone = [entry for entry in found if entry.left_alone and not entry.standing]
+        rows = [_row(entry) for entry in found if entry not in alone]
+        standings = alerts_of(k6d).standings().values()
+        open_ = [standing.incident for standing in standings if standing.incident]
+        open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
+        return page(
+            request,
+            k6d,
+            "scripts.html",
+            rows=rows,
+            alone=[entry.row() for entry in alone],
+            incidents=[_plain(incident) for incident in open_],
+            damages=[f"{one.path.name}: {one.meaning}" for one in damages(k6d.settings.data)],
+            folder=k6d.settings.scripts,
+            ended=ended[0]["job"] if ended else "",
+        )
+
+    return await asyncio.to_thread(make)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    standing = entry.standing
+    label = f"p95 of the last {len(standing.p95_ms)} runs" if standing else ""
+    return {
+        **entry.row(),
+        "last": standing.last if standing else None,
+        "spark": charts.spark(standing.p95_ms if standing else [], label=label),
+    }
+
+
+@router.get("/script")
+async def script(request: Request, k6d: K6d) -> Response:
+    """One script with its trend."""
+    name = request.query_params.get("name", "")
+    metric = request.query_params.get("metric", TREND[0])
+    if metric not in TREND:
+        metric = TREND[0]
+
+    def make() -> HTMLResponse:
+        rows = k6d.store.search(Query(script=name), limit=RECENT)
+        judged = [row for row in rows if row["trigger"] != Trigger.CONFIRMATION]
+        in_folder = _in_folder(name, k6d)
+        if not rows and not in_folder:
+            return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
+        standing = alerts_of(k6d).standings().get(name)
+        accepted = _accepted(name, k6d)
+        points = trend.points(judged, metric, accepted=accepted, standing=standing)
+        band = trend.band(judged, metric, k6d.store)
+        title, unit = METRICS[metric]
+        start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
+        drawn = charts.trend(points, title=title, unit=unit, band=band, start=start)
+        return page(
+            request,
+            k6d,
+            "script.html",
+            name=name,
+            rows=rows,
+            judged=judged,
+            in_folder=in_folder,
+            chart=drawn if sum(point["value"] is not None for point in points) > 1 else None,
+            points=points,
+            marks={mark for point in points for mark in point["marks"]},
+            band=band,
+            incident=_plain(standing.incident) if standing else None,
+            mutes=_mutes(name, k6d),
+            accepted=accepted,
+            metric=metric,
+            metrics={key: METRICS[key][0] for key in TREND},
+        )
+
+    return await asyncio.to_thread(make)
+
+
+def _plain(record: object) -> dict[str, Any] | None:
+    """A record as templates have it: times are texts."""
+    return orjson.loads(orjson.dumps(record)) if record else None
+
+
+def _mutes(name: str, k6d: Context) -> dict[str, str]:
+    """The mutes that cover the script, and when they end, as templates have it."""
+    mutes = alerts_of(k6d).mutes_of(name, datetime.now(UTC))
+    return {pattern: end.isoformat() for pattern, end in mutes.items()}
+
+
+def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
+    """The levels that somebody declared the new normal, newest first."""
+    levels = [asdict(level) for level in accepted_levels(k6d.store, name).values()]
+    return sorted(levels, key=lambda level: level["at"], reverse=True)
+
+
+@router.get("/runs")
+async def runs(request: Request, k6d: K6d) -> Response:
+    """Search through all runs."""
+    given = {key: request.query_params.get(key, "").strip() for key in _FILTERS}
+
+    def make() -> HTMLResponse:
+        problem, found = None, []
+        try:
+            found = k6d.store.search(_query(given), limit=PAGE + 1)
+        except ValueError as error:
+            problem = str(error)
+        more = {k: v for k, v in given.items() if v and k != "before"}
+        following = None
+        if len(found) > PAGE:
+            following = "/runs?" + urlencode({**more, "before": found[PAGE - 1]["test_id"]})
+        return page(
+            request,
+            k6d,
+            "runs.html",
+            status=422 if problem else 200,
+            rows=found[:PAGE],
+            given=given,
+            verdicts=VERDICTS,
+            names=sorted(k6d.store.state("scripts").all()),
+            problem=problem,
+            following=following,
+        )
+
+    return await asyncio.to_thread(make)
+
+
+_FILTERS = (
+    *("text", "script", "severity", "min_error_rate", "max_response_time"),
+    *("since", "anomalies_only", "before"),
+)
+
+
+def _query(given: dict[str, str]) -> Query:
+    """What the form asks for; ValueError says which field is not what it should be."""
+
+    def field(name: str, parse: Callable[[str], T], allowed: str) -> T | None:
+        try:
+            return parse(given[name]) if given[name] else None
+        except ValueError:
+            asked = f"{name.replace('_', ' ')}: {given[name]!r} is not allowed"
+            raise ValueError(f"{asked}, it should be {allowed}") from None
+
+    if given["before"] and not is_test_id(given["before"]):
+        raise ValueError("before: this is not the id of a run")
+    return Query(
+        text=given["text"] or None,
+        script=given["script"] or None,
+        severity=field("severity", _verdict, f"one of {', '.join(VERDICTS)}"),
+        anomalies_only=bool(given["anomalies_only"]),
+        min_error_rate=field("min_error_rate", finite, "a number of percent"),
+        max_response_time=field("max_response_time", finite, "a number of ms"),
+        since=field(
+            "since",
+            lambda text: in_utc(datetime.fromisoformat(text)),
+            "a day or a time such as 2026-11-22T14:05Z",
+        ),
+        before=given["before"] or None,
+    )
+
+
+def _verdict(text: str) -> str:
+    if text not in VERDICTS:
+        raise ValueError(text)
+    return text
+
+
+@router.get("/runs/{test_id}")
+async def run(test_id: str, request: Request, k6d: K6d) -> Response:
+    """All of one run."""
+
+    def make() -> HTMLResponse:
+        try:
+            record = load_run(k6d, test_id)
+        except Problem as problem:
+            return _missing(request, k6d, problem.detail, status=problem.status)
+        earlier = Query(script=record["script"], before=record["test_id"])
+        previous = k6d.store.search(earlier, limit=1)
+        snapshot = (record["snapshot"] or {}).get("id")
+        return page(
+            request,
+            k6d,
+            "run.html",
+            run=record,
+            previous=previous[0]["test_id"] if previous else None,
+            charts=charts.timeline(record),
+            origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
+            log=kept_log(record),
+            snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
+        )
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/compare")
+async def comparison(request: Request, k6d: K6d) -> Response:
+    """Two runs side by side."""
+    ids = [request.query_params.get(name, "") for name in ("to", "run")]
+
+    def make() -> HTMLResponse:
+        try:
+            before, after = (load_run(k6d, one) for one in ids)
+        except Problem as problem:
+            return _missing(request, k6d, problem.detail, status=problem.status)
+        found = compare(before, after)
+        return page(request, k6d, "compare.html", before=before, after=after, found=found)
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/statistics")
+async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
+    """Anomalies over time."""
+    wanted = request.query_params.get("days", "7")
+    days = min(max(int(wanted), 1), 3650) if wanted.isascii() and wanted.isdigit() else 7
+
+    def make() -> HTMLResponse:
+        stats = asdict(k6d.store.statistics(days=days))
+        return page(
+            request,
+            k6d,
+            "statistics.html",
+            stats=stats,
+            chart=charts.anomalies(stats["days"]),
+            rate=charts.anomaly_rate(stats["days"]),
+        )
+
+    return await asyncio.to_thread(make)
+
+
+@router.get("/queue")
+async def queue(request: Request, k6d: K6d) -> HTMLResponse:
+    """What is under way."""
+    return page(request, k6d, "queue.html", queue=await k6d.desk.queue())
+
+
+@router.get("/docs")
+async def docs(request: Request, k6d: K6d) -> HTMLResponse:
+    """The API in words, from its OpenAPI document."""
+    spec = await asyncio.to_thread(request.app.openapi)
+    return page(request, k6d, "docs.html", spec=spec)
+
+
+@router.post("/scripts/run")
+async def run_now(request: Request, k6d: K6d) -> Response:
+    """The button of a script."""
+    name = (await form(request)).get("script", "")
+    try:
+        await run_known(k6d, name)
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    return RedirectResponse("/queue", status_code=303)
+
+
+@router.post("/scripts/accept")
+async def accept(request: Request, k6d: K6d) -> Response:
+    """The button that makes the present level the normal one."""
+    fields = await form(request)
+    name = fields.get("script", "")
+    try:
+        await asyncio.to_thread(accept_level, k6d, name, fields.get("reason", ""))
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    return RedirectResponse(f"/script?{urlencode({'name': name})}", status_code=303)
+
+
+@router.post("/scripts/mute")
+async def mute(request: Request, k6d: K6d) -> Response:
+    """The button that keeps a script quiet for a while, or ends that."""
+    fields = await form(request)
+    name = fields.get("script", "")
+    try:
+        await asyncio.to_thread(mute_for, k6d, name, fields.get("duration", ""))
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    page_of = {"name": fields.get("page", name)}
+    return RedirectResponse(f"/script?{urlencode(page_of)}", status_code=303)
+
+
+@router.post("/queue/{job}/cancel")
+async def cancel(job: str, k6d: K6d) -> Response:
+    """The button of a job; one that is over needs no telling."""
+    await k6d.desk.cancel(job)
+    return RedirectResponse("/queue", status_code=303)
+
+
+def _in_folder(name: str, k6d: Context) -> bool:
+    try:
+        return bool(path_of(name, k6d.settings))
+    except (K6dError, OSError, ValueError):
+        return False
+
+
+def _missing(request: Request, k6d: Context, detail: str, *, status: int = 404) -> HTMLResponse:
+    title = "Not found" if status == 404 else "This did not work"
+    return page(request, k6d, "problem.html", status=status, title=title, detail=detail)

@@ -1,0 +1,92 @@
+"""A script's runs as its page draws them: values, what is marked, what they are compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.analysis import series
+from k6d.analysis.change_point import shifts
+from k6d.core.model import K6dError, Trigger
+from k6d.web.rendering import filters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k6d.alerts.records import Standing
+    from k6d.storage import Store
+
+Row = dict[str, Any]
+
+
+def points(
+    rows: Sequence[Row], metric: str, *, accepted: Sequence[Row], standing: Standing | None
+) -> list[Row]:
+    """The runs `rows`, newest first, as points of the trend, oldest first.
+
+    `accepted` are levels that somebody accepted, `standing` knows the incidents of the script.
+    """
+    reasons = {entry["since"]: entry.get("reason") for entry in accepted}
+    began = _shifted(rows, metric)
+    found = []
+    for row in reversed(rows):
+        test_id, notes = row["test_id"], {}
+        if test_id in began:
+            notes["change"] = "a new level began"
+        if row["trigger"] == Trigger.IMPORTED:
+            notes["imported"] = "imported"
+        if test_id in reasons:
+            reason = reasons[test_id]
+            notes["accepted"] = f"level accepted: {reason}" if reason else "level accepted"
+        found.append(
+            {
+                "test_id": test_id,
+                "timestamp": row["timestamp"],
+                "value": row[metric],
+                "verdict": filters.verdict(row),
+                "incident": _in_incident(test_id, standing),
+                "marks": list(notes),
+                "notes": list(notes.values()),
+            }
+        )
+    return found
+
+
+def band(rows: Sequence[Row], metric: str, store: Store) -> Row | None:
+    """What the newest comparable run of `rows` was compared with."""
+    newest = _newest(rows)
+    try:
+        raw = store.load_raw(newest["test_id"]) if newest else b"{}"
+        compared = orjson.loads(raw).get("comparisons") or []
+    except (K6dError, ValueError):
+        return None
+    return next((c for c in compared if c["metric"] == metric and c["endpoint"] is None), None)
+
+
+def _newest(rows: Sequence[Row]) -> Row | None:
+    """The newest comparable run."""
+    return next((row for row in rows if row["comparable"]), None)
+
+
+def _in_incident(test_id: str, standing: Standing | None) -> bool:
+    """Whether the script's open incident, or the one before it, was open with this run."""
+    if standing is None:
+        return False
+    now, last = standing.incident, standing.last
+    if now and now.first_run <= test_id:
+        return True
+    return last is not None and last.first_run <= test_id < last.last_run
+
+
+def _shifted(rows: Sequence[Row], metric: str) -> set[str]:
+    """The runs with which a new level of the metric began, among those like the newest one."""
+    newest = _newest(rows)
+    if newest is None:
+        return set()
+    values = [
+        row[metric] if row["comparable"] and row["workload"] == newest["workload"] else None
+        for row in reversed(rows)
+    ]
+    found = shifts(values, floor=series.METRICS[metric].floor)
+    return {rows[-1 - shift.index]["test_id"] for shift in found}

@@ -1,0 +1,132 @@
+"""Every request comes through here: access, the size of its body, and the headers of the answer."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
+
+from k6d.web import cors
+from k6d.web.access import SAFE
+from k6d.web.problems import Problem, wants_page
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from k6d.web.access import Access, Refusal
+
+MAX_BODY_BYTES = 1024 * 1024
+# Nothing but our own files: a text from a script that got into a page unescaped could do nothing.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not no-referrer: forms would then be sent with "Origin: null".
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Gate:
+    """ASGI middleware around all of the app."""
+
+    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope=scope)
+        answer = _with_headers(send)
+        if self._access.is_named_page(headers):
+            answer = cors.readable_by(headers["origin"], answer)
+        refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        if cors.is_preflight(scope["method"], headers) and self._may_ask(headers, refusal):
+            await cors.preflight()(scope, receive, answer)
+            return
+        if refusal:
+            if refusal.login and wants_page(scope["path"], headers.get("accept", "")):
+                here = quote(_page_of(scope, headers), safe="")
+                login = RedirectResponse(f"/login?next={here}", status_code=303)
+                await login(scope, receive, answer)
+                return
+            ask = {"WWW-Authenticate": 'Bearer realm="k6d"'} if refusal.status == 401 else None
+            problem = Problem(refusal.status, refusal.detail, headers=ask)
+            await problem.response()(scope, receive, answer)
+            return
+        try:
+            length = int(headers.get("content-length") or 0)
+        except ValueError:
+            problem = Problem(400, "Content-Length is no number")
+            await problem.response()(scope, receive, answer)
+            return
+        body = _Body(receive, too_large=length > MAX_BODY_BYTES)
+        if not body.too_large:
+            with contextlib.suppress(_TooLargeError):
+                await self._app(scope, body.receive, body.unless_too_large(answer))
+        if body.too_large:
+            problem = Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+            await problem.response()(scope, receive, answer)
+
+    def _may_ask(self, headers: Headers, refusal: Refusal | None) -> bool:
+        """Whether a browser may ask what a page may send: it does so without the token."""
+        told = refusal is None or refusal.status == 401
+        return self._access.is_named_page(headers) and told
+
+
+class _TooLargeError(Exception):
+    """Ends the reading of a body."""
+
+
+class _Body:
+    """A request's body that ends when it gets too large, and then no answer but ours is sent."""
+
+    def __init__(self, receive: Receive, *, too_large: bool) -> None:
+        self._receive = receive
+        self._received = 0
+        self.too_large = too_large
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > MAX_BODY_BYTES:
+            self.too_large = True
+            raise _TooLargeError
+        return message
+
+    def unless_too_large(self, send: Send) -> Send:
+        async def send_on(message: Message) -> None:
+            if not self.too_large:
+                await send(message)
+
+        return send_on
+
+
+def _page_of(scope: Scope, headers: Headers) -> str:
+    """The page to come back to: the one that was asked for, or that had the button."""
+    if scope["method"] not in SAFE:
+        _, _, place = headers.get("referer", "").partition("://")  # of any host, malformed or not
+        return f"/{place.partition('/')[2]}"
+    return f"{scope['path']}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
+
+
+def _with_headers(send: Send) -> Send:
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return with_headers

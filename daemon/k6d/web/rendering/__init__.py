@@ -1,0 +1,54 @@
+"""Pages as HTML: the dashboard's and the report that stands for itself. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from k6d.core import numbers, text
+from k6d.web.rendering import filters
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+
+
+def render(template: str, **context: object) -> str:
+    """The page; everything that comes from outside is escaped."""
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    """Made on first use: an idle daemon doesn't need it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "ms": numbers.ms,
+        "percent": numbers.percent,
+        "rate": numbers.rate,
+        "count": numbers.count,
+        "seconds": numbers.seconds,
+        "number": numbers.number,
+        "in_unit": numbers.in_unit,
+        "group": text.group,
+        "against_threshold": numbers.against_threshold,
+        "plural": text.plural,
+        "removed": text.removed,
+        "when": filters.when,
+        "change": filters.change,
+        "verdict": filters.verdict,
+        "without": filters.without,
+    }
+    return environment

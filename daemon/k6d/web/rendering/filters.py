@@ -1,0 +1,34 @@
+"""Words for the pages: times, changes, verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from k6d.core.numbers import number
+
+
+def when(timestamp: str) -> str:
+    """A time stamp of a run as "2026-11-22 12:13:14"; pages say once that times are UTC."""
+    return timestamp[:19].replace("T", " ")
+
+
+def change(percent: float | None) -> str:
+    """A change as "+12.3 %", "−4 %", "±0 %"; a dash for None."""
+    if percent is None:
+        return "–"
+    sign = "+" if percent > 0 else "−" if percent < 0 else "±"
+    return f"{sign}{number(abs(percent))} %"
+
+
+def verdict(run: dict[str, Any]) -> str:
+    """The one word for a run, from its index document or its file."""
+    if "anomaly_analysis" in run:
+        severity, outcome = run["anomaly_analysis"]["severity"], run["execution"]["outcome"]
+    else:
+        severity, outcome = run["severity"], run["outcome"]
+    return str(severity or ("healthy" if outcome == "completed" else outcome))
+
+
+def without(title: str, origin: str) -> str:
+    """The title with the host, which all have in common, left out."""
+    return title.removeprefix(origin) if origin else title

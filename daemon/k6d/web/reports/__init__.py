@@ -1,0 +1,33 @@
+"""One run for others to read: a page by itself, Markdown, JUnit XML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from k6d.web.reports.html import write_html
+from k6d.web.reports.junit import write_junit
+from k6d.web.reports.markdown import write_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from k6d.core.model import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A form of report, and how to call it."""
+
+    write: Callable[[Run], str]
+    media_type: str
+    ending: str
+
+
+FORMS = {
+    "html": Form(write=write_html, media_type="text/html; charset=utf-8", ending="html"),
+    "markdown": Form(write=write_markdown, media_type="text/markdown; charset=utf-8", ending="md"),
+    "junit": Form(write=write_junit, media_type="application/xml", ending="xml"),
+}
+
+__all__ = ["FORMS", "Form", "write_html", "write_junit", "write_markdown"]

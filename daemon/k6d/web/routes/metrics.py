@@ -1,0 +1,62 @@
+"""GET /metrics: where everything stands, for Prometheus."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Response
+
+from k6d.alerts.outbox import Outbox
+from k6d.core.model import K6dError
+from k6d.web.context import Context, K6d
+from k6d.web.routes import schemas
+from k6d.web.routes.exposition import CONTENT_TYPE, MOST_SCRIPTS, Facts, endpoints_of, exposition
+from k6d.web.routes.incidents import alerts_of
+
+router = APIRouter(tags=["metrics"])
+
+Endpoints = list[dict[str, object]]
+
+
+@router.get("/metrics", responses=schemas.text(CONTENT_TYPE, description="Prometheus text format"))
+async def metrics(k6d: K6d) -> Response:
+    """Last results by script and endpoint, verdicts, queue and runs; of bounded cardinality."""
+    text = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
+    standings = list(k6d.store.standings(recent=1).values())
+    last = [standing.last for standing in standings[:MOST_SCRIPTS]]
+    standings_ = alerts_of(k6d).standings().values()
+    outbox = Outbox(k6d.settings.data)
+    return exposition(
+        Facts(
+            last=last,
+            dropped=max(0, len(standings) - MOST_SCRIPTS),
+            endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
+            **counts,
+            incidents=Counter(s.incident.severity for s in standings_ if s.incident),
+            messages={
+                "waiting": len(outbox.waiting()),
+                "undeliverable": len(outbox.undeliverable()),
+            },
+        )
+    )
+
+
+def _endpoints(k6d: Context, test_ids: list[str]) -> dict[str, Endpoints]:
+    """Endpoint rows by run; those of runs that are still the last ones are remembered."""
+    known = k6d.cache.get("endpoints")
+    before: dict[str, Endpoints] = known if isinstance(known, dict) else {}
+    now = {test_id: before.get(test_id) or _read(k6d, test_id) for test_id in test_ids}
+    k6d.cache["endpoints"] = now
+    return now
+
+
+def _read(k6d: Context, test_id: str) -> Endpoints:
+    try:
+        return endpoints_of(orjson.loads(k6d.store.load_raw(test_id)))
+    except (K6dError, ValueError, KeyError, TypeError):
+        return []

@@ -1,0 +1,137 @@
+"""One run: its log, its snapshot, reports of it for people and for other tools, comparison."""
+
+import asyncio
+from email.utils import formatdate
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from k6d.analysis.side_by_side import compare
+from k6d.core.model import K6dError
+from k6d.core.text import removed
+from k6d.storage import is_test_id
+from k6d.web.context import Context, K6d, as_json
+from k6d.web.local_paths import without_folder
+from k6d.web.problems import Problem
+from k6d.web.routes import schemas
+from k6d.web.routes.serializers import kept_log
+
+router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+
+PLAIN = "text/plain; charset=utf-8"
+REPORTS = ("text/html", "text/markdown", "application/xml")
+
+
+@router.get("/{test_id}", responses=schemas.response({"type": "object"}, _404="No such run"))
+async def record(test_id: str, k6d: K6d, request: Request) -> Response:
+    """The run's file as it is, which is what `k6d show --json` prints."""
+    data = await asyncio.to_thread(read_run, k6d, test_id)
+    path = k6d.store.run_path(await asyncio.to_thread(full_id, k6d, test_id))
+    status = path.stat()
+    tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    headers = {
+        "ETag": tag,
+        "Last-Modified": formatdate(status.st_mtime, usegmt=True),
+        "Cache-Control": "no-cache",
+    }
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type="application/json", headers=headers)
+
+
+@router.get("/{test_id}/log", responses=schemas.text(PLAIN, description="k6's log"))
+async def log(
+    test_id: str,
+    k6d: K6d,
+    stream: Annotated[Literal["log", "output"], Query(description="stderr or stdout")] = "log",
+) -> Response:
+    """What k6 and the script's console wrote, as far as it is kept."""
+    run = await asyncio.to_thread(load_run, k6d, test_id)
+    if stream in run["removed"]:
+        raise Problem(
+            404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
+        )
+    text = without_folder(kept_log(run, stream), k6d.settings.data)
+    return Response(text, media_type=PLAIN, headers=_named(run, "log"))
+
+
+@router.get(
+    "/{test_id}/snapshot", responses=schemas.text("application/x-tar", description="the archive")
+)
+async def snapshot(test_id: str, k6d: K6d) -> Response:
+    """The archive that ran: `k6 run` runs it again."""
+    run = orjson.loads(await asyncio.to_thread(read_run, k6d, test_id))
+    snapshot_id = (run.get("snapshot") or {}).get("id")
+    path = k6d.store.snapshot_path(snapshot_id) if snapshot_id else None
+    if path is None or not path.is_file():
+        raise Problem(404, f"run {run['test_id']} has no snapshot")
+    headers = {**_named(run, "tar"), "Cache-Control": "private, max-age=31536000, immutable"}
+    return FileResponse(path, media_type="application/x-tar", headers=headers)
+
+
+@router.get(
+    "/{test_id}/report", responses=schemas.text(*REPORTS, description="a report of the run")
+)
+async def report(
+    test_id: str, k6d: K6d, form: Literal["html", "markdown", "junit"] = "html"
+) -> Response:
+    """One self-contained page, Markdown for a pull request, or JUnit XML for CI systems."""
+    from k6d.web.reports import FORMS
+
+    def write() -> tuple[str, dict[str, str]]:
+        run = k6d.store.load(full_id(k6d, test_id))
+        return FORMS[form].write(run), _named({"test_id": run.test_id}, FORMS[form].ending)
+
+    text, headers = await asyncio.to_thread(write)
+    return Response(text, media_type=FORMS[form].media_type, headers=headers)
+
+
+@router.get(
+    "/{test_id}/compare", responses=schemas.response(schemas.COMPARISON, _404="No such run")
+)
+async def comparison(
+    test_id: str,
+    k6d: K6d,
+    to: Annotated[str, Query(description="the run before", max_length=40)],
+) -> Response:
+    """Two runs side by side: totals and endpoints, before, after, change in percent."""
+
+    def read() -> dict[str, object]:
+        before, after = (load_run(k6d, one) for one in (to, test_id))
+        return compare(before, after)
+
+    return as_json(await asyncio.to_thread(read))
+
+
+def full_id(k6d: Context, test_id: str) -> str:
+    """The id itself, or of the newest run for “latest”; 404 for anything that is no run."""
+    if test_id == "latest":
+        try:
+            return k6d.store.find(test_id)
+        except K6dError as error:
+            raise Problem(404, str(error)) from error
+    if not is_test_id(test_id) or not k6d.store.run_path(test_id).is_file():
+        raise Problem(404, f"no run {test_id[:40]!r}; see /api/v1/test/history")
+    return test_id
+
+
+def read_run(k6d: Context, test_id: str) -> bytes:
+    """The run's file."""
+    return k6d.store.load_raw(full_id(k6d, test_id))
+
+
+def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
+    """The run as JSON has it, with the defaults of what its file lacks."""
+    try:
+        run = k6d.store.load(full_id(k6d, test_id))
+    except K6dError as error:  # damaged, or of a newer k6d
+        raise Problem(500, str(error)) from error
+    record: dict[str, Any] = orjson.loads(orjson.dumps(run))
+    return record
+
+
+def _named(run: dict[str, str], ending: str) -> dict[str, str]:
+    """A name under which a browser saves it; opened in place, it would be a page of ours."""
+    return {"Content-Disposition": f'attachment; filename="k6d-{run["test_id"]}.{ending}"'}

@@ -1,0 +1,82 @@
+"""The scripts there are, and the series of their metrics."""
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from k6d.scripts.catalog import entries
+from k6d.storage import Query as Search
+from k6d.storage import accepted, printable
+from k6d.web.context import Context, K6d, as_json
+from k6d.web.problems import Problem
+from k6d.web.routes import schemas
+from k6d.web.routes.incidents import alerts_of
+
+router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
+
+Metric = Literal[
+    "response_time_avg",
+    "response_time_p95",
+    "error_rate",
+    "requests_per_second",
+    "virtual_users",
+    "total_requests",
+]
+
+
+@router.get("", responses=schemas.response(schemas.SCRIPTS))
+async def scripts(k6d: K6d) -> Response:
+    """The scripts in the folder and those that ran, each with its last run."""
+    found = await asyncio.to_thread(entries, k6d.settings, k6d.store)
+    return as_json({"scripts": [entry.row() for entry in found]})
+
+
+class Acceptance(BaseModel):
+    """The present level of a script is what its runs are compared with from now on."""
+
+    script: str = Field(min_length=1, max_length=500)
+    reason: str = Field(default="", max_length=1000, description="for those who ask later")
+
+
+@router.post("/accept", responses=schemas.response(schemas.ACCEPTED, _404="No comparable run"))
+async def accept(body: Acceptance, k6d: K6d) -> Response:
+    """Make the present level of a script the normal one; an incident only about it is resolved."""
+    since = await asyncio.to_thread(accept_level, k6d, body.script, body.reason)
+    return as_json({"script": body.script, "since": since})
+
+
+def accept_level(k6d: Context, script: str, reason: str) -> str:
+    """As `k6d accept` does; the run with which the accepted level began."""
+    found = k6d.store.history(script, 1, comparable=True)
+    if not found:
+        raise Problem(404, f"{script[:100]} has no comparable run yet")
+    run = k6d.store.load(found[0]["test_id"])
+    reason = printable(reason.strip())
+    since = accepted.accept(run, k6d.store, reason=reason)
+    alerts_of(k6d).accept(run, reason)
+    return since
+
+
+@router.get("/series", responses=schemas.response(schemas.SERIES))
+async def series(
+    k6d: K6d,
+    script: Annotated[str, Query(max_length=500)],
+    metric: Metric = "response_time_p95",
+    limit: Annotated[int, Query(ge=1, le=2000)] = 200,
+) -> Response:
+    """A metric of a script's last runs, oldest first; null where a run did not measure it."""
+    found = await asyncio.to_thread(k6d.store.search, Search(script=script), limit=limit)
+    points = [
+        {
+            "test_id": document["test_id"],
+            "timestamp": document["timestamp"],
+            "value": document[metric],
+            "severity": document["severity"],
+            "outcome": document["outcome"],
+            "workload": document["workload"],
+        }
+        for document in reversed(found)
+    ]
+    return as_json({"script": script, "metric": metric, "points": points})

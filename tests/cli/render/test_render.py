@@ -1,0 +1,300 @@
+"""What a person reads in a terminal, narrow or wide, with names of any kind."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from k6d.cli.render.baseline import comparison_table
+from k6d.cli.render.run import history_table, run_report, scripts_report, spark, verdict_word
+from k6d.core.model import (
+    Breakdown,
+    Check,
+    Comparison,
+    Execution,
+    Log,
+    Metrics,
+    Outcome,
+    Threshold,
+    Timeline,
+)
+from support.records import make_anomaly, make_endpoint, make_run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LONG = "https://shop.example.org/" + "a/very/long/path/" * 3 + "end?query=1"
+ODD = "[bold]x[/]\x1b[31m\n\x07é日本"
+
+
+def _printed(what: RenderableType, width: int = 80, *, terminal: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width, highlight=False, force_terminal=terminal)
+    console.print(what)
+    text = file.getvalue()
+    assert all(cell_len(line) <= width for line in text.splitlines()) or terminal
+    return text
+
+
+def _row(**changes: Any) -> dict[str, Any]:
+    return {
+        "test_id": "20261122-120000-3f9a2c",
+        "timestamp": "2026-11-22T12:00:00.123456+00:00",
+        "script": "shop/cart.js",
+        "trigger": "changed",
+        "severity": None,
+        "outcome": "completed",
+        "response_time_p95": 88.25,
+        "error_rate": 0.1,
+        "requests_per_second": 100.0,
+        "total_requests": 6000,
+    } | changes
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_report_has_everything_within_its_width(width: int) -> None:
+    """Numbers, findings, endpoints, thresholds, checks, time line, notes."""
+    run = make_run(
+        anomaly_analysis=replace(make_anomaly(), doubts=["only 3 requests"]),
+        breakdown=replace(make_run().breakdown, notes=["200 endpoints are told apart"]),
+        custom_metrics=["my_trend"],
+        k6_metrics={"my_trend": {"avg": 3.0}},
+    )
+    text = " ".join(_printed(run_report(run), width).split())
+    for words in (
+        *("HIGH", run.script, run.test_id, "2026-11-22 12:00:00 UTC", "changed", "1 m 1 s"),
+        *("6,000", "100/s", "0.1 %", "41.5 ms", "88.2 ms"),
+        *("p95 of GET /cart is 912 ms", "→ Look at GET /cart first.", "only 3 requests"),
+        *("GET /cart", "✓ http_req_duration: p(95)<500", "✗ is 200 (6 of 6,000 failed)"),
+        *("my_trend: avg 3", "over 1 m", "up to 100/s", "note: 200 endpoints"),
+    ):
+        assert words in text
+
+
+def test_long_endpoints_stand_above_their_numbers_where_they_don_t_fit_beside() -> None:
+    """Their origin is said once; no name is cut at either width."""
+    rows = [make_endpoint(name=LONG), make_endpoint(name="https://shop.example.org/b", method=None)]
+    run = make_run(breakdown=Breakdown(endpoints=[*rows, make_endpoint(name="named")]))
+    narrow, wide = _printed(run_report(run)), _printed(run_report(run), 200)
+    path = LONG.removeprefix("https://shop.example.org")
+    for text in (narrow, wide):
+        assert "endpoints of https://shop.example.org" in text
+        assert "GET named" in text
+    assert f"GET {path}\n" in narrow.replace(" \n", "\n")
+    (line,) = [line for line in wide.splitlines() if path in line]
+    assert "6,000" in line
+
+
+def test_of_many_endpoints_and_checks_the_first_are_shown_and_the_rest_is_counted() -> None:
+    """JSON has all."""
+    run = make_run(
+        breakdown=Breakdown(endpoints=[make_endpoint(name=f"/{i}") for i in range(50)]),
+        checks=[Check(name=f"check {i}", group="::a::b", passes=1, fails=0) for i in range(30)],
+    )
+    text = _printed(run_report(run))
+    assert "and 30 more (--json has all)" in text
+    assert "and 10 more (--json has all)" in text
+    assert "✓ a › b › check 0" in text
+
+
+def test_names_from_outside_are_words_only() -> None:
+    """Mark-up is not obeyed, and no control character reaches the terminal."""
+    run = make_run(
+        script=ODD,
+        anomaly_analysis=make_anomaly(ODD),
+        breakdown=Breakdown(endpoints=[make_endpoint(name=ODD)], notes=[ODD]),
+        checks=[Check(name=ODD, group=f"::{ODD}", passes=1, fails=1)],
+        thresholds=[Threshold(metric=ODD, expression="x", crossed=True)],
+        log=Log(head=f"one\n{ODD}", tail=ODD, cut_lines=1),
+    )
+    text = _printed(run_report(run, log=True), 120)
+    table = _printed(history_table([_row(script=ODD)]), 120)
+    scripts = [
+        {
+            "script": ODD,
+            "kind": None,
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": None,
+        }
+    ]
+    for printed in (text, table, _printed(scripts_report(scripts), 120)):
+        assert "[bold]x[/]\ufffd[31m" in printed
+        assert not {c for c in printed if ord(c) < 32} - {"\n", "\t"}
+
+
+def test_a_script_that_cannot_run_shows_no_empty_numbers() -> None:
+    """What went wrong is all there is to say."""
+    run = make_run(
+        metrics=Metrics(),
+        execution=Execution(outcome=Outcome.SCRIPT_ERROR),
+        anomaly_analysis=make_anomaly("the script cannot run: Line 1:2"),
+        breakdown=Breakdown(),
+        checks=[],
+        thresholds=[],
+    )
+    text = _printed(run_report(run))
+    assert "requests" not in text
+    assert "the script cannot run: Line 1:2" in text
+
+
+def test_the_log_is_shown_when_asked_for_with_what_was_cut() -> None:
+    """k6's log and what it printed."""
+    run = make_run(
+        log=Log(head="first", tail="last", cut_lines=1234), output=Log(head="http_reqs: 20")
+    )
+    assert "first" not in _printed(run_report(run))
+    text = _printed(run_report(run, log=True))
+    assert "first\n… 1,234 lines not kept …\nlast\n" in text
+    assert "http_reqs: 20" in text
+
+
+def test_colours_are_for_terminals_and_not_for_who_wants_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NO_COLOR is honoured, and a pipe gets plain text."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    report = run_report(make_run(anomaly_analysis=make_anomaly()))
+    assert "\x1b[" not in _printed(report)
+    assert "\x1b[31m" in _printed(report, terminal=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in _printed(report, terminal=True)
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 120])
+def test_a_table_of_runs_keeps_ids_whole(width: int) -> None:
+    """A long name folds, an id never: it is what `show` wants."""
+    rows = [
+        _row(script="a rather long name " * 5, severity="critical"),
+        _row(outcome="k6 unavailable", response_time_p95=None, requests_per_second=None),
+    ]
+    text = _printed(history_table(rows), width)
+    assert text.count("20261122-120000-3f9a2c") == 2
+    assert "critical" in text
+    assert "k6 unavailable" in text
+    assert "…" not in text
+
+
+def test_a_table_of_scripts_tells_what_each_is() -> None:
+    """Also those that nobody looked at."""
+    rows = [
+        {
+            "script": "a.js",
+            "kind": "test",
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": _row(severity="high"),
+        },
+        {
+            "script": "lib.js",
+            "kind": "library",
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": None,
+        },
+        {
+            "script": "new.js",
+            "kind": None,
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": None,
+        },
+        {
+            "script": "b.js",
+            "kind": "test",
+            "in_folder": True,
+            "missing": "users.csv",
+            "left_alone": None,
+            "last_run": None,
+        },
+    ]
+    lines = _printed(scripts_report(rows)).splitlines()
+    assert ["high" in lines[1], "88.2 ms" in lines[1]] == [True, True]
+    assert "library" in lines[2]
+    assert "not looked at yet" in lines[3]
+    assert "waits for users.csv" in lines[4]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_no_table_loses_a_name_or_a_number(width: int) -> None:
+    """On a narrow terminal a row's name stands above its numbers, each with its title."""
+    name = "api/orders/list-with-filters.js"
+    last = _row(script=name, severity="high", trigger="confirmation")
+    scripts = [
+        {
+            "script": name,
+            "kind": "test",
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": last,
+        }
+    ]
+    compared = Comparison(
+        metric="response_time_p95",
+        endpoint="GET /cart",
+        unit="ms",
+        state="worse",
+        observed=312.5,
+        expected=200.5,
+        change_percent=55.9,
+        visible_percent=12.5,
+    )
+    share = replace(compared, metric="error_rate", unit="%", observed=0.5, expected=0.02, high=1.02)
+    for printed, words in (
+        (history_table([last]), (name, "high re-run", "88.2 ms", "0.1 %", "100")),
+        (scripts_report(scripts), (name, "test", "high", "2026-11-22 12:00", "88.2 ms")),
+        (
+            comparison_table(make_run(), None, [compared, share]),
+            ("p95 of GET /cart", "200 ms", "312 ms", "+55.9 %", "± 12.5 %", "± 1 points", "worse"),
+        ),
+    ):
+        text = " ".join(_printed(printed, width).split())
+        for word in words:
+            assert word in text
+        assert "…" not in text
+
+
+def test_the_word_for_a_run_is_its_severity_or_how_it_went() -> None:
+    """Healthy is said of completed runs only."""
+    assert verdict_word("high", Outcome.COMPLETED) == "high"
+    assert verdict_word(None, Outcome.COMPLETED) == "healthy"
+    assert verdict_word(None, Outcome.ABORTED) == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [
+        ([], ""),
+        ([0.0, 0.0], "▁▁"),
+        ([None, None], "  "),
+        ([0.0, 5.0, None, 10.0], "▁▅ █"),
+        ([1.0] * 600, "█" * 60),
+        ([1.0] * 61, "█" * 31),
+    ],
+)
+def test_a_row_of_bars_goes_from_zero_to_the_maximum(values: list[float | None], bars: str) -> None:
+    """Gaps stay gaps; a long time line is squeezed into its width."""
+    assert spark(values) == bars
+
+
+def test_a_time_line_of_gaps_is_no_error() -> None:
+    """Nothing was measured in any second."""
+    timeline = Timeline(
+        t=[1, 2],
+        vus=[None, None],
+        requests_per_second=[0, 0],
+        errors_per_second=[0, 0],
+        p95_ms=[None] * 2,
+    )
+    assert "over 2 s" in _printed(run_report(make_run(breakdown=Breakdown(timeline=timeline))))

@@ -1,0 +1,1 @@
+"""Helpers that tests share: targets, receivers, daemons, records."""

@@ -1,0 +1,75 @@
+"""Forks a process for each command of k6d that `commands.run_k6d` asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+import rich.console
+import rich.table
+
+import k6d.cli.render.run
+import k6d.jobs.pipeline
+import k6d.settings
+import k6d.storage
+from k6d import cli
+
+del k6d, rich  # imported for the commands
+
+
+def serve(listening: socket.socket, folder: str) -> None:
+    """Fork for each connection; returns in the process that is to be the command."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    selector = selectors.DefaultSelector()
+    selector.register(listening, selectors.EVENT_READ)
+    selector.register(sys.stdin, selectors.EVENT_READ)
+    while True:
+        ready = [key.fileobj for key, _ in selector.select()]
+        if sys.stdin in ready:
+            shutil.rmtree(folder, ignore_errors=True)
+            sys.exit()
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            break
+        connection.close()
+    selector.close()
+    listening.close()
+    _become_command(connection)
+
+
+def _become_command(connection: socket.socket) -> None:
+    """Fork once more: the parent tells pid and exit code, the child returns, set up as asked."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, outputs, _, _ = socket.recv_fds(connection, 1, 2)
+    with connection.makefile() as text:
+        request = json.load(text)
+    pid = os.fork()
+    if pid:
+        with suppress(OSError):
+            connection.sendall(f"{pid}\n".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with suppress(OSError):
+            connection.sendall(f"{code}\n".encode())
+        os._exit(0)
+    connection.close()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((nothing, *outputs)):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    sys.argv = ["k6d", *request["arguments"]]
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    sys.exit(cli.main())

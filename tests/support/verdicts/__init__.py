@@ -1,0 +1,1 @@
+"""Small scripts, each with the verdict that a k6 user would sign."""

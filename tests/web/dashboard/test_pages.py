@@ -1,0 +1,288 @@
+"""The dashboard in a real headless Chromium: every page, hostile texts, keyboard, phone, dark."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from support.daemon import PATIENCE_S, Gate, hitting, until
+from support.programs import program
+from support.serving import Served, small_script
+from support.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHOTS = os.environ.get("K6D_SCREENSHOTS")  # a folder: keep what the tests saw, to be looked at
+PHONE, DESKTOP = (390, 800), (1280, 900)
+TEXTS = "h1, h2, h3, p, a, td, th, dt, dd, li, label, button, summary, pre, .badge, .chip, .mark"
+# WCAG 2.2, 1.4.3: relative luminance, the ratio of text to the first opaque background behind it.
+CONTRAST = """
+const rgb = (c) => { const m = c.match(/[\\d.]+/g).map(Number);
+  return m.length < 4 ? [...m, 1] : m; };
+const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => { v /= 255;
+  return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const bad = [];
+for (const e of document.querySelectorAll(arguments[0])) {
+  if (!e.innerText?.trim() || !e.checkVisibility()) continue;
+  let back = null, at = e;
+  while (at && (!back || back[3] === 0)) {
+    back = rgb(getComputedStyle(at).backgroundColor); at = at.parentElement; }
+  const [a, b] = [light(rgb(getComputedStyle(e).color)), light(back)];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) bad.push(`${e.tagName} ${e.className} "${e.innerText.slice(0, 30)}" ${ratio}`);
+}
+return bad;
+"""
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    """A real HTTP target, for all tests here."""
+    with Target() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator[Served]:
+    """A daemon with a script whose every word is hostile, run twice, and one that is broken."""
+    made = Served(tmp_path_factory.mktemp("dashboard"))
+    try:
+        made.start()
+        made.write(
+            "<b>shop & more.js",
+            small_script(f"{target.url}/shop").replace(
+                "thresholds:", "duration: '2s', thresholds:"
+            ),
+        )
+        made.write("broken.js", "import 'k6'; export default function ( {")
+        made.run("<b>shop & more.js")
+        made.post("/api/v1/scripts/run?wait=true", {"script": "<b>shop & more.js"})
+        made.run("broken.js")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """The system's Chromium, without a window."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = program("chromium")
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *("--disable-background-networking", "--no-first-run", f"--user-data-dir={profile}"),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(service=Service(program("chromedriver")), options=options)
+    driver.set_page_load_timeout(PATIENCE_S)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def view(browser: webdriver.Chrome, *, size: tuple[int, int], dark: bool) -> None:
+    """Be a screen of that size, light or dark."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def pages(served: Served) -> dict[str, str]:
+    """A page of each kind."""
+    newest, older = (d["test_id"] for d in served.store.history("<b>shop & more.js", 2))
+    broken = served.store.history("broken.js", 1)[0]["test_id"]
+    return {
+        "scripts": "/",
+        "script": "/script?name=%3Cb%3Eshop%20%26%20more.js",
+        "run": f"/runs/{newest}",
+        "broken": f"/runs/{broken}",
+        "compare": f"/compare?to={older}&run={newest}",
+        "runs": "/runs",
+        "statistics": "/statistics",
+        "queue": "/queue",
+        "login": "/login",
+        "docs": "/docs",
+        "missing": "/runs/nothing",
+        "nowhere": "/nowhere",
+    }
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pages(
+    browser: webdriver.Chrome, served: Served, size: tuple[int, int], dark: bool
+) -> None:
+    """Each page: no script error, nothing refused by its policy, nothing hostile alive, readable
+    in either mode (WCAG AA), no wider than the screen, one heading, a name for each control.
+    """
+    view(browser, size=size, dark=dark)
+    for name, path in pages(served).items():
+        browser.get(served.url + path)
+        assert browser.execute_script("return window.hacked") is None, name
+        assert browser.execute_script(CONTRAST, TEXTS) == [], name
+        width = browser.execute_script("return document.documentElement.scrollWidth")
+        assert width <= size[0], name
+        assert len(browser.find_elements(By.TAG_NAME, "h1")) == 1, name
+        assert browser.execute_script(UNNAMED) == [], name
+        noise = [
+            entry["message"]
+            for entry in browser.get_log("browser")
+            if "404" not in entry["message"] or name not in {"missing", "nowhere"}
+        ]
+        assert noise == [], name
+        if SHOTS:
+            mode = f"{'dark' if dark else 'light'}-{'phone' if size == PHONE else 'desktop'}"
+            Path(SHOTS).mkdir(parents=True, exist_ok=True)
+            browser.save_screenshot(str(Path(SHOTS) / f"{mode}-{name}.png"))
+
+
+UNNAMED = """
+return [...document.querySelectorAll('a, button, input:not([type=hidden]):not([hidden]), select')]
+  .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))
+  .map((e) => e.outerHTML.slice(0, 80));
+"""
+
+
+def test_a_runs_page_has_all_of_it(browser: webdriver.Chrome, served: Served) -> None:
+    """Numbers, endpoints, thresholds, checks, time line, log; what a script wrote is text."""
+    view(browser, size=DESKTOP, dark=False)
+    browser.get(served.url + pages(served)["run"])
+    headings = [h.text for h in browser.find_elements(By.TAG_NAME, "h2")]
+    for expected in ("Numbers", "Findings", "Endpoints", "Thresholds", "Checks", "Time line"):
+        assert expected in headings
+    body = browser.find_element(By.TAG_NAME, "main").text
+    assert "<script>window.hacked=1</script>" in body
+    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 3
+    assert not browser.find_elements(By.CSS_SELECTOR, "main script, main img")
+
+
+def test_a_point_of_the_trend_leads_to_its_run(browser: webdriver.Chrome, served: Served) -> None:
+    """By mouse or keyboard; its title says value, time and verdict."""
+    browser.get(served.url + pages(served)["script"])
+    points = browser.find_elements(By.CSS_SELECTOR, "svg.trend a")
+    assert len(points) == 2
+    assert re.match(r"[\d.]+ ms \(2\d{3}-", points[-1].get_attribute("aria-label"))
+    browser.execute_script("arguments[0].focus()", points[-1])
+    points[-1].send_keys(Keys.ENTER)
+    until(lambda: "/runs/" in browser.current_url, "the run's page")
+    assert browser.current_url.endswith(pages(served)["run"])
+
+
+def test_by_keyboard_log_in_run_follow_and_cancel(
+    browser: webdriver.Chrome, served: Served, target: Target
+) -> None:
+    """Without the token the button asks for it; with it the run starts, shows, and is cancelled."""
+    gate = Gate()
+    target.latency["/gate"] = gate
+    served.write("gated.js", hitting(f"{target.url}/gate", iterations=1))
+    until(gate.reached.is_set, "the first run")
+    gate.opened.set()
+    served.run("gated.js")
+    target.latency["/gate"] = again = Gate()
+    browser.delete_all_cookies()
+    browser.get(f"{served.url}/script?name=gated.js")
+    _button(browser, "Run now").send_keys(Keys.ENTER)
+    until(lambda: "/login" in browser.current_url, "the login page")
+    assert browser.switch_to.active_element
+    browser.find_element(By.NAME, "token").send_keys(served.token, Keys.ENTER)
+    until(lambda: "/script" in browser.current_url, "the script's page")
+    _button(browser, "Run now").send_keys(Keys.ENTER)
+    until(lambda: "/queue" in browser.current_url, "the queue")
+    until(again.reached.is_set, "the second run")
+    until(lambda: "Requests/s" in _text(browser), "live numbers")
+    until(lambda: _pressed(browser, "Cancel"), "the button")
+    again.opened.set()
+    until(lambda: _ended(browser)[0].startswith("gated.js aborted"), "the end of the run")
+    assert len(served.runs("gated.js")) == 2
+    seen = _ended(browser)
+    browser.get(f"{served.url}/queue")
+    assert _ended(browser) == seen
+    assert browser.get_log("browser") == []
+
+
+def test_the_list_of_scripts_is_not_older_than_its_runs(
+    browser: webdriver.Chrome, served: Served, target: Target
+) -> None:
+    """A page that shows a run under way shows its verdict when it is over, with no hand on it."""
+    target.latency["/slow"] = gate = Gate()
+    served.write("slow.js", hitting(f"{target.url}/slow", iterations=1))
+    until(gate.reached.is_set, "the run")
+    browser.get(served.url)
+    until(lambda: "Requests/s" in _text(browser), "live numbers")
+    row = "//tr[th='slow.js']"
+    assert "not run yet" in browser.find_element(By.XPATH, row).text
+    gate.opened.set()
+    until(lambda: browser.find_elements(By.XPATH, f"{row}//*[text()='healthy']"), "the verdict")
+
+
+def _button(browser: webdriver.Chrome, name: str) -> Any:
+    return browser.find_element(By.XPATH, f"//button[normalize-space()='{name}']")
+
+
+def _text(browser: webdriver.Chrome) -> str:
+    return str(browser.execute_script("return document.querySelector('main').innerText"))
+
+
+def _ended(browser: webdriver.Chrome) -> list[str]:
+    """The lines of what ended last."""
+    return list(
+        browser.execute_script(
+            "return [...document.querySelectorAll('#ended li')].map((e) => e.innerText)"
+        )
+    )
+
+
+def _pressed(browser: webdriver.Chrome, name: str) -> bool:
+    """Press a button that is drawn anew every second."""
+    return bool(
+        browser.execute_script(
+            "const b = [...document.querySelectorAll('#live button')].find("
+            "(b) => b.textContent === arguments[0]); b?.focus(); b?.click(); return !!b",
+            name,
+        )
+    )
+
+
+def test_search_form(browser: webdriver.Chrome, served: Served) -> None:
+    """The form finds by text and verdict, says what it doesn't understand, and works by Enter."""
+    browser.get(f"{served.url}/runs")
+    browser.find_element(By.NAME, "text").send_keys("broken", Keys.ENTER)
+    until(lambda: "text=broken" in browser.current_url, "the search")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+    browser.get(f"{served.url}/runs?min_error_rate=lots")
+    assert "'lots' is not allowed" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
+    (noise,) = browser.get_log("browser")
+    assert "422" in noise["message"]
+
+
+def test_the_html_report_stands_for_itself(
+    browser: webdriver.Chrome, served: Served, tmp_path: Path
+) -> None:
+    """Opened from the disk it has charts and style, loads nothing, and runs nothing."""
+    file = tmp_path / "report.html"
+    test_id = served.store.history("<b>shop & more.js", 1)[0]["test_id"]
+    assert served.call("report", test_id, "--html", "-o", str(file)).returncode == 0
+    browser.get(file.as_uri())
+    assert browser.execute_script("return window.hacked") is None
+    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 3
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').length")
+    assert loaded == 0
+    colour = browser.execute_script(
+        "return getComputedStyle(document.querySelector('.badge')).color"
+    )
+    assert colour != "rgb(0, 0, 0)"
+    assert browser.get_log("browser") == []

@@ -1,0 +1,191 @@
+"""/metrics: promtool's lint, a real Prometheus that scrapes it, bounds; k6's pushes forwarded."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from k6d.web.routes.exposition import MOST_ENDPOINTS, MOST_LABEL, Facts, endpoints_of, exposition
+from support.daemon import hitting, until
+from support.paths import ROOT
+from support.programs import program
+from support.records import make_run
+from support.serving import Served, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.target import Target
+
+
+def lint(text: str) -> str:
+    """What promtool has to say."""
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def prometheus(folder: Path, config: str, *flags: str) -> Iterator[str]:
+    """A real Prometheus; its URL."""
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(config)
+    url = f"127.0.0.1:{free_port()}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                program("prometheus"),
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address={url}",
+                *flags,
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: _ready(url), "Prometheus")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{url}/-/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def query(url: str, expression: str) -> list[dict[str, Any]]:
+    """The result of an instant query."""
+    path = f"http://{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    with urllib.request.urlopen(path, timeout=10) as answer:
+        found: list[dict[str, Any]] = orjson.loads(answer.read())["data"]["result"]
+        return found
+
+
+def until_counted(served: Served) -> None:
+    """Wait for the count of runs, which comes after their record; verdicts begin at 0."""
+    counted = re.compile(r'^k6d_runs_total\{verdict="\w+"\} 1$', re.MULTILINE)
+    served.until(lambda: counted.search(served.get("/metrics").text), "the run to be counted")
+
+
+def test_a_real_prometheus_scrapes_it(served: Served, target: Target, tmp_path: Path) -> None:
+    """Values of the last run arrive under their names and labels; promtool has no complaint."""
+    served.start()
+    served.write('na"me\\.js', hitting(f"{target.url}/a", iterations=5))
+    run = served.run('na"me\\.js')
+    until_counted(served)
+    text = served.get("/metrics").text
+    assert lint(text) == ""
+    config = f"""
+global: {{ scrape_interval: 1s }}
+scrape_configs: [{{ job_name: k6d, static_configs: [{{ targets: ["127.0.0.1:{served.port}"] }}] }}]
+"""
+    with prometheus(tmp_path / "prometheus", config) as url:
+        found = until(lambda: query(url, "k6d_script_requests"), "a scrape")
+        assert found[0]["metric"]["script"] == 'na"me\\.js'
+        assert float(found[0]["value"][1]) == 5
+        p95 = query(url, "k6d_script_response_time_p95_seconds * 1000")[0]["value"][1]
+        assert float(p95) == pytest.approx(run.metrics.response_time_p95)
+        endpoint = query(url, "k6d_endpoint_requests")[0]["metric"]
+        assert (endpoint["method"], endpoint["endpoint"]) == ("GET", f"{target.url}/a")
+        assert query(url, "up")[0]["value"][1] == "1"
+
+
+def test_pushes_are_forwarded(served: Served, target: Target, tmp_path: Path) -> None:
+    """With forward.url k6's own metrics are in the user's Prometheus, told apart by run."""
+    flags = ("--web.enable-remote-write-receiver", "--enable-feature=native-histograms")
+    with prometheus(tmp_path / "prometheus", "global: {}\n", *flags) as url:
+        served.start(K6D_FORWARD__URL=f"http://{url}/api/v1/write")
+        served.write("a.js", hitting(f"{target.url}/a", iterations=7))
+        run = served.run("a.js")
+        name = f'k6_http_reqs_total{{testid="{run.test_id}", script="a.js"}}'
+        found = until(lambda: query(url, name), "the forwarded series")
+        assert float(found[0]["value"][1]) == 7
+        assert run.metrics.total_requests == run.breakdown.endpoints[0].count == 7
+
+
+def test_forwarding_to_nobody_disturbs_nothing(served: Served, target: Target) -> None:
+    """A receiver that is down costs a warning; the run has all its numbers."""
+    served.start(K6D_FORWARD__URL=f"http://127.0.0.1:{free_port()}/secret/write")
+    served.write("a.js", hitting(f"{target.url}/a", iterations=3))
+    assert served.run("a.js").breakdown.endpoints[0].count == 3
+    served.until_logged("pushes of k6's metrics were not forwarded")
+    assert "secret" not in served.log
+
+
+def test_cardinality_is_bounded() -> None:
+    """Endpoints beyond the busiest are left out, long names are cut, hostile ones escaped."""
+    run = orjson.loads(orjson.dumps(make_run()))
+    row = run["breakdown"]["endpoints"][0] if run["breakdown"]["endpoints"] else None
+    assert row is not None
+    run["breakdown"]["endpoints"] = [
+        row | {"name": f'{"x" * 300}"\n\\{i}'} for i in range(3 * MOST_ENDPOINTS)
+    ]
+    rows = endpoints_of(run)
+    assert len(rows) == MOST_ENDPOINTS
+    text = exposition(Facts(last=[], endpoints={"x": rows[:1]}))
+    assert "endpoint" not in text
+    document = {
+        "test_id": "x",
+        "script": "s" * 400,
+        "timestamp": "2026-11-22T12:00:00Z",
+        "execution_time": 1.0,
+        "anomalies": True,
+        "severity": "critical",
+        "status": "failed",
+        "response_time_avg": None,
+        "response_time_p95": None,
+        "error_rate": 50.0,
+        "total_requests": None,
+        "requests_per_second": None,
+        "virtual_users": None,
+    }
+    twin = document | {"script": "s" * 400 + "2"}
+    text = exposition(Facts(last=[document, twin], endpoints={"x": rows[:1]}))
+    assert lint(text) == ""
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#"]
+    assert len(series) == len(set(series))
+    assert max(len(line) for line in text.splitlines()) < 3 * MOST_LABEL
+    assert f'k6d_script_severity{{script="{"s" * (MOST_LABEL - 9)}…' in text
+    assert 'k6d_runs_total{verdict="healthy"} 0' in text
+    assert "k6d_script_response_time" not in text
+
+
+def test_the_configuration_examples_hold(served: Served, target: Target) -> None:
+    """promtool takes prometheus.yml; every metric in the Grafana dashboard is one we expose."""
+
+    config = ROOT / "config"
+    done = subprocess.run(
+        [program("promtool"), "check", "config", config / "prometheus.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    served.start()
+    served.write("a.js", hitting(target.url))
+    served.run("a.js")
+    until_counted(served)
+    exposed = set(re.findall(r"^# TYPE (\w+)", served.get("/metrics").text, re.MULTILINE))
+    dashboard = orjson.loads((config / "grafana-dashboard.json").read_bytes())
+    used = set(re.findall(r"k6d_\w+", orjson.dumps(dashboard).decode()))
+    assert used <= exposed
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
