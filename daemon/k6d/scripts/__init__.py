@@ -1,1 +1,1 @@
-"""Which scripts there are, what they depend on, and when they change."""
+"""Finds the scripts, their dependencies and their changes."""

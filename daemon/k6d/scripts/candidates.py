@@ -1,6 +1,8 @@
-"""What lies in a folder, which of it can be a script, and whether somebody still writes it."""
+"""Lists the files of a folder that can be scripts, and checks whether a process writes to one.
 
-# Paths are strings in here: a walk of 10,000 files makes no Path.
+Paths are strings in this module: building 10,000 Path objects would make each walk slow.
+"""
+
 # ruff: noqa: PTH100, PTH112, PTH116
 
 from __future__ import annotations
@@ -22,20 +24,22 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".js", ".ts")
 Stat = tuple[int, int, int]  # inode, size in bytes, mtime in ns
-UNREAD: Stat = (0, 0, 0)  # equals no file's
+UNREAD: Stat = (0, 0, 0)  # differs from the Stat of every real file
 
 
 def is_candidate(relative: PurePath, ignore: Sequence[str] = ()) -> bool:
-    """Whether the path, relative to the root, can be a script.
+    """Return whether the path, relative to the scripts folder, can be a script.
 
-    The name ends in .js or .ts, in lower case (k6 itself takes `.TS` for JavaScript), and is UTF-8;
-    no component is hidden or `node_modules`. So temporary and swap files of editors are none:
-    `.#a.js`, `.a.js.swp`, `#a.js#`, `a.js~`, `4913`, `a.js.tmp`, `a.js___jb_tmp___`.
+    The name must be UTF-8 and end in .js or .ts, in lower case (k6 reads `.TS` as JavaScript). No
+    component of the path may start with a dot or be `node_modules`. These rules leave out the
+    temporary and swap files of editors: `.#a.js`, `.a.js.swp`, `#a.js#`, `a.js~`, `4913`,
+    `a.js.tmp`, `a.js___jb_tmp___`.
 
-    A pattern of `ignore` is a glob, case-sensitive, matched component by component: `*`, `?` and
-    `[…]` don't cross a `/`, `**` stands for any number of components (at the end: one or more).
-    Without a `/` (but for a last one) it matches in any folder, else from the root on. What matches
-    a folder takes all that lies in it; with a `/` at the end it matches folders only. No `!`.
+    Each pattern in `ignore` is a case-sensitive glob, matched component by component. `*`, `?` and
+    `[…]` don't cross a `/`. `**` stands for any number of components, and for one or more at the
+    end. A pattern without a `/` inside matches in any folder; other patterns start at the scripts
+    folder. A pattern that matches a folder ignores everything in it. A pattern that ends in `/`
+    matches folders only. `!` has no special meaning.
     """
     return names_script(relative.as_posix(), tuple(ignore))
 
@@ -47,7 +51,7 @@ def names_script(relative: str, ignore: tuple[str, ...]) -> bool:
 
 
 def is_text(path: str) -> bool:
-    """Whether a path is UTF-8, as all that is written of a script must be."""
+    """Return whether a path is UTF-8; k6d cannot store or report other names."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -85,7 +89,10 @@ def _matches(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def stat_of(path: str) -> Stat | None:
-    """None for what is missing or no regular file; raises OSError when that can't be known."""
+    """Return a file's Stat, or None if the file is missing or not a regular file.
+
+    Other errors, such as a missing permission, raise OSError.
+    """
     try:
         found = os.stat(path)
     except OSError as error:
@@ -98,11 +105,11 @@ def stat_of(path: str) -> Stat | None:
 
 
 def has_writer(path: str) -> bool | None:
-    """Whether a process has the file open for writing; None when the kernel won't say.
+    """Return whether a process has the file open for writing; None if the kernel can't tell.
 
-    A read lease is refused while there is a writer. A writer that comes in the microseconds while
-    we hold it makes the kernel signal us, by default with SIGIO, which kills: SIGURG is ignored by
-    default, in any thread, and leaves the process's handlers alone.
+    The kernel refuses a read lease on a file that is open for writing. If a process opens the file
+    for writing while this function holds the lease, the kernel sends k6d a signal. The default
+    signal, SIGIO, would kill k6d, so SIGURG replaces it: every thread ignores SIGURG by default.
     """
     if sys.platform != "linux":
         return None
@@ -122,10 +129,11 @@ def has_writer(path: str) -> bool | None:
 
 
 class Tree:
-    """What a walk found: candidates, the links that matter, what can't be read or isn't UTF-8.
+    """The result of one walk: candidates, links, unreadable paths, and names that are not UTF-8.
 
-    Each real folder is walked once, real ones before linked ones (so of two spellings inside the
-    root the one without links counts); a link to a folder that holds the root is a loop, left out.
+    Each real folder is walked once. Folders reached without a link come first, so a file that has
+    two paths in the scripts folder gets the path without links. A link to a folder that contains
+    the scripts folder is skipped, because it is a loop.
     """
 
     def __init__(self, root: str, ignore: tuple[str, ...], stopped: Callable[[], bool]) -> None:
@@ -157,7 +165,7 @@ class Tree:
         return bool(self._ignore) and is_ignored(path[self._prefix :], self._ignore)
 
     def _list(self, spelled: str, real: str) -> Iterator[str]:
-        """Take what is in one folder; the links to folders are handed back, for later."""
+        """Record the entries of one folder, and yield its links to folders for a later walk."""
         try:
             entries = sorted(os.scandir(spelled), key=lambda entry: entry.name)
         except OSError:
@@ -189,7 +197,7 @@ class Tree:
 
 
 def candidates_in(root: Path, ignore: Sequence[str] = ()) -> set[str]:
-    """What can be a script below a folder, linked folders too, by its path relative to it."""
+    """Return the candidates below a folder and its linked folders, as relative paths."""
     top = os.path.abspath(root)
     tree = Tree(top, tuple(ignore), lambda: False)
     return {path[len(top) + 1 :] for path in tree.files}

@@ -1,4 +1,4 @@
-"""The scripts there are, with what they are and their last results: for terminal, API and page."""
+"""Lists all scripts with their kind and last results, for the terminal, the API and the pages."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"
 LIBRARY = "library"
-ANSWER_S = 2.0  # what is on a mount that is gone counts as missing after it
+ANSWER_S = 2.0  # time limit for a mount that does not answer: a listing must not hang
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A script in the folder or with runs; `kind` is None until k6d has looked at it.
+    """A script that is in the scripts folder or has runs.
 
-    `place` is "folder", "elsewhere", "one-off" (its text came by the API) or "gone"; `missing` a
-    file that it needs and that is away: it runs again when that is back; `left_alone` why a file is
-    no test, which never runs by itself.
+    `kind` is None until k6d has inspected the script. `place` is "folder", "elsewhere", "one-off"
+    (the API received its text) or "gone". `missing` names a file that the script needs and that
+    does not exist; the script runs again once the file is back. `left_alone` says why k6d does not
+    run the file as a test.
     """
 
     script: str
@@ -38,7 +39,7 @@ class Entry:
     standing: Standing | None
 
     def row(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the entry as a JSON object."""
         return {
             "script": self.script,
             "kind": self.kind,
@@ -51,7 +52,7 @@ class Entry:
 
 
 def entries(settings: Settings, store: Store) -> list[Entry]:
-    """All scripts by name; helper modules too, which never run."""
+    """Return all scripts, sorted by name, including helper modules, which never run."""
     known = store.state("scripts").all()
     present = candidates_in(settings.scripts, settings.watch.ignore)
     standings = store.standings()
@@ -73,7 +74,10 @@ def _left_alone(known: dict[str, Any]) -> str | None:
 
 
 def _missing(known: dict[str, Any], name: str, settings: Settings) -> str | None:
-    """The name of a file that the script had and needs; of a broken one k6 says it."""
+    """Return the name of a missing dependency of a test.
+
+    For a broken script the result is None, because k6's error already names the file.
+    """
     if known.get("kind") != "test":
         return None
     paths = paths_now(known.get("dependencies"), script=name, root=settings.scripts)
@@ -89,24 +93,27 @@ def _first_missing(paths: tuple[str, ...]) -> str | None:
 
 
 def _place(name: str) -> str:
-    """Where a script is that is not in the folder: one from elsewhere is named by its path."""
+    """Return the place of a script that is not in the scripts folder.
+
+    The name of a script from elsewhere is its absolute path.
+    """
     if name.startswith("one-off/"):
         return "one-off"
     try:
         there = Path(name).is_absolute() and Path(name).is_file()
-    except OSError:  # it is not for us to see, such as one below a protected /home
+    except OSError:  # k6d may not look there, for example below a protected /home
         there = True
     return "elsewhere" if there else "gone"
 
 
 def names(settings: Settings, store: Store) -> list[str]:
-    """Those in the folder, helper modules too, and those with runs."""
+    """Return the names of all scripts that are in the folder (helper modules too) or have runs."""
     present = candidates_in(settings.scripts, settings.watch.ignore)
     return sorted(present | set(store.standings(recent=1)))
 
 
 def path_of(name: str, settings: Settings) -> Path:
-    """The file of the script `name` in the folder; K6dError for anything that is not one there."""
+    """Return the path of the script `name`; K6dError if the scripts folder has no such script."""
     relative = PurePath(name)
     inside = not relative.is_absolute() and ".." not in relative.parts and "\0" not in name
     path = settings.scripts / relative

@@ -1,4 +1,4 @@
-"""Which files a script depends on, and which scripts a changed path concerns."""
+"""Maps scripts to the files they depend on, and changed files to the scripts that need them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CODE = (".js", ".ts", ".mjs", ".cjs", ".json")
 
 
 def kept_paths(dependencies: Mapping[str, str], *, root: Path) -> dict[str, str]:
-    """Absolute paths, with digests, as they are kept: relative to `root`, the scripts folder.
+    """Convert absolute paths (with digests) to stored paths, relative to `root`, the scripts folder.
 
-    So they stay right when the folders are moved or copied together. Only files in the scripts
-    folder or beside it move with it; other paths stay absolute.
+    Relative paths stay valid when the scripts folder and its neighbours are moved or copied
+    together. Paths outside the parent of the scripts folder stay absolute.
     """
     beside = f"{root.parent}/"
     return {
@@ -27,10 +27,10 @@ def kept_paths(dependencies: Mapping[str, str], *, root: Path) -> dict[str, str]
 
 
 def paths_now(kept: object, *, script: str, root: Path) -> dict[str, str]:
-    """Kept dependencies of `script` by absolute paths, now that the scripts folder is `root`.
+    """Convert the stored dependencies of `script` to absolute paths; `root` is the scripts folder.
 
-    An older k6d kept absolute paths. The script's own path among them tells where its scripts
-    folder was. What is not a dependency is left out.
+    Older versions of k6d stored absolute paths. There, the script's own path shows where the
+    scripts folder was. Entries that are not a pair of strings are left out.
     """
     texts = kept if isinstance(kept, dict) else {}
     found = {p: d for p, d in texts.items() if isinstance(p, str) and isinstance(d, str)}
@@ -43,7 +43,7 @@ def paths_now(kept: object, *, script: str, root: Path) -> dict[str, str]:
 
 
 def _moved(path: str, *, was: str, root: Path) -> str:
-    """The absolute path of a file that moved with the scripts folder, which `was` elsewhere."""
+    """Return the new path of a file that moved together with the scripts folder from `was`."""
     for old, new in ((was, root), (os.path.dirname(was), root.parent)):  # noqa: PTH120  (a text)
         if path.startswith(f"{old}/"):
             return f"{new}/{path.removeprefix(f'{old}/')}"
@@ -51,10 +51,11 @@ def _moved(path: str, *, was: str, root: Path) -> str:
 
 
 class Dependents:
-    """The reverse of every script's dependencies.
+    """Finds the scripts that depend on a file.
 
-    What k6 refused tells only the files that its code and k6's words name, and the mistake may be
-    in another module; so a broken script depends on any file with code in it.
+    The dependencies of a broken script are incomplete: k6d knows only the files that the script's
+    code and k6's error name, and the mistake may be in another module. Therefore a broken script
+    depends on every file that can hold code.
     """
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class Dependents:
         self._broken: set[str] = set()
 
     def put(self, name: str, dependencies: Iterable[str], *, broken: bool) -> None:
-        """Replace what is known of a script."""
+        """Replace the dependencies of a script."""
         self._forget(name)
         self._by_name[name] = frozenset(dependencies)
         for path in self._by_name[name]:
@@ -72,12 +73,12 @@ class Dependents:
             self._broken.add(name)
 
     def of(self, path: str) -> set[str]:
-        """Names of the scripts that a change of the path concerns."""
+        """Return the names of the scripts that depend on the path."""
         concerned = set(self._by_path.get(path, ()))
         return concerned | self._broken if path.endswith(CODE) else concerned
 
     def paths(self) -> set[str]:
-        """Every path that some script depends on."""
+        """Return every path that a script depends on."""
         return set(self._by_path)
 
     def _forget(self, name: str) -> None:

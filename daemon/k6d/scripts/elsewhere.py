@@ -1,4 +1,4 @@
-"""Files that scripts need and that lie elsewhere, maybe on a mount that is gone."""
+"""Reads files outside the scripts folder, which may be on a mount that does not answer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Elsewhere:
-    """Asks about them with a time limit; says once of each that it does not answer."""
+    """Queries paths with a time limit, and logs once for each path that it does not answer."""
 
     def __init__(self) -> None:
         self._probe = Probe()
         self._silent: set[str] = set()
 
     def ask(self, function: Callable[[str], T], path: str) -> T:
-        """What the function says of the path; OSError when it does not come back."""
+        """Return `function(path)`; OSError if it fails or does not return in time."""
         try:
             answer = self._probe.ask(function, path)
         except OSError as error:

@@ -1,6 +1,7 @@
-"""The bridge from watchdog's threads: hints about real paths; the only importer of watchdog."""
+"""Collects file events from watchdog's threads; the only module that imports watchdog.
 
-# Paths are strings in here: a walk of 10,000 files makes no Path.
+Paths are strings in this module: building 10,000 Path objects would be slow.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_HINTS = 20_000  # beyond, the hints are dropped and the tree is walked: memory stays bounded
-SEEN, SETTLED, FOLDER = range(3)  # hints, by weight
+MAX_HINTS = 20_000  # bounds the memory: above it, the hints are dropped and the tree is walked
+SEEN, SETTLED, FOLDER = range(3)  # kinds of hints; a higher one replaces a lower one
 EVENTS: list[type[FileSystemEvent]] = [
     *(FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent),
     *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
@@ -53,12 +54,13 @@ if sys.platform == "linux":
     )
     from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
-    # A "moved from" that is read before its "moved to" holds up all events behind it for this
-    # long; the kernel queues the two together, so watchdog's 0.5 s would only make a save late.
+    # A "moved from" event delays all later events until its "moved to" arrives, or for this many
+    # seconds. The kernel queues the two events together, so watchdog's default of 0.5 s would only
+    # delay the reaction to a save.
     InotifyMoveEventGrouper.delay = 0.02
 
     class _Inotify(InotifyFD):
-        """Says what watchdog keeps to itself: watches not added, events the kernel dropped."""
+        """Reports what watchdog does not: watches that the kernel refused, events that it lost."""
 
         def __init__(self, on_trouble: Callable[[OSError | None], None]) -> None:
             super().__init__()
@@ -80,9 +82,10 @@ if sys.platform == "linux":
 
 
 class Events(FileSystemEventHandler):
-    """Hints from watchdog by real path, and which real folders it watches.
+    """Holds the hints from watchdog by real path, and the real folders that watchdog watches.
 
-    `failure` is set when the kernel refused a watch for want of room: events are incomplete then.
+    `failure` is set when the kernel refused a watch because a limit is reached; events are
+    incomplete then.
     """
 
     def __init__(self, wake: Callable[[], object]) -> None:
@@ -96,7 +99,7 @@ class Events(FileSystemEventHandler):
         self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        """Runs in watchdog's thread, which an exception would end."""
+        """Turn an event into a hint. Runs in watchdog's thread: an exception would end the thread."""
         src, dest = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
         if event.is_directory:
             self._hint({src: FOLDER, dest: FOLDER})
@@ -106,7 +109,7 @@ class Events(FileSystemEventHandler):
             self._hint({src: SETTLED if isinstance(event, FileClosedEvent) else SEEN})
 
     def take(self) -> tuple[dict[str, int], bool]:
-        """The hints since the last call, and whether some were lost (walk the tree then)."""
+        """Return the hints since the last call, and whether some were lost (walk the tree then)."""
         with self._lock:
             hints, lost = self._hints, self._overflow
             self._hints, self._overflow = {}, False
@@ -132,14 +135,15 @@ class Events(FileSystemEventHandler):
     def sync(
         self, wanted: dict[str, bool], identify: Callable[[str], tuple[int, int] | None]
     ) -> bool:
-        """Watch these real folders (True: with all below) and no others; whether one is new.
+        """Watch exactly these real folders (True: recursively); return whether one is new.
 
-        `identify` gives what tells a folder from another by its name; None: do not watch it now.
+        `identify` returns the device and inode of a folder, which change when another folder takes
+        its name. If it returns None, the folder is not watched now.
         """
         try:
             return self._sync(wanted, identify)
         except (KeyError, RuntimeError) as error:
-            # watchdog's own books can be wrong after many folders were moved.
+            # watchdog's tables of watches can be wrong after many folders were moved.
             logger.warning("watching files failed (%r); it is started again", error)
             self.stop()
             return True
@@ -165,7 +169,7 @@ class Events(FileSystemEventHandler):
         for folder in wanted.keys() - self._watches.keys():
             if (found := identify(folder)) is None:
                 continue
-            with contextlib.suppress(OSError):  # what matters of it came to _on_trouble
+            with contextlib.suppress(OSError):  # _on_trouble has recorded it
                 watch = observer.schedule(
                     self, folder, recursive=wanted[folder], event_filter=EVENTS
                 )
@@ -174,8 +178,8 @@ class Events(FileSystemEventHandler):
         return new
 
     def _start(self) -> BaseObserver:
-        # Said when a folder is found by its event and by a walk at once (`cp -r`): harmless, and
-        # where warnings are errors it would end the thread.
+        # watchdog warns when an event and a walk find the same folder at once (`cp -r`). That is
+        # harmless, but where warnings are errors, the warning would end the thread.
         warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         if sys.platform == "linux":
             inotify = _Inotify(self._on_trouble)
@@ -190,9 +194,9 @@ class Events(FileSystemEventHandler):
         return observer
 
     def stop(self) -> None:
-        """End watchdog's threads; `sync` starts them anew."""
+        """Stop watchdog's threads; the next `sync` starts new ones."""
         for thread in reversed(self._threads):
-            with contextlib.suppress(KeyError, OSError, RuntimeError):  # its books again
+            with contextlib.suppress(KeyError, OSError, RuntimeError):  # wrong tables, as in sync
                 thread.stop()
         for thread in self._threads:
             thread.join(timeout=0.2)

@@ -1,18 +1,22 @@
-"""A folder → batches of settled changed paths.
+"""Watches a folder and reports changed paths in batches, once each path has settled.
 
-Events are hints. What is reported is decided by comparing (inode, size, mtime) with what was
-reported last, so a lost event costs time (until the next rescan) and a superfluous one nothing.
+Events are only hints. The watcher compares (inode, size, mtime) with what it reported last. So a
+lost event delays a report until the next walk, and a superfluous event changes nothing.
 
-A path has settled when it was closed after writing or moved in under its final name and no process
-has it open for writing; or when it was unchanged (or missing) for `settle_s`, again without writer.
-Where the kernel can't tell of writers (not Linux, a file of another user, some network mounts) the
-rest time alone decides, and a writer that pauses for longer is not noticed.
+A path has settled in one of two cases, and only while no process has it open for writing:
 
-All work but the bridge from watchdog's threads is done by one worker thread call at a time, so the
-event loop is never held up by a walk, and the state needs no locks.
+1. It was closed after writing, or it was moved in under its final name.
+2. It was unchanged (or missing) for `settle_s` seconds.
+
+Where the kernel can't tell whether a process writes (not Linux, a file of another user, some
+network mounts), only the time counts: a writer that pauses longer than `settle_s` is not noticed.
+
+Worker threads do all the work except receiving events, one call at a time. So a walk never blocks
+the event loop, and the state needs no locks.
+
+Paths are strings in this module: building 10,000 Path objects would make each walk slow.
 """
 
-# Paths are strings in here: a walk of 10,000 files makes no Path.
 # ruff: noqa: PTH100, PTH114, PTH118, PTH120
 
 from __future__ import annotations
@@ -50,20 +54,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COALESCE_S = 0.015  # one save makes several events; more would be felt, less would split vim's
-TICK_S = 0.01  # the coarsest mtime clock; a younger mtime can't be told from the next write's
-CHECK_S = 1.0  # the root's identity and watchdog's threads are looked at this often
+COALESCE_S = 0.015  # one save makes several events; a shorter wait would split those of vim
+TICK_S = 0.01  # the coarsest mtime clock: two writes within it can have the same mtime
+CHECK_S = 1.0  # how often the root's identity and watchdog's threads are checked
 DEGRADED_RESCAN_S = 2.0
 RETRY_EVENTS_S = 60.0
-SLOW_S = 10.0  # after which a look that does not come back is told
-CLOSE_S = 2.0  # for a look under way when the watcher is closed; then it is left to its fate
+SLOW_S = 10.0  # after it, a pass that has not returned is logged
+CLOSE_S = 2.0  # how long closing waits for a pass; a mount that hangs must not block the exit
 RETRY_S = 5.0
-MAX_FOLDERS = 64  # watchdog spends a thread on each; changes in further ones are found by rescans
+MAX_FOLDERS = 64  # watchdog starts a thread for each; walks find the changes in further folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rest:
-    """A path that has not settled: what it looks like, since when (monotonic), when to look."""
+    """A path that has not settled: its Stat, since when, and when to check it again (monotonic)."""
 
     stat: Stat | None
     since: float
@@ -72,16 +76,17 @@ class _Rest:
 
 
 class Watcher:
-    """Batches of settled paths of `root`; an async context manager and an async iterator.
+    """Yields batches of settled paths of `root`; an async context manager and async iterator.
 
-    A batch holds absolute paths, below `root` as it was given, that were added, changed or deleted:
-    look whether they exist. The first comes at once and holds all candidates present, but those
-    that are being written; it may be empty, later ones are not. What is reported while nobody
-    asks is merged. A touch is reported, a chmod is not; comparing contents is the caller's part.
+    A batch holds absolute paths that were added, changed or deleted; the caller checks whether
+    they exist. The paths start with `root` as it was given. The first batch comes at once and
+    holds all candidates, except those that are being written; it may be empty. Later batches are
+    never empty. Batches that nobody has fetched are merged. A touch is reported, a chmod is not;
+    the caller compares contents.
 
-    A missing root is waited for. A root that is lost says nothing about its files: no deletion is
-    reported, and when it is back the differences are. `polling` uses no events, but a walk every
-    second (network mounts). `ignore`: see `is_candidate`.
+    The watcher waits for a missing root. While the root cannot be read, no deletion is reported;
+    once it is back, the differences are reported. With `polling`, a walk every second replaces the
+    events (for network mounts). For `ignore`, see `is_candidate`.
     """
 
     def __init__(
@@ -101,17 +106,17 @@ class Watcher:
         self._ready: frozenset[Path] = frozenset()
         self._asked: frozenset[str] = frozenset()
         self._requests: deque[tuple[frozenset[str], float]] = deque()
-        # From here on for the worker only.
+        # Only the worker thread uses the attributes below.
         self._lost = False
         self._real_root: str | None = None
         self._root_id: tuple[int, int] | None = None
         self._first = True
         self._followed: frozenset[str] = frozenset()
-        self._seen: dict[str, Stat] = {}  # as reported last
+        self._seen: dict[str, Stat] = {}  # the Stat of each path when it was last reported
         self._pending: dict[str, _Rest] = {}
         self._tree: Tree | None = None
         self._elsewhere = Elsewhere()
-        self._spelled: dict[str, set[str]] = {}  # real path → as we name it
+        self._spelled: dict[str, set[str]] = {}  # real path → the paths that are reported for it
         self._wanted: dict[str, bool] = {}
         self._rescan_at = self._rescan_from = 0.0
         self._degraded_at: float | None = None
@@ -139,7 +144,7 @@ class Watcher:
         return await self.next_batch()
 
     async def next_batch(self) -> frozenset[Path]:
-        """Wait for the next batch; StopAsyncIteration once the watcher is closed."""
+        """Wait for the next batch and return it; StopAsyncIteration once the watcher is closed."""
         await self._news.wait()
         if self._task.done():
             if not self._task.cancelled():
@@ -150,11 +155,11 @@ class Watcher:
         return batch
 
     def follow(self, paths: Iterable[Path], *, since: float | None = None) -> None:
-        """Report changes of exactly these files too, whatever their names and wherever they are.
+        """Report changes of these files too, whatever their names and wherever they are.
 
-        Replaces the paths of the call before. A path is reported as it is given here (made
-        absolute) when the file it leads to changes, through links. Changes count from this call;
-        with `since` (`time.time()`, before the caller read them) also those from then on.
+        Each call replaces the paths of the previous call. Links are followed: a path is reported,
+        made absolute, when its target changes. Changes since this call are reported, or since
+        `since`, a `time.time()` from before the caller read the files.
         """
         asked = frozenset(os.path.abspath(path) for path in paths)
         if asked == self._asked:
@@ -165,7 +170,7 @@ class Watcher:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(COALESCE_S)  # what was written just before is older than a tick now
+        await asyncio.sleep(COALESCE_S)  # files written just before start are now older than TICK_S
         try:
             while not self._stopping.is_set():
                 settled, wait_s = await self._look()
@@ -184,7 +189,7 @@ class Watcher:
             self._events.stop()
 
     async def _look(self) -> tuple[frozenset[Path], float]:
-        """One pass in a thread; whatever goes wrong in it is a line of the log."""
+        """Run one pass in a thread; log any error, so that the watcher goes on."""
 
         def on_slow() -> None:
             logger.error("%s: the look for changes hangs; does a mount not answer?", self._root)
@@ -199,7 +204,10 @@ class Watcher:
         return frozenset(), RETRY_S
 
     def _pass(self) -> tuple[frozenset[Path], float]:
-        """Look at what was hinted at or is due: what has settled; seconds until the next look."""
+        """Check the paths that had events or are due.
+
+        Return the paths that have settled, and the seconds until the next pass.
+        """
         hints, lost_some = self._events.take()
         self._check_root()
         while self._requests:
@@ -239,7 +247,7 @@ class Watcher:
             self._ask_rescan()
 
     def _adopt(self, asked: frozenset[str], since: float) -> None:
-        """Begin and end following; candidates have a history, the others begin as they are."""
+        """Start and stop following files outside the candidates, which the walk covers already."""
         for path in self._followed - asked:
             if not self._is_script(path):
                 self._seen.pop(path, None)
@@ -251,10 +259,10 @@ class Watcher:
         self._rewire()
 
     def _begin(self, path: str, since: float) -> None:
-        """What a followed file is at first: what changed from `since` on is to be reported."""
+        """Record the first Stat of a followed file; a file changed after `since` is reported."""
         try:
             found = self._ask(os.stat, path)
-        except OSError:  # not there; or no answer, and then it is looked at later
+        except OSError:  # missing, or no answer: check it again later
             stat = UNREAD
         else:
             changed = found.st_ctime > since - TICK_S
@@ -264,7 +272,7 @@ class Watcher:
             self._pending[path] = _Rest(stat=stat, since=0.0, due=0.0)
 
     def _ask(self, function: Callable[[str], T], path: str) -> T:
-        """Ask about a path; one that lies elsewhere may not answer: OSError then."""
+        """Return `function(path)`; OSError if a path outside the root does not answer in time."""
         here = path == self._root or self._relative(path) is not None
         return function(path) if here else self._elsewhere.ask(function, path)
 
@@ -283,7 +291,7 @@ class Watcher:
         return path[len(prefix) :] if path.startswith(prefix) else None
 
     def _rewire(self) -> None:
-        """Which real paths stand for which of ours, and which real folders are to be watched."""
+        """Map real paths to the paths that are reported, and choose the real folders to watch."""
         links, known = (self._tree.links, self._tree.files) if self._tree else (set(), {})
         self._spelled = {}
         for path in [self._root, *links, *(self._followed - known.keys())]:
@@ -311,7 +319,7 @@ class Watcher:
             self._degraded_at = now
             self._events.stop()
         if self._events.sync(self._wanted, self._identify):
-            # What changed between the last walk and the watch made no event.
+            # Changes between the last walk and the start of the watch made no event.
             self._rescan_at = min(self._rescan_at, now + self._settle_s)
         if (failure := self._events.failure) and self._degraded_at is None:
             self._degraded_at = now
@@ -340,7 +348,7 @@ class Watcher:
         self._rescan_at = min(self._rescan_at, at)
 
     def _named(self, hints: dict[str, int]) -> dict[str, bool]:
-        """Our names for the real paths hinted at, with whether they were closed or moved in."""
+        """Return the reported paths for these real paths; True if one was closed or moved in."""
         paths: dict[str, bool] = {}
         for real, weight in hints.items():
             for path in self._names_of(real):
@@ -363,7 +371,7 @@ class Watcher:
         return names
 
     def _rescan(self) -> set[str]:
-        """Walk the tree; the paths that differ from what was reported last, and all followed."""
+        """Walk the tree; return the paths that differ from the last report, and all followed."""
         begin, before = time.monotonic(), self._tree
         tree = self._tree = Tree(self._root, self._ignore, self._stopping.is_set)
         for path in sorted(tree.misnamed - (before.misnamed if before else set())):
@@ -384,7 +392,7 @@ class Watcher:
         return set() if self._stopping.is_set() else changed | gone | self._followed
 
     def _is_news(self, path: str, *, closed: bool) -> bool:
-        """The same; a mistake of ours with one path keeps no other from being looked at."""
+        """Call `_has_settled`; log an unexpected error, so that the other paths are still checked."""
         try:
             return self._has_settled(path, closed=closed)
         except Exception:
@@ -392,12 +400,12 @@ class Watcher:
             return False
 
     def _has_settled(self, path: str, *, closed: bool) -> bool:
-        """Whether to report the path now; what has to wait goes to `_pending`."""
+        """Return whether to report the path now; a path that has to wait goes to `_pending`."""
         rest = self._pending.pop(path, None)
         try:
             stat = self._ask(stat_of, path)
         except OSError:
-            return False  # can't be known now; the next walk asks again
+            return False  # the next walk asks again
         lost = stat is None and self._lost and self._relative(path) is not None
         if lost or stat == self._seen.get(path):
             return False
