@@ -14,7 +14,7 @@ CODE = (".js", ".ts", ".mjs", ".cjs", ".json")
 
 
 def kept_paths(dependencies: Mapping[str, str], *, root: Path) -> dict[str, str]:
-    """Convert absolute paths (with digests) to stored paths, relative to `root`, the scripts folder.
+    """Convert absolute paths (with digests) to stored paths, relative to the scripts folder `root`.
 
     Relative paths stay valid when the scripts folder and its neighbours are moved or copied
     together. Paths outside the parent of the scripts folder stay absolute.

@@ -99,7 +99,7 @@ class Events(FileSystemEventHandler):
         self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        """Turn an event into a hint. Runs in watchdog's thread: an exception would end the thread."""
+        """Turn an event into a hint. It runs in watchdog's thread, which an exception would end."""
         src, dest = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
         if event.is_directory:
             self._hint({src: FOLDER, dest: FOLDER})

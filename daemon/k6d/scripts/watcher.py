@@ -392,7 +392,7 @@ class Watcher:
         return set() if self._stopping.is_set() else changed | gone | self._followed
 
     def _is_news(self, path: str, *, closed: bool) -> bool:
-        """Call `_has_settled`; log an unexpected error, so that the other paths are still checked."""
+        """Call `_has_settled`; log an unexpected error, so that other paths are still checked."""
         try:
             return self._has_settled(path, closed=closed)
         except Exception:
