@@ -1,4 +1,4 @@
-"""A job: somebody or something wants a script to run."""
+"""A job: one request to run a script."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One wish to run a script; `options` and `env` stand in for the script's own.
+    """One request to run a script; `options` and `env` replace the script's own.
 
-    A `one_off` is no file of the scripts folder: what it teaches of itself is not remembered.
-    `notes` are for whoever reads its run. `due` is when its schedule wanted it; `repeats` counts
-    how often it was interrupted before.
+    `one_off`: the script lies outside the scripts folder, so its state is not stored.
+    `notes` are shown with the run. `due` is the time that its schedule set. `repeats` counts how
+    often the end of k6d interrupted this job before.
     """
 
     name: str
@@ -36,13 +36,19 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Jobs with the same key are one: what somebody asked for in detail stays by itself."""
+        """The queue merges waiting jobs with the same key.
+
+        A job with options or variables of its own, or a `one_off`, has a key of its own.
+        """
         special = self.one_off or self.options or self.env
         return f"{self.name}\n{self.id}" if special else self.name
 
     @property
     def overrides(self) -> dict[str, str]:
-        """What the run has of its own; values of variables may be secrets and are left out."""
+        """The options and variables that the run record names.
+
+        Values of variables may be secrets: "…" stands for each.
+        """
         return dict(self.options) | {f"env {name}": "…" for name in self.env}
 
 

@@ -1,4 +1,4 @@
-"""How the daemon logs: one line an event on standard error, in the form that its reader likes."""
+"""Logging of the daemon: one line for each event, on standard error and in `log_file`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COLOUR = {"CRITICAL": "1;31", "ERROR": "31", "WARNING": "33", "DEBUG": "2"}
 
 
 class _Formatter(logging.Formatter):
-    """For the journal a priority and no time, for a terminal colours, else plain text."""
+    """Text lines: with a priority and no time for the journal, with colours for a terminal."""
 
     def __init__(self, hide: Callable[[str], str], *, journal: bool, colour: bool) -> None:
         super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)-7s %(message)s")
@@ -47,7 +47,7 @@ class _Formatter(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line, for programs; `time` in UTC."""
+    """One JSON object a line; `time` is in UTC."""
 
     def __init__(self, hide: Callable[[str], str]) -> None:
         super().__init__()
@@ -73,10 +73,11 @@ def set_up(
     rotate: bool = True,
     hide: Callable[[str], str] = str,
 ) -> None:
-    """Log k6d's own lines from `level` on, other libraries' from warning on; may be called again.
+    """Log k6d's own lines from `level` on and other libraries' from "warning" on.
 
-    `form` is "text" or "json"; `file` gets the lines as well and is rotated, by one process only:
-    others, which do not `rotate` it, follow. `hide` takes secrets out of what is written.
+    May be called again. `form` is "text" or "json". `file` gets the lines as well. Only one process
+    may `rotate` the file; the others reopen it after each rotation. `hide` removes secrets from
+    each line. K6dError when the file cannot be opened.
     """
     handler = logging.StreamHandler(sys.stderr)
     journal = "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty()
@@ -93,7 +94,7 @@ def set_up(
 
 
 class _Rotating(RotatingFileHandler):
-    """Each file that it begins is for the user and the group only."""
+    """A rotating log; only the user may write its files, only the user and the group read them."""
 
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).touch(mode=0o640)

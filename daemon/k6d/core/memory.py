@@ -1,7 +1,7 @@
-"""How much memory a process keeps, and may have.
+"""How much memory a process keeps and how much it may use.
 
-The C library keeps freed memory for itself; a daemon that idles gives it back. A helper process
-that speaks to somebody else's server has a limit.
+The C library keeps freed memory. An idle daemon returns that memory to the system. A helper process
+that talks to a foreign server gets a memory limit.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import resource
 from functools import cache
 from typing import Any
 
-# malloc.h: how many heaps threads may have; each keeps what it once grew to.
+# M_ARENA_MAX of malloc.h: the number of heaps for threads. A heap never shrinks by itself.
 _M_ARENA_MAX = -8
-# What a helper may have. With its libraries Apprise takes 40 MiB of data, either Gemini SDK 60 MiB.
+# The limit of a helper process. Apprise needs about 40 MiB of data, either Gemini SDK 60 MiB.
 HELPER_MIB = 384
 
 
 def one_heap() -> None:
-    """Let all threads share one heap; for the start, before there are threads."""
+    """Let all threads share one heap; call it before any thread starts."""
     if hasattr(_c_library(), "mallopt"):
         _c_library().mallopt(_M_ARENA_MAX, 1)
 
 
 def limit() -> None:
-    """From now on this process, a helper, gets MemoryError beyond `HELPER_MIB` of data."""
+    """Limit this process to `HELPER_MIB` of data; beyond that Python raises MemoryError."""
     most = HELPER_MIB << 20
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or hard > most:
@@ -33,13 +33,13 @@ def limit() -> None:
 
 
 def give_back() -> None:
-    """Collect garbage and return free memory to the system; takes some hundredths of a second."""
+    """Collect garbage and return free memory to the system; takes 10 to 100 ms."""
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Return what is free in the heap, which grows by crumbs, where the C library can (glibc)."""
+    """Return free memory of the heap to the system, where the C library can (glibc)."""
     if hasattr(_c_library(), "malloc_trim"):
         _c_library().malloc_trim(0)
 

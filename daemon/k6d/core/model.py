@@ -1,9 +1,9 @@
-"""The records that the stages exchange; imports nothing of ours.
+"""The records that the rooms exchange; this module imports no other module of k6d.
 
-A `Run` is what is stored, one JSON file each: the field names here are the names in that file.
-Units: names ending in `_s`, `_ms`, `_percent`, `_bytes` say theirs; the seven metrics that users of
-the original service know keep its names (`response_time_*` and `duration_ms` in milliseconds,
-`error_rate` in percent). What nobody measured is None, never 0.
+Each `Run` is stored as one JSON file with the field names of this module. Names that end in `_s`,
+`_ms`, `_percent` or `_bytes` give their unit. The metrics of the original service keep its names:
+`response_time_*` is in milliseconds, `error_rate` in percent. A value that was not measured is
+None, never 0.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ THRESHOLDS_CROSSED = 99  # k6's exit code
 WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
 CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
-FAIL = "fail()"  # begins what a script said by that function
+FAIL = "fail()"  # prefix of the error of a script that called fail()
 
 
 class K6dError(Exception):
-    """A mistake that a user can mend; its text is one line and says what to do next."""
+    """A mistake that a user can correct; its text is one line and says what to do next."""
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in words that fit into a sentence."""
+    """The reason of an OSError in lower case, to stand within a sentence."""
     return (error.strerror or str(error)).lower()
 
 
 class Trigger(StrEnum):
-    """Why a job is run; an imported run was none of k6d's."""
+    """Why a job runs; IMPORTED marks runs of the original service."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -44,7 +44,7 @@ class Trigger(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How the execution itself went; what was measured is the verdict's business."""
+    """How the execution ended; the verdict judges what was measured."""
 
     COMPLETED = "completed"
     SCRIPT_ERROR = "script error"
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad a finding is; compare with `rank`."""
+    """How bad a finding is; compare two by their `rank`."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -69,7 +69,7 @@ class Severity(StrEnum):
 
 
 class FindingKind(StrEnum):
-    """What sort of thing was found, the likeliest to be the cause of the others first."""
+    """The kinds of findings; earlier kinds are more likely to cause later ones."""
 
     K6_UNAVAILABLE = "k6 unavailable"
     NO_NETWORK = "no network"
@@ -90,12 +90,13 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStats:
-    """HTTP requests of one endpoint, scenario or group; latencies are None when there were none.
+    """HTTP requests of one endpoint, scenario or group.
 
-    `unjudged` are those of which the script told k6 not to say whether they failed.
-    Counts and the average are exact; quantiles are interpolated in a histogram whose buckets grow
-    by 2^(1/8), so they are at most 9 % off, but never above the run's longest response time;
-    `max_bucket_ms` is the upper bound of the last bucket.
+    Latencies are None when there were no requests. `unjudged` counts requests whose success k6 was
+    told not to judge. `rate` is in requests per second, `error_rate` in percent. Counts and the
+    average are exact. Quantiles are interpolated in a histogram whose buckets grow by 2^(1/8): they
+    are at most 9 % off and never above the run's longest response time. `max_bucket_ms` is the
+    upper bound of the last bucket.
     """
 
     name: str
@@ -114,20 +115,21 @@ class RequestStats:
 
     @property
     def title(self) -> str:
-        """The words a person would use: "GET /cart"; the name alone without a method."""
+        """Method and name: "GET /cart"; the name alone when there is no method."""
         return f"{self.method} {self.name}" if self.method else self.name
 
     @property
     def judged(self) -> int:
-        """The requests that the error rate is of."""
+        """The number of requests on which the error rate is based."""
         return self.count - self.unjudged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Columns of equal length, one entry every `resolution_s` seconds; `t` is the interval's end.
+    """Columns of equal length with one entry for each interval of `resolution_s` seconds.
 
-    `t` counts seconds from the first push of k6; rates are per second; None where nothing was seen.
+    `t` is the end of the interval, in seconds since k6's first push. Rates are per second. None
+    marks an interval without a measurement.
     """
 
     resolution_s: int = 1
@@ -140,9 +142,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iterations:
-    """The iterations of one scenario: those that ended, and those that k6 never started.
+    """The iterations of one scenario: `count` ended, `dropped` were never started by k6.
 
-    `fast_ms` is the 5 % quantile of how long they took.
+    `avg_ms` and `fast_ms` are the average and the 5 % quantile of their duration.
     """
 
     count: int = 0
@@ -153,12 +155,12 @@ class Iterations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """What k6's remote-write stream says beyond the totals of the summary.
+    """The details of k6's remote-write stream, which the summary's totals do not have.
 
-    `errors` are k6's words for what kept requests from an answer, the most frequent first;
-    `iterations` are by scenario; `handshakes` count WebSocket sessions by the status that was
-    answered ("0": none). All of it is the load alone: what prepared the test, and what the
-    script excludes, is in `apart`, under "setup", "teardown" and "excluded".
+    `errors` counts k6's messages for requests without an answer, the most frequent first.
+    `iterations` is by scenario. `handshakes` counts WebSocket sessions by HTTP status ("0": no
+    answer). Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
+    teardown() and those that the script excludes, under "setup", "teardown" and "excluded".
     """
 
     endpoints: list[RequestStats] = field(default_factory=list)
@@ -176,9 +178,10 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The totals of a run, exact, from k6's end-of-test summary; or those of its load alone.
+    """The totals of a run, or of its load alone.
 
-    Of the load alone, averages and counts are exact, quantiles are as those of `RequestStats`.
+    Totals of a run are exact and come from k6's end-of-test summary. Of the load alone, averages
+    and counts are exact; quantiles are as exact as those of `RequestStats`.
     """
 
     response_time_avg: float | None = None
@@ -205,7 +208,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check of the script; `group` is k6's path, "::cart::add", empty at the top."""
+    """One check of the script; `group` is k6's path such as "::cart::add", "" outside groups."""
 
     name: str
     group: str
@@ -215,7 +218,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """One threshold of the script and what became of it."""
+    """One threshold of the script and its result."""
 
     metric: str
     expression: str
@@ -225,7 +228,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """k6's end-of-test summary, whichever of its two forms it came in."""
+    """k6's end-of-test summary, parsed from either of its two JSON forms."""
 
     metrics: Metrics
     checks: list[Check] = field(default_factory=list)
@@ -236,7 +239,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """k6's log and the script's console output: the head, and the tail when there was more."""
+    """A log of k6 or the console output of a script: its head, and its tail if lines were cut."""
 
     head: str = ""
     tail: str = ""
@@ -246,11 +249,11 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The immutable archive that ran.
+    """The immutable archive of a script that ran.
 
-    `fingerprint` covers the contents of the script and of every file it pulls in; `workload` covers
-    what makes runs comparable (scenarios, VUs, durations); `id` names the stored archive and covers
-    both. `dependencies` maps absolute paths to the SHA-256 of their contents.
+    `fingerprint` is a hash of the script and of every file that it imports or opens. `workload` is
+    a hash of what makes runs comparable: scenarios, virtual users, durations. `id` covers both and
+    names the stored archive. `dependencies` maps absolute paths to the SHA-256 of their contents.
     """
 
     id: str
@@ -261,7 +264,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What the k6 process did; None for what never happened."""
+    """What the k6 process did; None for a step that was not reached."""
 
     outcome: Outcome
     exit_code: int | None = None
@@ -281,17 +284,20 @@ class Execution:
 
     @property
     def cut_by_threshold(self) -> bool:
-        """Whether a threshold with `abortOnFail` ended it early: judged like any, yet in part."""
+        """Whether a threshold with `abortOnFail` ended the run early.
+
+        Such a run is judged like any other, but it covers only a part of the plan.
+        """
         return self.outcome is Outcome.ABORTED and self.exit_code == THRESHOLDS_CROSSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """How k6 and its machine fared; shares of all its CPUs and memory, in percent.
+    """The load of k6 and of its machine, in percent of all CPUs and of all memory.
 
-    `k6_lag_ms` is how long a thread of k6 waited for a CPU, on average, each time it wanted one.
-    `reasons` name k6's own trouble, which response times and throughput then show as well;
-    `doubts` name what else ran on the machine. None where /proc doesn't tell.
+    `k6_lag_ms` is the average time that a thread of k6 waited for a CPU. `reasons` name bottlenecks
+    of k6 itself, which distort response times and throughput. `doubts` name other load on the
+    machine. A value is None when /proc does not provide it.
     """
 
     k6_cpu_percent: float | None = None
@@ -306,8 +312,10 @@ class Generator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What a scenario plans: `max_vus` virtual users at most, and, where it is a scenario of an
-    arrival rate, `rate` iterations a second at its peak.
+    """The plan of a scenario.
+
+    `max_vus` is the largest number of virtual users. `rate` is the peak in iterations per second,
+    for scenarios with an arrival rate only.
     """
 
     executor: str
@@ -318,11 +326,11 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What an execution yielded, before it is judged.
+    """The measurements of an execution, before they are judged.
 
-    `exceptions` counts what the script threw in its iterations; `scenarios` is what it planned.
-    `load` are the totals without the requests that stand apart; None: there were none of those.
-    `mixes` are the requests of each entry of the time line, by scenario and name.
+    `exceptions` counts exceptions in the script's iterations. `scenarios` is the plan by scenario.
+    `load` holds the totals without the requests in `breakdown.apart`; None when there were no such
+    requests. `mixes` counts the requests of each entry of the time line, by scenario and name.
     """
 
     execution: Execution
@@ -343,13 +351,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One series of the run against its baseline; all values in `unit`.
+    """One series of the run compared with its baseline; all values are in `unit`.
 
-    `state`: "learning" (fewer than `needed` comparable runs), "steady", "worse", "better", and
-    "changed" for what got worse and is not judged.
-    A further run like the baseline lands between `low` and `high`; `visible_percent` is the noise
-    budget, the least change that shows. `since` is the run from which a lasting change holds;
-    `seen` of `of` runs (this one and its confirmations) lay beyond the band on their own.
+    `state` is "learning" (fewer than `needed` comparable runs), "steady", "worse", "better", or
+    "changed" (worse, but not judged). `low` and `high` bound the prediction interval for one more
+    run like the baseline. `visible_percent` is the smallest change that stands out of the noise.
+    `since` is the first run of a lasting change. Of `of` runs (this one and its confirmations),
+    `seen` lay outside the interval by themselves.
     """
 
     metric: str
@@ -371,10 +379,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, with what was seen and what was expected, in `unit`.
+    """One problem of a run: the observed and the expected value, in `unit`.
 
-    A regression also says since which run it holds, what changed with that run, and in how many
-    runs it was seen: "3 of 3". `doubt` says why the number may be wrong; the finding stands.
+    For a regression, `since` is its first run, `changed` is what changed with that run, and
+    `confirmed` says in how many runs it was seen: "3 of 3". `doubt` says why the value may be
+    wrong; the finding holds nevertheless.
     """
 
     kind: FindingKind
@@ -395,11 +404,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the findings amount to, worst first; `doubts` say what could not be judged, and why.
+    """The judgement of a run, with its findings, the worst first.
 
-    `improvements` and `remarks` (a moment that stood out) are told and never alarm; `noise` is what
-    a re-run did not repeat. `unsettled`: re-runs are to confirm what looks worse, and are not done.
-    `source` is "rules", "AI" or "both"; an issue or a recommendation of the AI says so itself.
+    `doubts` say what could not be judged, and why. `improvements` and `remarks` (short spikes) are
+    shown and never cause an alert. `noise` lists changes that a re-run did not repeat. `unsettled`:
+    re-runs that confirm a regression are still to come. `source` is "rules", "AI" or "both"; the
+    text of an issue or recommendation says when it comes from the AI.
     """
 
     anomalies_detected: bool
@@ -418,14 +428,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What the AI made of a run, checked and shortened; or why there is nothing of it.
+    """The AI's explanation of a run, checked and shortened, or the reason why there is none.
 
-    `summary`, `issues` and `recommendations` are the AI's alone, for people: a sentence with a
-    number that was not in what it was given ends in "[unverified]" and is in `unverified` too.
-    `severity` and `confidence` are its opinion. `raised_from` and `raised_because` are set when it
-    made the verdict's severity worse; `alarmed_over` is the confidence with which the rules called
-    the run healthy, when its suspicion made an anomaly of it. `source` says whose work the run's
-    analysis is: "rules", "AI" or "both".
+    `unavailable` is that reason. `summary`, `issues` and `recommendations` come from the AI. A
+    sentence with a number that the prompt did not contain ends in "[unverified]" and is also in
+    `unverified`. `severity` and `confidence` are the AI's. `raised_from` and `raised_because` are
+    set when the AI raised the verdict's severity. `alarmed_over` is set when the AI's suspicion
+    made a healthy run anomalous: it is the confidence of the rules that the run was healthy.
+    `source` names the authors of the run's analysis: "rules", "AI" or "both".
     """
 
     source: str = "rules"
@@ -447,9 +457,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missed:
-    """Runs of a schedule that did not start when they were due, from `first` to `last`, in UTC.
+    """Scheduled runs that did not start when they were due, from `first` to `last`, in UTC.
 
-    `caught_up`: one run stands in for all of them.
+    `caught_up`: one later run replaces all of them.
     """
 
     script: str
@@ -462,14 +472,14 @@ class Missed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One job, start to finish: the JSON file of a run is this record.
+    """The stored record of one run; its JSON file has these fields.
 
-    `series` holds what is compared, by the keys of `analysis.series`: of a run that was confirmed,
-    the medians with its `confirmations`, which are runs of their own and `confirms` this one.
-    `comparable` runs are the baseline of later ones. `removed` names the fields that retention took
-    out of the file. `load` are the totals that were judged, where they are not `metrics`.
-    `imported` is what only the original service had: its `test_id`, `options`, `raw_output` and
-    `console_output`.
+    `execution_time` is in seconds. `load` holds the totals that were judged when they differ from
+    `metrics`. `series` maps the keys of `analysis.series` to the compared values; after re-runs
+    these are medians over the run and its `confirmations`. The confirmations are runs of their own;
+    their `confirms` names this run. Later runs use `comparable` runs as their baseline. `removed`
+    names the fields that retention removed from the file. `imported` holds what only the original
+    service stored: `test_id`, `options`, `raw_output` and `console_output`.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -1,4 +1,4 @@
-"""Numbers as people read them: one place, so that all that is shown agrees."""
+"""Numbers as people read them; all pages, messages and commands format them here."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 import re
 from datetime import datetime
 
-SECONDS_FROM_MS = 9_999.5  # what is not shown as 10,000 ms
-MOST_DIGITS = 17  # tell any two floats apart
-_SPACES = "\n\t\xa0\u2009\u202f"  # harmless, though Python calls them unprintable
+SECONDS_FROM_MS = 9_999.5  # rounds to 10,000 ms, which is shown as 10 s
+MOST_DIGITS = 17  # enough to distinguish any two floats
+_SPACES = "\n\t\xa0\u2009\u202f"  # harmless, although str.isprintable() is False for them
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three significant digits, no exponent, thousands apart: 0.123, 45.6, 12,345."""
+    """The value with `digits` significant digits and no exponent: 0.123, 45.6, 12,345."""
     if value == 0:
         return "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
@@ -45,7 +45,10 @@ def in_unit(value: float | None, unit: str, digits: int = 3) -> str:
 
 
 def against(value: float, *bounds: float, unit: str = "") -> list[str]:
-    """A value, then each bound, in one unit: as many digits as show on which side it stands."""
+    """The value, then each bound, in one unit and with equally many digits.
+
+    There are enough digits to show whether the value is above, below or equal to each bound.
+    """
     largest = max(map(abs, (value, *bounds)))
     if unit == "ms" and largest >= SECONDS_FROM_MS:
         value, bounds, unit = value / 1000, tuple(bound / 1000 for bound in bounds), "s"
@@ -59,20 +62,23 @@ def against(value: float, *bounds: float, unit: str = "") -> list[str]:
 
 
 def against_threshold(value: float, expression: str) -> str:
-    """What one of k6's thresholds saw, beside its expression: "p(95)<500" and 500.3."""
+    """The observed value with enough digits to compare it with the bound of a k6 threshold.
+
+    500.3 beside "p(95)<500" stays "500.3".
+    """
     bound = re.search(r"-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$", expression, re.IGNORECASE)
     return against(value, float(bound[0]))[0] if bound else number(value)
 
 
 def _side(value: float, bound: float, digits: int | None = None) -> int:
-    """1 above the bound, -1 below, 0 equal; as shown with so many digits, or as it is."""
+    """1 above the bound, -1 below, 0 equal; with `digits`, after rounding to them."""
     if digits is not None:
         value, bound = (float(number(n, digits).replace(",", "")) for n in (value, bound))
     return (value > bound) - (value < bound)
 
 
 def count(value: int | None) -> str:
-    """A count with thousands apart; a dash for None."""
+    """A count with commas between thousands; a dash for None."""
     return "–" if value is None else f"{value:,}"
 
 
@@ -80,7 +86,7 @@ def seconds(value: float | None) -> str:
     """A duration as "4.2 s", "1 m 30 s" or "2 h 5 m"; a dash for None."""
     if value is None:
         return "–"
-    if value < 59.95:  # what is not shown as 60.0
+    if value < 59.95:  # from here on it would be shown as 60.0
         return f"{number(value)} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
@@ -90,7 +96,7 @@ def seconds(value: float | None) -> str:
 
 
 def kept_time(text: object) -> datetime | None:
-    """A time as k6d keeps it, aware; None for what is none, from a damaged or edited file."""
+    """A time from a file of k6d, with its zone; None when the text is damaged or has no zone."""
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
@@ -99,9 +105,9 @@ def kept_time(text: object) -> datetime | None:
 
 
 def escaped(text: str) -> str:
-    """Text with each character that drives a terminal or turns the direction of text spelled out.
+    """The text with control characters and marks of text direction written as escapes.
 
-    ESC becomes \\x1b, U+202E \\u202e; line ends and tabs stay.
+    ESC becomes \\x1b, U+202E becomes \\u202e; line ends and tabs stay.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""What people write, as numbers and times: durations, finite numbers, UTC."""
+"""Parse texts that people write: durations, finite numbers and UTC times."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import math
 import re
 from datetime import UTC, datetime
 
-# Of Go's time.ParseDuration, and k6's own for days.
+# The units of Go's time.ParseDuration, and "d", which k6 adds.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-LONGEST_S = 366 * 86_400  # far below what timers overflow at; more is a slip of the unit
-
-
 _UNITS_S |= {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+# Timers overflow far above this; a longer duration is most likely a wrong unit.
+LONGEST_S = 366 * 86_400
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration as k6 has it: "1h2m3.5s", "300ms", "1d"; ValueError for others."""
+    """The seconds of a duration in k6's form: "1h2m3.5s", "300ms", "1d".
+
+    ValueError for any other text.
+    """
     parts = re.findall(r"([\d.]+)(ms|us|µs|ns|d|h|m|s)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"not a duration: {text!r}")
@@ -23,14 +25,17 @@ def parse_duration(text: str) -> float:
 
 
 def finite(text: str) -> float:
-    """The number that a text is; ValueError for others, for infinity, and for "nan"."""
+    """The number in the text; ValueError when it is no number, infinite or "nan"."""
     if not math.isfinite(value := float(text)):
         raise ValueError(f"not a number: {text!r}")
     return value
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The moment in UTC, which is meant where it names no zone; ValueError for one out of range."""
+    """The moment in UTC; a moment without a zone is read as UTC.
+
+    ValueError when the result is outside the years 1 to 9999.
+    """
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:

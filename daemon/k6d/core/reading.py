@@ -1,10 +1,11 @@
-"""Reading files that somebody else controls, so that none of them can stop k6d.
+"""Read files that other people control, so that none of them can stop k6d.
 
-Three rules. Only regular files are opened: a named pipe, a device or a socket never ends, or does
-something when it is opened. A file is read in pieces: memory does not follow its size. A read runs
-in a thread of its own with a time limit: a network mount that is gone holds that thread for ever,
-but neither the event loop nor the end of the process, since the thread is a daemon thread (those of
-an executor are waited for when Python exits). At most `MOST_THREADS` are under way at a time.
+1. Only regular files are opened. Reading a named pipe, a device or a socket may never end, and
+   opening one may have effects.
+2. A file is read in pieces, so that a large file takes no more memory than a small one.
+3. A read runs in a daemon thread of its own with a time limit. A lost network mount blocks that
+   thread for ever, but not the event loop and not the exit of the process. (Python waits at exit
+   for the threads of an executor, so none is used.) At most `MOST_THREADS` run at a time.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PIECE_BYTES = 1 << 20
-LIMIT_S = 60.0  # for one read, whatever the size: 1 GiB takes a second or two
-MOST_THREADS = 64  # each that hangs costs a few KiB
+LIMIT_S = 60.0  # for one read of any size: 1 GiB takes a second or two
+MOST_THREADS = 64  # a blocked thread costs a few KiB
 
 _threads = threading.BoundedSemaphore(MOST_THREADS)
 
 
 class SlowError(K6dError):
-    """A read did not end within its time; its thread may hang for ever."""
+    """A read did not end within its time limit; its thread may stay blocked for ever."""
 
 
 def open_regular(path: Path | str) -> BinaryIO:
-    """Open a regular file for reading; OSError for anything else, which is not opened at all."""
-    _refuse_irregular(path, os.stat(path))  # noqa: PTH116  (of texts, too)
-    # Should it have become a pipe since, the opening does not wait for a writer.
+    """Open a regular file for reading; OSError for anything else, before it is opened."""
+    _refuse_irregular(path, os.stat(path))  # noqa: PTH116  (the path may be a str)
+    # O_NONBLOCK: if a pipe has replaced the file since, opening does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _refuse_irregular(path, os.fstat(descriptor))
@@ -69,19 +70,22 @@ def _irregular(mode: int) -> str | None:
 
 
 def irregular(path: Path | str) -> str | None:
-    """What a path leads to if that is no regular file: "a named pipe"; None for one, or nothing."""
+    """What kind of thing the path names, such as "a named pipe".
+
+    None for a regular file and for a path that cannot be examined.
+    """
     try:
-        return _irregular(os.stat(path).st_mode)  # noqa: PTH116  (of texts, too)
+        return _irregular(os.stat(path).st_mode)  # noqa: PTH116  (the path may be a str)
     except (OSError, ValueError):
         return None
 
 
 def digest_of(path: Path | str) -> str | None:
-    """SHA-256 of a regular file in hex; None for what cannot be read. SlowError after LIMIT_S."""
+    """SHA-256 of a regular file in hex; None when it cannot be read. SlowError after LIMIT_S."""
     try:
         with open_regular(path) as file:
             return stream_digest(file)
-    except (OSError, ValueError):  # no name of a file has a null in it
+    except (OSError, ValueError):  # ValueError: there is a null character in the path
         return None
 
 
@@ -91,12 +95,12 @@ def stream_digest(file: BinaryIO) -> str:
     while piece := file.read(PIECE_BYTES):
         found.update(piece)
         if time.monotonic() > ends:
-            raise SlowError(f"{file.name} is not read to its end within {LIMIT_S:g} s")
+            raise SlowError(f"{file.name} could not be read completely within {LIMIT_S:g} s")
     return found.hexdigest()
 
 
 def text_of(path: Path | str, most_bytes: int) -> str | None:
-    """The first `most_bytes` of a regular file as text; None for what cannot be read."""
+    """The first `most_bytes` of a regular file as text; None when it cannot be read."""
     try:
         with open_regular(path) as file:
             return file.read(most_bytes).decode(errors="replace")
@@ -105,9 +109,9 @@ def text_of(path: Path | str, most_bytes: int) -> str | None:
 
 
 def start(function: Callable[..., T], *arguments: object) -> Future[T]:
-    """Call the function in a thread that does not hold up the end of the process.
+    """Call the function in a daemon thread, which does not delay the exit of the process.
 
-    SlowError when as many threads as there may be are under way: most of them hang.
+    SlowError when `MOST_THREADS` such threads run already: most of them are then blocked.
     """
     threads = _threads
     if not threads.acquire(blocking=False):
@@ -117,7 +121,7 @@ def start(function: Callable[..., T], *arguments: object) -> Future[T]:
     def work() -> None:
         try:
             result = function(*arguments)
-        except BaseException as error:  # noqa: BLE001  (raised where it is waited for)
+        except BaseException as error:  # noqa: BLE001  (raised by future.result())
             threads.release()
             future.set_exception(error)
         else:
@@ -126,7 +130,7 @@ def start(function: Callable[..., T], *arguments: object) -> Future[T]:
 
     try:
         threading.Thread(target=work, name="k6d-read", daemon=True).start()
-    except RuntimeError as error:  # the machine has no room for a thread
+    except RuntimeError as error:  # the system refuses to start another thread
         threads.release()
         raise SlowError(f"a file cannot be read now: {error}") from error
     return future
@@ -135,7 +139,10 @@ def start(function: Callable[..., T], *arguments: object) -> Future[T]:
 async def apart(
     function: Callable[..., T], *arguments: object, about: str, limit_s: float = LIMIT_S
 ) -> T:
-    """What the function gives, called in such a thread; SlowError names `about` after `limit_s`."""
+    """The function's result, computed in a thread of `start`.
+
+    After `limit_s` seconds SlowError, whose text begins with `about`.
+    """
     future = start(function, *arguments)
     await _end_of(future, limit_s)
     if not future.done():
@@ -146,7 +153,10 @@ async def apart(
 async def however_long(
     function: Callable[..., T], *arguments: object, slow_s: float, on_slow: Callable[[], object]
 ) -> T:
-    """The same without a limit; `on_slow` is called once, after `slow_s` seconds."""
+    """The function's result, computed in a thread of `start`, without a time limit.
+
+    `on_slow` is called once if the function takes longer than `slow_s` seconds.
+    """
     future = start(function, *arguments)
     await _end_of(future, slow_s)
     if not future.done():
@@ -160,7 +170,7 @@ async def _end_of(future: Future[T], limit_s: float | None) -> None:
     ended = asyncio.Event()
 
     def wake(_: Future[T]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed and nothing waits any more
             loop.call_soon_threadsafe(ended.set)
 
     future.add_done_callback(wake)
@@ -170,7 +180,10 @@ async def _end_of(future: Future[T], limit_s: float | None) -> None:
 
 
 def within(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
-    """The same for a caller that is in a thread itself: OSError (ETIMEDOUT) after `limit_s`."""
+    """The function's result, for a caller without an event loop.
+
+    After `limit_s` seconds OSError (ETIMEDOUT).
+    """
     future = start(function, *arguments)
     with contextlib.suppress(TimeoutError):
         return future.result(limit_s)
@@ -180,10 +193,11 @@ def within(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
 
 
 class Probe:
-    """Asks about paths that may lie on a mount that is gone, for a caller in a thread.
+    """Examines paths that may lie on a lost mount, for a caller without an event loop.
 
-    While a question about a folder hangs, the next ones fail at once: such a mount costs one thread
-    for each folder that is asked about, and its time-out once. When it answers, all is well again.
+    While one call about a folder is blocked, further calls about that folder fail at once. A lost
+    mount thus costs one thread and one time-out for each folder. Once the blocked call returns,
+    paths in that folder are examined again.
     """
 
     def __init__(self, limit_s: float = 2.0) -> None:
@@ -191,8 +205,8 @@ class Probe:
         self._hanging: dict[str, Future[Any]] = {}
 
     def ask(self, function: Callable[[str], T], path: str) -> T:
-        """What `function` says of the path; OSError (ETIMEDOUT) when it does not come back."""
-        folder = os.path.dirname(path)  # noqa: PTH120  (texts: asked every second)
+        """`function(path)`; OSError (ETIMEDOUT) when it does not return in time."""
+        folder = os.path.dirname(path)  # noqa: PTH120  (str: this runs every second)
         hanging = self._hanging.get(folder)
         if hanging is None or hanging.done():
             self._hanging.pop(folder, None)
@@ -209,7 +223,7 @@ _folders = Probe()
 
 
 async def answers(folder: Path) -> bool:
-    """Whether the folder's file system answers, be the folder there or not."""
+    """Whether the folder's file system answers; the folder itself need not exist."""
     try:
         await apart(_folders.ask, os.path.exists, f"{folder}/.", about=str(folder))
     except (OSError, SlowError):

@@ -1,11 +1,11 @@
-"""Names that tell that their values are secret."""
+"""Names whose values are secret, such as `DB_PASS` and `accessToken`."""
 
 from __future__ import annotations
 
 import re
 
-MARK = "[redacted]"  # stands where a secret was
-# Names that tell by themselves that a secret follows, in whatever spelling: accessToken, DB_PASS.
+MARK = "[redacted]"  # replaces a secret
+# Words in a name that mark its value as secret, in any spelling: accessToken, DB_PASS.
 TELLING = (
     r"pass(?:word|wd|wort|phrase|code)?s?(?![a-z])|passwd|pwd|(?<![a-z])pw(?![a-z])|secret|token|"
     r"api[_-]?key|(?:access|private|signing|encryption|master|client|shared|account|subscription|"
@@ -15,7 +15,7 @@ TELLING = (
     r"x-[a-z-]{0,20}(?:auth|key)|kennwort|contrase[nñ]a|mot[_-]de[_-]passe|senha(?![a-z])|пароль|密码|"
     r"パスワード"
 )
-# Names of what is about secrets and is none: tokenErrors, cookie_name, TOKEN_URL.
+# Endings of names whose values are about a secret and not secret: tokenErrors, TOKEN_URL.
 _ABOUT = re.compile(
     r"(?i)(?:errors?|fail\w*|count(?:er)?|duration|time|trend|rate|ur[il]|path|endpoint|name|type|"
     r"expir\w*|ttl|length|header|field|valid|status|response|res|host|port|file)$"
@@ -23,10 +23,10 @@ _ABOUT = re.compile(
 
 
 def tells(name: str) -> bool:
-    """Whether a value of this name is a secret, whatever it looks like."""
+    """Whether the name alone marks its value as secret, whatever the value looks like."""
     return bool(re.search(TELLING, name, re.IGNORECASE)) and not about_a_secret(name)
 
 
 def about_a_secret(name: str) -> bool:
-    """Whether a name that tells names something about a secret, and no secret."""
+    """Whether a name with a secret's word in it names something else, such as `tokenErrors`."""
     return bool(_ABOUT.search(name))

@@ -1,8 +1,8 @@
-"""What is a secret by the name beside it or by its own shape: rules 2 and 3 of `redact`.
+"""Find secrets by the name beside them or by their own shape: rules 2 and 3 of `redact`.
 
-Every pattern is bounded where it could start at each character, so that no text makes the search
-run away. Compiling them takes memory that a daemon without a run does not need: `redact` imports
-this module with the first text.
+Repetitions in the patterns are bounded, so that the search time grows linearly with the text.
+Compiling the patterns takes memory that an idle daemon does not need. `redact` therefore imports
+this module when it gets its first text.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections import Counter
 
 from k6d.core.secrets_by_name import MARK, TELLING, about_a_secret
 
-RANDOM_BITS = 3.0  # a character; English words have about 2.5 in 16 letters, random hex 3.4
-LONG_RANDOM = 32
-# Names that only sometimes tell: their values must look random.
-_PERHAPS = r"key|auth|sig|sid|session|nonce|salt|hash|user|login|account|client|dsn|webhook|code"
-_TELLS = re.compile(rf"(?i){TELLING}|auth")
+# Bits of entropy for each character. 16 letters of English have about 2.5, of random hex 3.4.
+RANDOM_BITS = 3.0
+LONG_RANDOM = 32  # characters
+# Names that are often harmless: their values are hidden only when they look random.
+_MAYBE = r"key|auth|sig|sid|session|nonce|salt|hash|user|login|account|client|dsn|webhook|code"
+_ANY_NAME = re.compile(rf"(?i){TELLING}|auth")
 _SPACE = r"\s{0,20}"
-# From the name to its value, with quotes that JSON in a log has escaped: "a": , a = , ['a', .
+# What stands between a name and its value: `"a": `, `a = `, `['a', `; quotes may be escaped.
 _BETWEEN = (
     rf"(?:\\*[\"'`]?\]?{_SPACE}(?:=>|:=|[:=>]){_SPACE}\[?|"
     rf"\\*[\"'`]?[\s,]{{1,20}}\\*[\"'`]?(?:value|content)\\*[\"'`]?{_SPACE}[:=]{_SPACE}|"
@@ -31,15 +32,15 @@ _QUOTED = (
     r"\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|`(?:\\.|[^`\\])*`?"
 )
 _VALUE = rf"(?:(?P<quoted>{_QUOTED})|(?P<bare>(?![=|?>])[^\s\"'`,;&<>(){{}}\[\]\\]+))"
-# The suffix is bounded and there is no prefix, which keeps the search linear.
-_NAMED, _PERHAPS_NAMED = (
+# No prefix and a bounded suffix keep the search time linear.
+_NAMED, _MAYBE_NAMED = (
     re.compile(rf"(?is)(?P<lead>(?:{names})[\w.$-]{{0,64}}{_BETWEEN}){_VALUE}")
-    for names in (TELLING, _PERHAPS)
+    for names in (TELLING, _MAYBE)
 )
-# Written for a URL, for HTML or for JavaScript: password%3D… , %22token%22%3A%22… , &quot;
+# A quote encoded for a URL, for HTML or for JavaScript: %22, &quot;, \u0022.
 _QUOTE_CODE = r"(?:%(?:25){0,2}2[27]|&(?:quot|\#34|\#39|apos);|\\{1,8}u002[27])"
 _RECORD = re.compile(r"(?i)<(?:input|meta)\b[^<>]{0,500}>|\{[^{}]{0,300}\}")
-_TOLD = re.compile(rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{TELLING})")
+_SECRET_NAME = re.compile(rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{TELLING})")
 _ITS_VALUE = re.compile(rf"(?is)(\b(?:value|content)\\*[\"'`]?\s?[:=]\s?)(?:{_QUOTED})")
 _LIST = re.compile(
     rf"(?i)(?P<lead>(?:{TELLING}|\bauth)[\w.$-]{{0,64}}\\*[\"'`]?{_SPACE}[:=]{_SPACE}[\[{{])"
@@ -49,7 +50,7 @@ _SCHEME = re.compile(
     r"(?i)\b(bearer|basic|digest|api-?key|token|password|passwd)"
     r"(\s{1,20}(?:is\s{1,20})?[\"'`]?)([^\s\"'`,;<>(){}\[\]]{6,})"
 )
-# What stands where secrets stand; the first group, if there is one, is kept.
+# Places that hold secrets, such as headers and queries. The first group is kept if there is one.
 _QUERY = re.compile(
     rf"(?i)([?&](?:(?:[\w.$-]{{0,40}}?(?:{TELLING})[\w.$-]{{0,40}})|key|auth|sig|sid|session|code|"
     r"nonce|hash)=)(?!\$|\[)[^\s&\"'`<>#,;)}\]]{3,}"
@@ -102,7 +103,7 @@ _SHAPES = re.compile(
     r"\bATATT3[A-Za-z0-9_=-]{16,}|\b(?:PMAK|NRAK|tskey|xkeysib)-[A-Za-z0-9-]{16,}|"
     r"\b(?:lin_api|figd|tfp|secret|sbp|sq0[a-z]{3}-)_?\w{16,}"
 )
-# Without slashes first: a part of a path may be as random as the whole of a base 64 text.
+# Without slashes first: one part of a path may be a random text when the whole path is not.
 _LONG = [
     re.compile(rf"(?<![{chars}])[{chars}]{{{LONG_RANDOM},}}(?![{chars}])")
     for chars in ("A-Za-z0-9+_=-", "A-Za-z0-9+/_=-")
@@ -110,94 +111,98 @@ _LONG = [
 
 
 def without_named(line: str) -> str:
-    """The line without what stands in places of secrets and beside names that tell."""
-    if _TELLS.search(line):  # by far the most lines tell of nothing
+    """The line without secrets that a name, a header, an option or a URL introduces."""
+    if _ANY_NAME.search(line):  # most lines hold no such name; this one search skips the others
         for pattern in _PLACES:
-            line = pattern.sub(_after_first, line)
-        line = _RECORD.sub(_of_record, line)
-        line = _LIST.sub(_of_list, line)
-        line = _NAMED.sub(_value, line)
+            line = pattern.sub(_masked_after_group, line)
+        line = _RECORD.sub(_masked_record, line)
+        line = _LIST.sub(_masked_list, line)
+        line = _NAMED.sub(_masked_value, line)
     for pattern in (_LOGIN_OPTION, _WEBHOOK, _URL_LOGIN, _QUERY):
-        line = pattern.sub(_after_first, line)
-    return _PERHAPS_NAMED.sub(_random_value, _SCHEME.sub(_after_scheme, line))
+        line = pattern.sub(_masked_after_group, line)
+    return _MAYBE_NAMED.sub(_masked_if_random, _SCHEME.sub(_masked_credential, line))
 
 
 def without_private_keys(text: str) -> str:
-    """`text` without private keys, which go over many lines."""
+    """The text without private keys; each may span many lines."""
     return _PRIVATE_KEY.sub(MARK, text)
 
 
 def without_logins(name: str) -> str:
-    """A name, often a URL, without a login, a webhook's path and what its query tells."""
+    """The name without the login, webhook path and query secrets of the URL in it."""
     for pattern in (_WEBHOOK, _URL_LOGIN, _QUERY):
-        name = pattern.sub(_after_first, name)
+        name = pattern.sub(_masked_after_group, name)
     return name
 
 
-def _after_first(match: re.Match[str]) -> str:
+def _masked_after_group(match: re.Match[str]) -> str:
     return match[1] + MARK + ("@" if match[0].endswith("@") else "")
 
 
-def _after_scheme(match: re.Match[str]) -> str:
-    # "token expired." and "basic authentication" are prose; a credential is longer or less plain.
+def _masked_credential(match: re.Match[str]) -> str:
+    # "token expired." and "basic authentication" are prose: one short word of letters.
     word = match[3].rstrip(".:!?")
     prose = word.isalpha() and (word.islower() or word.istitle()) and len(word) < 16
     kept = prose or word.startswith(("$", "=", "|", "?"))
     return match[0] if kept else f"{match[1]}{match[2]}{MARK}"
 
 
-def _of_record(match: re.Match[str]) -> str:
-    """A tag or an object that holds a telling name and, beside it, a value."""
-    return _ITS_VALUE.sub(rf"\1{MARK}", match[0]) if _TOLD.search(match[0]) else match[0]
+def _masked_record(match: re.Match[str]) -> str:
+    """A tag or object without its value, when its `name` is that of a secret."""
+    return _ITS_VALUE.sub(rf"\1{MARK}", match[0]) if _SECRET_NAME.search(match[0]) else match[0]
 
 
-def _of_list(match: re.Match[str]) -> str:
-    """A list or an object that a telling name is given."""
+def _masked_list(match: re.Match[str]) -> str:
+    """A list or object without its contents, when the name before it is that of a secret."""
     about = about_a_secret(match["lead"].rstrip(" :=>[{\"'`\\"))
     return match[0] if about else match["lead"] + MARK
 
 
-def _value(match: re.Match[str]) -> str:
-    """Counts are no secrets: total_tokens=12; nor is a place in a template: token=${token}."""
+def _masked_value(match: re.Match[str]) -> str:
+    """A named value hidden, unless it is a count (total_tokens=12) or a template's ${token}."""
     lead, bare = match["lead"], match["bare"] or ""
     done = lead.endswith("[") and re.match("redacted|env:", bare)
     about = about_a_secret(lead.rstrip(" :=>[\"'`\\"))
     counted = lead.rstrip(" :=\"'").lower().endswith("tokens") and bare.isdigit()
-    return match[0] if done or about or counted or bare.startswith("$") else _replaced(match)
+    return match[0] if done or about or counted or bare.startswith("$") else _masked(match)
 
 
-def _random_value(match: re.Match[str]) -> str:
+def _masked_if_random(match: re.Match[str]) -> str:
     value = (match["bare"] or match["quoted"]).strip("\\\"'`")
-    random = len(value) >= 16 and re.search(r"\d", value) and _bits(value) >= RANDOM_BITS
-    return _replaced(match) if random and not re.search(r"[\s/{}()$\[]", value) else match[0]
+    random = len(value) >= 16 and re.search(r"\d", value) and _entropy_bits(value) >= RANDOM_BITS
+    return _masked(match) if random and not re.search(r"[\s/{}()$\[]", value) else match[0]
 
 
-def _replaced(match: re.Match[str]) -> str:
+def _masked(match: re.Match[str]) -> str:
     quoted = match["quoted"] or ""
     quote = (re.match(r"\\*[\"'`]", quoted) or [""])[0]
     inner = quoted[len(quote) :]
     if quoted and not inner.removesuffix(quote):
-        return match[0]  # an empty text
+        return match[0]  # the quotes are empty: there is no secret
     return match["lead"] + quote + MARK + (quote if inner.endswith(quote) else "")
 
 
 def without_shapes(text: str) -> str:
-    """`text` without what has the shape of a key, and without long random texts."""
+    """The text without keys that have a known shape, and without long random texts."""
     text = _SHAPES.sub(MARK, text)
     for pattern in _LONG:
-        text = pattern.sub(lambda m: MARK if _random_long(m[0]) else m[0], text)
+        text = pattern.sub(lambda m: MARK if _is_random(m[0]) else m[0], text)
     return text
 
 
-def _random_long(value: str) -> bool:
-    """Whether a long text looks drawn by lot: no path and no name of something."""
+def _is_random(value: str) -> bool:
+    """Whether a long text looks random, unlike a path or a name."""
     if re.fullmatch(rf"[0-9a-fA-F]{{{LONG_RANDOM},}}", value):
         return True
     kinds = (any(map(kind, value)) for kind in (str.islower, str.isupper, str.isdigit))
-    return all(kinds) and value.count("/") <= len(value) // 12 and _bits(value) >= RANDOM_BITS + 1
+    return (
+        all(kinds)
+        and value.count("/") <= len(value) // 12
+        and _entropy_bits(value) >= RANDOM_BITS + 1
+    )
 
 
-def _bits(value: str) -> float:
-    """Shannon's entropy of the characters, bits each."""
+def _entropy_bits(value: str) -> float:
+    """Shannon entropy of the text, in bits for each character."""
     counts = Counter(value).values()
     return -sum(n / len(value) * math.log2(n / len(value)) for n in counts)

@@ -1,4 +1,4 @@
-"""Texts for people: plurals, names of groups and endpoints, foreign texts made printable."""
+"""Texts for people: plurals, names of groups and endpoints, printable forms of foreign texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
-    """ "1 run", "2 runs"."""
+    """The number with its noun: "1 run", "2 runs"; `many` is an irregular plural."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def removed(parts: Collection[str]) -> str:
-    """What retention removed of a run, and the settings that say when; "" for nothing."""
+    """One line about the `parts` of a run that retention removed; "" when it removed none.
+
+    The line names the setting that controls each part.
+    """
     told = {
         "log": "logs and raw metrics (retention.full_days)",
         "breakdown": "endpoints and time line (retention.detail_days)",
@@ -25,23 +28,23 @@ def removed(parts: Collection[str]) -> str:
 
 
 def group(path: str, name: str = "") -> str:
-    """k6's path of a group, and what is in it, as people read them: "cart › add › is 200"."""
+    """A group's path in k6's form ("::cart::add") and a name in it: "cart › add › is 200"."""
     return " › ".join(part for part in (*path.split("::"), name) if part)
 
 
 def common_origin(names: Iterable[str]) -> str:
-    """The "http://host:port" of all names that are URLs, "" if there are several."""
+    """The "http://host:port" that all URLs among the names share; "" if they differ or none is."""
     matches = (re.match(r"https?://[^/?#]+(?=/)", name) for name in names)
     origins = {match.group() for match in matches if match}
     return origins.pop() if len(origins) == 1 else ""
 
 
 def printable(text: str, instead: str = " ") -> str:
-    """Text from anybody without what drives a terminal or turns the direction of text."""
+    """The text with `instead` for each control character and each mark of text direction."""
     return "".join(c if c.isprintable() else instead for c in text)
 
 
 def one_line(text: str, limit: int) -> str:
-    """Text from anybody on one line, without control characters, cut at `limit`."""
+    """The text on one line, without control characters, cut to `limit` characters."""
     line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
