@@ -335,6 +335,6 @@ def _helpers() -> list[int]:
         with contextlib.suppress(OSError):
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             command = (stat.parent / "cmdline").read_bytes()
-            if parent == os.getpid() and b"k6d.alerts.courier" in command:
+            if parent == os.getpid() and b"k6d.alerts.delivery.apprise_worker" in command:
                 found.append(int(stat.parent.name))
     return found

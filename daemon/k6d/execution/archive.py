@@ -304,7 +304,10 @@ def _refused(archive: Path, errors: Sequence[str]) -> str | None:
 
 def _message(errors: Iterable[str], script: Path) -> str:
     """k6's own words on one line, with paths as users know them."""
+    whole = " ".join(" ".join(error.split()) for error in errors)
     text = " ".join(_WHERE_K6_WAS.sub("", " ".join(error.split())) for error in errors)
+    if text != whole and script.name not in text:
+        text = f"{script.name}: {text}"
     return text.replace("file://", "").removeprefix("GoError: ").replace(f"{script.parent}/", "")
 
 

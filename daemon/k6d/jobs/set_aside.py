@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
-from k6d.core.model import Severity
+from k6d.core.model import K6dError, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ class SetAside:
         for script, kept in self._deaths.all().items():
             if script not in found and _deaths_in(kept) < MOST_DEATHS:
                 self._deaths.delete(script)
-        self._life.put("daemon", {"orderly": False})
+        self._note_life(orderly=False)
 
     def _tell(self, death: Death) -> None:
         why = f"k6d died {death.deaths} times in a row while it ran"
@@ -85,7 +85,14 @@ class SetAside:
 
     def end(self) -> None:
         """The daemon ends in good order."""
-        self._life.put("daemon", {"orderly": True})
+        self._note_life(orderly=True)
+
+    def _note_life(self, *, orderly: bool) -> None:
+        """Write down how the daemon stands; a disk that refuses costs the count, not the daemon."""
+        try:
+            self._life.put("daemon", {"orderly": orderly})
+        except K6dError as error:
+            logger.error("whether the daemon ended in good order is not kept: %s", error)
 
     async def holds(self, script: str, path: Path) -> bool:
         """Whether the script is set aside, as it is now; reads its files."""

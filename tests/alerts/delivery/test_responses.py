@@ -249,7 +249,7 @@ async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -
     def look(_got: Any) -> None:
         for command in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if b"k6d.alerts.courier" in command.read_bytes() and _is_ours(command.parent):
+                if b"k6d.alerts.delivery.apprise_worker" in command.read_bytes() and _is_ours(command.parent):
                     found.append((command.parent / "limits").read_text())
 
     http.on_request = look
@@ -267,7 +267,7 @@ def _is_ours(process: Path) -> bool:
 
 def test_beyond_its_limit_a_helper_gets_no_memory() -> None:
     """The one that asks for more has the error, in time and by itself; no one else is killed."""
-    code = "from k6d import memory; memory.limit(); bytearray(1 << 30)"
+    code = "from k6d.core import memory; memory.limit(); bytearray(1 << 30)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "MemoryError" in done.stderr

@@ -3,7 +3,7 @@
 Apprise and its plugins weigh more than the whole daemon, and a receiver may hang: the helper ends
 by itself at its time-out and blocks nobody. It outlives a daemon that is killed, and writes what
 came of its sending itself. URLs hold secrets: they travel by standard input, and what comes back
-names each receiver by a label without any. The helper's side is `courier`.
+names each receiver by a label without any. The helper's side is `apprise_worker`.
 """
 
 from __future__ import annotations
