@@ -249,7 +249,9 @@ async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -
     def look(_got: Any) -> None:
         for command in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if b"k6d.alerts.delivery.apprise_worker" in command.read_bytes() and _is_ours(command.parent):
+                if b"k6d.alerts.delivery.apprise_worker" in command.read_bytes() and _is_ours(
+                    command.parent
+                ):
                     found.append((command.parent / "limits").read_text())
 
     http.on_request = look
