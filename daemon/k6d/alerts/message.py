@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.core.metrics import METRICS
 from k6d.core.model import FindingKind, Trigger
 from k6d.core.numbers import count, in_unit, ms, percent, rate, seconds
 from k6d.core.text import one_line, plural
@@ -21,14 +22,9 @@ if TYPE_CHECKING:
 MAX_LINE = 240
 MAX_FINDINGS = 5
 MAX_POINTS = 40
-CHARTED = {
-    "response_time_avg": ("average response time", "ms"),
-    "response_time_p95": ("p95 response time", "ms"),
-    "error_rate": ("failed requests", "%"),
-    "requests_per_second": ("requests per second", "/s"),
-}
+CHARTED = ("response_time_avg", "response_time_p95", "error_rate", "requests_per_second")
 # What a metric of k6 is called in the index of runs.
-ALIASES = {"http_req_duration": "response_time_p95", "http_req_failed": "error_rate"}
+ALIASES = {METRICS[name].k6: name for name in ("response_time_p95", "error_rate")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +298,7 @@ def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Ch
     """The metric of the worst finding that the index knows, else the p95, over the last runs."""
     metrics = (ALIASES.get(f.metric or "", f.metric or "") for f in findings)
     metric = next((name for name in metrics if name in CHARTED), "response_time_p95")
-    title, unit = CHARTED[metric]
+    title, unit = METRICS[metric].title, METRICS[metric].unit
     points = [
         Point(
             at=datetime.fromisoformat(document["timestamp"]),

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from k6d.core.metrics import METRICS
 from k6d.core.model import Finding, FindingKind, Result, Severity
 from k6d.core.numbers import against, against_threshold, ms
 from k6d.core.text import group, one_line, plural
@@ -28,10 +29,7 @@ MAIN_SHARE = 0.5
 HTTP_ERRORS = ("14", "15")
 MAX_REASON = 120
 NO_NETWORK = "network is unreachable"  # the kernel's words when it has no way to send
-UNITS = {
-    "response_time_avg": ("average response time", "ms"),
-    "response_time_p95": ("p95 response time", "ms"),
-}
+RESPONSE_TIMES = ("response_time_avg", "response_time_p95")
 
 
 def find(result: Result, limits: Limits) -> list[Finding]:
@@ -221,7 +219,8 @@ def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
 def _response_times(result: Result, limits: Limits) -> list[Finding]:
     """The average and p95 over all requests, the graver first."""
     found = []
-    for metric, (title, unit) in UNITS.items():
+    for metric in RESPONSE_TIMES:
+        about = METRICS[metric]
         observed = getattr(result.judged, metric)
         if observed is None or not (broken := getattr(limits, metric).broken(observed)):
             continue
@@ -230,7 +229,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
             key=lambda e: getattr(e, metric.replace("response_time_", "") + "_ms") or 0.0,
             default=None,
         )
-        seen, allowed = against(observed, broken[1], unit=unit)
+        seen, allowed = against(observed, broken[1], unit=about.unit)
         where = f"; slowest: {slowest.title}, {ms(slowest.p95_ms)} at p95" if slowest else ""
         found.append(
             Finding(
@@ -240,8 +239,8 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
                 endpoint=slowest.title if slowest else None,
                 observed=observed,
                 expected=f"≤ {allowed}",
-                unit=unit,
-                message=f"{title} {seen}, at most {allowed} expected{where}",
+                unit=about.unit,
+                message=f"{about.title} {seen}, at most {allowed} expected{where}",
                 recommendation="Profile the slow endpoint, or give it less load at once.",
             )
         )

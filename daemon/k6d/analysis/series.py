@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from k6d.analysis import dropped
+from k6d.core.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,28 +60,11 @@ class Series:
     judged: bool = True
 
 
-METRICS = {
-    series.metric: series
-    for series in (
-        Series(metric="error_rate", title="error rate", unit="%", worse=1, floor=1.0),
-        Series(metric="failed_checks", title="failed checks", unit="%", worse=1, floor=1.0),
-        Series(
-            metric="dropped_iterations", title="dropped iterations", unit="%", worse=1, floor=1.0
-        ),
-        Series(metric="response_time_p95", title="p95", unit="ms", worse=1, floor=1.0),
-        Series(metric="response_time_p99", title="p99", unit="ms", worse=1, floor=2.0),
-        Series(metric="response_time_avg", title="average", unit="ms", worse=1, floor=1.0),
-        Series(metric="requests_per_second", title="throughput", unit="/s", worse=-1, floor=0.0),
-        Series(
-            metric="setup_avg",
-            title="average of setup()'s requests",
-            unit="ms",
-            worse=1,
-            floor=1.0,
-            judged=False,
-        ),
-    )
-}
+# The overall series of a run, whatever their endpoints and thresholds.
+OVERALL_METRICS = (
+    *("error_rate", "failed_checks", "dropped_iterations", "response_time_p95"),
+    *("response_time_p99", "response_time_avg", "requests_per_second", "setup_avg"),
+)
 
 
 def of(result: Result, *, min_requests: int) -> dict[str, float]:
@@ -111,18 +95,18 @@ def describe(key: str) -> Series:
             metric=metric, title=f"{metric} {stat}", unit=_unit(metric), worse=worse, floor=0.0
         )
     metric, _, endpoint = key.partition(" ")
-    if metric not in METRICS:
-        raise ValueError(f"no series is called {metric!r}; there are: {', '.join(METRICS)}")
-    series = METRICS[metric]
-    if not endpoint:
-        return series
+    if metric not in OVERALL_METRICS:
+        known = ", ".join(OVERALL_METRICS)
+        raise ValueError(f"no series is called {metric!r}; there are: {known}")
+    about = METRICS[metric]
     return Series(
         metric=metric,
-        title=f"{series.title} of {endpoint}",
-        unit=series.unit,
-        worse=series.worse,
-        floor=series.floor,
-        endpoint=endpoint,
+        title=f"{about.short} of {endpoint}" if endpoint else about.short,
+        unit=about.unit,
+        worse=-1 if about.worse < 0 else 1,
+        floor=about.floor,
+        endpoint=endpoint or None,
+        judged=about.judged,
     )
 
 

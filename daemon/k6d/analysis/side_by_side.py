@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-METRICS = {
-    "response_time_avg": ("average", "ms"),
-    "response_time_med": ("median", "ms"),
-    "response_time_p95": ("p95", "ms"),
-    "response_time_p99": ("p99", "ms"),
-    "error_rate": ("errors", "%"),
-    "requests_per_second": ("requests/s", "/s"),
-    "total_requests": ("requests", ""),
-    "virtual_users": ("virtual users", ""),
-}
+from k6d.core.metrics import METRICS
+
+COMPARED = (
+    *("response_time_avg", "response_time_med", "response_time_p95", "response_time_p99"),
+    *("error_rate", "requests_per_second", "total_requests", "virtual_users"),
+)
 ENDPOINT = {"p50_ms": "ms", "p95_ms": "ms", "error_rate": "%", "count": ""}
 
 
@@ -37,12 +33,14 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
         "metrics": [
             {
                 "metric": name,
-                "title": title,
-                **_change(before["metrics"].get(name), after["metrics"].get(name), unit),
+                "title": METRICS[name].short,
+                **_change(
+                    before["metrics"].get(name), after["metrics"].get(name), METRICS[name].unit
+                ),
                 "noise_percent": noise.get((name, None)),
                 "noise": _noise(compared.get((name, None))),
             }
-            for name, (title, unit) in METRICS.items()
+            for name in COMPARED
         ],
         "endpoints": _endpoints(before, after, noise),
     }

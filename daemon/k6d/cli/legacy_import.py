@@ -19,11 +19,12 @@ import orjson
 from pydantic import ValidationError
 
 from k6d.cli.legacy_snapshots import text_snapshot
+from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, Trigger
 from k6d.core.redact import Redactor
 from k6d.core.text import one_line
 from k6d.storage import legacy_records, new_test_id
-from k6d.storage.legacy_records import ANALYSIS, METRICS
+from k6d.storage.legacy_records import ANALYSIS
 from k6d.storage.prune import look_again
 from k6d.storage.record import run_adapter
 
@@ -167,7 +168,7 @@ def upgraded(record: Record) -> Run:
     if not original_id:
         raise ValueError("test_id: is empty")
     completed = record.get("status", "completed") == "completed"
-    metrics = {key: (record.get("metrics") or {}).get(key) for key in METRICS}
+    metrics = {key: (record.get("metrics") or {}).get(key) for key in ORIGINAL}
     if metrics["error_rate"] == 0:
         metrics["error_rate"] = None  # the original stored 0, whatever came back
     return run_adapter().validate_python(

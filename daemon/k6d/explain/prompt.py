@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.metrics import INDEXED
 from k6d.core.redact import Redactor
 from k6d.explain.instructions import SYSTEM
 from k6d.explain.source import without_texts
@@ -296,12 +297,11 @@ def _highest(values: Iterable[float | None]) -> float | None:
 def _earlier(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """What compares of an earlier run, and whether it ran the same code."""
     fingerprint = run.snapshot.fingerprint if run.snapshot else None
-    names = ("response_time_avg", "response_time_p95", "error_rate", "requests_per_second")
     return {
         "started": str(row["timestamp"])[:19].replace("T", " "),
         "severity": row["severity"] or "healthy",
         "same_code": row["fingerprint"] == fingerprint,
-        **{name: row.get(name) for name in (*names, "total_requests")},
+        **{name: row.get(name) for name in INDEXED if name != "virtual_users"},
     }
 
 

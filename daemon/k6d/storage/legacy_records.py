@@ -14,16 +14,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-METRICS = (
-    *("response_time_avg", "response_time_p95", "error_rate", "requests_per_second"),
-    *("virtual_users", "total_requests", "duration_ms"),
-)
 ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 SQLITE = b"SQLite format 3\0"
 WAL_HEADER = slice(18, 20)  # https://www.sqlite.org/fileformat2.html: 2 and 2 for WAL
@@ -126,7 +123,7 @@ def _record_of(row: Record) -> Record:
         analysis[name] = _list(_decoded(analysis[name]))
     return {
         **row,
-        "metrics": {name: row.get(name) for name in METRICS},
+        "metrics": {name: row.get(name) for name in ORIGINAL},
         "anomaly_analysis": analysis,
         "options": _decoded(row.get("test_options")),
         "raw_output": _decoded(row.get("raw_output")),

@@ -12,20 +12,13 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
+from k6d.core.metrics import INDEXED
 from k6d.core.model import K6dError, Run
 
 ISSUE_LENGTH = 160
-METRICS = (
-    "response_time_avg",
-    "response_time_p95",
-    "error_rate",
-    "requests_per_second",
-    "virtual_users",
-    "total_requests",
-)
 FIELDS = frozenset({
     *("test_id", "timestamp", "script", "trigger", "status", "outcome", "anomalies", "severity"),
-    *("fingerprint", "workload", "overrides", "comparable", "execution_time", "issue", *METRICS),
+    *("fingerprint", "workload", "overrides", "comparable", "execution_time", "issue", *INDEXED),
 })  # fmt: skip
 
 _TEST_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
@@ -100,7 +93,7 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "overrides": bool(record["overrides"]),
         "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
-        **{name: record["metrics"].get(name) for name in METRICS},
+        **{name: record["metrics"].get(name) for name in INDEXED},
         "issue": _shortened(worst[0]) if worst else None,
     }
 

@@ -98,7 +98,7 @@ def _headline(run: Run) -> Text:
 
 def _numbers(run: Run) -> Listing:
     m = run.metrics
-    titles = ("requests", "per second", "errors", "avg", "p95", "p99", "max", "VUs", "checks")
+    titles = ("requests", "per second", "errors", "average", "p95", "p99", "max", "VUs", "checks")
     checks = None if m.checks_passed is None else (m.checks_passed, m.checks_failed or 0)
     found = Listing(name="", titles=titles)
     found.add(
@@ -164,7 +164,7 @@ def _explanation(explanation: Explanation) -> Group:
 def _endpoints(breakdown: Breakdown) -> Group:
     rows = breakdown.endpoints
     origin = common_origin(row.name for row in rows)
-    titles = ("requests", "per second", "errors", "avg", "p50", "p95", "p99")
+    titles = ("requests", "per second", "errors", "average", "p50", "p95", "p99")
     found = Listing(name="", titles=titles, whole=True)
     for row in rows[:MAX_ROWS]:
         name = Text(_clean(row.title.replace(origin, "", 1)))

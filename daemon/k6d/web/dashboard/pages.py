@@ -11,7 +11,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from k6d.analysis.side_by_side import METRICS, compare
+from k6d.analysis.side_by_side import compare
+from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
 from k6d.core.parse import finite, in_utc
 from k6d.core.text import common_origin
@@ -95,9 +96,9 @@ async def script(request: Request, k6d: K6d) -> Response:
         accepted = _accepted(name, k6d)
         points = trend.points(judged, metric, accepted=accepted, standing=standing)
         band = trend.band(judged, metric, k6d.store)
-        title, unit = METRICS[metric]
+        about = METRICS[metric]
         start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
-        drawn = charts.trend(points, title=title, unit=unit, band=band, start=start)
+        drawn = charts.trend(points, title=about.short, unit=about.unit, band=band, start=start)
         return page(
             request,
             k6d,
@@ -114,7 +115,7 @@ async def script(request: Request, k6d: K6d) -> Response:
             mutes=_mutes(name, k6d),
             accepted=accepted,
             metric=metric,
-            metrics={key: METRICS[key][0] for key in TREND},
+            metrics={key: METRICS[key].short for key in TREND},
         )
 
     return await asyncio.to_thread(make)

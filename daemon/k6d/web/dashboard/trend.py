@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.analysis import series
 from k6d.analysis.change_point import shifts
+from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
 from k6d.web.rendering import filters
 
@@ -88,5 +88,5 @@ def _shifted(rows: Sequence[Row], metric: str) -> set[str]:
         row[metric] if row["comparable"] and row["workload"] == newest["workload"] else None
         for row in reversed(rows)
     ]
-    found = shifts(values, floor=series.METRICS[metric].floor)
+    found = shifts(values, floor=METRICS[metric].floor)
     return {rows[-1 - shift.index]["test_id"] for shift in found}

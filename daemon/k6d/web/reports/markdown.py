@@ -25,7 +25,7 @@ def write_markdown(run: Run) -> str:
     if verdict.findings:
         parts.append(_bullets(f"**{f.severity}**: {_text(f.message)}" for f in verdict.findings))
     parts.append(
-        "| requests | rate | errors | avg | p95 | p99 | VUs |\n|--:|--:|--:|--:|--:|--:|--:|\n"
+        "| requests | rate | errors | average | p95 | p99 | VUs |\n|--:|--:|--:|--:|--:|--:|--:|\n"
         f"| {count(m.total_requests)} | {rate(m.requests_per_second)} | {percent(m.error_rate)} "
         f"| {ms(m.response_time_avg)} | {ms(m.response_time_p95)} | {ms(m.response_time_p99)} "
         f"| {count(m.virtual_users)} |"

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from k6d.core.metrics import METRICS as ABOUT
+from k6d.core.metrics import ORIGINAL
+
 Schema = dict[str, Any]
 
 
@@ -35,15 +38,7 @@ PROBLEM = _object(
     {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "detail": TEXT},
 )
 METRICS = _object(
-    {
-        "response_time_avg": NUMBER,
-        "response_time_p95": NUMBER,
-        "error_rate": NUMBER,
-        "requests_per_second": NUMBER,
-        "virtual_users": _nullable("integer"),
-        "total_requests": _nullable("integer"),
-        "duration_ms": NUMBER,
-    }
+    {name: _nullable("integer") if ABOUT[name].whole else NUMBER for name in ORIGINAL}
 )
 VERDICT = _object(
     {

@@ -1,11 +1,12 @@
 """The scripts there are, and the series of their metrics."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
 from k6d.storage import Query as Search
 from k6d.storage import accepted, printable
@@ -15,15 +16,6 @@ from k6d.web.routes import schemas
 from k6d.web.routes.incidents import alerts_of
 
 router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
-
-Metric = Literal[
-    "response_time_avg",
-    "response_time_p95",
-    "error_rate",
-    "requests_per_second",
-    "virtual_users",
-    "total_requests",
-]
 
 
 @router.get("", responses=schemas.response(schemas.SCRIPTS))
@@ -63,7 +55,7 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
 async def series(
     k6d: K6d,
     script: Annotated[str, Query(max_length=500)],
-    metric: Metric = "response_time_p95",
+    metric: IndexedMetric = "response_time_p95",
     limit: Annotated[int, Query(ge=1, le=2000)] = 200,
 ) -> Response:
     """A metric of a script's last runs, oldest first; null where a run did not measure it."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, Severity
 from k6d.web.local_paths import without_folder
 
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
     from k6d.storage import Store
 
-METRICS = (
-    "response_time_avg",
-    "response_time_p95",
-    "error_rate",
-    "requests_per_second",
-    "virtual_users",
-    "total_requests",
-    "duration_ms",
-)
 VERDICT = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 
 
@@ -38,7 +30,7 @@ def test(record: dict[str, Any]) -> dict[str, Any]:
         "test_id": record["test_id"],
         "timestamp": record["timestamp"],
         "execution_time": record["execution_time"],
-        "metrics": {name: record["metrics"].get(name) for name in METRICS},
+        "metrics": {name: record["metrics"].get(name) for name in ORIGINAL},
         "anomaly_analysis": with_severity({name: verdict[name] for name in VERDICT}),
         "status": record["status"],
         "script": record["script"],
@@ -55,7 +47,7 @@ def from_index(document: dict[str, Any]) -> dict[str, Any]:
         "test_id": document["test_id"],
         "timestamp": document["timestamp"],
         "execution_time": document["execution_time"],
-        "metrics": {name: document.get(name) for name in METRICS},
+        "metrics": {name: document.get(name) for name in ORIGINAL},
         "anomaly_analysis": with_severity(
             {
                 "anomalies_detected": document["anomalies"],
