@@ -1,7 +1,7 @@
-"""Settings: `load` gives those that hold here and now, `parse_script_settings` a script's own.
+"""Settings: `load` reads k6d's settings, `parse_script_settings` those of one script.
 
-Every mistake becomes a one-line `K6dError` with source, key, problem and what is allowed, and never
-a secret.
+Mistakes raise a one-line `K6dError` with the source, the key, the problem and what is allowed. The
+line never contains a secret.
 """
 
 from k6d.settings.limits import Limit, Limits

@@ -1,8 +1,8 @@
-"""Cron expressions: when they are due in a time zone, and windows of time that they begin.
+"""Cron expressions: the times at which they are due in a time zone, and time windows.
 
-The only importer of cronsim, whose rules are those of Debian's cron: when clocks go forward, a job
-for a time that is skipped is due right after the gap; when they go back, one for a time that comes
-twice is due the first time. Jobs for every hour or every so many minutes go by the clock.
+This is the only module that imports cronsim, which follows Debian's cron. When clocks go forward, a
+job whose time is skipped is due right after the gap. When clocks go back, a job whose time comes
+twice is due the first time. Jobs with `*` as the minute or hour are due by elapsed time.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ WINDOW_ALLOWED = (
     'should be a cron expression and a duration up to 366d, such as "0 22 * * 6 for 4h"'
 )
 LOCALTIME = Path("/etc/localtime")
-# How far back `before` looks, in steps, so that each has a bounded number of times due in it.
 _MINUTE = timedelta(minutes=1)
+# `before` looks back in growing steps, so that a frequent schedule never yields a long list.
 _LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """A valid expression in a time zone; all moments are aware, those it gives are UTC."""
+    """A valid expression in a time zone; takes aware moments and returns moments in UTC."""
 
     text: str
     fields: str
@@ -55,7 +55,7 @@ class Cron:
         return next(self.times(moment))
 
     def before(self, moment: datetime) -> datetime | None:
-        """The last time due at `moment` or earlier; None when there was none for decades."""
+        """The last time due at `moment` or earlier; None when there was none in 18,000 days."""
         for back in _LOOK_BACK:
             due = list(takewhile(lambda at: at <= moment, self.times(moment - back)))
             if due:
@@ -63,14 +63,14 @@ class Cron:
         return None
 
     def count(self, first: datetime, last: datetime, *, limit: int) -> int:
-        """How many times are due from `first` to `last`, both included; counts up to `limit`."""
+        """The number of times due from `first` to `last`, both included, but at most `limit`."""
         times = self.times(first - timedelta(microseconds=1))
         return sum(1 for _ in islice(takewhile(lambda at: at <= last, times), limit))
 
     def times(self, moment: datetime) -> Iterator[datetime]:
         """Every time due later than `moment`, in order."""
         latest = moment.astimezone(UTC)
-        # Where clocks change, cronsim may give a time twice, or one of the hour before.
+        # At a change of clocks cronsim may return a time twice, or a time of the hour before.
         for at in self._from(latest):
             if at > latest:
                 if (change := self._odd_change(latest, at)) is not None:
@@ -84,15 +84,16 @@ class Cron:
             yield due.astimezone(UTC)
 
     def _past(self, change: datetime, latest: datetime) -> Iterator[datetime]:
-        """Times from a change of clocks by half an hour on, over which cronsim counts by hours.
+        """Times due from a change of clocks on that is not a multiple of an hour.
 
-        Up to the next full hour each minute is looked at; from there it counts rightly.
+        cronsim assumes whole hours at such a change. Until the next full hour this method
+        examines each minute; from there cronsim is right again.
         """
         at, once = change, not any(part.startswith("*") for part in self.fields.split()[:2])
         while (local := at.astimezone(self.zone)).minute or at == change:
             naive = local.replace(tzinfo=None, fold=0)
             shown = naive - _MINUTE
-            if once:  # a minute ago, so that what clocks skip lies between
+            if once:  # the local time one minute earlier: skipped local times lie in between
                 shown = (at - _MINUTE).astimezone(self.zone).replace(tzinfo=None, fold=0)
             again = once and local.fold
             if at > latest and not again and next(CronSim(self.fields, shown)) <= naive:
@@ -101,7 +102,10 @@ class Cron:
         yield from self.times(at - timedelta(seconds=1))
 
     def _odd_change(self, start: datetime, end: datetime) -> datetime | None:
-        """The first minute after `start`, up to `end`, with another offset by no whole hours."""
+        """The minute between `start` and `end` in which clocks change by no whole hours.
+
+        None when the offsets at `start` and `end` differ by whole hours or not at all.
+        """
 
         def offset(moment: datetime) -> timedelta:
             return moment.astimezone(self.zone).utcoffset() or timedelta()
@@ -120,19 +124,22 @@ class Cron:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of time that begins whenever `cron` is due."""
+    """A period of `length` that begins each time `cron` is due."""
 
     cron: Cron
     length: timedelta
 
     def until(self, moment: datetime) -> datetime | None:
-        """When the window that `moment` lies in ends; None outside of it."""
+        """The end of the window that contains `moment`; None outside of every window."""
         began = self.cron.before(moment)
         return began + self.length if began and moment < began + self.length else None
 
 
 def parse(text: str, zone: str = "") -> Cron:
-    """The expression `text` in the time zone named, the machine's by default; else ValueError."""
+    """The cron expression `text` in the named time zone; "" is the machine's zone.
+
+    ValueError says what is allowed, or that the expression is never due.
+    """
     where = zone_of(zone)
     fields = NAMES.get(text.strip().lower(), text).strip()
     if len(fields.split()) != 5:
@@ -148,7 +155,7 @@ def parse(text: str, zone: str = "") -> Cron:
 
 
 def zone_of(name: str) -> tzinfo:
-    """A time zone by its name; "" is the machine's. ValueError when there is none."""
+    """The time zone of that name; "" is the machine's. ValueError when there is none."""
     if name.upper() == "UTC":
         return UTC
     if not name:
@@ -174,8 +181,9 @@ def parse_window(text: str, zone: str = "") -> Window:
 
 
 def machine_zone() -> tzinfo | None:
-    """That of TZ, as the C library takes it, else of LOCALTIME; None for a TZ that Python cannot
-    read, such as the rule CET-1CEST,M3.5.0,M10.5.0/3.
+    """The time zone of TZ, read as the C library does, or else of LOCALTIME.
+
+    None when Python cannot read TZ, such as the rule CET-1CEST,M3.5.0,M10.5.0/3.
     """
     given = os.environ.get("TZ", str(LOCALTIME)).removeprefix(":")
     try:

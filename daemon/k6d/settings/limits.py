@@ -1,4 +1,4 @@
-"""Limits that no run may pass, whatever its history, and the requests that they leave out."""
+"""Fixed limits for every run, and the requests that are excluded from judgement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from k6d.settings.values import Bound, Section
 
 
 class Limit(Section):
-    """Severity → number that a measurement may reach but not pass; no number means switched off."""
+    """A bound for each severity; a measurement may equal a bound but not pass it.
+
+    A severity without a bound is off.
+    """
 
     falls_below: ClassVar[bool] = False
     maximum: ClassVar[float] = math.inf
@@ -29,12 +32,15 @@ class Limit(Section):
     )
 
     def bounds(self) -> dict[Severity, float]:
-        """The numbers that are set, mildest first; empty when the limit is switched off."""
+        """The bounds that are set, mildest first; empty when the limit is off."""
         pairs = ((severity, getattr(self, severity.value)) for severity in Severity)
         return {severity: bound for severity, bound in pairs if bound is not None}
 
     def broken(self, value: float) -> tuple[Severity, float] | None:
-        """The worst severity whose number `value` passes, with that number."""
+        """The worst severity whose bound `value` passes, with that bound; None if it passes none.
+
+        `value` has the unit of the limit.
+        """
         for severity, bound in reversed(self.bounds().items()):
             if value < bound if self.falls_below else value > bound:
                 return severity, bound
@@ -69,19 +75,19 @@ class Limit(Section):
 
 
 class PercentLimit(Limit):
-    """Broken above, in percent."""
+    """A limit in percent that a higher value breaks."""
 
     maximum: ClassVar[float] = 100.0
 
 
 class RateLimit(Limit):
-    """Broken below."""
+    """A limit that a lower value breaks."""
 
     falls_below: ClassVar[bool] = True
 
 
 class Limits(Section):
-    """What no run may pass, whatever its history."""
+    """The fixed limits; they apply to every run, whatever its history."""
 
     error_rate: PercentLimit = Field(
         default=PercentLimit(medium=5, high=10), description="failed requests, in percent, above"
@@ -105,13 +111,13 @@ class Limits(Section):
     )
 
     def merged(self, script_limits: Limits) -> Limits:
-        """The limits that hold for a script: each one it sets replaces ours, table and all."""
+        """The limits for a script: each limit that the script sets replaces k6d's as a whole."""
         names = script_limits.model_fields_set
         return self.model_copy(update={name: getattr(script_limits, name) for name in names})
 
 
 class Excluded(Section):
-    """Requests that are counted and shown, and never judged; patterns with `*` and `?`."""
+    """Requests that are counted and shown but never judged; patterns with `*` and `?`."""
 
     name: list[str] = Field(default_factory=list, description="of the name tag or the URL")
     group: list[str] = Field(default_factory=list, description="of the group's path, a::b")
@@ -120,7 +126,7 @@ class Excluded(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_list(cls, raw: object) -> object:
-        """A list alone, or one text, is of names; so is a text where a list is wanted."""
+        """Accept a list or a text as `name`, and a text where a list of patterns belongs."""
         if isinstance(raw, str | list):
             raw = {"name": raw}
         if not isinstance(raw, dict):

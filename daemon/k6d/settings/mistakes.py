@@ -1,4 +1,4 @@
-"""What is wrong with a setting, in one line: source, key, problem, what is allowed; no secret."""
+"""Describe wrong settings in one line: source, key, problem, what is allowed; never a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 Key = tuple[str | int, ...]
-# pydantic's words for programmers, by the kind of mistake, in plain ones
+# Plain messages by pydantic's type of error; pydantic's own messages are for programmers.
 _WORDS = {
     "missing": "is missing",
     "model_type": "should be a table",
@@ -39,13 +39,13 @@ _WORDS = {
 
 
 class Source(Protocol):
-    """Where values were found: environment and files on the one hand, tables on the other."""
+    """A source of settings: variables and files with texts, or a table of values."""
 
     def __call__(self) -> dict[str, Any]:
-        """The values."""
+        """The nested table of values that the source sets."""
 
     def label(self, key: Key) -> str:
-        """Where the value of `key` was found."""
+        """The name of the file or variable that sets `key`."""
 
 
 def explained(
@@ -56,28 +56,32 @@ def explained(
     source: str = "",
     sources: Iterable[Source] = (),
 ) -> str:
-    """All mistakes in one line: "source: key: problem (meaning)"; never a secret's value."""
+    """All mistakes of a validation in one line: "source: key: problem (meaning); …".
+
+    `source` names the origin if all values have the same; otherwise `sources` are searched for each
+    key. `prefix` stands before each key. The value of a secret is never shown.
+    """
     known = dict(fields(model))
     origins = [(key, origin.label(key)) for origin in sources for key in _keys(origin())]
-    told = []
+    problems = []
     for mistake in error.errors(include_url=False):
         loc = tuple(part for part in mistake["loc"] if part != "[key]")
         where = source or next(
             (label for key, label in origins if key[: len(loc)] == loc[: len(key)]), "settings"
         )
         dotted = ".".join(map(str, loc))
-        info = next((known[k] for k in _shorter(dotted) if k in known), None)
+        info = next((known[k] for k in _prefixes(dotted) if k in known), None)
         if mistake["type"] == "extra_forbidden":
-            problem = _unknown(dotted, known, model, prefix)
+            problem = _unknown_key(dotted, known, model, prefix)
         else:
-            shown = info is not None and _harmless(info, where) and _scalar(mistake["input"])
+            shown = info is not None and _may_show(info, where) and _is_scalar(mistake["input"])
             value = f"{mistake['input']!r:.60} " if shown else ""
             wording = _wording(mistake["type"], mistake["msg"])
             problem = wording if wording.startswith(value.strip()) else value + wording
         meaning = f" ({info.description})" if info and info.description else ""
         full = ".".join(filter(None, (prefix, dotted)))
-        told.append(f"{where}: {full}: {problem}{meaning}")
-    return printable("; ".join(told))
+        problems.append(f"{where}: {full}: {problem}{meaning}")
+    return printable("; ".join(problems))
 
 
 def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:
@@ -88,18 +92,18 @@ def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:
             yield (*prefix, name)
 
 
-def _shorter(dotted: str) -> Iterator[str]:
+def _prefixes(dotted: str) -> Iterator[str]:
     while dotted:
         yield dotted
         dotted = dotted.rpartition(".")[0]
 
 
-def _harmless(info: FieldInfo, where: str) -> bool:
+def _may_show(info: FieldInfo, where: str) -> bool:
     secret = "Secret" in str(info.annotation) or not info.repr
     return not secret and not where.startswith("credential ")
 
 
-def _scalar(value: object) -> bool:
+def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | Path)
 
 
@@ -109,13 +113,16 @@ def _wording(kind: str, message: str) -> str:
     ).removeprefix("String ")
 
 
-def _unknown(
+def _unknown_key(
     dotted: str, known: Mapping[str, FieldInfo], model: type[BaseModel], prefix: str
 ) -> str:
-    """Name the settings that may have been meant: the same name elsewhere, else a similar one."""
+    """The problem of an unknown key, with a hint.
+
+    The hint is the same name in another table, else a similar name, else all allowed names.
+    """
     *sections, name = dotted.split(".")
     for section in sections:
-        model = _inside(model, section)
+        model = _model_in(model, section)
     beside = difflib.get_close_matches(name, model.model_fields, 1)
     names = {key.rpartition(".")[2] for key in known}
     spelt = name if name in names or beside else "".join(difflib.get_close_matches(name, names, 1))
@@ -126,8 +133,11 @@ def _unknown(
     return f"unknown key, allowed: {', '.join(model.model_fields)}"
 
 
-def _inside(model: type[BaseModel], name: str) -> type[BaseModel]:
-    """The model of the table `name`; a number is an entry of the list before it."""
+def _model_in(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The model of the table `name` within `model`, or of the entries of the list `name`.
+
+    `model` itself when `name` is a list's index or unknown.
+    """
     info = model.model_fields.get(name)
     if info is None:
         return model

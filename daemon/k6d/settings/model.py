@@ -1,4 +1,4 @@
-"""Every setting: its key, its default, what is allowed and what it means."""
+"""Every setting: its key, default, allowed values and meaning."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-SHORTEST_TOKEN = 12  # characters: nobody tries so many at a local server
+SHORTEST_TOKEN = 12  # characters; long enough that guessing over HTTP is hopeless
 
 
 class Watch(Section):
-    """How changes of scripts are noticed."""
+    """How k6d notices changed scripts."""
 
     ignore: Annotated[list[str], BeforeValidator(lines)] = Field(
         default=[], description="glob patterns of paths to ignore, relative to the scripts folder"
@@ -61,7 +61,7 @@ class Watch(Section):
 
 
 class K6(Section):
-    """How k6 is run."""
+    """How k6d runs k6."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # VUS = 10 in the table env
 
@@ -98,7 +98,7 @@ class K6(Section):
 
 
 class Capture(Section):
-    """What is measured beyond k6's totals."""
+    """What k6d measures in addition to k6's totals."""
 
     max_endpoints: int = Field(
         default=200, ge=1, le=5000, description="endpoints told apart in a run, 1 to 5000"
@@ -106,7 +106,7 @@ class Capture(Section):
 
 
 class Compare(Section):
-    """How a run is compared with the earlier runs of its script."""
+    """How k6d compares a run with earlier runs of its script."""
 
     enabled: bool = Field(default=True, description="false: fixed limits and thresholds only")
     min_runs: int = Field(
@@ -144,7 +144,7 @@ class Compare(Section):
 
 
 class Ai(Section):
-    """The explanation of findings by Gemini; without a key there is none."""
+    """Explanations of findings by Gemini; without an API key there are none."""
 
     api_key: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
         default=None, description="Gemini API key (better as a credential or GEMINI_API_KEY)"
@@ -214,7 +214,7 @@ class Api(Section):
 
 
 class Forward(Section):
-    """The metrics of k6, passed on to a Prometheus of your own."""
+    """Forwarding of k6's metrics to the user's own Prometheus."""
 
     url: Annotated[Url | None, EMPTY_IS_NONE] = Field(
         default=None,
@@ -287,27 +287,30 @@ class Settings(BaseSettings):
 
     @property
     def config_file(self) -> Path | None:
-        """The TOML file that was read."""
+        """The TOML file that was read; None when there is none."""
         return self._config_file
 
     @property
     def timeout_is_least(self) -> bool:
-        """Whether `k6.timeout` is the original service's K6_TIMEOUT, which never ended a run.
+        """Whether `k6.timeout` came from K6_TIMEOUT, a variable of the original service.
 
-        A script that plans longer then has the time that it plans.
+        The original service never stopped a run at that time. A script that plans a longer run may
+        therefore take the time that it plans.
         """
         return self._timeout_is_least
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence each for `K6D_*` variables or credentials that are no settings, and for a TZ
-        that does not read; log them.
+        """Warnings for the log, one sentence each.
+
+        They name `K6D_*` variables and credentials that are not settings, lines of `.env` that do
+        not parse, and a TZ that cannot be read.
         """
         return self._warnings
 
 
 class ScriptSettings(Section):
-    """What a script says about itself in `export const options = { ext: { k6d: { … } } }`."""
+    """A script's own settings, in `export const options = { ext: { k6d: { … } } }`."""
 
     enabled: bool = Field(default=True, description="false to never run this script by itself")
     timeout: Deadline | None = Field(default=None, description="deadline of a run of this script")
@@ -327,7 +330,7 @@ class ScriptSettings(Section):
 
 
 def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting by its dotted key, in the order of the configuration file."""
+    """Each setting's dotted key and field, in the order of the configuration file."""
     for name, info in model.model_fields.items():
         section = section_of(info)
         if section and not issubclass(section, Limit):
@@ -337,6 +340,6 @@ def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tupl
 
 
 def section_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The table that a setting is, or None for a single value."""
+    """The model of a setting that is a table; None for a single value."""
     kind = info.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None

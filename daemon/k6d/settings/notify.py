@@ -1,4 +1,4 @@
-"""The settings of who is told what, when."""
+"""The settings of alerts: receivers, routes, quiet hours and heartbeat."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ from k6d.settings.values import (
 )
 
 _TIME = r"((?:[01]\d|2[0-3]):[0-5]\d)"
-# What separates two URLs. A comma alone does not: "mailto://…?to=a,b" is one URL.
+# What separates two URLs. A comma alone does not, because "mailto://…?to=a,b" is one URL.
 _BETWEEN_URLS = re.compile(r"[\s,;]+(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
 _QUIET = re.compile(rf"{_TIME}\s*-\s*{_TIME}(?:\s+([\w/+-]+))?")
 
 
 def one_by_one(value: object) -> object:
-    """The URLs of a text or a list; several in one text may stand on lines or behind commas."""
+    """The URLs of a text or a list, one an entry; line ends, blanks or commas separate them.
+
+    Values that are no text or list stay as they are, so that validation can name the mistake.
+    """
     entries = lines(value)
     if not isinstance(entries, list):
         return entries
@@ -46,7 +49,7 @@ def one_by_one(value: object) -> object:
 
 
 class Route(Section):
-    """Messages that fit go to the receivers with one of the tags, too."""
+    """A route: messages that match also go to the receivers with one of its tags."""
 
     scripts: Annotated[list[str], BeforeValidator(lines)] = Field(
         default=["*"], min_length=1, description='patterns of script names, such as "shop/*"'
@@ -86,7 +89,7 @@ class QuietHours(Section):
 
 
 class Notify(Section):
-    """Who is told, through Apprise."""
+    """Who gets alerts through Apprise, and when."""
 
     urls: Annotated[list[Secret], BeforeValidator(one_by_one)] = Field(
         default=[],

@@ -1,4 +1,4 @@
-"""The secrets among the settings, which are hidden in all that k6d writes."""
+"""The secrets among the settings; k6d hides them in everything that it writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from k6d.settings.model import Settings
 
-TOKEN_FILE = "api-token"  # noqa: S105  (its name, in the data folder)
+TOKEN_FILE = "api-token"  # noqa: S105  (a file name in the data folder)
 
 
 def redactor_of(
@@ -23,10 +23,10 @@ def redactor_of(
     *,
     all_values: bool = False,
 ) -> Redactor:
-    """Hides k6d's own secrets, and of `k6.env` and the further `variables` those that look secret.
+    """A redactor for k6d's own secrets and for the secrets in `k6.env` and `variables`.
 
-    Also the API's token in the data folder, as far as it is there and ours to read. `all_values` as
-    in `Redactor.of`.
+    It also hides the API token in the data folder if that file can be read. `all_values` as in
+    `Redactor.of`.
     """
     own = [*_secrets(settings), *secrets_of_url(settings.forward.url or "")]
     with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -36,7 +36,7 @@ def redactor_of(
 
 
 def _secrets(value: object) -> Iterator[str]:
-    """Every `SecretStr` in the settings, in whatever section or list."""
+    """Every `SecretStr` in the settings, at any depth."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):

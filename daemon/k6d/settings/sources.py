@@ -1,9 +1,16 @@
-"""Where settings come from: command line, environment, `.env`, systemd credentials, a TOML file.
+"""Read settings from the command line, environment, `.env`, systemd credentials and a TOML file.
 
-Strongest first: `load`'s keywords; `K6D_*` in the environment, then in `.env`; the original
-service's names, likewise; the files in `$CREDENTIALS_DIRECTORY`; the TOML file; the defaults.
-Sources merge key by key, but a limit is one value: who sets `limits.error_rate` replaces its whole
-table.
+The first source that sets a key wins:
+
+1. the keywords of `load` (the command line);
+2. `K6D_*` variables of the environment, then of `.env`;
+3. the original service's variables of the environment, then of `.env`;
+4. the files in `$CREDENTIALS_DIRECTORY`;
+5. the TOML file;
+6. the defaults.
+
+Each key is looked up by itself, but a limit is one value: a source that sets a part of
+`limits.error_rate` replaces the whole table.
 """
 
 from __future__ import annotations
@@ -48,11 +55,12 @@ PATHS = ("scripts", "data", "log_file", "k6.path", "notify.config")
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:
-    """The settings that hold here and now.
+    """Read and validate the settings.
 
     `config` is the TOML file; without it K6D_CONFIG, ./k6d.toml, $XDG_CONFIG_HOME/k6d/k6d.toml and
-    /etc/k6d/k6d.toml are tried. `overrides` are the strongest: `data=…`, `api__port=…`; None means
-    not given. Raises K6dError, one line for all mistakes; a caller should log `warnings`.
+    /etc/k6d/k6d.toml are tried. `overrides` replace all other sources: `data=…`, `api__port=…`;
+    None means not given. Raises K6dError with one line for all mistakes. The caller should log
+    `Settings.warnings`.
     """
     warnings: list[str] = []
     dotenv = _dotenv(Path(".env"), warnings)
@@ -65,9 +73,9 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     }
     sources: tuple[_Texts | _Table, ...] = (
         _Table(_nested(given), "command line"),
-        *(_Texts(_ours(names, "K6D_", label, warnings)) for names, label in variables),
-        *(_Texts(_original(names, label)) for names, label in variables),
-        _Texts(_ours(_credentials(), "", "credential ", warnings)),
+        *(_Texts(_prefixed(names, "K6D_", label, warnings)) for names, label in variables),
+        *(_Texts(_original_texts(names, label)) for names, label in variables),
+        _Texts(_prefixed(_credentials(), "", "credential ", warnings)),
         _Table(table, str(toml_file)),
     )
     try:
@@ -83,9 +91,9 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
 
 
 def parse_script_settings(raw: object, *, script: str) -> ScriptSettings:
-    """The settings in `options.ext.k6d` of `script`, decoded from JSON; None means there are none.
+    """The script's own settings; `raw` is `options.ext.k6d`, decoded from JSON, None if absent.
 
-    Raises K6dError, one line that names the script, the key, the problem and what is allowed.
+    Raises K6dError with one line: the script, the key, the problem and what is allowed.
     """
     try:
         return ScriptSettings.model_validate({} if raw is None else raw)
@@ -95,7 +103,7 @@ def parse_script_settings(raw: object, *, script: str) -> ScriptSettings:
 
 
 class _Texts(EnvSettingsSource):
-    """Settings written as texts; `texts` maps "api__port" to the text and where it was found."""
+    """Settings as texts; `texts` maps names such as "api__port" to the text and its origin."""
 
     def __init__(self, texts: Mapping[str, tuple[str, str]]) -> None:
         super().__init__(
@@ -107,37 +115,37 @@ class _Texts(EnvSettingsSource):
         }
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """JSON where it is JSON; validation, which knows the key, complains about the rest."""
+        """The decoded JSON; a text that is no JSON as it is, so that validation names its key."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
             return value
 
     def __call__(self) -> dict[str, Any]:
-        return _sealed(super().__call__())
+        return _with_whole_limits(super().__call__())
 
     def label(self, key: Key) -> str:
-        """Where the value of `key` was found."""
+        """The name of the variable or credential that sets `key`."""
         return next(self._labels[key[:n]] for n in (3, 2, 1) if key[:n] in self._labels)
 
 
 class _Table(InitSettingsSource):
-    """Settings that are values already."""
+    """Settings as values, from the command line or a TOML file."""
 
     def __init__(self, values: dict[str, Any], label: str) -> None:
         super().__init__(Settings, values)
         self._label = label
 
     def __call__(self) -> dict[str, Any]:
-        return _sealed(super().__call__())
+        return _with_whole_limits(super().__call__())
 
     def label(self, _key: Key) -> str:
-        """Where the values were found."""
+        """The name of the source."""
         return self._label
 
 
 def _label_of(key: Key, sources: Iterable[_Texts | _Table]) -> str:
-    """Where the value of the setting `key` was found; empty for a default."""
+    """The origin of the value of `key`; "" for a default."""
     section, name = key
     for source in sources:
         table = source().get(str(section))
@@ -146,13 +154,14 @@ def _label_of(key: Key, sources: Iterable[_Texts | _Table]) -> str:
     return ""
 
 
-def _sealed(values: dict[str, Any]) -> dict[str, Any]:
-    # pydantic-settings merges dicts of several sources, but a limit is replaced as a whole.
+def _with_whole_limits(values: dict[str, Any]) -> dict[str, Any]:
+    # pydantic-settings merges dicts of several sources. A limit must be replaced as a whole, and
+    # pydantic-settings leaves other mappings than dicts alone.
     limits = values.get("limits")
     if not isinstance(limits, dict):
         return values
-    sealed = {k: MappingProxyType(v) if isinstance(v, dict) else v for k, v in limits.items()}
-    return {**values, "limits": sealed}
+    whole = {k: MappingProxyType(v) if isinstance(v, dict) else v for k, v in limits.items()}
+    return {**values, "limits": whole}
 
 
 def _nested(flat: dict[str, object]) -> dict[str, Any]:
@@ -167,7 +176,7 @@ def _nested(flat: dict[str, object]) -> dict[str, Any]:
 
 
 def _dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
-    """The variables of `file`, no text left out; lines that are none are told in `warnings`."""
+    """The non-empty variables of `file`; adds a warning for each line that does not parse."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
@@ -187,13 +196,15 @@ def _dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
 
 
 def secret_settings(file: Path) -> list[str]:
-    """The names of settings in `file`, a .env or TOML file, that hold secrets; none if it is bad.
+    """The keys of settings in a .env or TOML file that may hold secrets; [] if it does not parse.
 
-    An Apprise URL holds a password or a token, and `k6.env` may.
+    Apprise URLs hold passwords or tokens, and `k6.env` may.
     """
     try:
         if file.suffix != ".toml":
-            found = _ours(_dotenv(file, []), "K6D_", "", []) | _original(_dotenv(file, []), "")
+            found = _prefixed(_dotenv(file, []), "K6D_", "", []) | _original_texts(
+                _dotenv(file, []), ""
+            )
             names = {key.replace("__", ".") for key in found}
         else:
             table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
@@ -224,7 +235,10 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[str, Any]]:
-    """The configuration file and what is in it; its paths are taken from its own folder."""
+    """The configuration file and its table; (None, {}) when there is none.
+
+    Relative paths in the file are relative to the file's folder.
+    """
     named = config or (Path(variable) if variable else None)
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
     usual = (Path("k6d.toml"), home / "k6d/k6d.toml", Path("/etc/k6d/k6d.toml"))
@@ -235,7 +249,7 @@ def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[
             continue
         except (OSError, UnicodeDecodeError) as error:
             raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
-        except ValueError as error:  # not only tomllib's own: a number may have too many digits
+        except ValueError as error:  # TOMLDecodeError, or a number with too many digits
             hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
             raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
         for section, _, name in (key.rpartition(".") for key in PATHS):
@@ -249,10 +263,13 @@ def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[
     return None, {}
 
 
-def _ours(
+def _prefixed(
     names: Mapping[str, str], prefix: str, label: str, warnings: list[str]
 ) -> dict[str, tuple[str, str]]:
-    """What of `names` are settings; the rest that has our prefix is told in `warnings`."""
+    """The settings among `names` that begin with `prefix`, with their texts and origins.
+
+    Adds a warning for each name with the prefix that is not a setting.
+    """
     usual = {key.replace(".", "__"): info for key, info in fields()}
     texts: dict[str, tuple[str, str]] = {}
     for name, text in names.items():
@@ -265,7 +282,7 @@ def _ours(
             key = name.removeprefix(prefix).lower()
         if not prefix and key == "gemini_api_key":
             key = ORIGINAL_NAMES["GEMINI_API_KEY"]
-        if _known(Settings, key.split("__", 2)):
+        if _is_setting(Settings, key.split("__", 2)):
             texts |= {key: (text, label + name)} if text else {}
             continue
         near = difflib.get_close_matches(key, usual, 1, cutoff=0.75)
@@ -275,14 +292,14 @@ def _ours(
     return texts
 
 
-def _original(names: Mapping[str, str], label: str) -> dict[str, tuple[str, str]]:
+def _original_texts(names: Mapping[str, str], label: str) -> dict[str, tuple[str, str]]:
     given = {name: key for name, key in ORIGINAL_NAMES.items() if names.get(name)}
     return {key: (names[name], label + name) for name, key in given.items()}
 
 
-def _known(model: type[BaseModel], parts: list[str]) -> bool:
+def _is_setting(model: type[BaseModel], parts: list[str]) -> bool:
     info = model.model_fields.get(parts[0])
     if info is None or len(parts) == 1:
         return info is not None
     inner = section_of(info)
-    return _known(inner, parts[1:]) if inner else get_origin(info.annotation) is dict
+    return _is_setting(inner, parts[1:]) if inner else get_origin(info.annotation) is dict

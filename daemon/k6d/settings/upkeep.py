@@ -1,4 +1,4 @@
-"""Settings of what happens by the clock: schedules, and what is kept how long."""
+"""Settings of schedules and of retention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _parses(parse: Callable[[str], object]) -> AfterValidator:
-    """Takes a text that `parse` takes; its ValueError says what is allowed."""
+    """A validator: `parse` must accept the text; its ValueError says what is allowed."""
 
     def check(text: str) -> str:
         if text:
@@ -32,7 +32,7 @@ Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class Schedule(Section):
-    """When scripts run by the clock, beside those that say so in ext.k6d.schedule."""
+    """When scripts run by the clock; a script may set its own schedule in ext.k6d.schedule."""
 
     enabled: bool = Field(default=True, description="false: nothing runs by the clock")
     scripts: dict[str, CronText] = Field(
@@ -55,7 +55,7 @@ class Schedule(Section):
 
 
 class ScriptSchedule(Section):
-    """A script's own schedule; its cron expression alone will do, false means never."""
+    """A script's own schedule: a table, a cron expression alone, or false for never."""
 
     cron: CronText = Field(default="", description="cron expression, or a name such as @hourly")
     timezone: ZoneName | None = Field(default=None, description="whose clock")
@@ -71,7 +71,7 @@ class ScriptSchedule(Section):
 
 
 class Retention(Section):
-    """What is kept, and how long; baselines and the newest run of each script always are."""
+    """What is kept, and how long; baselines and each script's newest run are always kept."""
 
     full_days: Days = Field(
         default=30, description="logs and raw metrics are kept that long (0: for ever)"

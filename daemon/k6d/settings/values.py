@@ -1,4 +1,4 @@
-"""The sorts of values that settings have, and how each may be written."""
+"""The types of setting values, and how people may write each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m3
 
 
 def seconds(value: object) -> object:
-    """Seconds of a text such as "1m30s"; anything else as it is."""
+    """The seconds of a text such as "1m30s"; a number or a text of digits as it is.
+
+    ValueError for another text and for true and false.
+    """
     if isinstance(value, bool):
         raise ValueError(_DURATION_ALLOWED)  # noqa: TRY004  (pydantic wants a ValueError)
     if not isinstance(value, str) or re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
@@ -36,22 +39,28 @@ def seconds(value: object) -> object:
 
 
 def expanded(path: Path) -> Path:
-    """`path` with the home folder for ~."""
+    """The path with ~ replaced by the home folder; unchanged when there is no such user."""
     try:
         return path.expanduser()
-    except RuntimeError:  # no such user, or no home: the path is then taken as it is written
+    except RuntimeError:
         return path
 
 
 def located(path: Path) -> Path:
-    """`path` absolute and without "..", which the system takes after following links."""
+    """The path made absolute, without "..".
+
+    Links before a ".." are followed first, as the system does.
+    """
     parts = path.absolute().parts
     up = max((n for n, part in enumerate(parts, 1) if part == ".."), default=0)
     return Path(*parts[:up]).resolve().joinpath(*parts[up:]) if up else Path(*parts)
 
 
 def lines(value: object) -> object:
-    """A text is one entry a line, so that an environment variable or a credential needs no JSON."""
+    """The non-empty lines of a text; JSON lists and other values as they are.
+
+    Without this, lists in environment variables and credentials would have to be JSON.
+    """
     if isinstance(value, str) and not value.lstrip().startswith("["):
         return [line.strip() for line in value.splitlines() if line.strip()]
     return value
@@ -70,7 +79,7 @@ Deadline = Annotated[Duration, Field(gt=0)]
 
 
 def _absolute(path: Path) -> Path:
-    """ValueError for a path that nothing could be written about."""
+    """The located path; ValueError when its bytes are not UTF-8: no log or JSON could name it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -83,7 +92,7 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 def _matching(pattern: str, allowed: str) -> AfterValidator:
-    """Takes a text that matches as a whole; else its ValueError says what is `allowed`."""
+    """A validator: the whole text must match, else ValueError with `allowed` as its message."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -98,7 +107,10 @@ Url = Annotated[str, _matching(r"https?://[^\s/]\S*", URL_ALLOWED)]
 
 
 def _origin(text: str) -> str:
-    """The origin as browsers send it: lower case, without a slash or the scheme's own port."""
+    """The origin in the form that browsers send: lower case, no final slash, no default port.
+
+    ValueError when the text is not an origin.
+    """
     match = re.fullmatch(
         r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?/?", text.lower()
     )
@@ -123,7 +135,7 @@ VariableName = Annotated[
 
 
 def _no_bool(value: object) -> object:
-    """To pydantic true is 1, which nobody means who writes `days = true`."""
+    """ValueError for true and false: pydantic would read `days = true` as 1."""
     if isinstance(value, bool):
         raise ValueError("should be a number")  # noqa: TRY004  (pydantic wants a ValueError)
     return value
@@ -133,7 +145,7 @@ Bound = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=Fa
 
 
 class Section(BaseModel):
-    """A table of settings; unknown keys are mistakes."""
+    """A table of settings; an unknown key is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
