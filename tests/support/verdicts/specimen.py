@@ -51,18 +51,24 @@ class Specimen:
         return head + self.script.replace("'B", f"'{url}").replace("`B", f"`{url}")
 
 
-def run_all(specimens: Sequence[Specimen], *, binary: Path, url: str, home: Path) -> list[Run]:
-    """Each of them through the pipeline, some at once, in folders of their own."""
+def run_all(
+    specimens: Sequence[Specimen], *, binary: Path, url: str, home: Path, **given: object
+) -> list[Run]:
+    """Each of them through the pipeline, some at once, in folders of their own.
+
+    `given` are settings, as compare__max_cpu=90.
+    """
 
     async def go() -> list[Run]:
         turns = asyncio.Semaphore(AT_ONCE)
-        return await asyncio.gather(*(_run(one, binary, url, home, turns) for one in specimens))
+        runs = (_run(one, url, home, turns, {"k6__path": binary} | given) for one in specimens)
+        return await asyncio.gather(*runs)
 
     return asyncio.run(go())
 
 
 async def _run(
-    specimen: Specimen, binary: Path, url: str, home: Path, turns: asyncio.Semaphore
+    specimen: Specimen, url: str, home: Path, turns: asyncio.Semaphore, given: dict[str, object]
 ) -> Run:
     folder = home / specimen.name.replace(" ", "-").replace("/", "-")
     scripts = folder / "scripts"
@@ -71,7 +77,7 @@ async def _run(
     script.write_text(specimen.source(url))
     for name, text in specimen.files.items():
         (scripts / name).write_text(text)
-    loaded = settings_for(folder, k6__path=binary)
+    loaded = settings_for(folder, **given)
     pipeline = Pipeline(loaded, Store(loaded.data), stop=asyncio.Event())
     async with turns:
         run = await pipeline.run(Job(name="s.js", path=script, trigger=Trigger.MANUAL))

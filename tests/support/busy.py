@@ -1,0 +1,26 @@
+"""A busy neighbour: processes that keep this machine's CPUs full, for a while at most."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOOP = "import time\nend = time.monotonic() + float({seconds})\nwhile time.monotonic() < end: pass"
+
+
+@contextmanager
+def busy_neighbour(*, processes: int = 2, seconds: float = 60.0) -> Iterator[None]:
+    """Busy loops until the block ends, or until their time is over, whatever happens to us."""
+    command = [sys.executable, "-S", "-c", LOOP.format(seconds=seconds)]
+    loops = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
