@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
 import threading
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING
@@ -101,6 +103,45 @@ def test_a_script_that_aborts_its_run_is_quoted(said: str, words: str) -> None:
     outcome, error = classify(ended, MEASURED)
     assert outcome is Outcome.ABORTED
     assert (error or "").startswith(f"the script aborted its run: {words}")
+
+
+def test_a_browser_that_cannot_start_says_why() -> None:
+    """The words of Chromium and k6 0.57 to 2.2 as root; that a process ended says nothing."""
+    ended = "process with PID 26507 unexpectedly ended: exit status 1"
+    why = (
+        "error building browser on IterStart: launching browser: Running as root without "
+        "--no-sandbox is not supported. See https://crbug.com/638180."
+    )
+    at = " at default (file:///s/a.js:3:16(0))"
+    for errors in ([ended, why + at], [why + at, ended]):
+        for code in (0, 108):
+            outcome, error = classify(Ended(exit_code=code, elapsed_s=1, errors=errors), EMPTY)
+            assert outcome is Outcome.NO_DATA
+            assert (error or "").startswith("the browser could not start: Running as root without")
+        aborted, error = classify(Ended(exit_code=108, elapsed_s=1, errors=errors), MEASURED)
+        assert aborted is Outcome.ABORTED
+        assert (error or "").startswith("the browser could not start: Running as root without")
+    alone = Ended(exit_code=107, elapsed_s=1, errors=[ended])
+    assert classify(alone, EMPTY) == (Outcome.SCRIPT_ERROR, ended)
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(not CHROMIUM or os.geteuid() != 0, reason="needs Chromium, and to be root")
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+async def test_chromium_refuses_root_and_k6_says_so(tmp_path: Path, binary: Path) -> None:
+    """The real one: Chromium does not run as root without --no-sandbox."""
+    script = tmp_path / "s.js"
+    script.write_text("""import { browser } from 'k6/browser';
+const ui = { executor: 'shared-iterations', options: { browser: { type: 'chromium' } } };
+export const options = { scenarios: { ui } };
+export default async function () { const page = await browser.newPage(); await page.close(); }
+""")
+    bare = await bare_run(script, binary=binary)
+    outcome, error = classify(bare.ended, bare.summary)
+    assert outcome is Outcome.NO_DATA
+    assert "Running as root without --no-sandbox is not supported" in (error or "")
 
 
 def test_who_stopped_it_matters_more_than_the_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.core.model import FAIL, Finding, FindingKind, Outcome, Severity
+from k6d.core.model import BROWSER, FAIL, Finding, FindingKind, Outcome, Severity
 from k6d.core.numbers import number
 from k6d.core.text import one_line, plural
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 500
 SEE_LOG = "Look at the log for the reason that the script gave."
+START_BROWSER = (
+    "Make Chromium start on this machine; K6_BROWSER_ARGS in k6.env gives it flags, such as "
+    "no-sandbox."
+)
 MEND = "Mend the script; k6d runs it again when it is saved."
 
 
@@ -50,8 +54,10 @@ def _end(result: Result) -> list[Finding]:
             why = said or ": the script ended without a request or a check"
             message = f"nothing was measured{why}"
             recommendation = (
-                "Look at the log: every iteration may have thrown before its first request; check "
-                "that the target is up."
+                START_BROWSER
+                if (execution.error or "").startswith(BROWSER)
+                else "Look at the log: every iteration may have thrown before its first request; "
+                "check that the target is up."
             )
         case Outcome.ABORTED if execution.error:
             message, recommendation = execution.error, "Look at the log for why it ended early."

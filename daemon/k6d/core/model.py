@@ -19,6 +19,7 @@ THRESHOLDS_CROSSED = 99  # k6's exit code
 WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
 CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
+BROWSER = "the browser could not start"  # prefix of the error of a run that needs a browser
 FAIL = "fail()"  # prefix of the error of a script that called fail()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.core.model import ABORTED_BY_SCRIPT, FAIL, THRESHOLDS_CROSSED, Outcome
+from k6d.core.model import ABORTED_BY_SCRIPT, BROWSER, FAIL, THRESHOLDS_CROSSED, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from k6d.core.model import Summary
     from k6d.execution.local.k6 import Ended
 
@@ -29,22 +31,23 @@ BARE_METRICS = frozenset(
 ATTEMPTS = ("ws_", "grpc_")
 _GO_FRAME = re.compile(r"^\s*at \S+ \(native\)$")
 _FAIL_FRAME = ".Fail-fm (native)"
+# k6 logs this when its browser ends; the reason follows in the next line.
+_BROWSER_ENDED = re.compile(r"process with PID \d+ unexpectedly ended")
+_NO_BROWSER = "launching browser: "
 
 
 def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
     """The outcome and, where there is one, the reason in k6's own words."""
-    error = one_line(ended.errors[0]) if ended.errors else None
+    error = one_line(_telling(ended.errors))
     code = ended.exit_code
     if ended.timed_out:
         return Outcome.TIMED_OUT, error
     if ended.stopped:
         return Outcome.ABORTED, None
+    if no_browser := _no_browser(error, code, summary):
+        return Outcome.ABORTED if measured(summary) else Outcome.NO_DATA, no_browser
     if code in MEASURED:
-        if not measured(summary):
-            return Outcome.NO_DATA, one_line(ended.first_exception) or error or _silence(summary)
-        if code == THRESHOLDS_CROSSED and ENDED_EARLY in "".join(ended.errors[-1:]):
-            return Outcome.ABORTED, one_line(ended.errors[-1])
-        return Outcome.COMPLETED, error if code == MARKED_AS_FAILED else None
+        return _went_through(ended, summary, error)
     if code == ABORTED_BY_SCRIPT:
         words = (error or "").removeprefix("test aborted").removeprefix(":").strip()
         return Outcome.ABORTED, f"the script aborted its run{f': {words}' if words else ''}"
@@ -55,6 +58,31 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
     if code in TIMEOUTS:
         return Outcome.SCRIPT_ERROR, f"{TIMEOUTS[code]} took too long: {error}"
     return Outcome.SCRIPT_ERROR, error or f"k6 ended with exit code {code}"
+
+
+def _went_through(ended: Ended, summary: Summary, error: str | None) -> tuple[Outcome, str | None]:
+    """The outcome of a run that k6 did not cut short, unless a threshold did."""
+    if not measured(summary):
+        return Outcome.NO_DATA, one_line(ended.first_exception) or error or _silence(summary)
+    if ended.exit_code == THRESHOLDS_CROSSED and ENDED_EARLY in "".join(ended.errors[-1:]):
+        return Outcome.ABORTED, one_line(ended.errors[-1])
+    return Outcome.COMPLETED, error if ended.exit_code == MARKED_AS_FAILED else None
+
+
+def _no_browser(error: str | None, code: int, summary: Summary) -> str | None:
+    """Why the browser could not start, if that ended the run.
+
+    k6 aborts the test itself then, with the exit code of a script's abort.
+    """
+    _, launching, why = (error or "").partition(_NO_BROWSER)
+    ended_it = code == ABORTED_BY_SCRIPT or not measured(summary)
+    return f"{BROWSER}: {why}" if launching and ended_it else None
+
+
+def _telling(errors: Sequence[str]) -> str | None:
+    """The first error that gives a reason; the first one when none does."""
+    reasons = (error for error in errors if not _BROWSER_ENDED.search(error))
+    return next(reasons, errors[0] if errors else None)
 
 
 def measured(summary: Summary) -> bool:
