@@ -1,5 +1,6 @@
-"""From the path of a script to a result: its snapshot, one run of k6, and all that k6 said.
+"""Turns the path of a script into a result: a snapshot, one run of k6, and its measurements.
 
-`scripts` makes the snapshot, `measure` runs it: `k6` and `guard` hold the process, `capture` hears
-its stream, `summary` reads its totals, `outcome` and `generator` say how far to believe them.
+`archive` makes the snapshot and `measure` runs it. `local` starts and stops the k6 process,
+`capture` receives its metrics, and `summary` reads its totals. `outcome` and `local.generator`
+decide whether the numbers can be trusted.
 """

@@ -1,7 +1,8 @@
-"""A path becomes a script and its snapshot, by `k6 archive`; no JavaScript is parsed here.
+"""Makes the snapshot of a script with `k6 archive`; this module parses no JavaScript.
 
-The archive lists every file that a script pulls in, so it tells the dependencies, and its contents
-tell whether anything changed. What k6 refuses for want of a default function is a helper module.
+The archive contains every file that the script loads. So it shows the dependencies, and its
+contents show whether one of them changed. If k6 refuses a file because it has no default function,
+the file is a helper module.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# k6's words for a module without a test in it: no default function and no scenario that needs
-# another one; or nothing exported at all.
+# k6's errors for a module without a test: it has neither a default function nor a scenario that
+# names another function, or it exports nothing.
 _NOT_A_TEST = re.compile(
     r"^There were problems with the specified script configuration:\s*"
     r"- executor default: function 'default' not found in exports$"
     r"|no exported functions in script$"
 )
-# What k6 2.x puts before its words on a syntax error, which name the file, too.
+# k6 2.x puts this before a syntax error, which names the file as well.
 _WHERE_K6_WAS = re.compile(r"^could not initialize '[^']*': could not load JS test '[^']*': ")
-# What decides how much load there is; the rest of the options may change without a new baseline.
 ARCHIVE = "snapshot.tar"
-MOST_METADATA_BYTES = 64 << 20  # options and k6's own words; far more than any script has
-MOST_LEVELS = 100  # of objects and lists in options; what keeps a run allows 250 in all
+MOST_METADATA_BYTES = 64 << 20  # options and k6's own data; far more than any script needs
+MOST_LEVELS = 100  # nested objects and lists in the options; the file of a run can hold 250
 HELPER = "k6 finds no default function and no scenario in it"
 TOO_DEEP = f"its options are nested too deeply: more than {MOST_LEVELS} levels"
 PAUSED = (
     "options.paused is true: k6 would wait for somebody to resume the test, and nobody can under"
     " k6d; remove the option"
 )
+# These options decide how much load there is. The others may change without a new baseline.
 WORKLOAD_OPTIONS = (
     *("vus", "duration", "iterations", "stages", "scenarios", "rps", "batch", "batchPerHost"),
     *("executionSegment", "executionSegmentSequence", "minIterationDuration"),
@@ -60,11 +61,11 @@ WORKLOAD_OPTIONS = (
 
 
 class OptionsError(K6dError):
-    """Options that k6 takes and k6d cannot keep; a mistake of the script's."""
+    """The script has options that k6 accepts but k6d cannot store."""
 
 
 class Kind(StrEnum):
-    """What a file with a script's name turned out to be."""
+    """The kind of a file that is named like a script."""
 
     TEST = "test"
     LIBRARY = "library"
@@ -73,13 +74,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """A file looked at by k6: `path` absolute, `name` relative to the scripts folder.
+    """A file that k6 has inspected: `path` is absolute, `name` relative to the scripts folder.
 
-    A test has a snapshot with its archive at `archive`, k6's `options` in it, and its own settings
-    as the script wrote them; a broken script has k6's words in `error`. `fingerprint` stands for
-    the contents.
-    `expected_s` is how long it usually takes, None when its iterations decide. `unused` names the
-    options that were asked for and do not count; `notes` are for whoever reads the run.
+    A test has a `snapshot`, stored at `archive`, with the merged k6 `options` and the script's
+    settings for k6d as the script wrote them. A broken script has k6's message in `error`.
+    `fingerprint` is a digest of the contents. `expected_s` is the planned duration in seconds, None
+    if the number of iterations decides it. `unused` names the requested options that have no
+    effect; `notes` are shown with the run.
     """
 
     name: str
@@ -98,17 +99,17 @@ class Script:
 
 
 def machine() -> str:
-    """This machine in words; runs of different machines don't compare."""
+    """Describe this machine; runs from different machines are not compared."""
     return f"{platform.node()}, {platform.machine()}, {os.cpu_count()} CPUs"
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 in hex."""
+    """Return the SHA-256 in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def unchanged(dependencies: Mapping[str, str]) -> bool:
-    """Whether every file still has the contents it had; needs no k6. "" stands for no file."""
+    """Return whether every file still has this digest, without k6. "" means that it is missing."""
     return bool(dependencies) and all(
         (reading.digest_of(path) or "") == known for path, known in dependencies.items()
     )
@@ -126,11 +127,12 @@ async def look(
     extra_workload: Mapping[str, str] | None = None,
     refusal: str | None = None,
 ) -> Script:
-    """Archive the script into `workdir` and tell what it is; runs its init code.
+    """Archive the script into `workdir` and return its kind and snapshot; this runs its init code.
 
-    `options` are k6's vus, duration, iterations in place of the script's; `extra_workload` is
-    whatever else makes this run one of its own kind; a `refusal` is why k6 must not be started for
-    it. K6dError when the file cannot be read.
+    `options` (vus, duration, iterations) replace those of the script. `extra_workload` holds
+    everything else that makes the run comparable only to runs with the same values. With a
+    `refusal`, k6 is not started and the script is broken for that reason. Raises K6dError if the
+    file cannot be read.
     """
     own = await reading.apart(reading.digest_of, path, about=str(path))
     if own is None:
@@ -146,7 +148,7 @@ async def look(
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")
         if not await reading.apart(
             path.exists, about=str(path)
-        ):  # k6 calls it a mistake in the script
+        ):  # k6 reports a missing file as a mistake in the script
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
         if ended.timed_out and (cause := await _unreadable_in(path)):
@@ -168,7 +170,7 @@ async def look(
 async def _no_test(
     path: Path, kind: Kind, own: str, *, message: str, name: str, errors: Sequence[str] = ()
 ) -> Script:
-    """A file without a snapshot, for the reason in `message`; `own` is its digest."""
+    """Return a script without a snapshot, with `message` as the reason; `own` is its digest."""
     return Script(
         name=name,
         path=path,
@@ -186,7 +188,7 @@ async def _unreadable_in(path: Path) -> str | None:
 
 
 async def _concerned(path: Path, errors: Sequence[str], kind: Kind) -> dict[str, str]:
-    """The files that a refusal is about, with their digests; only those of a broken script."""
+    """Return the files that k6's errors concern, with their digests."""
     text = "\n".join(errors)
     try:
         return await reading.apart(
@@ -234,7 +236,7 @@ def _script(
 
 
 def _levels(value: object) -> int:
-    """How many objects and lists lie in each other, at most, in what JSON can hold."""
+    """Return how deeply objects and lists are nested in a JSON value."""
     levels, inner = 0, [value]
     while inner := [one for one in inner if isinstance(one, (dict, list))]:
         levels += 1
@@ -243,9 +245,9 @@ def _levels(value: object) -> int:
 
 
 def _expected_s(options: Mapping[str, Any]) -> float | None:
-    """When the last scenario begins its graceful stop; k6's own plan ends when it must have ended.
+    """Return the seconds until the last scenario begins its graceful stop.
 
-    The deadline goes by k6's plan; this is for people who wait.
+    Progress bars show this time. The deadline uses k6's own plan, which includes graceful stops.
     """
     ends = []
     for scenario in (options.get("scenarios") or {"default": options}).values():
@@ -258,9 +260,9 @@ def _expected_s(options: Mapping[str, Any]) -> float | None:
 
 
 def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The archive's metadata, and the digest of each local file by its path in the archive.
+    """Return the archive's metadata, and the digest of each local file by its path in the archive.
 
-    K6dError when it is damaged.
+    Raises K6dError if the archive is damaged.
     """
     metadata: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -274,7 +276,7 @@ def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
                     found = reading.stream_digest(cast("BinaryIO", extracted))
                     files[member.name.removeprefix("file")] = found
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
-        if "limit" in str(error):  # that of the parser, for levels
+        if "limit" in str(error):  # the JSON parser's limit of nested levels
             raise OptionsError(TOO_DEEP) from error
         raise K6dError(f"{archive} is damaged: {error}") from error
     if not metadata:
@@ -283,7 +285,7 @@ def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
-    """The same by paths relative to the script: a folder that moved as a whole did not change."""
+    """Make the paths relative to the script, so that moving a whole folder is not a change."""
     return {os.path.relpath(path, script.parent): known for path, known in dependencies.items()}
 
 
@@ -292,7 +294,7 @@ def _canonical(value: object) -> bytes:
 
 
 def _refused(archive: Path, errors: Sequence[str]) -> str | None:
-    """Why k6 could not write the archive, if that is what it says: no mistake of the script's."""
+    """Return why k6 could not write the archive, if it says so; the script is not to blame then."""
     for error in errors:
         _, named, reason = error.partition(f"{archive}: ")
         if named:
@@ -303,7 +305,7 @@ def _refused(archive: Path, errors: Sequence[str]) -> str | None:
 
 
 def _message(errors: Iterable[str], script: Path) -> str:
-    """k6's own words on one line, with paths as users know them."""
+    """Return k6's errors on one line, with paths relative to the script."""
     whole = " ".join(" ".join(error.split()) for error in errors)
     text = " ".join(_WHERE_K6_WAS.sub("", " ".join(error.split())) for error in errors)
     if text != whole and script.name not in text:
@@ -312,9 +314,9 @@ def _message(errors: Iterable[str], script: Path) -> str:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The script's name: its path relative to the scripts folder, else its absolute path.
+    """Return the script's name: its path relative to the scripts folder, else its absolute path.
 
-    K6dError when it is no text: what is kept and told of it is.
+    Raises K6dError if the path is not UTF-8, because k6d can store and report only text.
     """
     try:
         str(path).encode()
@@ -334,7 +336,7 @@ def reopen(
     k6: K6,
     extra_workload: Mapping[str, str] | None = None,
 ) -> Script:
-    """The script of a stored archive, as it was when it ran, for this machine and this k6."""
+    """Read a script from a stored archive; its workload counts as of this machine and this k6."""
     metadata, files = _read(archive)
     return _script(
         path,

@@ -1,9 +1,10 @@
-"""k6's remote-write pushes → numbers by endpoint, scenario and group, and a time line.
+"""Receives k6's remote-write pushes and computes the breakdown and the time line of a run.
 
-k6 pushes once a second, and once more when it ends, the series that changed since the last push,
-each with its running total. So the latest state of each series is kept, the rows are added up from
-those at the end, and what a push added to them is the time line's next entry. Only the histograms
-of `http_req_duration` are read: their counts are those of `http_reqs`, tag for tag.
+k6 pushes once a second, and once more at its end. A push holds the series that changed since the
+last push, each with its running total. The capture keeps the latest total of each series and adds
+up the rows of the breakdown at the end. The difference between two pushes is an entry of the time
+line. Of the request metrics, only the histograms of `http_req_duration` are read: for each set of
+tags, their counts equal those of `http_reqs`.
 """
 
 from __future__ import annotations
@@ -35,21 +36,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-MAX_ERRORS = 10  # some name a port or a certificate
-MAX_MIXED = 50  # what is told apart of the load of one second
-MAX_UNTRACKED = 200  # beyond it what kept a request from an answer is not told apart
+MAX_ERRORS = 10  # errors can be unlimited: some contain a port or a certificate
+MAX_MIXED = 50  # distinct scenario and name pairs in one second of the time line
+MAX_UNTRACKED = 200  # above it, untracked requests are not split by error
 _LATENCY = name_label("k6_http_req_duration_seconds")
 _VUS = name_label("k6_vus")
 _DROPPED = name_label("k6_dropped_iterations_total")
 _ITERATION = name_label("k6_iteration_duration_seconds")
-_Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, the running total, when
+_Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, running total, time in ms
 _SESSIONS = name_label("k6_ws_sessions_total")
 _READ = (_LATENCY, _VUS, _DROPPED, _ITERATION, _SESSIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """How a run is going: totals so far, and the rates and p95 of its last second."""
+    """The progress of a run: totals so far, and the rates and p95 of its last second."""
 
     elapsed_s: float
     vus: int | None
@@ -61,9 +62,9 @@ class Live:
 
 
 class Capture:
-    """Adds up the pushes of one run; every method may be called from any thread.
+    """Adds up the pushes of one run; every method is thread-safe.
 
-    `hide` takes secrets out of names: what is the same without them is added up.
+    `hide` removes secrets from names. Series whose names are equal after that are added up.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class Capture:
         self._max_endpoints = max_endpoints
         self._max_series = max_series
         self._exclude = exclude or Exclude()
-        self._last_ms: dict[str | None, int] = {}  # of the load (None), of setup, of teardown
-        # By the hash of all tags: unique URLs would otherwise be held here a second time.
+        self._last_ms: dict[str | None, int] = {}  # keys: None (the load), setup, teardown
+        # The key is the hash of all tags; the tags themselves would store each URL a second time.
         self._series: dict[int, Requests] = {}
         self._untracked: dict[tuple[object, ...], Requests] = {}
         self._iterations = IterationCounter()
@@ -90,12 +91,12 @@ class Capture:
         self._lock = threading.Lock()
 
     def feed(self, body: bytes) -> None:
-        """Take one push as k6 sent it; ValueError, and nothing counted, when it is malformed."""
+        """Count one push as k6 sent it; a malformed push raises ValueError and counts nothing."""
         latencies: list[_Latency] = []
         vus, at_ms = None, 0
         for raw in decode(body):
             if not any(label in raw for label in _READ):
-                continue  # nine tenths of a push
+                continue  # skips nine tenths of a push without parsing it
             series = read(raw)
             self._count_others(series)
             if _LATENCY in series.labels:
@@ -121,10 +122,10 @@ class Capture:
     def _untracked_series(
         self, found: dict[str, str], latency: Histogram
     ) -> tuple[Requests, Histogram]:
-        """What stands for a series too many, and what to count of it.
+        """Return the row that stands for series above the limit, and the histogram to add to it.
 
-        Its last total is not known, so each push that names it counts as one request, with its mean
-        latency: exact where every URL is requested once, and never too much.
+        The previous total of such a series is not known. So each push that contains it counts as
+        one request with the mean latency: exact if every URL is requested once, else too few.
         """
         apart = kind_of(found, self._exclude)
         made = Requests.of(hidden(found, self._hide) | {"name": OTHER}, apart)
@@ -161,7 +162,7 @@ class Capture:
         self._recorder.add(push, at_ms)
 
     def live(self) -> Live:
-        """Where the run stands, for a progress bar."""
+        """Return the progress of the run."""
         with self._lock:
             recorder, total = self._recorder, self._total
             now = recorder.current
@@ -177,9 +178,10 @@ class Capture:
             )
 
     def result(self, totals: Metrics) -> Breakdown:
-        """The load in parts, and what stands apart; `totals` are k6's own, of all requests.
+        """Return the breakdown of the load and of the requests apart from it.
 
-        No estimate of a quantile exceeds the longest response time of all.
+        `totals` are k6's own, of all requests. Quantiles are estimates from histograms, so they are
+        capped at the longest response time in `totals`.
         """
         with self._lock:
             most_ms = totals.response_time_max
@@ -216,7 +218,7 @@ class Capture:
             )
 
     def mixes(self) -> list[dict[str, int]]:
-        """The load of each entry of the time line, by scenario and name."""
+        """Return the requests in each entry of the time line, by scenario and name."""
         with self._lock:
             return self._recorder.mixes()
 
@@ -228,7 +230,7 @@ class Capture:
         return key
 
     def load(self, totals: Metrics) -> Metrics | None:
-        """The totals of the load alone; None when no request stands apart from it."""
+        """Return the totals of the load alone; None if all requests belong to the load."""
         with self._lock:
             every = [*self._series.values(), *self._untracked.values()]
             if all(one.apart is None for one in every):
@@ -259,9 +261,9 @@ class Capture:
         ]
 
     def _load_s(self, totals: Metrics) -> float | None:
-        """How long the load lasted: k6's duration without setup and teardown.
+        """Return how long the load lasted, in seconds: k6's duration without setup and teardown.
 
-        It begins with the last request of setup and ends with the last of its own.
+        The load begins with the last request of setup and ends with its own last request.
         """
         lasted_s = None if totals.duration_ms is None else totals.duration_ms / 1000
         before, load, after = (self._last_ms.get(part) for part in (SETUP, None, TEARDOWN))
@@ -277,9 +279,9 @@ class Capture:
 class Receiver:
     """An HTTP server on 127.0.0.1 that feeds a `Capture` while the context is open.
 
-    `also` is called with each push that was taken, as k6 sent it, and must not wait.
-    `url` is for k6's K6_PROMETHEUS_RW_SERVER_URL; its path is secret, so that no other process on
-    the machine can add to a run by guessing the port.
+    `also` is called with each accepted push, as k6 sent it, and must not block. `url` is the value
+    for k6's K6_PROMETHEUS_RW_SERVER_URL. Its path is secret, so that another process on the machine
+    that guesses the port cannot add to the run.
     """
 
     def __init__(
@@ -298,7 +300,7 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
-        # A connection of our own ends the wait for the next one without a loop that polls.
+        # The server waits for a connection; this one wakes it, so that it need not poll.
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         self._thread.join(timeout=1)
@@ -327,7 +329,7 @@ class _Server(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, *_: object) -> None:
-        """A k6 that was killed breaks its connection; the run's outcome says so already."""
+        """Log only for debugging: a killed k6 breaks its connection, and the outcome says that."""
         log.debug("remote-write connection broke", exc_info=True)
 
 
@@ -337,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        """Take one push: 204, or the reason why not."""
+        """Answer one push: 204, or an error with its reason."""
         self._reply(self._take())
 
     def _take(self) -> int:
@@ -361,10 +363,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, status: int) -> None:
         self.send_response(status)
         if status != 204:
-            # The body may not have been read, so the connection is of no further use.
+            # The body may be unread, so the connection cannot be used again.
             self.send_header("Content-Length", "0")
             self.send_header("Connection", "close")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing on the console; what matters is logged above."""
+        """Print nothing: this replaces the access log on standard error."""

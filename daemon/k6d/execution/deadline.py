@@ -1,4 +1,4 @@
-"""How long a run may take: what k6 plans, and what the script grants its other phases."""
+"""Computes how long a script may take outside its scenarios, for the deadline of a run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What k6 allows each phase that its plan leaves out, by the function that the script exports and
-# the option that changes it: https://grafana.com/docs/k6/latest/using-k6/k6-options/reference/
+# k6's plan leaves out these phases. For each exported function: the option for its time limit, and
+# k6's default: https://grafana.com/docs/k6/latest/using-k6/k6-options/reference/
 PHASES_S = {
     "setup": ("setupTimeout", 60.0),
     "teardown": ("teardownTimeout", 60.0),
     "handleSummary": ("handleSummaryTimeout", 120.0),
 }
-MAX_SOURCE_BYTES = 8 << 20  # a bundle; larger ones are data
+MAX_SOURCE_BYTES = 8 << 20  # enough for a bundle; larger files are data
 SOURCES = (".js", ".ts", ".mjs", ".cjs", "data")
 
 
 def phases_s(archive: Path, options: Mapping[str, Any]) -> float:
-    """Seconds that the script may take outside of its scenarios.
+    """Return the seconds that the script may take outside its scenarios.
 
-    A phase counts where any of the sources has the name of its function: more time than needed
-    harms nobody.
+    A phase counts if any source contains the name of its function. That may allow too much time,
+    which only makes the deadline later.
     """
     named = _words(archive)
     return sum(
@@ -41,7 +41,7 @@ def phases_s(archive: Path, options: Mapping[str, Any]) -> float:
 
 
 def _seconds(value: object, default: float) -> float:
-    """k6's option as seconds: a duration, or a number of milliseconds."""
+    """Return a k6 option in seconds; its value is a duration or a number of milliseconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value / 1000
     try:
@@ -51,7 +51,7 @@ def _seconds(value: object, default: float) -> float:
 
 
 def _words(archive: Path) -> set[str]:
-    """Which of the functions' names the sources hold; all of them if the archive is unreadable."""
+    """Return which function names the sources contain; all names if the archive is unreadable."""
     pattern = re.compile(rf"\b({'|'.join(PHASES_S)})\b".encode())
     found: set[str] = set()
     try:

@@ -1,4 +1,4 @@
-"""Requests that prepare a test, or that its script leaves out: counted, shown, never judged."""
+"""Finds the requests of setup, teardown and `exclude`: they are counted and shown, never judged."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ SETUP, TEARDOWN, EXCLUDED = "setup", "teardown", "excluded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclude:
-    """What a script leaves out, by patterns as of file names (`*`, `?`).
+    """The requests that a script excludes, by glob patterns (`*`, `?`).
 
-    `names` are of the name tag or the URL, `groups` of the group's path ("login" is "::login").
+    `names` match the name tag or the URL. `groups` match the path of the group ("login" means
+    "::login"). `tags` match the values of tags.
     """
 
     names: Sequence[str] = ()
@@ -24,7 +25,7 @@ class Exclude:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, found: Mapping[str, str]) -> bool:
-        """Whether requests with these tags are left out."""
+        """Return whether requests with these tags are excluded."""
         names = [found[tag] for tag in ("name", "url") if tag in found]
         group = found.get("group", "").removeprefix("::")
         return (
@@ -35,9 +36,10 @@ class Exclude:
 
 
 def kind_of(found: Mapping[str, str], exclude: Exclude) -> str | None:
-    """Why requests with these tags stand apart; None for the load itself.
+    """Return "setup", "teardown" or "excluded" for requests with these tags; None for the load.
 
-    A group of the script's own may be called setup as well; its requests have a scenario.
+    A script may have its own group named "setup". Its requests have a scenario; those of the
+    setup() function have none.
     """
     if "scenario" not in found:
         for phase in (SETUP, TEARDOWN):

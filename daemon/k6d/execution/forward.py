@@ -1,7 +1,7 @@
-"""k6's pushes, passed on as they are to a Prometheus of the user's own.
+"""Forwards k6's pushes, unchanged, to the user's Prometheus.
 
-In a thread of its own with a bounded queue: a receiver that is slow, hangs or is down loses pushes
-(values are cumulative, so the next one that arrives makes good) and disturbs no run.
+A separate thread sends them from a bounded queue. If the receiver is slow or down, pushes are lost
+and the run is not disturbed. Values are cumulative, so the next push that arrives replaces them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 30  # pushes; one is a few KB, with thousands of URLs a megabyte
+MOST_WAITING = 30  # pushes in the queue; one has a few KB, with thousands of URLs 1 MB
 TIMEOUT_S = 5.0
-FLUSH_S = 10.0  # the last push has the final totals: worth a wait at the end of a run
+FLUSH_S = 10.0  # time for the queue after a run, because the last push has the final totals
 
 
 class Forwarder:
-    """Takes pushes while the context is open; without a URL it does nothing."""
+    """Forwards pushes while the context is open; does nothing without a URL."""
 
     def __init__(self, settings: Forward) -> None:
         self._settings = settings
@@ -39,7 +39,7 @@ class Forwarder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """No more will come; what waits is sent, in a thread that nobody waits for."""
+        """Accept no more pushes. The thread sends the queue; nobody waits for it."""
         if self._thread is None:
             return
         self._gives_up_at = time.monotonic() + FLUSH_S
@@ -50,7 +50,7 @@ class Forwarder:
             self._pushes.put_nowait(None)
 
     def push(self, body: bytes) -> None:
-        """Pass this on soon; never waits."""
+        """Queue a push without blocking; a full queue drops its oldest push."""
         if self._thread is None:
             return
         try:
@@ -78,7 +78,7 @@ class Forwarder:
             logger.warning("%d pushes of k6's metrics were not forwarded%s", self._lost, why)
 
     def _send(self, body: bytes) -> str | None:
-        """Why it did not arrive, without the URL, which may hold a secret; None if it did."""
+        """Send a push; return the error or None. The URL may hold a secret: no error names it."""
         import urllib.error
         import urllib.request
 
@@ -90,7 +90,7 @@ class Forwarder:
         }
         if self._settings.token:
             headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
-        assert self._settings.url is not None  # noqa: S101  (else there is no thread)
+        assert self._settings.url is not None  # noqa: S101  (without a URL there is no thread)
         request = urllib.request.Request(  # noqa: S310  (the setting allows http and https)
             self._settings.url, data=body, headers=headers, method="POST"
         )

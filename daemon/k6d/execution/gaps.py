@@ -1,4 +1,4 @@
-"""What k6 did not give of a run, and what k6d can say in its place."""
+"""Lists the data that k6 did not deliver for a run, and restores crossed thresholds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from k6d.core.model import Breakdown, Summary
     from k6d.execution.local.k6 import Ended
 
-# k6's words on exit code 99, and when a threshold with abortOnFail ends the run.
+# k6's error with exit code 99, and when a threshold with abortOnFail ends the run.
 _CROSSED = re.compile(r"^thresholds on metrics '([^']+)' (?:have been|were) crossed")
-VUS_REPLACE_SCENARIOS = (2, 1)  # up to k6 2.0 scenarios win
-# Tags that k6d needs, and what is not known without them.
+VUS_REPLACE_SCENARIOS = (2, 1)  # first release where `vus` wins; up to k6 2.0 scenarios win
+# Tags that k6d needs, and the data that is missing without them.
 _NEEDED_TAGS = (
     ({"name", "url"}, "requests by endpoint"),
     ({"expected_response"}, "failed requests by endpoint"),
@@ -27,10 +27,10 @@ _NEEDED_TAGS = (
 
 
 def with_crossed(summary: Summary, ended: Ended, options: Mapping[str, Any]) -> Summary:
-    """The summary, with the thresholds that k6 says were crossed where the summary has none.
+    """Add the crossed thresholds that the summary lacks, and return the summary.
 
-    k6's new form of the summary holds no thresholds; the exit code tells, and the log names the
-    metrics. `options` are k6's, with the expressions.
+    k6's new summary format has no thresholds. Then the exit code shows that one was crossed, k6's
+    log names the metrics, and k6's `options` hold the expressions.
     """
     if ended.exit_code != THRESHOLDS_CROSSED or any(one.crossed for one in summary.thresholds):
         return summary
@@ -49,7 +49,7 @@ def with_crossed(summary: Summary, ended: Ended, options: Mapping[str, Any]) -> 
 
 
 def workload_note(options: Mapping[str, Any], release: tuple[int, int]) -> list[str]:
-    """What k6 makes of `vus` beside scenarios, whoever gave it: its versions differ."""
+    """Return a note if both `vus` and scenarios are set: k6's versions treat that differently."""
     vus = options.get("vus")
     if vus is None or not options.get("scenarios"):
         return []
@@ -66,9 +66,9 @@ def gaps(
     breakdown: Breakdown,
     ended: Ended,
 ) -> list[str]:
-    """One line for each thing that k6 was expected to give and did not.
+    """Return one line for each piece of data that k6 should have delivered and did not.
 
-    `summary` is as k6 wrote it, None where it wrote none.
+    `summary` is as k6 wrote it, None if k6 wrote none.
     """
     return list(_gaps(options, summary, breakdown, ended))
 
@@ -97,12 +97,12 @@ def _gaps(
 
 
 def _plain(metric: str) -> str:
-    """A metric's name without the spaces and quotes that k6 leaves out."""
+    """Remove spaces and quotes from a metric's name, as k6 does."""
     return re.sub(r"[\s\"']", "", metric)
 
 
 def _expressions(options: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The script's thresholds by metric; each is a text or an object that has it."""
+    """Return the threshold expressions by metric; k6 gives each as a text or in an object."""
     return {
         metric: [one["threshold"] if isinstance(one, dict) else str(one) for one in listed or []]
         for metric, listed in (options.get("thresholds") or {}).items()

@@ -1,4 +1,4 @@
-"""WebSocket handshakes by the status that the target answered, from k6's pushes."""
+"""Counts WebSocket handshakes by the target's response status, from k6's pushes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 from k6d.execution.remote_write import tags
 
-# A script may tag each session with something of its own; beyond so many series none is added.
+# A script may give each session a unique tag. New series above this limit are not counted.
 MAX_SERIES = 2_000
 
 
@@ -17,12 +17,12 @@ class Handshakes:
         self._sessions: dict[tuple[bytes, ...], int] = {}
 
     def take(self, labels: tuple[bytes, ...], total: float) -> None:
-        """Take how many sessions there were with these tags, all so far."""
+        """Record the running total of sessions with these tags."""
         if labels in self._sessions or len(self._sessions) < MAX_SERIES:
             self._sessions[labels] = round(total)
 
     def result(self) -> dict[str, int]:
-        """Attempts by status; "0": nobody answered."""
+        """Return the attempts by status; "0" means that nobody answered."""
         counts: Counter[str] = Counter()
         for labels, total in self._sessions.items():
             counts[tags(labels).get("status") or "0"] += total

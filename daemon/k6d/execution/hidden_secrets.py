@@ -1,6 +1,6 @@
-"""What k6 said of a run, without secrets: before it is judged, so before anything is made of it.
+"""Removes secrets from k6's results and logs, before the run is judged, stored or reported.
 
-Numbers, outcomes, versions and the names of files and machines stay as they are.
+Numbers, outcomes, versions and the names of files and machines are not changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def result_without_secrets(result: Result, redactor: Redactor) -> Result:
-    """The result, its errors as texts and all else that a script named as names."""
+    """Redact a result: its errors as texts, and everything that a script named as names."""
     thrown = result.first_exception
     return replace(
         result,
@@ -27,7 +27,7 @@ def result_without_secrets(result: Result, redactor: Redactor) -> Result:
 
 
 def log_without_secrets(log: Log, redactor: Redactor) -> Log:
-    """The log, both of its parts."""
+    """Redact both parts of a log."""
     return replace(log, head=redactor.text(log.head), tail=redactor.text(log.tail))
 
 
@@ -51,7 +51,7 @@ def _summary(summary: Summary, redactor: Redactor) -> Summary:
 
 
 def _breakdown(breakdown: Breakdown, redactor: Redactor) -> Breakdown:
-    """The rows have hidden names already: `Capture` adds up what is the same without secrets."""
+    """Redact the errors; `Capture` has redacted the names of the rows."""
     errors: dict[str, int] = {}
     for error, count in breakdown.errors.items():
         shown = redactor.text(error)

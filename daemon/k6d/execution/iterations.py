@@ -1,4 +1,4 @@
-"""The iterations of each scenario, from k6's pushes: how many ended, how many never started."""
+"""Counts the completed and dropped iterations of each scenario, from k6's pushes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from k6d.execution.timeline import ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A script may tag each iteration with something of its own; beyond so many series none is added.
+# A script may give each iteration a unique tag. New series above this limit are not counted.
 MAX_SERIES = 2_000
 
 
@@ -23,17 +23,17 @@ class IterationCounter:
         self._dropped: dict[tuple[bytes, ...], int] = {}
 
     def lasted(self, labels: tuple[bytes, ...], durations: Histogram) -> None:
-        """Take how long the iterations of a series took, all so far."""
+        """Record the durations of all iterations of a series so far."""
         if labels in self._lasted or len(self._lasted) < MAX_SERIES:
             self._lasted[labels] = durations
 
     def dropped(self, labels: tuple[bytes, ...], total: float) -> None:
-        """Take how many iterations of a series were never started, all so far."""
+        """Record the running total of dropped iterations of a series."""
         if labels in self._dropped or len(self._dropped) < MAX_SERIES:
             self._dropped[labels] = round(total)
 
     def result(self) -> dict[str, Iterations]:
-        """By scenario; what has no such tag is under ""."""
+        """Return the iterations by scenario; iterations without the tag are under ""."""
         durations: dict[str, Histogram] = {}
         for labels, histogram in self._lasted.items():
             durations.setdefault(_scenario(labels), Histogram()).add(histogram)

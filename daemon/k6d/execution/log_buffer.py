@@ -1,4 +1,4 @@
-"""What is kept of a log: its head and its tail, however long it gets, and its first errors."""
+"""Keeps the beginning, the end and the first errors of a log, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from k6d.core.model import Log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_LINE_BYTES = 2000  # one console.log of a whole response must not push out everything else
+MAX_LINE_BYTES = 2000  # one console.log of a whole response must not displace all other lines
 MAX_ERRORS = 5
-MAX_ERROR_CHARS = 4000  # of each: a script can throw a megabyte
+MAX_ERROR_CHARS = 4000  # for each error, because a script can throw a megabyte
 MAX_PENDING_BYTES = 1 << 20
-# What k6 2.x says of the feature that k6d switches on; no line of the script has this field.
+# k6 2.x logs a line about the feature that k6d enables; no line of a script has this field.
 ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
-# k6 refuses a flag before it has read which form of log is wanted; all its other lines are JSON.
+# k6 refuses a flag before it has read the log format, so this line is text; all others are JSON.
 _REFUSED_FLAG = re.compile(rb'time="[^"]*" level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*")')
 
 
 class KeptLog:
-    """Takes bytes as they come, keeps at most `limit` bytes of readable lines, in two halves.
+    """Reads a stream and keeps at most `limit` bytes of readable lines: half first, half last.
 
-    `hide` takes known secrets out of a text before it is cut, since half of one is found no more.
+    `hide` removes known secrets from a text before the text is cut, because half of a secret can
+    no longer be recognised.
     """
 
     def __init__(self, limit: int, *, hide: Callable[[str], str] = str) -> None:
@@ -46,7 +47,7 @@ class KeptLog:
         self.first_exception: str | None = None
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; a line may come in pieces."""
+        """Read the next bytes; a line may arrive in pieces."""
         if self._skipping:
             _, newline, chunk = chunk.partition(b"\n")
             self._skipping = not newline
@@ -59,13 +60,13 @@ class KeptLog:
             self._pending, self._skipping = b"", True
 
     def close(self) -> None:
-        """The stream is over: a last line without an end counts too."""
+        """End the stream; a last line without a line end is kept too."""
         if self._pending:
             self._add(self._pending)
             self._pending = b""
 
     def log(self) -> Log:
-        """What was kept, and how much was not."""
+        """Return the kept lines and the size of the rest."""
         tail = [readable(line) for line in self._tail]
         return (
             Log(
@@ -99,10 +100,11 @@ class KeptLog:
             self._cut_bytes += gone
 
     def _note(self, line: bytes) -> None:
-        """Count what iterations threw; keep k6's first errors of its own, and the last.
+        """Count the exceptions of iterations; keep k6's first errors and its last.
 
-        An exception of an iteration names its executor. One of init code, setup, teardown or
-        handleSummary does not, and is k6's own error: k6 marks it as a stack trace since 2.1.
+        The log line of an exception in an iteration names the executor. An exception in init code,
+        setup, teardown or handleSummary does not and counts as an error of k6. Since 2.1, k6 marks
+        it as a stack trace.
         """
         if refused := _REFUSED_FLAG.match(line):
             self.errors[MAX_ERRORS - 1 :] = [_unquoted(refused[1])]
@@ -121,7 +123,7 @@ class KeptLog:
 
 
 def _is_rejection(line: bytes) -> bool:
-    """Whether it is an exception of asynchronous code, of which k6 doesn't say its source."""
+    """Return whether the line is an exception of asynchronous code; it has no `source` field."""
     return b'"msg":"Uncaught (in promise)' in line and b'"source":' not in line
 
 
@@ -133,7 +135,7 @@ def _unquoted(text: bytes) -> str:
 
 
 def _shorten(line: bytes, hide: Callable[[str], str]) -> bytes:
-    """A long line as one that still reads: k6's JSON keeps its fields, its message is cut."""
+    """Cut a long line; a JSON line keeps its fields, and only its message is cut."""
     try:
         record = orjson.loads(line)
         room = MAX_LINE_BYTES - 200
@@ -148,7 +150,7 @@ def _shorten(line: bytes, hide: Callable[[str], str]) -> bytes:
 
 
 def readable(line: bytes, *, message_only: bool = False) -> str:
-    """One of k6's JSON log lines as "12:00:00 warning Request Failed: …"; others as they are."""
+    """Format a JSON log line as "12:00:00 warning Request Failed: …"; other lines are unchanged."""
     text = line.decode(errors="replace").rstrip()
     if not text.startswith("{"):
         return text

@@ -1,4 +1,4 @@
-"""One execution of a snapshot under k6, from its start to the last number it gave."""
+"""Runs a snapshot with k6 and collects its summary, metrics and log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PLANLESS_DEADLINE_S = 3600.0  # k6 did not say how long it takes: better a bound than none
+PLANLESS_DEADLINE_S = 3600.0  # if k6 gives no plan; without a limit the run could last for ever
 NOTHING = Summary(metrics=Metrics())
 
 T = TypeVar("T")
@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to run, and where; `timeout_s` None: as long as k6 plans, and the grace period.
+    """The snapshot to run, and how.
 
-    `options` are k6's, from the archive. `tags` tell the runs apart in a Prometheus to which the
-    metrics are forwarded. `notes` are what people should know of this run. `redactor` knows its
-    secrets.
+    Without `timeout_s`, the time limit is k6's plan and the grace period. `options` are k6's, from
+    the archive. `tags` identify the run in the Prometheus that gets the forwarded metrics. `notes`
+    are shown with the run. `redactor` knows the run's secrets.
     """
 
     archive: Path
@@ -60,7 +60,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of it, before it is judged."""
+    """The measurements of a run, before it is judged."""
 
     result: Result
     elapsed_s: float = 0.0
@@ -69,7 +69,7 @@ class Measured:
 
 
 def unmeasured(execution: Execution) -> Measured:
-    """An execution that never came to a measurement."""
+    """Return an execution without measurements."""
     return Measured(result=Result(execution=execution, summary=NOTHING, breakdown=Breakdown()))
 
 
@@ -82,8 +82,11 @@ async def measure(
     stop: asyncio.Event,
     on_start: Callable[[Capture], None],
 ) -> Measured:
-    """Run the archive and gather what k6 says, to its last push."""
-    from k6d.execution.capture import Capture, Receiver  # with HTTP: not before the first run
+    """Run the archive and collect all measurements, including k6's last push."""
+    from k6d.execution.capture import (
+        Capture,
+        Receiver,
+    )  # imports HTTP modules: needed only for a run
     from k6d.execution.forward import Forwarder
 
     redactor = order.redactor
@@ -140,7 +143,9 @@ async def measure(
     notes += workload_note(order.options, binary.release)
     tagged = order.options.get("systemTags")
     if isinstance(tagged, list) and "status" not in tagged:
-        breakdown = replace(breakdown, handshakes={})  # answered or not, they look alike
+        breakdown = replace(
+            breakdown, handshakes={}
+        )  # without the tag, failed handshakes cannot be told apart
     missing = gaps(options=order.options, summary=written, breakdown=breakdown, ended=ended)
     result = Result(
         execution=execution,
@@ -163,7 +168,7 @@ async def measure(
 
 @contextlib.asynccontextmanager
 async def _beside() -> AsyncIterator[Callable[[Coroutine[None, None, T]], asyncio.Task[T]]]:
-    """Starts tasks; those that are not done at the end are cancelled, and have ended then."""
+    """Yield a function that starts tasks; at the end, cancel unfinished tasks and await them."""
     tasks: list[asyncio.Task[Any]] = []
 
     def start(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
@@ -179,7 +184,7 @@ async def _beside() -> AsyncIterator[Callable[[Coroutine[None, None, T]], asynci
 
 
 async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: Settings) -> float:
-    """Seconds the run may take."""
+    """Return the seconds that the run may take."""
     planned = await asyncio.shield(plan)
     if order.timeout_s and not order.timeout_is_least:
         return order.timeout_s
@@ -191,7 +196,7 @@ async def _deadline(plan: asyncio.Task[k6.Plan | None], order: Order, settings: 
 
 
 def _about_timeout(order: Order, deadline_s: float | None) -> list[str]:
-    """A note where the original's K6_TIMEOUT would have cut what the script plans."""
+    """Return a note if the original service, with its K6_TIMEOUT, would have cut the run short."""
     if not order.timeout_is_least or not order.timeout_s or (deadline_s or 0) <= order.timeout_s:
         return []
     note = (
@@ -203,7 +208,7 @@ def _about_timeout(order: Order, deadline_s: float | None) -> list[str]:
 
 
 def _read_summary(path: Path) -> Summary | None:
-    """The totals; None when k6 was killed before it wrote them or wrote what we cannot read."""
+    """Return the totals; None if k6 was killed before it wrote them, or they are unreadable."""
     try:
         return summary.parse(path.read_bytes())
     except FileNotFoundError:

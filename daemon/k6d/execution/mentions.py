@@ -1,4 +1,4 @@
-"""The files that k6's refusal of a script is about: whoever mends one of them mends the script."""
+"""Finds the files that k6's error about a script concerns: a change of one may fix the script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from k6d.core.reading import digest_of, irregular, text_of
 
-# Files that k6 names when it refuses a script: in a stack trace, or for not being there.
+# k6 names files when it refuses a script: in a stack trace, or because they are missing.
 _NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
 _NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]{1,4096}?): ")
 _NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]{1,4096})\"")
@@ -18,16 +18,16 @@ _ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
 _HOME = re.compile(r"^/(home|Users)/[^/]+/")
 
 MODULES = (".js", ".ts", ".mjs", ".cjs")
-# What a script can have us read: far more than scripts that people write mention.
+# Limits for what k6d reads for one script; real scripts mention far fewer files.
 MOST_FILES = 200
 MOST_ERROR_CHARS = 20_000
 MODULE_BYTES = 1 << 20
 
 
 def concerned(script: Path, errors: str, mentioned: bool) -> dict[str, str]:
-    """The files that k6's errors name and, if `mentioned`, those that the code mentions.
+    """Return the files that k6's errors name and, if `mentioned`, those that the code mentions.
 
-    By path, with their digests; a file that is not there, or is no regular file, has an empty one.
+    The result maps paths to digests. The digest is empty for a file that is missing or not regular.
     """
     return (_mentioned(script) if mentioned else {}) | _named(errors[:MOST_ERROR_CHARS], script)
 
@@ -41,9 +41,9 @@ def _named(errors: str, script: Path) -> dict[str, str]:
 
 
 def _mentioned(script: Path) -> dict[str, str]:
-    """The files that are there of those in quotes in its code and in that of its modules.
+    """Return the existing files that the code of the script and of its modules has in quotes.
 
-    Where k6 refuses a script for what is in its data, it does not say which file that was in.
+    k6 does not name a data file whose contents make it refuse a script.
     """
     found: dict[str, str] = {}
     left = [script]
@@ -58,7 +58,7 @@ def _mentioned(script: Path) -> dict[str, str]:
 
 
 def unreadable_in(script: Path) -> str | None:
-    """A file that the code mentions and that never ends, as "feed is a named pipe"; None: none."""
+    """Return a mentioned file that never ends, as "feed is a named pipe"; None if there is none."""
     for _, quoted in _QUOTED.findall(text_of(script, MODULE_BYTES) or "")[: 10 * MOST_FILES]:
         kind = irregular(os.path.normpath(script.parent / quoted))
         if kind and kind != "a folder":
@@ -67,9 +67,12 @@ def unreadable_in(script: Path) -> str | None:
 
 
 def on_this_machine(member: str, script: Path) -> str:
-    """k6 writes /home/nobody for any /home/NAME; the script's own path tells which name it was."""
+    """Convert a path in an archive to a path on this machine.
+
+    k6 replaces /home/NAME by /home/nobody; the script's own path contains the real name.
+    """
     home = _HOME.match(str(script))
     if home and _ANONYMOUS_HOME.match(member):
         member = home.group() + _ANONYMOUS_HOME.sub("", member)
-    # k6 takes a backslash for a slash.
+    # k6 replaces a backslash by a slash.
     return str(script) if member == str(script).replace("\\", "/") else member

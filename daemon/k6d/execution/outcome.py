@@ -1,4 +1,4 @@
-"""k6's exit code and what it measured, read as an outcome."""
+"""Decides the outcome of a run from k6's exit code and measurements."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from k6d.core.model import Summary
     from k6d.execution.local.k6 import Ended
 
-# Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: all ended
-# well, thresholds crossed, marked as failed by the script.
+# Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: success,
+# thresholds crossed, or marked as failed by the script.
 MARKED_AS_FAILED = 110
 MEASURED = (0, THRESHOLDS_CROSSED, MARKED_AS_FAILED)
-# k6's last error when a threshold ended the run; its exit code is that of any crossed one.
+# k6's last error when a threshold ended the run; its exit code is the same as for any crossed one.
 ENDED_EARLY = "has abortOnFail enabled"
 SIGNALLED = 105
 STOPPED_BY_API = 103
 TIMEOUTS = {100: "setup()", 101: "teardown()", 102: "the test"}
-# What every run has, whether or not it measured anything.
+# Every run has these metrics, even if it measured nothing.
 BARE_METRICS = frozenset(
     {"iterations", "iteration_duration", "vus", "vus_max", "data_sent", "data_received"}
     | {"dropped_iterations", "group_duration", "checks", "http_reqs"}
 )
-# What k6 records of its protocols though nobody answers: each attempt to connect is a session.
+# k6 records these metrics even if nobody answers: each attempt to connect counts as a session.
 ATTEMPTS = ("ws_", "grpc_")
 _GO_FRAME = re.compile(r"^\s*at \S+ \(native\)$")
 _FAIL_FRAME = ".Fail-fm (native)"
@@ -37,7 +37,7 @@ _NO_BROWSER = "launching browser: "
 
 
 def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
-    """The outcome and, where there is one, the reason in k6's own words."""
+    """Return the outcome and, if there is one, the reason in k6's words."""
     error = one_line(_telling(ended.errors))
     code = ended.exit_code
     if ended.timed_out:
@@ -86,9 +86,9 @@ def _telling(errors: Sequence[str]) -> str | None:
 
 
 def measured(summary: Summary) -> bool:
-    """Whether anything was: a request, a check, or a sample of any metric beyond the bare ones.
+    """Return whether k6 measured a request, a check, or a sample beyond BARE_METRICS.
 
-    Where not a byte came back, attempts to reach somebody by another protocol are none.
+    Attempts to connect by another protocol do not count if no byte came back.
     """
     metrics = summary.metrics
     if metrics.total_requests or metrics.checks_passed or metrics.checks_failed:
@@ -100,7 +100,7 @@ def measured(summary: Summary) -> bool:
 
 
 def _sampled(summary: Summary) -> set[str]:
-    """The metrics that have a sample, without tags; a gauge at 0 may be one that was never set."""
+    """Return the names of metrics with a sample; a gauge at 0 is left out: it may never be set."""
     return {
         name.partition("{")[0]
         for name, values in summary.k6_metrics.items()
@@ -109,15 +109,15 @@ def _sampled(summary: Summary) -> set[str]:
 
 
 def _silence(summary: Summary) -> str | None:
-    """What there is to say of attempts that nobody answered."""
+    """Return a message if all attempts to connect were unanswered."""
     tried = any(name.startswith(ATTEMPTS) for name in _sampled(summary))
     return "nobody answered, not a byte came back" if tried else None
 
 
 def one_line(text: str | None) -> str | None:
-    """k6's words on one line, with paths as users know them; None for none.
+    """Return k6's message on one line, with plain paths; None if there is no text.
 
-    Frames of k6's own Go code are left out. What the script said by `fail()` begins with that.
+    Stack frames of k6's Go code are left out. A message from `fail()` in the script comes first.
     """
     if not text:
         return None

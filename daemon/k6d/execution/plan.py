@@ -1,4 +1,4 @@
-"""What the scenarios of a script plan, read from the options that k6 itself merged."""
+"""Reads the planned load of each scenario from the options that k6 has merged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BY_RATE = ("constant-arrival-rate", "ramping-arrival-rate")
 
 
 def scenarios_of(options: Mapping[str, Any]) -> dict[str, Scenario]:
-    """The scenarios by name; of a script without any, the one that k6 makes of its options."""
+    """Return the scenarios by name; without any, the "default" that k6 derives from the options."""
     named = options.get("scenarios")
     if named:
         return {name: _scenario(plan) for name, plan in named.items()}
@@ -26,7 +26,7 @@ def scenarios_of(options: Mapping[str, Any]) -> dict[str, Scenario]:
         return {"default": Scenario(executor="ramping-vus")}
     by_count = options.get("iterations") or not options.get("duration")
     executor = "shared-iterations" if by_count else "constant-vus"
-    # Beside `iterations`, `duration` is their longest time.
+    # With `iterations`, k6 uses `duration` as the maximum duration.
     return {"default": _scenario({"maxDuration": options.get("duration"), **options}, executor)}
 
 
@@ -40,7 +40,7 @@ def _scenario(plan: Mapping[str, Any], executor: str | None = None) -> Scenario:
 
 
 def _peak_rate(plan: Mapping[str, Any]) -> float | None:
-    """Iterations a second at the highest point of the plan."""
+    """Return the highest planned rate in iterations per second."""
     targets = [stage.get("target") for stage in plan.get("stages") or []]
     rates = [rate for rate in (plan.get("rate"), plan.get("startRate"), *targets) if rate]
     unit_s = parse_duration(plan.get("timeUnit") or TIME_UNIT)

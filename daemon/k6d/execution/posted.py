@@ -1,7 +1,7 @@
-"""A posted text becomes a test; options posted with it stand in for those that the text lacks.
+"""Makes a test from a posted text; the options posted with it apply if it has no scenarios.
 
-k6's flags replace the scenarios of a script: always in k6 1.x and in part since 2.1. A posted
-script means what it means in the scripts folder, so its own scenarios win.
+k6's flags replace the scenarios of a script: always in k6 1.x, and in part since 2.1. A posted
+script must do the same as in the scripts folder, so its own scenarios take precedence.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ NO_TEST = (
 
 
 async def look(path: Path, *, options: Mapping[str, str], name: str, **how: Any) -> Script:
-    """As `scripts.look`, but scenarios are kept and a text without a test is a script error.
+    """Like `archive.look`, but scenarios are kept, and a text without a test is a script error.
 
-    `Script.unused` names the options that are not used.
+    `Script.unused` names the options that have no effect.
     """
     script = await archive.look(path, name=name, **how)
     if script.kind is Kind.LIBRARY:
@@ -47,7 +47,7 @@ async def look(path: Path, *, options: Mapping[str, str], name: str, **how: Any)
 
 
 def without_folder(measured: Measured, folder: Path) -> Measured:
-    """The same with the file names of the posted text alone, without the folder that k6d made."""
+    """Remove the path of k6d's temporary folder from errors and logs."""
 
     def text(said: str | None) -> str | None:
         return said and said.replace(f"file://{folder}/", "").replace(f"{folder}/", "")
@@ -65,7 +65,7 @@ def without_folder(measured: Measured, folder: Path) -> Measured:
 
 
 def unused_note(options: Mapping[str, str]) -> str:
-    """What is said of options that a script's scenarios make useless."""
+    """Return the note about options that have no effect because the script has scenarios."""
     names = [f"options.{name}" for name in options]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     verb = "is" if len(names) == 1 else "are"

@@ -1,18 +1,18 @@
-"""What is a test? The rule, as far as the text of a file decides it; k6 decides the rest.
+"""Decides from the text of a file whether it is a k6 test; k6 itself decides the remaining cases.
 
-1. A person who asks for a file by its name means a test; what ran as a test before is one.
-2. A file is no test, and k6 is not started for it, if its text is certain: it exports nothing that
-   k6 could call, or neither it nor any module that it imports, directly or through others, names
-   k6. To name k6 is to import `k6`, `k6/…` or a module at a URL, in any of the ways there are
-   (`import`, `export … from`, `require`, also bundled and minified); types alone do not count.
-   A default function beside options that only k6 has is as good: its import was forgotten.
-3. The text is not certain where a module's name is computed, a module is missing or too large, or
-   k6 is only a word in quotes. Then k6 is asked: what it accepts is a test, the rest is none.
-4. What names k6 and is refused by k6 is a test with a mistake in it, which is told; but not if
-   another file imports it: then it is a helper, and judged through the tests that use it.
+1. A file is a test if a person asks for it by its name, or if it ran as a test before.
+2. A file is not a test if its text proves that, and then k6 is not started for it. Either it
+   exports nothing that k6 could call, or neither it nor any module that it imports, directly or
+   through others, names k6. To name k6 is to import `k6`, `k6/…` or a module at a URL by `import`,
+   `export … from` or `require`, also in bundled and minified code; imports of types do not count.
+   A default function beside options that only k6 has also counts: its import was forgotten.
+3. The text proves nothing if the name of a module is computed, if a module is missing or too
+   large, or if k6 is only a word in quotes. Then k6 decides: a file that it accepts is a test.
+4. A file that names k6 and that k6 refuses is a test with a mistake, and k6d reports it. But if
+   another file imports it, it is a helper, and only the tests that use it are judged.
 
-So app code, configuration of build tools, types and helpers can lie beside tests. Whatever is left
-alone is listed with the reason by `k6d scripts`.
+So application code, configuration of build tools, types and helpers can lie beside tests.
+`k6d scripts` lists each file that does not run, with the reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from k6d.execution.mentions import MODULE_BYTES, MODULES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST_MODULES = 300  # of one file; with more its text is not certain
+MOST_MODULES = 300  # imported by one file; with more, its text proves nothing
 
 _TYPES_ONLY = re.compile(
     r"\b(?:import|export)\s+type\s+(?!from\b)[^;'\"]{1,2000}?\bfrom\s*(['\"])[^'\"\n]{1,300}\1"
@@ -49,19 +49,19 @@ _WORD = re.compile(r"['\"`\\]k6(?:/[\w./@-]{0,300})?\\?['\"`]")
 _EXPORTS = re.compile(r"\bexport\b(?!\s+(?:type|interface|declare)\b)|\bexports\b")
 _K6 = re.compile(r"k6(/.*)?")
 _REMOTE = re.compile(r"https?://")
-# How bundlers spell modules that k6 itself does not find; what is behind them may name k6.
+# Bundlers add these endings to modules that k6 itself does not find; such a module may name k6.
 _ENDINGS = ("", ".js", ".ts", ".mjs", "/index.js", "/index.ts")
 
 
 class Uses(IntEnum):
-    """Whether k6 is named."""
+    """Whether a file names k6."""
 
     NO, MAYBE, YES = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """What the text of one file says; `imports` are paths of local modules, missing ones too."""
+    """The facts in the text of one file; `imports` are paths of local modules, missing or not."""
 
     digest: str
     uses: Uses
@@ -71,9 +71,9 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognised:
-    """Whether a file can be a test: `uses` NO: it is none, for `reason`; YES: it should be one.
+    """Whether a file can be a test: with `uses` NO it is not, for `reason`; with YES it should be.
 
-    `dependencies` are the files that this hangs on, with their digests; "" for a missing one.
+    `dependencies` are the files that this answer depends on, with digests; "" for a missing file.
     """
 
     uses: Uses
@@ -82,13 +82,13 @@ class Recognised:
 
 
 class Texts:
-    """Reads each file once, for as long as it lives; for one look at many files."""
+    """Reads each file once and remembers it; make a new instance for each pass over the files."""
 
     def __init__(self) -> None:
         self._modules: dict[str, Module | None] = {}
 
     def recognise(self, path: str) -> Recognised:
-        """Apply the rule to a file; None of it is run."""
+        """Apply the rule to a file without running any of its code."""
         own = self.module(path)
         if own is None:
             return Recognised(uses=Uses.MAYBE, reason="it cannot be read")
@@ -112,7 +112,7 @@ class Texts:
         return Recognised(uses=uses, reason=reason, dependencies=found)
 
     def importer(self, path: str, others: Iterable[str]) -> str | None:
-        """One of the `others` that imports the file."""
+        """Return one of the `others` that imports the file."""
         for other in others:
             module = self.module(other) if other != path else None
             if module and path in module.imports:
@@ -120,7 +120,7 @@ class Texts:
         return None
 
     def module(self, path: str) -> Module | None:
-        """What the file says; None when it cannot be read."""
+        """Return the facts in the file's text; None if it cannot be read."""
         if path not in self._modules:
             self._modules[path] = _read(path)
         return self._modules[path]
@@ -153,7 +153,7 @@ def _read(path: str) -> Module | None:
 
 def _uses(text: str, names: list[str], *, exports: bool) -> Uses:
     remote = [name for name in names if _REMOTE.match(name)]
-    # Deno and browsers import from URLs, too; there the name of k6 or a default function tells.
+    # Deno and browsers import from URLs too, so a k6 test also needs k6's name or a default export.
     runs = exports and "export default" in text
     ours = any("k6" in name for name in remote) or (runs and remote)
     if ours or (runs and _OPTIONS.search(text)) or any(_K6.fullmatch(name) for name in names):
@@ -163,7 +163,7 @@ def _uses(text: str, names: list[str], *, exports: bool) -> Uses:
 
 
 def _local(folder: str, name: str) -> str | None:
-    """The file that is meant; None for what is no code, or is missing and could never be found."""
+    """Return the path of an imported module; None if it is not code or could never be found."""
     path = os.path.normpath(os.path.join(folder, name.removeprefix("file://")))  # noqa: PTH118
     known = path.endswith(MODULES)
     spelled = [path + ending for ending in _ENDINGS]

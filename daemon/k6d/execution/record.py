@@ -1,4 +1,4 @@
-"""The record of one execution: who ran what, when, and what came of it."""
+"""Makes the record of a run: who ran which script, when, and with which result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def refused(error: str, binary: K6) -> Execution:
-    """A script that k6 cannot run, for the reason it gave."""
+    """Return the execution of a script that k6 refused with `error`."""
     return Execution(
         outcome=Outcome.SCRIPT_ERROR,
         error=error,
@@ -34,7 +34,7 @@ def recorded(
     snapshot: Snapshot | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Run:
-    """The run as it is kept, before it is compared with others."""
+    """Return the run to store, before it is compared with others."""
     result, totals = measured.result, measured.result.summary
     return Run(
         test_id=under_way.test_id,
@@ -61,7 +61,7 @@ def recorded(
 
 
 def interrupted(under_way: UnderWay) -> Run:
-    """What is left to say of an execution whose k6d died."""
+    """Return the run to store for a job whose k6d process died."""
     doubt = "interrupted: k6d was killed during this run"
     execution = Execution(outcome=Outcome.ABORTED, machine=machine())
     verdict = Verdict(anomalies_detected=False, confidence=0.0, doubts=[doubt])

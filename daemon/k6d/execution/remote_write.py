@@ -1,8 +1,8 @@
-"""What Prometheus remote write 1.0 sends, and the arithmetic of its native histograms.
+"""Parses Prometheus remote write 1.0 and calculates with its native histograms.
 
-A push is a snappy block holding a protobuf `WriteRequest`. Field numbers are those of Prometheus'
-`prompb/remote.proto` and `types.proto`; what nobody here reads (exemplars, metadata, negative
-buckets) is skipped, and so are, unread, the nine tenths of the series that nobody asks for.
+A push is a snappy block with a protobuf `WriteRequest`. The field numbers come from Prometheus'
+`prompb/remote.proto` and `types.proto`. Fields that k6d does not need (exemplars, metadata,
+negative buckets) are skipped. The caller parses only the series that it needs, a tenth of a push.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from k6d.execution.protobuf import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # a snappy block of 32 MiB can claim far more
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # a snappy block of 32 MiB can announce far more
 _SCHEMAS = range(-4, 9)  # the exponential schemas of Prometheus; -53 means custom bounds
-_ZERO = bytes(8)  # a double that was left out
+_ZERO = bytes(8)  # the value of a double field that is absent
 
 
 class Series(NamedTuple):
-    """One series of a push: labels as they were sent, (value, ms) samples, (histogram, ms)."""
+    """One series of a push: its encoded labels, (value, ms) samples and (histogram, ms) samples."""
 
     labels: tuple[bytes, ...]
     samples: list[tuple[float, int]]
@@ -42,7 +42,7 @@ class Series(NamedTuple):
 
 
 def decode(body: bytes) -> list[bytes]:
-    """The series in the body of a push, for `read`; ValueError for anything else."""
+    """Return the encoded series in the body of a push, for `read`; ValueError if malformed."""
     try:
         if cramjam.snappy.decompress_raw_len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"push unpacks to more than {MAX_MESSAGE_BYTES} bytes")
@@ -53,13 +53,13 @@ def decode(body: bytes) -> list[bytes]:
 
 
 def name_label(name: str) -> bytes:
-    """The label that names a series, as it is sent: what lacks it need not be read."""
+    """Return the encoded label that names a series; a series without it need not be parsed."""
     text = name.encode()
     return b"\n\x08__name__\x12" + bytes([len(text)]) + text
 
 
 def read(series: bytes) -> Series:
-    """All of a series; ValueError when it is malformed."""
+    """Parse a series; ValueError if it is malformed."""
     labels, samples, histograms = [], [], []
     for number, value in fields(series):
         if number == 1:
@@ -72,7 +72,7 @@ def read(series: bytes) -> Series:
 
 
 def tags(labels: Iterable[bytes]) -> dict[str, str]:
-    """All labels of a series by name; ValueError when one is malformed."""
+    """Return the labels of a series by name; ValueError if one is malformed."""
     found = {}
     for label in labels:
         texts = {number: str(message(value), "utf-8", "replace") for number, value in fields(label)}
@@ -86,7 +86,10 @@ def _sample(raw: bytes) -> tuple[float, int]:
 
 
 def _histogram(raw: bytes) -> tuple[Histogram, int]:
-    """The count is that of its buckets, whose integers k6 sends as deltas; floats are absolute."""
+    """Parse a histogram and its time in ms. Integer bucket counts are deltas, floats are absolute.
+
+    The count of the histogram is the sum of its buckets.
+    """
     last: dict[int, Value] = {}
     deltas: list[int] = []
     counts: list[float] = []
@@ -113,7 +116,10 @@ def _histogram(raw: bytes) -> tuple[Histogram, int]:
 
 
 def _buckets(spans: list[tuple[int, int]], counts: Iterable[int]) -> dict[int, int]:
-    """Spans are (gap to the one before, length); the first gap is the first bucket's number."""
+    """Return the buckets by number. A span is (gap to the previous span, length).
+
+    The gap of the first span is the number of the first bucket.
+    """
     buckets: dict[int, int] = {}
     index, left = 0, iter(counts)
     for offset, length in spans:
@@ -129,11 +135,11 @@ def _buckets(spans: list[tuple[int, int]], counts: Iterable[int]) -> dict[int, i
 
 
 class Histogram:
-    """Counts of values in buckets that grow by b = 2^(2^-schema), and their exact count and sum.
+    """A Prometheus native histogram: counts in buckets that grow by b = 2^(2^-schema), exact sum.
 
-    Bucket i holds values in (b^(i-1), b^i]; `zero` counts those too small for any bucket. Values
-    are in the unit of the pushes (seconds for k6's times). Histograms of different schemas meet at
-    the coarser one, where bucket i becomes bucket ceil(i / 2).
+    Bucket i counts values in (b^(i-1), b^i]; `zero` counts values too small for any bucket. Values
+    have the unit of the pushes (seconds for k6's times). Histograms of different schemas are added
+    at the coarser schema; for each step of it, bucket i becomes bucket ceil(i / 2).
     """
 
     __slots__ = ("buckets", "count", "schema", "sum", "zero")
@@ -154,7 +160,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: Iterable[float], *, schema: int = 3) -> Histogram:
-        """The histogram of plain values; what is not above zero counts as zero."""
+        """Return the histogram of plain values; values of zero or less count as zero."""
         made = cls(schema=schema)
         for value in values:
             made.count += 1
@@ -167,7 +173,7 @@ class Histogram:
         return made
 
     def at(self, schema: int) -> Histogram:
-        """A copy at `schema`, which must not be finer than this one's."""
+        """Return a copy at `schema`, which must not be finer than this histogram's."""
         shift = self.schema - schema
         buckets: dict[int, int] = {}
         for index, count in self.buckets.items():
@@ -176,7 +182,7 @@ class Histogram:
         return Histogram(schema=schema, buckets=buckets, zero=self.zero, total=self.sum)
 
     def add(self, other: Histogram) -> None:
-        """Count the other's values here as well."""
+        """Add the values of the other histogram to this one."""
         if self.schema > other.schema:
             self.schema, self.buckets = other.schema, self.at(other.schema).buckets
         elif self.schema < other.schema:
@@ -189,13 +195,13 @@ class Histogram:
         self.sum += other.sum
 
     def __add__(self, other: Histogram) -> Histogram:
-        """Both together, as a new histogram."""
+        """Return the sum of both as a new histogram."""
         made = self.at(self.schema)
         made.add(other)
         return made
 
     def __sub__(self, earlier: Histogram) -> Histogram:
-        """What came since `earlier`, a former state of this one; nothing goes below zero."""
+        """Return the values added since `earlier`, an older state of this one; never negative."""
         schema = min(self.schema, earlier.schema)
         now = self if self.schema == schema else self.at(schema)
         old = earlier if earlier.schema == schema else earlier.at(schema)
@@ -209,7 +215,7 @@ class Histogram:
         return Histogram(schema=schema, buckets=buckets, zero=zero, total=max(now.sum - old.sum, 0))
 
     def __eq__(self, other: object) -> bool:
-        """Same schema and same counts; sums are floats and may differ in the last digits."""
+        """Compare schema and counts; sums are floats and may differ in the last digits."""
         if not isinstance(other, Histogram):
             return NotImplemented
         mine, its = (
@@ -221,26 +227,29 @@ class Histogram:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def bound(self, index: float) -> float:
-        """Upper bound of a bucket: 2^(index * 2^-schema), and no more than a float can hold."""
+        """Return the upper bound of a bucket, 2^(index * 2^-schema); capped at 2^1023."""
         return float(2.0 ** min(index * 2.0**-self.schema, 1023.0))
 
     @property
     def mean(self) -> float | None:
-        """The exact mean; None when empty."""
+        """Return the exact mean; None if the histogram is empty."""
         return self.sum / self.count if self.count else None
 
     @property
     def max_bound(self) -> float | None:
-        """Upper bound of the highest bucket in use; 0 when all values are zero, None when empty."""
+        """Return the upper bound of the highest used bucket; None if the histogram is empty.
+
+        The result is 0 if all values are zero.
+        """
         if not self.count:
             return None
         return self.bound(max(self.buckets)) if self.buckets else 0.0
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile (0 ≤ q ≤ 1); None when empty.
+        """Return the q-quantile (0 ≤ q ≤ 1); None if the histogram is empty.
 
-        As k6's own percentiles, it lies between the two values around the rank q·(n - 1), in
-        proportion. A bucket's values are taken to lie evenly on the logarithmic scale.
+        Like k6's percentiles, it interpolates linearly between the two values around the rank
+        q·(n - 1). The values of a bucket are assumed to be evenly spaced on a logarithmic scale.
         """
         if not self.count:
             return None
@@ -253,7 +262,7 @@ class Histogram:
         return value + share * (self._value(lower + 1) - value) if share else value
 
     def _value(self, number: int) -> float:
-        """The value of that number, from 0, in ascending order."""
+        """Return the value with that index, from 0, in ascending order."""
         seen = self.zero
         if number < seen:
             return 0.0

@@ -1,4 +1,4 @@
-"""Requests with the same tags, and the rows of the breakdown that they add up to."""
+"""Adds up requests with the same tags to the rows of the breakdown."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NAMED_BY_SCRIPTS = ("name", "url", "scenario", "group", "error")
 
 
 def hidden(found: dict[str, str], hide: Callable[[str], str]) -> dict[str, str]:
-    """The tags, those that a script names without secrets."""
+    """Return the tags, with secrets removed from those that a script sets."""
     return {tag: hide(said) if tag in NAMED_BY_SCRIPTS else said for tag, said in found.items()}
 
 
 @dataclass(slots=True)
 class Requests:
-    """Requests with the same tags; `expected` is None where k6 was told not to judge them.
+    """Requests with the same tags; `expected` is None if the script told k6 not to judge them.
 
-    `apart` says why they are no part of the load: setup, teardown or excluded.
+    `apart` is "setup", "teardown" or "excluded" for requests that are not part of the load.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Requests:
 
 
 def named(tag: str | None) -> Key | None:
-    """The key of a row without a method; the group at the top is called ""."""
+    """Return the key of a row without a method; None without a tag, as in the top-level group."""
     return (tag, None) if tag else None
 
 
 def counts(series: Iterable[Requests], key: Callable[[Requests], str | None]) -> Counter[str]:
-    """Requests by a tag, those without it left out."""
+    """Count requests by a tag; requests without the tag are left out."""
     counts: Counter[str] = Counter()
     for one in series:
         value = key(one)
@@ -75,7 +75,7 @@ def counts(series: Iterable[Requests], key: Callable[[Requests], str | None]) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """How rows are made: the busiest `most`; rates over `lasted_s`; `exact` totals by k6.
+    """Makes rows: at most `most`, with rates over `lasted_s` seconds; `exact` are k6's totals.
 
     `notes` gets a line for each table that was cut.
     """
@@ -88,7 +88,7 @@ class Table:
     def rows(
         self, what: str, series: list[Requests], key: Callable[[Requests], Key | None]
     ) -> list[RequestStats]:
-        """The series added up by `key`, the busiest first; those beyond `most` become one row."""
+        """Add up the series by `key`, busiest first; the rows beyond `most` become one row."""
         requests: Counter[Key] = Counter()
         for one in series:
             where = key(one)
@@ -113,7 +113,7 @@ class Table:
     def _stats(self, name: str, method: str | None, row: Tally) -> RequestStats:
         count, failed, latency, exact = row.requests, row.failed, row.latency, self.exact
         top, most_ms = latency.max_bound, exact.response_time_max
-        # The row that holds all requests has k6's own numbers: the same samples, the same number.
+        # A row with all requests uses k6's exact totals, so that equal data shows equal numbers.
         whole = exact if count == exact.total_requests else Metrics()
 
         def quantile(q: float, by_k6: float | None) -> float | None:
@@ -137,7 +137,7 @@ class Table:
 
 
 def load_of(totals: Metrics, load: Tally, lasted_s: float | None) -> Metrics:
-    """The totals with those of the load in place of what k6 says of all requests."""
+    """Return the totals, with the request metrics of the load in place of those of all requests."""
     latency, most_ms = load.latency, totals.response_time_max
     failed, answered = load.failed, bool(latency.buckets)
     mean = latency.mean

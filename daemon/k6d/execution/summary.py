@@ -1,8 +1,8 @@
-"""k6's end-of-test summary, in either of its two forms → `Summary`.
+"""Parses k6's end-of-test summary, in either of its two formats, into a `Summary`.
 
-The legacy form is what `--summary-export` writes up to k6 2.2: metrics by name, their numbers flat.
-The new form (`--new-machine-readable-summary`) lists metrics below `results`. Both are brought to
-one shape first ({name: {stat: number}}, with the legacy form's names for stats), then read once.
+`--summary-export` writes the legacy format up to k6 2.2: metrics by name with flat numbers. The
+new format (`--new-machine-readable-summary`) lists metrics below `results`. Both are first
+converted to one shape, {name: {stat: number}}, with the legacy names of the stats.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _BUILT_IN = re.compile(
 _AGGREGATE = re.compile(r"\s*(p\(\s*[\d.]+\s*\)|[a-z]+)\s*[<>=!]")
 _PERCENTILE = re.compile(r"p\(?([\d.]+)\)?")
 
-EXACT = 2.0**53  # beyond it not every whole number is a double
+EXACT = 2.0**53  # above it, a double cannot hold every whole number
 
 Values = dict[str, float]
 
 
 def parse(data: bytes) -> Summary:
-    """The summary in `data`; K6dError when it is no summary of k6's.
+    """Parse the summary in `data`; K6dError if it is not a summary of k6.
 
-    Response times are None when k6 recorded no request, and also when none was ever answered: k6
-    then reports 0 ms throughout, which no real answer can take. The mean of a run with
-    some refused connections counts those as 0 ms, as k6 does.
+    Response times are None if k6 recorded no request or if no request was answered: k6 then
+    reports 0 ms for all of them. If only some connections were refused, the mean counts them as
+    0 ms, as k6 does.
     """
     try:
         document = orjson.loads(data)
@@ -66,7 +66,7 @@ def _legacy(document: dict[str, Any]) -> Summary:
     metrics: dict[str, Values] = {}
     thresholds: list[Threshold] = []
     for name, entry in document["metrics"].items():
-        # handleSummary's form of the same thing keeps the numbers in `values`.
+        # The format of handleSummary holds the same numbers in `values`.
         values = _numbers(entry.get("values", entry))
         metrics[name] = values
         for expression, state in (entry.get("thresholds") or {}).items():
@@ -98,10 +98,10 @@ def _machine_readable(document: dict[str, Any]) -> Summary:
 
 
 def _listed_thresholds(section: Any, metrics: list[Any]) -> list[tuple[str, str, bool]]:
-    """(metric, expression, crossed) of the new form's thresholds.
+    """Return (metric, expression, crossed) for the thresholds of the new format.
 
-    The published schema 1.0.0 leaves them out, so what is known of later ones is read leniently:
-    a list of thresholds or of metrics with thresholds, under `results` or under each metric.
+    The published schema 1.0.0 has no thresholds. So this accepts every known later shape: a list
+    of thresholds or of metrics with thresholds, under `results` or under each metric.
     """
     found: list[tuple[str, str, bool]] = []
     if isinstance(section, dict):
@@ -127,7 +127,7 @@ def _listed_thresholds(section: Any, metrics: list[Any]) -> list[tuple[str, str,
 
 
 def _numbers(values: dict[str, Any]) -> Values:
-    """The numbers of one metric under the legacy form's names, `passes` and `fails` for a rate."""
+    """Return the numbers of a metric with their legacy names; a rate has `passes` and `fails`."""
     found = {
         f"p({m[1]})" if (m := _PERCENTILE.fullmatch(stat)) else stat: number
         for stat, number in values.items()
@@ -146,11 +146,11 @@ def _numbers(values: dict[str, Any]) -> Values:
 
 
 def _threshold(metric: str, expression: str, values: Values, *, crossed: bool) -> Threshold:
-    """A threshold with the value that it judged, where the summary holds that value."""
+    """Return a threshold with its observed value, or None if the summary does not hold it."""
     match = _AGGREGATE.match(expression)
     stat = match[1].replace(" ", "") if match else ""
     if stat == "rate" and "passes" in values:
-        stat = "value"  # a rate's own number is called value
+        stat = "value"  # the legacy name of a rate's number
     observed = values.get(stat)
     if not _measured(values):
         observed = None
@@ -158,14 +158,14 @@ def _threshold(metric: str, expression: str, values: Values, *, crossed: bool) -
 
 
 def _measured(values: Values) -> bool:
-    """False when k6 prints zeros for a rate or a trend that got no sample at all."""
+    """Return False for a rate or trend without samples, for which k6 prints zeros."""
     if "passes" in values:
         return values["passes"] + values["fails"] > 0
     return values.get("count", 1) > 0 or "avg" not in values
 
 
 def _walk(group: dict[str, Any], into: list[Check]) -> None:
-    """Checks of a group and of the groups in it; newer k6 gives lists, older ones objects."""
+    """Collect the checks of a group and its subgroups; newer k6 writes lists, older k6 objects."""
     for check in _children(group.get("checks")):
         passes, fails = check["passes"], check["fails"]
         path = group.get("path", "")
@@ -189,7 +189,7 @@ def _summary(
     return Summary(
         metrics=_totals(metrics, duration_s),
         checks=checks,
-        # k6 writes them in random order; files of equal runs should be equal.
+        # k6 writes thresholds in random order; sorting makes the files of equal runs equal.
         thresholds=sorted(thresholds, key=lambda one: (one.metric, one.expression)),
         k6_metrics={
             name: {stat: _rounded(number) for stat, number in sorted(metrics[name].items())}
@@ -213,7 +213,8 @@ def _totals(metrics: dict[str, Values], duration_s: float | None) -> Metrics:
         duration_s = _duration_s(requests) or _duration_s(iterations)
     vus = metrics.get("vus", {}).get("max")
     if vus is None or (not vus and iterations.get("count")):
-        # Sampled once a second, and only between iterations: what was allocated stands in.
+        # k6 samples `vus` once a second, between iterations, so a short run may have no sample.
+        # The number of allocated VUs replaces it.
         vus = metrics.get("vus_max", {}).get("max")
     return Metrics(
         response_time_avg=times.get("avg"),
@@ -240,13 +241,13 @@ def _totals(metrics: dict[str, Values], duration_s: float | None) -> Metrics:
 
 
 def _duration_s(counter: Values) -> float | None:
-    """k6 divides every counter by the time of the test run, so count / rate gives it back."""
+    """Return the duration as count / rate, since k6 divides each counter by the test's duration."""
     count, rate = counter.get("count"), counter.get("rate")
     return count / rate if count and rate else None
 
 
 def _rate(counter: Values, duration_s: float | None) -> float | None:
-    """Per second, as k6 says, or worked out where the new form leaves it out."""
+    """Return k6's rate per second; if the new format lacks it, calculate it."""
     if "rate" in counter or "count" not in counter:
         return counter.get("rate")
     return counter["count"] / duration_s if duration_s else None
@@ -257,7 +258,7 @@ def _whole(number: float | None) -> int | None:
 
 
 def _rounded(number: float) -> float:
-    """Six significant digits; whole numbers stay exact, as far as a JSON number is."""
+    """Round to six significant digits; whole numbers up to 2^53 stay exact."""
     if abs(number) < EXACT and number == int(number):
         return int(number)
     return float(f"{number:.6g}")

@@ -1,4 +1,4 @@
-"""Tallies of requests, and the time line that they make, second by second."""
+"""Counts requests second by second and builds the time line of a run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from k6d.core.model import Timeline
 from k6d.execution.remote_write import Histogram
 
 _MAX_POINTS = 600
-# Each divides the next, so that entries can be merged again and again.
+# Each divides the next, so that whole entries can be merged at every step.
 _RESOLUTIONS_S = (1, 2, 10, 30, 60, 300, 600, 1800, 3600)
-_SAME_SECOND_MS = 250  # the last push comes right after a regular one
-_DRIFT_S = 0.75  # beyond it, a push was missed
+_SAME_SECOND_MS = 250  # k6's last push comes right after a regular one
+_DRIFT_S = 0.75  # a larger deviation means that a push was missed
 
 
 @dataclass(slots=True)
 class Tally:
-    """Requests of a row of the breakdown, or of a stretch of the time line.
+    """The requests of one row of the breakdown, or of one entry of the time line.
 
-    Only those `judged` can be `unexpected`: a script may tell k6 not to judge some, or any.
-    `mix` counts them by scenario and name, for a stretch of the time line.
+    Only `judged` requests can be `unexpected`: a script may tell k6 not to judge some or all
+    requests. In the time line, `mix` counts the requests by scenario and name.
     """
 
     requests: int = 0
@@ -47,16 +47,16 @@ class Tally:
 
     @property
     def failed(self) -> int | None:
-        """Requests that failed; None where k6 judged none."""
+        """Return the number of failed requests; None if k6 judged none."""
         return self.unexpected if self.judged else None
 
     def failed_each(self, step_s: int) -> float | None:
-        """Failed requests a second; 0 where there was no request, None where none was judged."""
+        """Return failed requests per second; 0 without requests, None if no request was judged."""
         return None if self.requests and not self.judged else round(self.unexpected / step_s, 2)
 
 
 class Recorder:
-    """The time line while it grows; the entries are merged whenever there are too many."""
+    """Builds the time line; above _MAX_POINTS entries, neighbours are merged."""
 
     def __init__(self) -> None:
         self.resolution_s = 1
@@ -66,7 +66,7 @@ class Recorder:
         self._entries: dict[int, Tally] = {}
 
     def add(self, push: Tally, at_ms: int) -> None:
-        """Add what a push brought whose newest sample is of `at_ms`."""
+        """Add the requests of a push; `at_ms` is the time of its newest sample."""
         second = self._second(at_ms)
         if second != self.second:
             self.second, self.current = second, Tally()
@@ -77,10 +77,12 @@ class Recorder:
         self._entries.setdefault(second // self.resolution_s, Tally()).merge(push)
 
     def _second(self, at_ms: int) -> int:
-        """One push a second: the next one, unless it comes at once or far from where it should.
+        """Return the second that a push belongs to: the next second for each regular push.
 
-        Samples carry the time of the requests, not of the push, so they lie anywhere in the second
-        before it: a grid of seconds laid over them would show holes and double seconds.
+        A push right after another belongs to the same second. A push that deviates by more than
+        _DRIFT_S belongs to the second of its time. The sample times alone cannot decide: they are
+        those of requests, anywhere in the second before the push, so that some seconds would get
+        no push and others two.
         """
         if self.second < 0:
             self.first_ms = self.last_ms = at_ms
@@ -102,11 +104,11 @@ class Recorder:
             merged.merge(entry)
 
     def mixes(self) -> list[dict[str, int]]:
-        """The requests of each entry of the time line by scenario and name."""
+        """Return the requests in each entry of the time line, by scenario and name."""
         return [dict(entry.mix) for entry in self._all()]
 
     def gaps(self) -> int:
-        """How many entries of the time line have no rate, since k6 pushed too late."""
+        """Return how many entries of the time line have no rate because k6 pushed too late."""
         return sum(not self._is_known(index) for index in range(len(self._all())))
 
     def _all(self) -> list[Tally]:
@@ -115,14 +117,17 @@ class Recorder:
         return [self._entries.get(index, empty) for index in range(length)]
 
     def _is_known(self, index: int) -> bool:
-        """Whether k6 pushed in this stretch, and in the one before, in which it began."""
+        """Return whether k6 pushed in this entry and in the previous one.
+
+        A push holds the data since the previous push, so without that one the rate is unknown.
+        """
         return index in self._entries and (index == 0 or index - 1 in self._entries)
 
     def timeline(self, most_ms: float | None = None) -> Timeline:
-        """Every second from the first push to the last; None where k6 did not push.
+        """Return all entries from the first push to the last, with None where k6 did not push.
 
-        What a late push brings is of all the seconds since the one before, so their rates are not
-        known. No quantile is above `most_ms`.
+        A late push covers all seconds since the previous one, so the rates of these seconds are
+        unknown. Quantiles are capped at `most_ms`.
         """
         step = self.resolution_s
         entries = self._all()
@@ -144,9 +149,9 @@ class Recorder:
 
 
 def ms(latency: Histogram, q: float, most_ms: float | None = None) -> float | None:
-    """A quantile in ms, `most_ms` at most; None when no request was ever answered.
+    """Return a quantile in ms, at most `most_ms`; None if no request was answered.
 
-    k6 counts those as 0 s.
+    k6 counts unanswered requests as 0 s.
     """
     seconds = latency.quantile(q) if latency.buckets else None
     if seconds is None:

@@ -1,7 +1,7 @@
-"""The folder of a job under way, and what is left of one whose process died.
+"""Makes the temporary folder of a running job, and finds the folders of jobs whose process died.
 
-A job's folder is made before anything runs and removed after its run is saved. Its lock is the
-kernel's: a folder that nobody locks belongs to a process that is gone.
+The folder is made before k6 starts and removed after the run is saved. The kernel releases a lock
+when its process ends, so a folder without a lock belongs to a dead process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDER = "work"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnderWay:
-    """What is known of a job before it runs; `started` in UTC."""
+    """The facts about a job that are known before it runs; `started` is in UTC."""
 
     test_id: str
     script: str
@@ -39,7 +39,7 @@ class UnderWay:
 
 @contextlib.contextmanager
 def workdir(data: Path, job: UnderWay) -> Iterator[Path]:
-    """A private folder for the job in the data folder, gone when the context is left."""
+    """Make a private folder for the job in the data folder; leaving the context removes it."""
     path = data / FOLDER / job.test_id
     new_folder(path, root=data)
     lock = try_lock(path / "lock", root=data)
@@ -54,10 +54,10 @@ def workdir(data: Path, job: UnderWay) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def leftovers(data: Path) -> Iterator[list[UnderWay]]:
-    """Jobs whose process died under way; their folders are removed when the context is left.
+    """Yield the jobs whose process died; leaving the context removes their folders.
 
-    A folder that is not named like a run is somebody else's and stays. The caller records them
-    inside the context: dying in between, it finds them again.
+    A folder that is not named like a run is not k6d's and stays. The caller records the jobs inside
+    the context, so that it finds them again if it dies before that.
     """
     found = list(removable(data / FOLDER))
     dead = [(path, lock) for path in found if (lock := try_lock(path / "lock", root=data))]

@@ -1,4 +1,4 @@
-"""Which k6 is used: where it is, and what it says of its version."""
+"""Finds the k6 binary and its version."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ INSTALL_HINT = (
 )
 VERSION_TIMEOUT_S = 10.0
 VERSION_BYTES = 65536
-# k6 prints the name of its own file first, then "v2.2.0 (commit/0123456789, go1.25, linux/amd64)".
+# k6 prints its file name, then for example "v2.2.0 (commit/0123456789, go1.25, linux/amd64)".
 _VERSION = re.compile(
     r"^(?:k6(?:\.exe)? v|.* v(?=\S+ \((?:commit/[^,)]+, )?go\d))(\d+)\.(\d+)\.(\d+)", re.MULTILINE
 )
 
-_answers: dict[tuple[object, ...], K6] = {}  # the version of the binary that was asked last
+_answers: dict[tuple[object, ...], K6] = {}  # holds the last binary that was asked
 
 
 class K6UnavailableError(K6dError):
-    """No k6 that we can use; the text says how to get one."""
+    """There is no usable k6; the message says how to get one."""
 
 
 def candidates(configured: Path | None) -> list[Path]:
-    """Where k6 is looked for: the configured path alone, else the environment's bin, then PATH."""
+    """Return the paths to try: the configured one only; else the environment's bin, then PATH."""
     if configured is not None:
         return [configured]
     places = [Path(sys.prefix) / "bin" / "k6"]
@@ -47,7 +47,7 @@ def candidates(configured: Path | None) -> list[Path]:
 
 
 async def find(configured: Path | None) -> K6:
-    """The k6 to use; K6UnavailableError says what was tried and how to get one."""
+    """Return the k6 to use; K6UnavailableError names the tried paths and how to get k6."""
     for path in candidates(configured):
         if os.access(path, os.X_OK) and path.is_file():
             return await _known(path)
@@ -66,7 +66,7 @@ def _missing(configured: Path | None) -> str:
 
 
 async def _known(path: Path) -> K6:
-    """Ask for the version, as slow as a snapshot, only of a binary that was not asked before."""
+    """Return the k6 at `path`; start it for its version only once, since that is slow."""
     identity = _identity(path)
     if identity is None:
         return await _ask_version(path)
@@ -77,7 +77,7 @@ async def _known(path: Path) -> K6:
 
 
 def _identity(path: Path) -> tuple[object, ...] | None:
-    """What differs between two binaries; None of a wrapper, behind which k6 may be replaced."""
+    """Return a value that differs between binaries; None for a wrapper: its k6 can be replaced."""
     try:
         with path.open("rb") as file:
             if file.read(2) == b"#!" or path.resolve().name != path.name:
@@ -112,7 +112,7 @@ async def _ask_version(path: Path) -> K6:
 
 
 async def _answer(path: Path) -> str:
-    """What the program says to `version`; TimeoutError. Its whole process group has ended then."""
+    """Return the output of `version`; TimeoutError if it is late. The process group always ends."""
     process = await asyncio.create_subprocess_exec(
         *(path, "version"),
         stdin=subprocess.DEVNULL,
@@ -131,7 +131,7 @@ async def _answer(path: Path) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # somebody out of its group may hold its pipe
+            async with asyncio.timeout(1.0):  # a process outside its group may hold its pipe open
                 await process.communicate()
         await exit_of(process)
     return answer.decode(errors="replace").strip()

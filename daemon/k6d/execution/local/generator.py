@@ -1,8 +1,9 @@
-"""The load generator's own health: was k6 short of CPU or memory, and what else ran beside it?
+"""Measures the health of the load generator: whether k6 was short of CPU or memory during a run.
 
-Only k6's own trouble distorts the response times that it measures: its share of the CPUs, how long
-its threads wait for one, its memory. That the machine was busy with something else is told, and
-excuses nothing. Read from Linux' /proc once a second while k6 runs; elsewhere nothing is measured.
+Response times are distorted only if k6 itself lacks resources: it uses most of the CPUs, its
+threads wait for a CPU, or it is short of memory. If other processes kept the machine busy, the run
+gets a note but no doubt. The numbers come from Linux' /proc once a second while k6 runs; on other
+systems nothing is measured.
 """
 
 from __future__ import annotations
@@ -22,24 +23,25 @@ if TYPE_CHECKING:
     from k6d.settings import Compare
 
 SAMPLE_S = 1.0
-# Fewer seconds say little: starting k6 alone keeps a small machine busy for one.
+# Fewer seconds prove nothing: the start of k6 alone keeps a small machine busy for one second.
 MIN_SAMPLES = 5
-# A run counts as short of CPU when most of its seconds were, not for a burst of something else.
+# A run is short of CPU if most of its seconds were; a burst of another process does not count.
 BUSY_SECONDS_PERCENT = 50.0
-# On a full machine k6 itself is what fills it when it takes this share of all CPUs.
+# With this share of all CPUs, k6 itself is the reason why they are busy.
 OWN_CPU_PERCENT = 50.0
-# A request costs k6 a few turns on a CPU. With a wait like this before each, times of tens of
-# milliseconds are made up; eight busy processes on two cores cost a well-fed k6 1 to 3 ms.
+# A request needs a few turns on a CPU. With this wait before each turn, k6 adds tens of
+# milliseconds to a response time. Measured: with eight busy processes on two cores, a k6 that gets
+# enough CPU waits 1 to 3 ms.
 LAG_MS = 5.0
-# With memory short, k6 is part of the trouble when it holds this share of all, or must read its
-# own pages back from the disk so often.
+# If memory is short, k6 is affected if it holds this share of all memory, or must read its own
+# pages back from the disk this often.
 OWN_MEMORY_PERCENT = 25.0
 FAULTS_PER_S = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Ticks since boot of all CPUs and of k6; k6's waits for a CPU; memory in percent."""
+    """CPU ticks since boot of machine and k6, k6's waits for a CPU, and memory in percent."""
 
     busy: float
     total: float
@@ -52,19 +54,19 @@ class Sample:
 
 
 class Monitor:
-    """Samples the machine and one process; cheap enough to disturb neither."""
+    """Samples the machine and one process once a second."""
 
     def __init__(self) -> None:
         self._samples: list[Sample] = []
 
     async def watch(self, pid: int) -> None:
-        """Sample until cancelled, or until the process is gone or /proc doesn't tell."""
+        """Sample until cancelled, or until the process has ended or /proc cannot be read."""
         while (sample := _sample(pid)) is not None:
             self._samples.append(sample)
             await asyncio.sleep(SAMPLE_S)
 
     def health(self, limits: Compare) -> Generator:
-        """What was seen; `limits`: how much CPU may be busy, and how much memory must be free."""
+        """Return the measured health, judged by the `limits` for busy CPU and free memory."""
         measured = _shares(self._samples)
         cpu = [machine for _, machine in measured]
         busy = 100 * sum(share > limits.max_cpu for share in cpu) / len(cpu) if cpu else None
@@ -88,7 +90,7 @@ class Monitor:
 
 
 def _cpu(health: Generator) -> tuple[str | None, str | None]:
-    """Of a machine whose CPUs were full: k6's own trouble, else what others did to the machine."""
+    """Explain busy CPUs: (a problem of k6 itself, a note about other processes)."""
     mine, lag = health.k6_cpu_percent or 0.0, health.k6_lag_ms or 0.0
     if mine >= OWN_CPU_PERCENT:
         return f"k6 itself took {percent(mine)} of this machine's CPUs, which were full", None
@@ -101,9 +103,12 @@ def _cpu(health: Generator) -> tuple[str | None, str | None]:
 
 
 def _memory(health: Generator, samples: Sequence[Sample]) -> tuple[str | None, str | None]:
-    """Of a machine that was short of memory, the same."""
+    """Explain a lack of memory, with the same pair as `_cpu`."""
     said = f"only {percent(health.memory_free_percent)} of this machine's memory was free"
-    mine, rest = health.k6_memory_percent or 0.0, samples[1:]  # the first faults load the program
+    mine, rest = (
+        health.k6_memory_percent or 0.0,
+        samples[1:],
+    )  # the first faults only load the program
     faults = rest[-1].faults - rest[0].faults if rest else 0
     if mine >= OWN_MEMORY_PERCENT:
         return f"{said}, and k6 held {percent(mine)}", None
@@ -113,7 +118,7 @@ def _memory(health: Generator, samples: Sequence[Sample]) -> tuple[str | None, s
 
 
 def _sample(pid: int) -> Sample | None:
-    """One reading (proc(5)); None when the process is gone or this is not Linux."""
+    """Take one sample (proc(5)); None if the process has ended or this is not Linux."""
     try:
         cpu = [int(n) for n in _line(_text("/proc/stat"), "cpu ").split()[1:9]]
         fields = _text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
@@ -138,16 +143,16 @@ def _sample(pid: int) -> Sample | None:
 
 
 def _waits(pid: int) -> tuple[float, int]:
-    """How long all threads have waited for a CPU so far, and how often they got one.
+    """Return how long (ns) all threads have waited for a CPU so far, and how often they got one.
 
-    A kernel that doesn't count this gives zeros.
+    Both are zero if the kernel does not count this.
     """
     wait_ns = turns = 0
     for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  (as in _text)
         try:
             fields = _text(f"/proc/{pid}/task/{thread}/schedstat").split()
         except OSError:
-            continue  # the thread has ended meanwhile, or the kernel keeps no such file
+            continue  # the thread has ended, or the kernel has no such file
         wait_ns, turns = wait_ns + int(fields[1]), turns + int(fields[2])
     return wait_ns / 1e6, turns
 
@@ -157,12 +162,12 @@ def _line(text: str, start: str) -> str:
 
 
 def _text(path: str) -> str:
-    with open(path) as file:  # noqa: PTH123  (of a Path Python keeps each process's number)
+    with open(path) as file:  # noqa: PTH123  (Path would keep a copy of each process's number)
         return file.read()
 
 
 def _shares(samples: Sequence[Sample]) -> list[tuple[float, float]]:
-    """k6's and the machine's share of all CPUs in each interval, in percent."""
+    """Return the shares of all CPUs that k6 and the machine used in each interval."""
     shares = []
     for before, after in pairwise(samples):
         if (total := after.total - before.total) > 0:

@@ -1,4 +1,4 @@
-"""The processes of k6: how they are started, watched and ended."""
+"""Starts, watches and stops the processes of k6."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules; one that loops for ever must end
+INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules, but an endless loop must end
 INIT_LOG_BYTES = 16384
 EXIT_POLL_S = 0.2
-# Merged with the script's own list, so that its handleSummary finds what it asked for.
+# Added to the script's own list, so that its handleSummary still gets the stats that it needs.
 TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How one k6 process ended.
+    """The end of one k6 process.
 
-    `errors` holds k6's own first ones and its last, not what the script logged.
+    `errors` holds the first errors and the last error of k6, without those that the script logged.
     """
 
     exit_code: int
@@ -50,31 +50,31 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What k6 itself says it will do: `total_s` seconds, graceful stops included."""
+    """k6's own plan for a run: `total_s` seconds, including graceful stops."""
 
     total_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class K6:
-    """A k6 binary that answered with its version."""
+    """A k6 binary whose version is known."""
 
     path: Path
     version: str
 
     @property
     def minor(self) -> str:
-        """Major and minor version, "1.1": runs of one minor version compare."""
+        """Return major and minor version, as "1.1"; runs of one minor version are compared."""
         return ".".join(self.version.split(".")[:2])
 
     @property
     def release(self) -> tuple[int, int]:
-        """Major and minor version as numbers, in their order."""
+        """Return (major, minor) as numbers."""
         major, minor = self.minor.split(".")
         return int(major), int(minor)
 
     def receiving(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a run that pushes its metrics to `url`."""
+        """Return the environment of a run that pushes its metrics to `url`."""
         return {**env, **variables.remote_write(url, version=self.release, env=env)}
 
     async def archive(
@@ -87,10 +87,10 @@ class K6:
         options: Mapping[str, str],
         timeout_s: float = INIT_TIMEOUT_S,
     ) -> Ended:
-        """Write the script and all it pulls in to the tar `target`; runs its init code.
+        """Write the script and every file that it loads to the tar `target`; runs its init code.
 
-        The environment is visible to the script and not embedded. `options` are k6's own by name:
-        vus, duration, iterations.
+        The script sees the environment, but the archive does not contain it. `options` are flags of
+        k6 by name: vus, duration, iterations.
         """
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         command = [
@@ -117,16 +117,16 @@ class K6:
     async def inspect(
         self, archive: Path, *, guard: Guard, env: Mapping[str, str], options: Mapping[str, Any]
     ) -> Plan | None:
-        """What k6 plans for an archive with these options; None when it doesn't say.
+        """Return k6's plan for an archive with these options; None if k6 gives none.
 
-        Gives way to a run under way.
+        The process has the lowest priority, so that it does not disturb a run.
         """
         env, shown = variables.for_snapshot(env)
         command = ["nice", "-n", "19", str(self.path), "inspect", "--no-color", "--address", ""]
         command += ["--include-system-env-vars", *shown, "--execution-requirements", str(archive)]
-        # `inspect` lacks the default of `run` for a script that sets its duration and not its VUs.
-        # How many VUs there are doesn't change how long it takes. Scenarios have VUs of their own,
-        # and k6 2.x would drop them for this variable.
+        # Unlike `run`, `inspect` has no default number of VUs for a script that sets only its
+        # duration. The number does not change the duration, so any will do. Not with scenarios:
+        # they have their own VUs, and k6 2.x would drop the scenarios for this variable.
         if options.get("vus") is None and not options.get("scenarios"):
             env["K6_VUS"] = "1"
         process = await guard.spawn(command, env=env, cwd=archive.parent)
@@ -147,9 +147,9 @@ class K6:
         env: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
     ) -> tuple[list[str], dict[str, str]]:
-        """The argument list and the environment of a run of an archive that has these options.
+        """Return the command and the environment that run an archive with these options.
 
-        `tags` go with every sample, beside those of the script.
+        k6 adds `tags` to every sample, beside the tags of the script.
         """
         env, shown = variables.for_snapshot(env)
         stats = list(dict.fromkeys([*(options.get("summaryTrendStats") or []), *TREND_STATS]))
@@ -177,10 +177,10 @@ class K6:
         stop_grace_s: float,
         on_start: Callable[[int], object] = lambda _pid: None,
     ) -> Ended:
-        """Run to the end, to the deadline (seconds from now, once known), or until `stop` is set.
+        """Run k6 until it ends, until the deadline (in seconds from now), or until `stop` is set.
 
-        A run that must end gets SIGINT (k6 then runs teardown and writes its summary), SIGTERM and
-        SIGKILL, each `stop_grace_s` after the other, sent to the whole group.
+        To stop a run, the whole process group gets SIGINT (k6 then runs teardown and writes its
+        summary), SIGTERM after `stop_grace_s` seconds, and SIGKILL after as many again.
         """
         started = time.monotonic()
         process = await guard.spawn(command, env=env, cwd=cwd)
@@ -215,9 +215,10 @@ class K6:
 
 
 def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
-    """Our tags beside the script's own, which `--tag` would replace; the script's win.
+    """Return flags for k6d's tags and the script's own, which `--tag` would replace otherwise.
 
-    None where the script has a tag that no flag can give: its thresholds may need it.
+    The script's tags take precedence. If a flag cannot express one of them, there are no flags,
+    because the script's thresholds may need that tag.
     """
     if not ours:
         return []
@@ -229,7 +230,7 @@ def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
 
 
 async def exit_of(process: asyncio.subprocess.Process) -> None:
-    """Wait for the process alone: asyncio's wait() takes its pipes in, which a child may hold."""
+    """Wait for the process only; asyncio's wait() also waits for pipes, which a child may hold."""
     waiting = asyncio.create_task(process.wait())
     try:
         while process.returncode is None:
@@ -240,7 +241,7 @@ async def exit_of(process: asyncio.subprocess.Process) -> None:
 
 @contextlib.asynccontextmanager
 async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
-    """Whatever happens in it, a time-out or a cancellation, the process has ended after it."""
+    """End the process when the context is left, also after a timeout or a cancellation."""
     try:
         yield
     finally:
@@ -254,7 +255,7 @@ async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
 
 
 async def _end(exited: asyncio.Task[None], guard: Guard, *, grace_s: float) -> list[str]:
-    """The stop ladder; returns the signals that were needed."""
+    """Send SIGINT, SIGTERM and SIGKILL until the process ends; return the signals sent."""
     sent = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         if exited.done():
@@ -266,7 +267,7 @@ async def _end(exited: asyncio.Task[None], guard: Guard, *, grace_s: float) -> l
 
 
 async def _drain(readers: asyncio.Future[tuple[None, None]], guard: Guard) -> None:
-    """Read the pipes to their end; a child of k6 that holds them open is killed after a moment."""
+    """Read the pipes to their end; after 1 s, kill the children of k6 that hold them open."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1.0):
             await asyncio.shield(readers)

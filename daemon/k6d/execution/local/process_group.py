@@ -1,8 +1,8 @@
-"""The process group of a job, which ends with us.
+"""Runs the processes of a job in one process group, which ends when k6d ends.
 
-Every process of a job joins the group of a guard (a tiny shell that waits on a pipe from us). When
-the job is over, or we are gone for whatever reason, `kill -9` included, the pipe closes and the
-guard kills the whole group: no k6, and nothing that k6 started, outlives its daemon.
+Every process of a job joins the group of a guard: a small shell that waits on a pipe from k6d. The
+pipe closes when the job is over or when k6d ends for any reason, also by `kill -9`. Then the guard
+kills the whole group, so that neither k6 nor its children outlive the daemon.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GUARD = 'trap "" INT TERM HUP; read _; kill -KILL 0'
 
 
 class Guard:
-    """The process group of one job; leaving the context kills whatever is left in it."""
+    """The process group of one job; leaving the context kills all processes left in it."""
 
     def __init__(self) -> None:
         self._shell: asyncio.subprocess.Process | None = None
@@ -65,6 +65,6 @@ class Guard:
         )
 
     def signal(self, number: signal.Signals) -> None:
-        """Send to the whole group; a group that is gone is no error."""
+        """Send a signal to the whole group; a group that has ended is not an error."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._alive().pid, number)

@@ -1,8 +1,8 @@
-"""The environment of k6: what k6d passes on, what it leaves out and why.
+"""Builds the environment of k6: the variables that k6d passes on, and those that it leaves out.
 
-k6 takes each `K6_*` variable as an option, and shows its whole environment to scripts as `__ENV`.
-k6d relies on k6's summary, thresholds, histograms and log, so the variables that change those are
-left out, wherever they were set. All other variables are passed on.
+k6 reads each `K6_*` variable as an option, and scripts see the whole environment as `__ENV`. k6d
+needs k6's summary, thresholds, histograms and log, so it leaves out the variables that change them,
+wherever they were set. All other variables are passed on.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ PASSED_ON = re.compile(
     r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|SSL_CERT_(FILE|DIR)"
     r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy"
 )
-# `k6 archive` writes the workload into the snapshot. A run that got these variables again would
-# prefer them to the snapshot's options, and k6 2.x to its scenarios.
+# `k6 archive` writes the workload into the snapshot. If a run got these variables again, they would
+# replace the snapshot's options, and in k6 2.x its scenarios too.
 WORKLOAD = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")
 
 _ITSELF = "k6d sets this itself"
 _SUMMARY = "k6d needs k6's summary in its default form"
 _OUTPUT = "k6d reads k6's metrics itself; forward.url passes them on to a Prometheus"
 _LOG = "k6d keeps k6's log with the run"
-# From the sources of k6 0.57 to 2.2: the options that change what k6d reads of a run.
+# From the sources of k6 0.57 to 2.2: the options that change the data that k6d reads.
 _LEFT_OUT = {
     "K6_ADDRESS": _ITSELF,
     "K6_INCLUDE_SYSTEM_ENV_VARS": _ITSELF,
@@ -42,16 +42,16 @@ _LEFT_OUT = {
     "K6_NEW_MACHINE_READABLE_SUMMARY": _SUMMARY,
 }
 _RECEIVER = "K6_PROMETHEUS_RW_"
-_SUMMARY_MODE = "K6_SUMMARY_MODE"  # only "disabled" costs the summary
+_SUMMARY_MODE = "K6_SUMMARY_MODE"  # only the value "disabled" removes the summary
 _FEATURES = "K6_FEATURES"
 NATIVE_HISTOGRAMS = "native-histograms"
 FEATURES_SINCE = (2, 1)
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of k6: path, home, locale, proxies, and `extra`; no secret of the daemon's.
+    """Return k6's environment: path, home, locale, proxies and `extra`, no secrets of the daemon.
 
-    What would change what k6d reads of a run is left out of `extra`.
+    Variables of `extra` that would change the data that k6d reads are left out.
     """
     passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
     passed.setdefault("PATH", os.defpath)
@@ -59,7 +59,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def left_out(extra: Mapping[str, str]) -> list[str]:
-    """One line for each variable of `extra` that k6 does not get."""
+    """Return one line for each variable of `extra` that is not passed to k6."""
     return [
         f"{name} is not passed to k6: {reason}"
         for name, value in sorted(extra.items())
@@ -76,19 +76,19 @@ def _reason(name: str, value: str) -> str | None:
 
 
 def for_snapshot(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """What `run` and `inspect` of a snapshot get: the environment, and flags for the rest.
+    """Return the environment for `run` and `inspect` of a snapshot, and flags for the rest.
 
-    The snapshot holds its workload. Scripts still see the variables that it came from: `--env`
-    shows them to the script, and k6 does not take them as options.
+    The snapshot holds its workload. `--env` shows the workload variables to the script without
+    setting k6's options again.
     """
     flags = [part for name in WORKLOAD if name in env for part in ("--env", f"{name}={env[name]}")]
     return {name: value for name, value in env.items() if name not in WORKLOAD}, flags
 
 
 def remote_write(url: str, *, version: tuple[int, int], env: Mapping[str, str]) -> dict[str, str]:
-    """Settings of k6's remote-write output: pushes to `url` every second, native histograms.
+    """Return the settings of k6's remote-write output: a push to `url` each second, histograms.
 
-    `version` is k6's major and minor version; feature flags that `env` names stay on.
+    `version` is k6's (major, minor). Feature flags that `env` enables stay enabled.
     """
     settings = {
         "K6_PROMETHEUS_RW_SERVER_URL": url,
