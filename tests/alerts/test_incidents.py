@@ -133,12 +133,29 @@ def test_a_mute_holds_back_and_the_end_of_it_tells() -> None:
 def test_runs_with_other_options_do_not_resolve_what_ordinary_ones_found() -> None:
     """One virtual user that is well says nothing about a hundred."""
     standing, _ = play("h", Rules())
-    standing, told = advance(standing, look(1, ".!", overrides={"vus": "1"}), Rules())
+    after, told = advance(standing, look(1, ".!", overrides={"vus": "1"}), Rules())
     assert told is None
-    opened, _ = advance(Standing(script="a.js"), look(0, "h", overrides={"vus": "9"}), Rules())
-    _, told = advance(opened, look(1, ".!", overrides={"vus": "9"}), Rules())
-    assert told is not None
-    assert told.change is Change.RESOLVED
+    assert after.incident == standing.incident
+
+
+def test_runs_with_other_options_neither_open_nor_change_an_incident() -> None:
+    """They are another workload, whose verdict is for the person who asked for it."""
+    calm, told = advance(Standing(script="a.js"), look(0, "h", overrides={"vus": "9"}), Rules())
+    assert (calm.incident, calm.failures, told) == (None, 0, None)
+    low, _ = play("l", Rules())
+    after, told = advance(low, look(1, "c", overrides={"vus": "9"}), Rules())
+    assert (after.incident, told) == (low.incident, None)
+
+
+def test_an_incident_that_an_older_k6d_opened_by_such_a_run_can_end() -> None:
+    """By a run of the same options, and by one of the script's own."""
+    standing, _ = play("h", Rules())
+    assert standing.incident is not None
+    opened = replace(standing, incident=replace(standing.incident, overrides={"vus": "9"}))
+    for overrides in ({"vus": "9"}, {}):
+        _, told = advance(opened, look(1, ".!", overrides=overrides), Rules())
+        assert told is not None
+        assert told.change is Change.RESOLVED
 
 
 def test_reminders_are_for_what_people_know_of() -> None:

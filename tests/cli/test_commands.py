@@ -238,6 +238,24 @@ def test_options_given_beside_the_script_take_its_place(home: Home, target: Targ
     assert run["metrics"]["duration_ms"] == pytest.approx(1000, rel=0.5)
 
 
+def test_an_ad_hoc_workload_has_its_own_history(home: Home, target: Target) -> None:
+    """It changes neither the state nor the trend of the script's own; so does its replay."""
+    script = home.write("s.js", _script(f"http.get('{target.url}/a')", "iterations: 20"))
+    own = home.json("run", script)
+    ad_hoc = home.json("run", script, "--vus", "2", "--iterations", "30")
+    again = home.json("replay", ad_hoc["test_id"])
+    assert again["overrides"] == {"vus": "2", "iterations": "30", "replay": ad_hoc["test_id"]}
+    (row,) = (one for one in home.json("scripts") if one["script"].endswith("s.js"))
+    assert row["last_run"]["test_id"] == own["test_id"]
+    trend = home.json("trend", script)
+    assert [one["test_id"] for one in trend["runs"]] == [own["test_id"]]
+    assert [one["own"] for one in trend["workloads"]] == [True, False]
+    other = trend["workloads"][1]
+    asked = home.json("trend", script, "--workload", other["id"][:8])
+    assert [one["test_id"] for one in asked["runs"]] == [ad_hoc["test_id"], again["test_id"]]
+    assert f"{other['id']} (vus 2, iterations 30" in home.error("trend", script, "--workload", "x")
+
+
 def test_a_variable_reaches_the_script_and_nothing_else(home: Home, target: Target) -> None:
     """--env is seen in __ENV, the daemon's own secrets are not, and no file keeps a value."""
     target.status["/leak"] = 500

@@ -30,6 +30,8 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         "outcome": "completed",
         "trigger": "changed",
         "anomalies": False,
+        "workload": "load",
+        "overrides": False,
         "severity": None,
         "issue": None,
         "error_rate": 1.0,
@@ -51,6 +53,8 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         (Query(status="failed"), [3]),
         (Query(outcome="script error"), [3]),
         (Query(trigger="changed"), [0, 1, 2, 3]),
+        (Query(overrides=True), [1]),
+        (Query(workload="more"), [1]),
         (Query(min_error_rate=5), [2]),
         (Query(max_response_time=99), [1]),
         (Query(text="SLOW"), [2]),
@@ -67,7 +71,7 @@ def test_each_filter(query: Query, minutes: list[int]) -> None:
     """What is set must be met; runs that measured nothing never meet a number."""
     documents = [
         document(0),
-        document(1, script="b.js", response_time_avg=50.0),
+        document(1, script="b.js", response_time_avg=50.0, overrides=True, workload="more"),
         document(2, anomalies=True, severity="high", issue="it was slow", error_rate=9.0),
         document(
             3,
@@ -159,3 +163,20 @@ def test_answers_follow_what_is_saved(tmp_path: Path) -> None:
     assert list(store.standings()) == [make_run().script]
     store.rest()
     assert store.statistics(days=7, now=NOW).total_tests == 3
+
+
+def test_runs_with_other_options_say_nothing_of_where_a_script_stands() -> None:
+    """The newest run without them does; they stand for a script that has no other run."""
+    found = standings(
+        [
+            document(0, overrides=True, response_time_p95=1.0),
+            document(1, response_time_p95=2.0),
+            document(2, overrides=True, response_time_p95=3.0),
+            document(3, response_time_p95=4.0),
+            document(4, script="b.js", overrides=True, response_time_p95=5.0),
+        ],
+        recent=30,
+    )
+    assert found["a.js"].last["response_time_p95"] == 2.0
+    assert found["a.js"].p95_ms == [4.0, 2.0]
+    assert found["b.js"].last["response_time_p95"] == 5.0

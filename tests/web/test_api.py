@@ -356,6 +356,11 @@ def test_scripts_series_comparison_and_acceptance(served: Served) -> None:
     assert not rows["c.js"]["in_folder"]
     series = served.get("/api/v1/scripts/series?script=c.js&metric=error_rate").json
     assert [point["value"] for point in series["points"]] == [0.0, 2.0]
+    (own,) = series["workloads"]
+    assert (series["workload"], own["label"], own["runs"]) == ("own", "the script's own", 2)
+    asked = f"/api/v1/scripts/series?script=c.js&workload={own['id'][:6]}"
+    assert len(served.get(asked).json["points"]) == 2
+    assert served.get("/api/v1/scripts/series?script=c.js&workload=nine").status == 422
     compared = served.get(f"/api/v1/runs/{runs[2].test_id}/compare?to={runs[0].test_id}").json
     average = next(m for m in compared["metrics"] if m["metric"] == "response_time_avg")
     assert (average["before"], average["after"], average["change_percent"]) == (100.0, 102.0, 2.0)

@@ -295,7 +295,8 @@ class Alerts:
 
     def _context(self, announcement: Announcement, standing: Standing) -> Context:
         notify, incident = self._settings.notify, announcement.incident
-        history = self._store.history(incident.script, limit=MAX_POINTS)
+        ad_hoc = bool(incident.overrides)
+        history = self._store.history(incident.script, limit=MAX_POINTS, overrides=ad_hoc)
         over = announcement.change is Change.RESOLVED
         until = announcement.run if over else incident.first_run
         before = (row for row in history if row["test_id"] < until)

@@ -82,8 +82,9 @@ def advance(
 ) -> tuple[Standing, Announcement | None]:
     """Take one run in. The announcement is also put at the end of the standing's `outgoing`.
 
-    A run with other options than the script's own can open an incident, but resolves only one that
-    such a run opened: one virtual user that is well says nothing about a hundred.
+    A run with other options than the script's own says nothing about the script's own workload: it
+    opens, changes and resolves no incident. An older k6d opened incidents by such runs; those go on
+    with runs of the same options.
     """
     if seen.run in standing.seen:
         return standing, None
@@ -93,6 +94,8 @@ def advance(
         expected=[run for run in standing.expected if run != seen.run],
         gone_since=None,
     )
+    if seen.overrides and not _has_same_options(standing, seen):
+        return remind(standing, seen.at, rules)
     if seen.severity is not None and not _is_beside_the_point(standing, seen):
         return _failing(standing, seen, seen.severity, rules)
     if seen.healthy:
@@ -253,8 +256,6 @@ def _healthy(
     incident = standing.incident
     if incident is None:
         return replace(standing, failures=0, failing_since=None), None
-    if seen.overrides and seen.overrides != incident.overrides:
-        return remind(standing, seen.at, rules)
     if incident.silent < SILENT_RUNS and _cannot_judge(seen, incident):
         silent = replace(incident, silent=incident.silent + 1, last_seen=seen.at)
         return remind(replace(standing, incident=silent), seen.at, rules)
@@ -284,6 +285,11 @@ def _cannot_judge(seen: Observation, incident: Incident) -> bool:
     """
     keys = [key for key in map(_regressed, incident.problems) if key and not seen.series.get(key)]
     return any(key in seen.series or not seen.edited for key in keys)
+
+
+def _has_same_options(standing: Standing, seen: Observation) -> bool:
+    """Whether the open incident was opened by a run with the same options."""
+    return standing.incident is not None and standing.incident.overrides == seen.overrides
 
 
 def _is_beside_the_point(standing: Standing, seen: Observation) -> bool:

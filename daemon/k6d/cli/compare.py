@@ -104,6 +104,9 @@ def trend(
     metric: Annotated[
         str, typer.Option(help="A series, such as response_time_p95 or “error_rate GET /cart”.")
     ] = "response_time_p95",
+    workload: Annotated[
+        str, typer.Option(help="The id of a workload, or its start; “own”: the script's own.")
+    ] = "own",
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     data: Data = None,
@@ -113,12 +116,18 @@ def trend(
     from k6d.analysis.change_point import shifts
     from k6d.analysis.series import describe
     from k6d.cli.render.baseline import trend_chart
+    from k6d.core.text import plural
+    from k6d.storage.workloads import OWN, find_workload, workloads
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
     name = known_script(script, loaded)
-    imported = _imported(name, metric, store)
-    compared, band = _compared_points(name, metric, loaded, store, alone=not imported)
+    known = workloads(store, name)
+    chosen = find_workload(known, workload)
+    imported = _imported(name, metric, store) if chosen == OWN else {}
+    compared, band = _compared_points(
+        name, metric, loaded, store, alone=not imported, workload=chosen
+    )
     points = sorted({**imported, **compared}.items())
     runs = [
         {"test_id": test_id, "value": value, "imported": test_id in imported}
@@ -131,10 +140,14 @@ def trend(
         found = shifts([value for _, value in points], floor=describe(metric).floor)
         changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
         drawn = {"script": name, "metric": metric, "runs": runs, "latest": band}
+        drawn |= {"workload": chosen, "workloads": [asdict(one) for one in known]}
         print_json(drawn | {"changes": changes})
         return
     console = terminal()
     console.print(trend_chart(name, metric, points, band, width=console.width))
+    for one in known if len(known) > 1 else ():
+        about = f"{one.id}  {plural(one.runs, 'run')}, {one.label}"
+        console.print(f"--workload {about}", style="dim", markup=False)
 
 
 @commands.command(rich_help_panel=JUDGE)
@@ -220,13 +233,15 @@ def replay(
     sys.exit(finish(result, loaded, as_json=as_json))
 
 
-def _newest(script: str, loaded: Settings, store: Store) -> Run:
-    """The newest comparable run of a script."""
+def _newest(script: str, loaded: Settings, store: Store, workload: str = "own") -> Run:
+    """The newest comparable run of a script under a workload."""
+    from k6d.storage.workloads import newest_comparable
+
     name = known_script(script, loaded)
-    found = store.history(name, 1, comparable=True)
+    found = newest_comparable(store, name, workload)
     if not found:
         raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")
-    return store.load(found[0]["test_id"])
+    return store.load(found["test_id"])
 
 
 def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
@@ -236,15 +251,17 @@ def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
 
 
 def _compared_points(
-    name: str, metric: str, loaded: Settings, store: Store, *, alone: bool
+    name: str, metric: str, loaded: Settings, store: Store, *, alone: bool, workload: str
 ) -> tuple[dict[str, float], Comparison | None]:
     """The series of the runs that are compared, by their ids, and how the newest one compares.
 
     K6dError when there is nothing of it, unless it is not `alone` in the chart.
     """
-    if not alone and not store.history(name, 1, comparable=True):
+    from k6d.storage.workloads import newest_comparable
+
+    if not alone and not newest_comparable(store, name, workload):
         return {}, None
-    run, past = _history(name, loaded, store)
+    run, past = _history(name, loaded, store, workload)
     points = {p.test_id: p.series[metric] for p in past if metric in p.series}
     if alone and not points:
         names = ", ".join(sorted(run.series))
@@ -254,11 +271,13 @@ def _compared_points(
     return points, next(compared, None)
 
 
-def _history(script: str, loaded: Settings, store: Store) -> tuple[Run, list[Past]]:
+def _history(
+    script: str, loaded: Settings, store: Store, workload: str = "own"
+) -> tuple[Run, list[Past]]:
     """The newest comparable run and all runs comparable with it, itself the last."""
     from k6d.jobs import regression_check
 
-    run = _newest(script, loaded, store)
+    run = _newest(script, loaded, store, workload)
     return run, regression_check.history_of(run, store, root=loaded.scripts, whole=True)
 
 

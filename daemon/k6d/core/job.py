@@ -7,11 +7,14 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from k6d.core.model import Trigger
+
+
+REPLAY = "replay"  # names, among the overrides of a run, the run that it replays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,8 @@ class Job:
 
     `one_off`: the script lies outside the scripts folder, so its state is not stored.
     `notes` are shown with the run. `due` is the time that its schedule set. `repeats` counts how
-    often the end of k6d interrupted this job before.
+    often the end of k6d interrupted this job before. `replays` is the id of the run whose snapshot
+    runs again.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Job:
     repeats: int = 0
     one_off: bool = False
     notes: tuple[str, ...] = ()
+    replays: str | None = None
     id: str = field(default_factory=lambda: token_hex(6), compare=False)
 
     @property
@@ -45,11 +50,17 @@ class Job:
 
     @property
     def overrides(self) -> dict[str, str]:
-        """The options and variables that the run record names.
+        """The options and variables that the run record names, and the run that it replays.
 
         Values of variables may be secrets: "…" stands for each.
         """
-        return dict(self.options) | {f"env {name}": "…" for name in self.env}
+        env = {f"env {name}": "…" for name in self.env}
+        return dict(self.options) | env | ({REPLAY: self.replays} if self.replays else {})
+
+
+def options_in(overrides: Mapping[str, str]) -> dict[str, str]:
+    """The k6 options among the overrides of a run."""
+    return {k: v for k, v in overrides.items() if k != REPLAY and not k.startswith("env ")}
 
 
 def without(job: Job, unused: Collection[str]) -> Job:

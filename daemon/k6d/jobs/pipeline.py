@@ -19,7 +19,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.verdict import judge
 from k6d.core import reading
-from k6d.core.job import Job, without
+from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.core.text import plural
 from k6d.execution import archive as scripts
@@ -127,7 +127,9 @@ class Pipeline:
             name=old.script,
             path=self._settings.scripts / old.script,
             trigger=Trigger.MANUAL,
+            options=options_in(old.overrides),
             env=env,
+            replays=old.test_id,
         )
         async with self._turn(watching):
             done = await self._again(old, job, watching)

@@ -21,6 +21,7 @@ HEALTHY = "healthy"
 VERDICTS = (HEALTHY, *Severity)
 # Scripts that are told apart in statistics; a one-off script may have any name.
 MOST_SCRIPTS = 200
+EXACT = ("script", "status", "outcome", "trigger", "workload", "overrides")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Query:
     status: str | None = None
     outcome: str | None = None
     trigger: str | None = None
+    workload: str | None = None
+    overrides: bool | None = None
     severity: str | None = None
     anomalies_only: bool = False
     min_error_rate: float | None = None
@@ -52,7 +55,7 @@ class Query:
 
     def _tests(self) -> list[Callable[[IndexDocument], bool]]:
         """One test for each field that is set: most searches set one, over all runs there are."""
-        exact = {name: getattr(self, name) for name in ("script", "status", "outcome", "trigger")}
+        exact = {name: getattr(self, name) for name in EXACT}
         tests = [_equal(name, wanted) for name, wanted in exact.items() if wanted is not None]
         if self.anomalies_only:
             tests.append(lambda d: bool(d["anomalies"]))
@@ -97,7 +100,7 @@ class Query:
         return found if self.before is None else _after(found, self.before)
 
 
-def _equal(name: str, wanted: str) -> Callable[[IndexDocument], bool]:
+def _equal(name: str, wanted: str | bool) -> Callable[[IndexDocument], bool]:
     return lambda document: bool(document[name] == wanted)
 
 
@@ -226,7 +229,8 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
 class Standing:
     """Where a script stands: its newest run, and the p95 of its last ones, oldest first.
 
-    Re-runs count for nothing: each is judged by limits alone, and what they confirmed is told by
+    Runs with options given beside the script count only as long as it has no others. Re-runs count
+    for nothing: each is judged by limits alone, and what they confirmed is told by
     the run that they confirm.
     """
 
@@ -242,8 +246,10 @@ def standings(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, S
         name = document["script"]
         if _confirms(document):
             continue
-        if name not in last:
+        if name not in last or (last[name]["overrides"] and not document["overrides"]):
             last[name], p95[name] = dict(document), deque()
+        elif document["overrides"] and not last[name]["overrides"]:
+            continue
         if len(p95[name]) < recent:
             p95[name].appendleft(document["response_time_p95"])
     return {name: Standing(last=last[name], p95_ms=list(p95[name])) for name in last}

@@ -20,6 +20,15 @@ from k6d.scripts.catalog import Entry, entries, path_of
 from k6d.storage import VERDICTS, Query, is_test_id
 from k6d.storage.accepted import accepted_levels
 from k6d.storage.damage import damages
+from k6d.storage.workloads import (
+    ALL,
+    OWN,
+    UnknownWorkloadError,
+    Workload,
+    find_workload,
+    narrowed,
+    workloads,
+)
 from k6d.web.context import Context, K6d
 from k6d.web.dashboard import trend
 from k6d.web.dashboard.login import form
@@ -88,13 +97,21 @@ async def script(request: Request, k6d: K6d) -> Response:
 
     def make() -> HTMLResponse:
         rows = k6d.store.search(Query(script=name), limit=RECENT)
-        judged = [row for row in rows if row["trigger"] != Trigger.CONFIRMATION]
+        known, chosen = _workloads(name, request.query_params.get("workload", OWN), k6d)
+        mine = k6d.store.search(narrowed(Query(script=name), k6d.store, chosen), limit=RECENT)
+        judged = [row for row in mine if row["trigger"] != Trigger.CONFIRMATION]
+        state = k6d.store.standings().get(name)
         in_folder = _in_folder(name, k6d)
         if not rows and not in_folder:
             return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
         standing = alerts_of(k6d).standings().get(name)
         accepted = _accepted(name, k6d)
-        points = trend.points(judged, metric, accepted=accepted, standing=standing)
+        points = trend.points(
+            judged,
+            metric,
+            accepted=accepted,
+            standing=standing if chosen in (OWN, ALL) else None,
+        )
         band = trend.band(judged, metric, k6d.store)
         about = METRICS[metric]
         start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
@@ -106,6 +123,9 @@ async def script(request: Request, k6d: K6d) -> Response:
             name=name,
             rows=rows,
             judged=judged,
+            state=state.last if state else None,
+            workload=chosen,
+            workloads=[one for one in known if not one.own],
             in_folder=in_folder,
             chart=drawn if sum(point["value"] is not None for point in points) > 1 else None,
             points=points,
@@ -124,6 +144,15 @@ async def script(request: Request, k6d: K6d) -> Response:
 def _plain(record: object) -> dict[str, Any] | None:
     """A record as templates have it: times are texts."""
     return orjson.loads(orjson.dumps(record)) if record else None
+
+
+def _workloads(name: str, given: str, k6d: Context) -> tuple[list[Workload], str]:
+    """The workloads of a script, and the one that was asked for; its own when there is no such."""
+    known = workloads(k6d.store, name)
+    try:
+        return known, find_workload(known, given)
+    except UnknownWorkloadError:
+        return known, OWN
 
 
 def _mutes(name: str, k6d: Context) -> dict[str, str]:

@@ -118,6 +118,8 @@ SERIES = _object(
     {
         "script": TEXT,
         "metric": TEXT,
+        "workload": TEXT,
+        "workloads": _list(_object({"id": TEXT, "label": TEXT, "newest": TEXT})),
         "points": _list(_object({"test_id": TEXT, "timestamp": TEXT, "value": NUMBER})),
     }
 )

@@ -1,7 +1,8 @@
 """The scripts there are, and the series of their metrics."""
 
 import asyncio
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -10,6 +11,15 @@ from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
 from k6d.storage import Query as Search
 from k6d.storage import accepted, printable
+from k6d.storage.workloads import (
+    OWN,
+    UnknownWorkloadError,
+    Workload,
+    find_workload,
+    narrowed,
+    newest_comparable,
+    workloads,
+)
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
@@ -41,10 +51,10 @@ async def accept(body: Acceptance, k6d: K6d) -> Response:
 
 def accept_level(k6d: Context, script: str, reason: str) -> str:
     """As `k6d accept` does; the run with which the accepted level began."""
-    found = k6d.store.history(script, 1, comparable=True)
+    found = newest_comparable(k6d.store, script)
     if not found:
         raise Problem(404, f"{script[:100]} has no comparable run yet")
-    run = k6d.store.load(found[0]["test_id"])
+    run = k6d.store.load(found["test_id"])
     reason = printable(reason.strip())
     since = accepted.accept(run, k6d.store, reason=reason)
     alerts_of(k6d).accept(run, reason)
@@ -57,9 +67,25 @@ async def series(
     script: Annotated[str, Query(max_length=500)],
     metric: IndexedMetric = "response_time_p95",
     limit: Annotated[int, Query(ge=1, le=2000)] = 200,
+    workload: Annotated[
+        str, Query(max_length=64, description='"own", "all", or the id of a workload or its start')
+    ] = OWN,
 ) -> Response:
-    """A metric of a script's last runs, oldest first; null where a run did not measure it."""
-    found = await asyncio.to_thread(k6d.store.search, Search(script=script), limit=limit)
+    """A metric of a script's last runs, oldest first; null where a run did not measure it.
+
+    Without `workload`, of the runs without options given beside the script.
+    """
+
+    def look() -> tuple[list[Workload], str, list[dict[str, Any]]]:
+        known = workloads(k6d.store, script)
+        chosen = find_workload(known, workload)
+        query = narrowed(Search(script=script), k6d.store, chosen)
+        return known, chosen, k6d.store.search(query, limit=limit)
+
+    try:
+        known, chosen, found = await asyncio.to_thread(look)
+    except UnknownWorkloadError as error:
+        raise Problem(422, str(error)) from error
     points = [
         {
             "test_id": document["test_id"],
@@ -71,4 +97,6 @@ async def series(
         }
         for document in reversed(found)
     ]
-    return as_json({"script": script, "metric": metric, "points": points})
+    listed = [asdict(one) for one in known]
+    about = {"script": script, "metric": metric, "workload": chosen, "workloads": listed}
+    return as_json({**about, "points": points})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.core.job import REPLAY
 from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, Severity
 from k6d.web.local_paths import without_folder
@@ -116,6 +117,7 @@ def _options(overrides: dict[str, str]) -> dict[str, str | int]:
     return {
         name: int(value) if name in {"vus", "iterations"} and value.isdecimal() else value
         for name, value in overrides.items()
+        if name != REPLAY
     }
 
 
