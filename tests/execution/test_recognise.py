@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,8 @@ def recognised(folder: Path, name: str = "s.js") -> Recognised:
         "import { check,\n  sleep,\n} from 'k6';\n" + GO,
         "import 'k6';\n" + GO,
         "import * as x from 'k6/x/kafka';\n" + GO,
+        "const x = require( 'k6/http' );\n" + GO,
+        "import type a from './a';\nimport type b\nimport http from 'k6/http';\n" + GO,
         "const http = require('k6/http');\nexports.default = () => {};",
         'var a=require( /* k6 */ "k6/http");module.exports.default=function(){}',
         "export default async function () { (await import('k6/x/faker')).go(); }",
@@ -127,3 +131,23 @@ def test_the_file_that_imports_another_is_found(tmp_path: Path) -> None:
         user = tmp_path / f"user{number}.js"
         user.write_text(f"import {{ a }} from '{spelled}';")
         assert texts.importer(lib, [*others, str(user)]) == str(user)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "require(" + " " * 500_000 + "x",
+        "import(/* a */" + "\n" * 500_000 + "x",
+        "import type" + " " * 500_000 + "x",
+        "import type a " * 50_000,
+        "export const options " * 25_000,
+    ],
+    ids=["require", "import", "type", "types", "options"],
+)
+def test_no_text_holds_up_the_process(tmp_path: Path, text: str) -> None:
+    """The search runs in another process: where it does not end, it takes its thread with it."""
+    (tmp_path / "s.js").write_text(text + "\n" + GO)
+    code = "import sys; from k6d.execution.recognise import Texts; Texts().recognise(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "s.js")], check=True, timeout=60
+    )

@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 
 MOST_MODULES = 300  # imported by one file; with more, its text proves nothing
 
+# No quantifier gives back what it took (`*+`), or it is bounded: Python's `re` holds up the whole
+# process while it searches, and a file may hold a megabyte of blanks.
 _TYPES_ONLY = re.compile(
-    r"\b(?:import|export)\s+type\s+(?!from\b)[^;'\"]{1,2000}?\bfrom\s*(['\"])[^'\"\n]{1,300}\1"
+    r"\b(?:import|export)\s++type\s++(?!from\b)(?:(?!\b(?:import|export)\b)[^;'\"]){1,2000}?"
+    r"\bfrom\s*+(['\"])[^'\"\n]{1,300}\1"
     r"|(['\"])k6/options\2"
 )
-_IMPORT = r"(?:\bfrom|\bimport|\b(?:require|import)\s*\(\s*(?:/\*[^*]{0,300}\*/\s*)?)\s*\\?"
+_COMMENT = r"(?:/\*[^*]{0,300}\*/\s*+)?+"
+_IMPORT = rf"(?:\bfrom|\bimport|\b(?:require|import)\s*+\(\s*+{_COMMENT})\s*+\\?"
 _SPECIFIER = re.compile(_IMPORT + r"(['\"`])([^'\"`\n\\]{1,1000})\\?\1")
 _COMPUTED = re.compile(
-    r"\b(?:require|import)\s*\(\s*(?:(?!['\"`\\]|/\*|\))|(['\"`])[^'\"`\n]{0,300}\1\s*[^\s),])"
+    r"\b(?:require|import)\s*+\(\s*+"
+    r"(?:(?!['\"`\\]|/\*|\))|(['\"`])[^'\"`\n]{0,300}\1\s*+[^\s),])"
 )
 _OPTIONS = re.compile(
     r"\bexport\s+(?:const|let|var)\s+options\b[^;]{0,500}?"
