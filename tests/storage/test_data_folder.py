@@ -269,3 +269,32 @@ def test_making_it_private_goes_on_after_a_kill(tmp_path: Path) -> None:
     run.chmod(0o640)
     make_private(data)
     assert _open_to_others(data) == []
+
+
+@pytest.mark.parametrize("sign", ["folder", "sticky", "owner"])
+def test_a_place_of_others_is_not_locked(tmp_path: Path, sign: str) -> None:
+    """`/`, `/tmp` or a home as data folder: what k6d makes there is private, the place is not."""
+    data = tmp_path / "data"
+    Store(data).save(make_run())
+    (data / "runs").chmod(0o755)
+    data.chmod(0o1777 if sign == "sticky" else 0o755)
+    if sign == "folder":
+        (data / ".ssh").mkdir(mode=0o755)
+    if sign == "owner":
+        if os.geteuid():
+            pytest.skip("only root can give a folder away")
+        os.chown(data, 65534, 65534)
+    with only_daemon(data):
+        pass
+    assert stat.S_IMODE(data.stat().st_mode) == (0o1777 if sign == "sticky" else 0o755)
+    assert _open_to_others(data) == ([data, data / ".ssh"] if sign == "folder" else [data])
+
+
+def test_a_mount_with_a_folder_of_its_own_is_private(tmp_path: Path) -> None:
+    """`lost+found` is the file system's."""
+    data = tmp_path / "data"
+    Store(data).save(make_run())
+    data.chmod(0o755)
+    (data / "lost+found").mkdir(mode=0o700)
+    make_private(data)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700

@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OTHERS = 0o077
+USUAL = {*FOLDERS, "lost+found"}  # folders in a data folder that is k6d's own
 
 
 def make_private(data: Path) -> None:
     """Take the rights of others on the data folder and on all that k6d made in it, and log it.
 
     Cheap when there is nothing to do. A folder loses them after what is in it: cut off in between,
-    the next start goes on. Files in the data folder that k6d did not make stay as they are.
+    the next start goes on. Files in the data folder that k6d did not make stay as they are; so does
+    the data folder itself where others need it (`_is_shared`).
     """
     if not data.is_dir():
         return
-    if not _is_open(data) and not any(_is_open(data / name) for name in (*FILES, *FOLDERS)):
+    ours = (data / name for name in (*FILES, *FOLDERS))
+    own = [] if _is_shared(data) else [data]
+    if not any(map(_is_open, (*own, *ours))):
         return
     done, refused = 0, ""
-    for path in (str(data), *_below(data)):
+    for path in (*map(str, own), *_below(data)):
         if not _is_open(path):
             continue
         try:
@@ -45,6 +49,19 @@ def make_private(data: Path) -> None:
         )
     if refused:
         logger.warning("other users of this machine can read %s; give it to k6d's user", refused)
+
+
+def _is_shared(data: Path) -> bool:
+    """Whether the data folder is a place of others, too: `/`, `/tmp`, a home, somebody else's.
+
+    Without its rights others would be locked out. It is known by a folder in it that k6d did not
+    make, by the sticky bit, or by its owner.
+    """
+    status = data.stat()
+    if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():
+        return True
+    with os.scandir(data) as entries:
+        return any(e.is_dir(follow_symlinks=False) and e.name not in USUAL for e in entries)
 
 
 def _below(data: Path) -> Iterator[str]:
