@@ -336,3 +336,17 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             allowance.take(NOW)
             allowance.failed("x", NOW)
         _restart(settings)
+
+
+@pytest.mark.parametrize("kind", ["too long", "not ours to see"])
+def test_a_script_that_cannot_be_looked_for_is_passed_over(tmp_path: Path, kind: str) -> None:
+    """Imported runs have any name, and `k6d run` may have run a file that is hidden from us."""
+    settings = _settings(tmp_path)
+    before = _lived(settings).standings()
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0)
+    name = "x" * 200 + "/" + "y" * 300 if kind == "too long" else str(hidden / "a.js")
+    Store(settings.data).save(_run(1, script=name))
+    for state in ("scripts", "incidents", "schedule"):
+        (settings.data / "state" / f"{state}.json").write_bytes(b"{")
+    assert _restart(settings).standings()["bad.js"].incident == before["bad.js"].incident

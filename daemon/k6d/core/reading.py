@@ -80,6 +80,14 @@ def irregular(path: Path | str) -> str | None:
         return None
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether a regular file is there, as far as we may see; never raises.
+
+    `Path.is_file` does, for a name that is too long and for a folder that is not for us.
+    """
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def digest_of(path: Path | str) -> str | None:
     """SHA-256 of a regular file in hex; None when it cannot be read. SlowError after LIMIT_S."""
     try:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core import reading
 from k6d.core.model import K6dError, Outcome, Trigger
 from k6d.jobs.schedule import LATE, Entry
 from k6d.jobs.scheduler import STATE, entries, plans
@@ -63,7 +64,7 @@ def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[st
     def take(document: dict[str, Any]) -> None:
         name = document["script"]
         if name not in there:
-            there[name] = (settings.scripts / name).is_file()
+            there[name] = reading.is_file(settings.scripts / name)
         known = document["fingerprint"] or document["outcome"] != Outcome.COMPLETED
         if there[name] and known and document["trigger"] != Trigger.CONFIRMATION:
             found.setdefault(name, []).append(dict(document))

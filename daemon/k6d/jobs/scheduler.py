@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from k6d.core import reading
 from k6d.core.job import Job
 from k6d.core.model import K6dError, Missed, Trigger
 from k6d.core.numbers import kept_time
@@ -98,7 +99,7 @@ class Scheduler:
         return found
 
     def _is_there(self, script: str) -> bool:
-        return (self.settings.scripts / script).is_file()
+        return reading.is_file(self.settings.scripts / script)
 
     def _step(self, plan: Plan, now: datetime) -> None:
         entry = self._entries.get(plan.script)
@@ -163,7 +164,7 @@ def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, 
         raw = seen.get("settings")
         if not settings.schedule.scripts and not (isinstance(raw, dict) and "schedule" in raw):
             continue  # the usual case; there may be thousands of scripts
-        if seen.get("kind") == Kind.LIBRARY or not (settings.scripts / script).is_file():
+        if seen.get("kind") == Kind.LIBRARY or not reading.is_file(settings.scripts / script):
             continue
         try:
             own = parse_script_settings(raw, script=script)

@@ -117,6 +117,6 @@ def path_of(name: str, settings: Settings) -> Path:
     relative = PurePath(name)
     inside = not relative.is_absolute() and ".." not in relative.parts and "\0" not in name
     path = settings.scripts / relative
-    if not inside or not is_candidate(relative, settings.watch.ignore) or not path.is_file():
+    if not inside or not is_candidate(relative, settings.watch.ignore) or not reading.is_file(path):
         raise K6dError(f"no script {name!r} in the scripts folder; see 'k6d scripts'")
     return path

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, SecretStr
 
+from k6d.core.reading import text_of
 from k6d.core.redact import Redactor, secrets_of_url
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from k6d.settings.model import Settings
 
+MOST_TOKEN_BYTES = 4096
 TOKEN_FILE = "api-token"  # noqa: S105  (a file name in the data folder)
 
 
@@ -29,8 +30,8 @@ def redactor_of(
     `Redactor.of`.
     """
     own = [*_secrets(settings), *secrets_of_url(settings.forward.url or "")]
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        own.append((settings.data / TOKEN_FILE).read_text().strip())
+    token = text_of(settings.data / TOKEN_FILE, MOST_TOKEN_BYTES)
+    own += [token.strip()] if token else []
     given = settings.k6.env | dict(variables or {})
     return Redactor.of(own, given, all_values=all_values)
 
