@@ -62,7 +62,7 @@ class HttpReceiver:
 
     "drip" answers 200 and goes on with a byte now and then, "flood" with all that is taken from it,
     "torn" ends the connection in the middle of the body, "deep" has 1 GiB of zeros in a gzip.
-    "trickle" has a header that does not end.
+    "trickle" has a header that does not end. "hints" answers 100, 103 and 102 before 200.
     """
 
     def __init__(self, *, ok: bytes = b"", port: int = 0) -> None:
@@ -80,7 +80,7 @@ class HttpReceiver:
     @property
     def taken(self) -> list[Got]:
         """The requests that were answered with success."""
-        return [got for got in self.got if got.answer == 200 or got.answer in ENDLESS]
+        return [got for got in self.got if got.answer in (200, "hints", *ENDLESS)]
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -119,6 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
             while not receiver.released.wait(0.05):
                 self.wfile.write(b"x")
             return
+        if answer == "hints":
+            for hint in (100, 103, 102, 103):
+                self.send_response_only(hint)
+                self.send_header("Link", "</style.css>; rel=preload")
+                self.end_headers()
+            answer = 200
         if answer in ENDLESS:
             self._go_on(receiver, answer)
             return

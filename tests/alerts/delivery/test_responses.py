@@ -201,6 +201,17 @@ async def test_a_good_status_is_a_delivery_whatever_the_body_does(
     assert http.sent < 64 * MIB, "what the buffers of the sockets hold, and no more"
 
 
+async def test_interim_answers_are_passed_over(outbox: Outbox, http: HttpReceiver) -> None:
+    """CDNs send "103 Early Hints" before the answer: one delivery, and it is not sent again."""
+    http.plan = ["hints", "hints"]
+    outbox.put(message())
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(outbox.done, "the delivery")
+        outbox.put(message(2))
+        await until(lambda: len(outbox.done()) == 2, "the next one")
+    assert len(http.got) == 2
+
+
 async def test_an_answer_that_must_be_read_and_does_not_end_leaves_doubt(
     outbox: Outbox, ca: TestCa, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

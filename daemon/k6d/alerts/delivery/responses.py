@@ -11,13 +11,14 @@ receiver that was configured. Of a body only the start is read, for a short time
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import smtplib
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -30,6 +31,8 @@ from k6d.alerts.records import LONGEST_RETRY_AFTER_S
 # class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
 UNCONNECTED = ("NewConnectionError", "NameResolutionError", "Tunnel connection failed")
 MAX_ADDRESS = 200
+HINTS = (102, 103)  # interim answers that http.client takes for the last one
+MAX_HINTS = 100
 MAX_BODY = 64 * 1024  # bytes of an answer; plugins look for a short JSON document at most
 DATA_GO_AHEAD = 354  # the reply to DATA: a whole message was written when the next one is due
 
@@ -59,6 +62,7 @@ class Wire:
         self._tap_smtp()
 
     def _tap_http(self) -> None:
+        _pass_over_hints()
         send = HTTPAdapter.send
 
         def tapped(adapter: Any, request: Any, **options: Any) -> Any:
@@ -149,6 +153,22 @@ class Heard(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._said.append(record.getMessage())
+
+
+def _pass_over_hints() -> None:
+    """Let http.client wait for the answer itself after 102 and 103, as it does after 100."""
+    read_status = vars(http.client.HTTPResponse)["_read_status"]
+
+    def status(response: Any) -> tuple[str, int, str]:
+        for _ in range(MAX_HINTS):
+            version, code, reason = read_status(response)
+            if code not in HINTS:
+                return version, code, reason
+            http.client.parse_headers(response.fp)
+        raise http.client.HTTPException(f"more than {MAX_HINTS} answers that are none")
+
+    vars_of = cast("Any", http.client.HTTPResponse)
+    vars_of._read_status = status
 
 
 def _start_of(raw: Any, *, within_s: float) -> tuple[bytes, str | None]:
