@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from k6d.cli.legacy_import import take_over
 from k6d.core.model import K6dError
-from k6d.storage import Store, backup
+from k6d.storage import Store, backup, legacy_records
 from support.daemon import lasting
 from support.records import make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support.daemon import Daemon
     from support.target import Target
@@ -238,3 +240,39 @@ def test_export_beside_a_running_daemon(daemon: Daemon, target: Target) -> None:
     restored = daemon.call("import", str(file))
     assert restored.returncode == 0
     assert "0 runs" in restored.stdout
+
+
+def _long_header(file: Path, kind: bytes) -> Path:
+    """An archive that begins with a further header of 64 MiB, as the format allows."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 64 << 20
+    with gzip.open(file, "wb", compresslevel=1) as out:
+        out.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(64):
+            out.write(b"0" * (1 << 20))
+    return file
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_is_huge_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    """Refused by its size; tarfile would hold all of it in memory."""
+    file = _long_header(tmp_path / "bomb.tar.gz", kind)
+    with pytest.raises(K6dError, match="a header of 67,108,864 bytes"):
+        backup.restore(tmp_path / "data", file, Store(tmp_path / "data"))
+
+
+def test_a_pipe_among_the_files_is_told_at_once(tmp_path: Path) -> None:
+    """Named like a snapshot; nobody writes into it."""
+    _filled(tmp_path / "data")
+    os.mkfifo(tmp_path / "data" / "snapshots" / "a.tar")
+    with pytest.raises(K6dError, match=r"snapshots/a\.tar: is not a regular file"):
+        backup.export(tmp_path / "data", tmp_path / "backup.tar.gz")
+    assert not (tmp_path / "backup.tar.gz").exists()
+
+
+def test_only_a_regular_file_is_imported(tmp_path: Path) -> None:
+    """A pipe or a device has no end."""
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(K6dError, match=f"^{file}: cannot be read: is a "):
+            list(legacy_records.read(file))

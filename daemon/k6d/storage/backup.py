@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import re
 import tarfile
 import time
@@ -21,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 import orjson
 
 from k6d.core.model import SCHEMA_VERSION, K6dError
-from k6d.storage.data_folder import check_way, refuse_links
+from k6d.storage.data_folder import check_way, open_file, refuse_links
 from k6d.storage.files import free_bytes, replacing
 from k6d.storage.prune import look_again
 
@@ -37,6 +38,11 @@ GZIP = b"\x1f\x8b"
 MANIFEST = "k6d-export.json"
 PIECE = 1 << 20  # bytes read at once
 MOST_MANIFEST = 1 << 30  # bytes: a hundred a file; an archive may be made to harm
+MOST_HEADER = 1 << 16
+FURTHER_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
 # Whatever else an archive may hold has no business in a data folder.
 _NAMES = re.compile(
     r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.json"
@@ -71,7 +77,7 @@ def export(data: Path, file: Path) -> int:
     ):
         for folder in ("state", "runs", "snapshots"):
             for path in _files(data / folder, data):
-                with suppress(FileNotFoundError), path.open("rb") as contents:  # or pruned
+                with suppress(FileNotFoundError), os.fdopen(open_file(path), "rb") as contents:
                     name = path.relative_to(data).as_posix()
                     digests[name] = _copied(contents)
                     _add(tar, name, contents)
@@ -176,9 +182,18 @@ def _readable(file: Path) -> Iterator[None]:
         raise K6dError(f"{file}: cannot be read as an archive ({error}); not restored") from error
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose further headers are short: tarfile reads them whole, whatever their size."""
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in FURTHER_HEADERS and self.size > MOST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return super()._proc_member(tarfile_)  # type: ignore[misc, no-any-return]
+
+
 def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
     """The files in the archive, each to be read before the next is asked for, and their sizes."""
-    with tarfile.open(file, "r:gz") as tar:
+    with tarfile.open(file, "r:gz", tarinfo=_Member) as tar:
         for member in tar:
             extracted = tar.extractfile(member) if member.isfile() else None
             if extracted is None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, reason
+from k6d.core.reading import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def read(source: Path) -> Iterator[Found]:
     try:
         if source.is_dir():
             return _folder(source)
-        with source.open("rb") as file:
+        with open_regular(source) as file:
             is_sqlite = file.read(len(SQLITE)) == SQLITE
     except OSError as error:
         raise K6dError(f"{source}: cannot be read: {reason(error)}") from None
