@@ -148,6 +148,4 @@ def test_no_text_holds_up_the_process(tmp_path: Path, text: str) -> None:
     """The search runs in another process: where it does not end, it takes its thread with it."""
     (tmp_path / "s.js").write_text(text + "\n" + GO)
     code = "import sys; from k6d.execution.recognise import Texts; Texts().recognise(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "s.js")], check=True, timeout=60
-    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.js")], check=True, timeout=60)
