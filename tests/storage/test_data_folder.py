@@ -55,14 +55,14 @@ def test_only_one_module_removes_and_renames() -> None:
             owner = node.value if isinstance(node, ast.Attribute) else None
             if isinstance(owner, ast.Name) and owner.id == "os" and node.attr == "replace":
                 found.add((path.relative_to(package).as_posix(), ast.unparse(node)))
-    beside = {one for one in found if one[0] != "store/data_folder.py"}
+    beside = {one for one in found if one[0] != "storage/data_folder.py"}
     known = {
-        ("pages/charts.py", "node.remove"),
-        ("store/index.py", "generation.remove"),
-        ("store/state.py", "Documents(self._storage).remove"),
-        ("store/index.py", "table.remove"),
-        ("store/repair.py", "generation.remove"),
-        ("store/store.py", "generation.remove"),
+        ("web/rendering/charts.py", "node.remove"),
+        ("storage/index.py", "generation.remove"),
+        ("storage/state.py", "Documents(self._storage).remove"),
+        ("storage/index.py", "table.remove"),
+        ("storage/repair.py", "generation.remove"),
+        ("storage/store.py", "generation.remove"),
     }
     assert beside <= known
 
