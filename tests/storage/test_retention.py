@@ -385,7 +385,7 @@ def test_what_is_no_run_stays_and_is_named(
     gone = prune.prune(_settings(tmp_path, retention__days=50), store, now=NOW).removed
     assert [removal.test_id for removal in gone] == [run.test_id for run in runs[1:3]]
     assert path.read_bytes() == written
-    assert caplog.text.count(f"{runs[0].test_id} say, stay as they are") == 2
+    assert caplog.text.count(f"that it cannot read, such as {runs[0].test_id}") == 2
 
 
 def test_a_snapshot_that_cannot_be_one_holds_up_nothing(
@@ -481,7 +481,7 @@ def test_a_run_that_the_disk_did_not_let_get_smaller_does_the_next_time(
     away = file.rename(tmp_path / "away")
     file.mkdir()
     assert prune.prune(loaded, store, now=NOW).slimmed == 1
-    assert f"{refused.test_id} say, stay as they are" in caplog.text
+    assert f"that it cannot read, such as {refused.test_id}" in caplog.text
     assert store.load(other.test_id).log.head == ""
     file.rmdir()
     away.rename(file)

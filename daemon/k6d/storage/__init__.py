@@ -1,11 +1,11 @@
-"""Everything k6d keeps: run files (the truth), their index, snapshots and small state.
+"""Everything that k6d stores: run files, their index, snapshots and small states.
 
-    runs/2026-11/<test_id>.json   one file a run, never rewritten by anyone but `save`
+    runs/2026-11/<test_id>.json   one file for each run; all other data about runs derives from it
     snapshots/<id>.tar            the archives that ran, one for each id
-    index/                        TinyDB documents over the runs; can be rebuilt at any time
+    index/                        TinyDB documents about the runs; can be rebuilt at any time
     state/<name>.json             small TinyDB stores by key
 
-Several processes may use one data folder at once: writers take a lock, readers need none.
+Several processes may use one data folder at once. Writers take a lock; readers need none.
 """
 
 from k6d.storage.query import VERDICTS, Query, Standing, Statistics, verdict_of

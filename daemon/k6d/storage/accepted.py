@@ -1,7 +1,7 @@
-"""Accepted levels: the runs from which on a script's later runs are compared.
+"""Accepted levels: changes that a person accepted as normal with `k6d accept`.
 
-A person accepts a change that is meant (`k6d accept`). Earlier runs of that workload then leave
-the baseline. This module is the only reader and writer of the state "accepted".
+Earlier runs of the same script and workload then leave the baseline. Only this module reads and
+writes the state "accepted".
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ STATE = "accepted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedLevel:
-    """The level of the runs from `since` to `until` (run ids) is normal; `at` is ISO 8601, UTC."""
+    """The level of the runs from `since` to `until` (run ids) is normal.
+
+    `at` is the time of the acceptance, ISO 8601 in UTC.
+    """
 
     since: str
     until: str
@@ -37,23 +40,23 @@ def accepted_levels(store: Store, script: str) -> dict[str, AcceptedLevel]:
 
 
 def accepted_level(store: Store, run: Run) -> AcceptedLevel | None:
-    """The accepted level that holds for the script and the workload of `run`."""
+    """The accepted level for the script and workload of `run`; None when there is none."""
     return accepted_levels(store, run.script).get(_workload(run))
 
 
 def run_ids(store: Store) -> set[str]:
-    """Every run that begins or ends an accepted level: retention keeps these runs."""
+    """The first and last run of every accepted level; retention keeps these runs."""
     scripts = store.state(STATE).all()
     levels = (level for script in scripts for level in accepted_levels(store, script).values())
     return {test_id for level in levels for test_id in (level.since, level.until)}
 
 
 def accept(run: Run, store: Store, *, reason: str) -> str:
-    """Make the present level, that of `run`, what later runs are compared with.
+    """Accept the level of `run` as the one with which later runs are compared.
 
-    Returns the id of the run with which that level began: the run since which a series is
-    regressed, else `run`. If several series are regressed, it is the latest of these runs: before
-    it, some series was not at its present level.
+    Returns the id of the first run at that level. This is the run since which a series is
+    regressed, or else `run`. If several series are regressed, it is the latest of their first runs:
+    before it, at least one series was not at its present level.
     """
     worse = [c.since or run.test_id for c in run.comparisons if c.state == WORSE]
     since = max(worse, default=run.test_id)

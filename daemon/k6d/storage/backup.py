@@ -1,8 +1,8 @@
-"""Backup and restore: runs, their snapshots and small state in one archive, checked on both ends.
+"""Backup and restore: runs, snapshots and states in one archive with checksums.
 
-Every file is replaced and never written into, so each is whole in an archive that is made while the
-daemon runs. State is taken first and snapshots last: no run lacks its snapshot, and what the state
-does not know yet is run again rather than forgotten.
+k6d replaces files and never writes into them. An archive that is made while the daemon runs thus
+holds whole files. States are archived first: a run that ends meanwhile is in the archive, but not
+in its states, so its script runs again. Snapshots are archived last: no run lacks its snapshot.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 GZIP = b"\x1f\x8b"
 MANIFEST = "k6d-export.json"
 PIECE = 1 << 20  # bytes read at once
-MOST_MANIFEST = 1 << 30  # bytes: a hundred a file; an archive may be made to harm
-MOST_HEADER = 1 << 16
+MOST_MANIFEST = 1 << 30  # bytes, about 100 a file; a limit, because an archive may be malicious
+MOST_HEADER = 1 << 16  # bytes
 FURTHER_HEADERS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
-# Whatever else an archive may hold has no business in a data folder.
+# The files that an archive may hold; any other name is refused.
 _NAMES = re.compile(
     r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.json"
     r"|snapshots/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.tar"
@@ -53,7 +53,10 @@ _NAMES = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What an archive brought: runs and snapshots that were new, and what was left as it is."""
+    """The numbers of restored files, and of files that were `present` already.
+
+    `different` names files that were present with other contents; they were not replaced.
+    """
 
     runs: int = 0
     snapshots: int = 0
@@ -63,23 +66,28 @@ class Restored:
 
 
 def export(data: Path, file: Path) -> int:
-    """Write an archive of the data folder; how many runs it holds. `file` is whole or not there."""
+    """Write an archive of the data folder to `file`; returns the number of its runs.
+
+    K6dError when `file` exists, there is no data folder, or the disk refuses; then there is no
+    partial file.
+    """
     if file.exists():
         raise K6dError(f"{file} exists: name another file, or remove it")
     if not data.is_dir():
         raise K6dError(f"{data} is no data folder: name the one to export with --data")
     refuse_links(data)
     digests: dict[str, str] = {}
-    # For its owner only: snapshots and logs may hold what not everybody should read.
+    # Only this user can read the archive: snapshots and logs may hold confidential data.
     with (
         replacing(file, root=file.parent) as out,
         tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar,
     ):
         for folder in ("state", "runs", "snapshots"):
             for path in _files(data / folder, data):
+                # FileNotFoundError: pruning has removed the file meanwhile.
                 with suppress(FileNotFoundError), os.fdopen(open_file(path), "rb") as contents:
                     name = path.relative_to(data).as_posix()
-                    digests[name] = _copied(contents)
+                    digests[name] = _digest_and_copy(contents)
                     _add(tar, name, contents)
         manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
         _add(tar, MANIFEST, io.BytesIO(orjson.dumps(manifest)))
@@ -87,18 +95,18 @@ def export(data: Path, file: Path) -> int:
 
 
 def is_archive(file: Path) -> bool:
-    """Whether it begins as what `export` makes; raises OSError when it cannot be read."""
+    """Whether the file begins like an archive of `export`; raises OSError."""
     with file.open("rb") as contents:
         return contents.read(len(GZIP)) == GZIP
 
 
 def restore(data: Path, file: Path, store: Store) -> Restored:
-    """Bring what an archive holds into the data folder; what is there already is never replaced.
+    """Copy the files of an archive into the data folder; files that exist are never replaced.
 
-    The archive is read twice, and nothing is written unless the whole of it is as it was made.
+    The archive is read twice: nothing is written before all of its checksums were found right.
     """
-    with _readable(file):
-        digests = _checked(file, data)
+    with _archive_errors(file):
+        digests = _checked_digests(file, data)
     counts = dict.fromkeys(("runs", "snapshots", "state"), 0)
     present, different = 0, []
     for name, contents, _ in _members(file):
@@ -107,12 +115,12 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
         path = data / name
         if path.exists():
             present += 1
-            with path.open("rb") as ours:
-                if _copied(ours) != digests.get(name):
+            with path.open("rb") as existing:
+                if _digest_and_copy(existing) != digests.get(name):
                     different.append(name)
             continue
         with replacing(path, root=data) as copy:
-            if _copied(contents, copy) != digests.get(name):
+            if _digest_and_copy(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += 1
     look_again(store)
@@ -126,8 +134,8 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
     )
 
 
-def _checked(file: Path, data: Path) -> dict[str, str]:
-    """The digests that the archive's manifest names, all of them found right, and room for it."""
+def _checked_digests(file: Path, data: Path) -> dict[str, str]:
+    """The digests in the archive's manifest, after checking all files and the free space."""
     found: dict[str, str] = {}
     manifest, needed = None, 0
     free = free_bytes(data)
@@ -138,11 +146,11 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
         if name in found or not _NAMES.fullmatch(name):
             raise K6dError(f"{file}: holds {name!r}, which k6d did not put there; not restored")
         check_way((data / name).parent, root=data)
-        needed += size  # before it is read: it may say that it is of any size
+        needed += size  # checked before reading: the archive may claim any size
         if needed > free:
             needs = f"needs {needed >> 20:,} MiB, {free >> 20:,} are free"
             raise K6dError(f"{file}: {needs}; not restored")
-        found[name] = _copied(contents)
+        found[name] = _digest_and_copy(contents)
     if manifest is None:
         raise K6dError(f"{file}: is no archive of 'k6d export', or was cut off; not restored")
     version, files = manifest
@@ -155,7 +163,7 @@ def _checked(file: Path, data: Path) -> dict[str, str]:
 
 
 def _manifest(contents: bytes) -> tuple[int, dict[str, str]] | None:
-    """The schema version and the digests by name; None for what k6d does not write."""
+    """The schema version and the digests by name; None when the manifest is not k6d's."""
     try:
         raw = orjson.loads(contents)
         return int(raw["schema_version"]), {str(k): str(v) for k, v in raw["files"].items()}
@@ -163,8 +171,8 @@ def _manifest(contents: bytes) -> tuple[int, dict[str, str]] | None:
         return None
 
 
-def _copied(contents: IO[bytes], copy: IO[bytes] | None = None) -> str:
-    """The digest of what is read, and written into `copy`: piece by piece, it may be large."""
+def _digest_and_copy(contents: IO[bytes], copy: IO[bytes] | None = None) -> str:
+    """The SHA-256 of `contents`, which is also written into `copy`, in pieces to save memory."""
     digest = hashlib.sha256()
     while piece := contents.read(PIECE):
         digest.update(piece)
@@ -174,8 +182,8 @@ def _copied(contents: IO[bytes], copy: IO[bytes] | None = None) -> str:
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Whatever is wrong with the archive is told as one mistake."""
+def _archive_errors(file: Path) -> Iterator[None]:
+    """Turn every error of reading the archive into one K6dError."""
     try:
         yield
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
@@ -192,7 +200,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
-    """The files in the archive, each to be read before the next is asked for, and their sizes."""
+    """The name, contents and size of each file; read the contents before the next file."""
     with tarfile.open(file, "r:gz", tarinfo=_Member) as tar:
         for member in tar:
             extracted = tar.extractfile(member) if member.isfile() else None
@@ -202,7 +210,7 @@ def _members(file: Path) -> Iterator[tuple[str, IO[bytes], int]]:
 
 
 def _files(folder: Path, data: Path) -> list[Path]:
-    """Links are left out: what they lead to is not k6d's."""
+    """The files to archive, by name; without links, which lead to files that are not k6d's."""
     return sorted(
         path
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""What was damaged in a data folder and set aside, and what that means to people."""
+"""Damaged files that were set aside in a data folder, and what their loss means."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ENDING = ".unreadable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A damaged file, as it is kept at `path`, and what is so since then."""
+    """A damaged file, now at `path`, and what its loss means to an operator."""
 
     path: Path
     meaning: str
 
 
 def states_gone(data: Path, newest: Mapping[str, Any] | None) -> list[str]:
-    """States that each run of a script leaves, and whose files are not there after all.
+    """The states that are missing although there are runs, which always write them.
 
-    `newest` is the index document of the newest run. Runs that were imported from the original
-    service leave no state, and have no snapshot.
+    `newest` is the index document of the newest run, None without runs. Imported runs write no
+    state; they have no fingerprint.
     """
     left = ("incidents", "scripts")
     gone = [name for name in left if not (data / "state" / f"{name}.json").exists()]
@@ -36,7 +36,7 @@ def states_gone(data: Path, newest: Mapping[str, Any] | None) -> list[str]:
 
 
 def damages(data: Path) -> list[Damage]:
-    """Damaged states, by name, until somebody removes the files that were set aside."""
+    """The damaged states by name; a state is listed until its `.unreadable` file is removed."""
     folder = data / "state"
     found = []
     for name in sorted(names(folder)) if folder.is_dir() else ():

@@ -1,8 +1,8 @@
-"""Makes, locks, renames and removes what is below the data folder, and follows no link there.
+"""Make, lock, rename and remove files and folders below the data folder, without following links.
 
-The data folder itself may be a link. A link below it leads to something that k6d did not make, so
-each function here looks at every part of a path below `root`, the data folder, before it acts.
-No other module calls unlink, rmtree or rename; tests/test_data_folder.py checks that.
+The data folder itself may be a link. A link below it leads to something that k6d did not make.
+Each function here therefore checks every part of a path below `root`, the data folder, before it
+acts. No other module calls unlink, rmtree or rename; tests/storage/test_data_folder.py checks that.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
-# What k6d makes in a data folder, and in which of its folders there are folders again.
+# The folders and files that k6d makes in a data folder; those in _NESTED hold further folders.
 FOLDERS = ("index", "one-off", "outbox", "runs", "slots", "snapshots", "state", "work")
 FILES = ("api-token", "daemon.lock")
 _NESTED = {"index", "outbox", "runs", "slots"}
-# Folders that are removed whole, by the folder that they are in.
+# The names of folders that k6d removes with all contents, by their parent folder.
 _REMOVABLE = {
     "work": re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}"),
     "one-off": re.compile(r"[0-9a-f]{12,20}"),
@@ -61,9 +61,9 @@ def refuse_link(path: Path) -> None:
 
 
 def refuse_links(data: Path) -> None:
-    """LinkError when a file or folder that k6d keeps in the data folder is a link; cheap.
+    """LinkError when a file or folder of k6d in the data folder is a link.
 
-    The files of single runs, snapshots and messages are not looked at: they are many.
+    The files of single runs, snapshots and messages are not checked, because there may be many.
     """
     for name in (*FILES, *FOLDERS):
         refuse_link(data / name)
@@ -88,7 +88,10 @@ def check_way(path: Path, *, root: Path) -> None:
 
 
 def make_folder(path: Path, *, root: Path) -> None:
-    """Make `path`, which is `root` or below it, and its parents, for this user only; durably."""
+    """Make the folder `path`, `root` itself or below it, and its parents, for this user only.
+
+    The folders are on the disk when this returns.
+    """
     check_way(path, root=root)
     _make(path)
 
@@ -103,14 +106,14 @@ def _make(path: Path) -> None:
 
 
 def new_folder(path: Path, *, root: Path) -> None:
-    """Make the folder `path` for this user only; FileExistsError when there is something."""
+    """Make the folder `path` for this user only; FileExistsError when the path exists."""
     make_folder(path.parent, root=root)
     refuse_link(path)
     path.mkdir(mode=FOLDER_MODE)
 
 
 def sync_folder(path: Path) -> None:
-    """Let the names in the folder be on the disk: a file synced into a lost folder is lost."""
+    """Write the folder's names to the disk: without its name a synced file is lost in a crash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -119,9 +122,12 @@ def sync_folder(path: Path) -> None:
 
 
 def open_lock(path: Path, *, root: Path) -> int:
-    """A descriptor of the lock file `path`, which is made for this user only; may raise OSError."""
+    """A descriptor of the lock file `path`; makes the file, for this user only, if need be.
+
+    Raises OSError, LinkError, or NotAFileError when the path is no regular file.
+    """
     check_way(path, root=root)
-    # Without O_NONBLOCK a FIFO would keep us here.
+    # O_NONBLOCK: opening a FIFO must not block.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, FILE_MODE)
     status = os.fstat(descriptor)
@@ -132,7 +138,7 @@ def open_lock(path: Path, *, root: Path) -> int:
 
 
 def open_file(path: Path | str) -> int:
-    """A descriptor to read a file of k6d's; OSError, LinkError, or K6dError when it is no file."""
+    """A descriptor to read one of k6d's files; raises OSError, LinkError or NotAFileError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -146,33 +152,33 @@ def open_file(path: Path | str) -> int:
 
 
 def read_file(path: Path | str) -> bytes:
-    """The contents of a file of k6d's; errors as those of `open_file`."""
+    """The contents of one of k6d's files; errors as in `open_file`."""
     with os.fdopen(open_file(path), "rb") as file:
         return file.read()
 
 
 def replace_file(source: Path | str, target: Path, *, root: Path) -> None:
-    """Rename `source` to `target`, whose old contents are gone then; may raise OSError."""
+    """Rename `source` to `target`, replacing a file there; may raise OSError."""
     check_way(target.parent, root=root)
-    os.replace(source, target)  # noqa: PTH105  (`source` may be a text)
+    os.replace(source, target)  # noqa: PTH105  (`source` may be a str)
 
 
 def move_file(source: Path, target: Path, *, root: Path) -> None:
-    """As `replace_file`, from another folder of the data folder, which is made if need be."""
+    """As `replace_file`, between folders of the data folder; makes the target's folder."""
     check_way(source, root=root)
     make_folder(target.parent, root=root)
     replace_file(source, target, root=root)
 
 
 def set_aside(path: Path, *, root: Path) -> Path:
-    """Rename what does not parse, so that it is kept but not read again; its new path."""
+    """Rename an unreadable or corrupt file to `….unreadable`; returns the new path."""
     aside = path_aside(path)
     replace_file(path, aside, root=root)
     return aside
 
 
 def path_aside(path: Path) -> Path:
-    """Where `path` is kept when it does not parse; nothing is there yet."""
+    """An unused path for `set_aside`: `path` with the ending `.unreadable`."""
     aside = path.with_name(f"{path.name}.unreadable")
     if os.path.lexists(aside):
         aside = path.with_name(f"{path.name}.{token_hex(3)}.unreadable")
@@ -180,13 +186,13 @@ def path_aside(path: Path) -> Path:
 
 
 def remove_file(path: Path, *, root: Path) -> None:
-    """Remove the file `path`; nothing happens when there is none; may raise OSError."""
+    """Remove the file `path` if it exists; may raise OSError."""
     check_way(path.parent, root=root)
     path.unlink(missing_ok=True)
 
 
 def removable(folder: Path) -> Iterator[Path]:
-    """The folders in `folder` whose names k6d gave them, for `remove_folder`, by name."""
+    """The folders in `folder` that `remove_folder` accepts, sorted by name."""
     refuse_link(folder)
     pattern = _REMOVABLE[folder.name]
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
@@ -195,9 +201,9 @@ def removable(folder: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path, *, root: Path) -> None:
-    """Remove a folder of a job, of a posted script or of an index, with all that is in it.
+    """Remove the folder of a job, a posted script or an index generation with all its contents.
 
-    ValueError when it is none of those. What the disk refuses to remove stays.
+    ValueError for any other folder. Files that the system refuses to remove stay, without an error.
     """
     top, name = path.relative_to(root).parts
     if not (top in _REMOVABLE and _REMOVABLE[top].fullmatch(name)):

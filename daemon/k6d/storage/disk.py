@@ -1,4 +1,4 @@
-"""Room on the disk of the data folder: how much is free, and whether a run may start."""
+"""Free space on the disk of the data folder, and whether it is enough to start a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MIB = 1 << 20
 
 
 def no_room(settings: Settings, free: int) -> str | None:
-    """Why nothing may start with so many MiB free; None while that is room enough."""
+    """The reason why no run may start with `free` MiB; None when that is enough."""
     least = settings.retention.least_free_mib
     full = free < least
     return f"{settings.data} has less than {least} MiB left; free some space" if full else None
 
 
 def free_mib(data: Path) -> int:
-    """What is free on the disk of the data folder, which need not exist yet."""
+    """Free MiB on the disk of the data folder; the folder need not exist yet."""
     return free_bytes(data) // MIB

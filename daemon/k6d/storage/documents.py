@@ -1,4 +1,4 @@
-"""TinyDB on a file that is replaced, never overwritten: the only importer of tinydb."""
+"""TinyDB on a file that is replaced as a whole; the only module that imports tinydb."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["AtomicStorage", "DamagedError", "Document", "Documents", "where"]
 
 Tables = dict[str, dict[str, Any]]
 
-# The last table of a file is its seal, so that TinyDB reads the file by itself as well.
+# The checksum is the last table of a file, so that plain TinyDB can read the file as well.
 _SEAL = Seal(b'"check":{"1":{"crc32":', b"}}}")
 
 
 class DamagedError(K6dError):
-    """The file `path` is missing or does not parse; whoever owns it knows how to go on."""
+    """The file `path` is missing or does not parse; its owner rebuilds it or sets it aside."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path}: does not parse; restart k6d, which mends it")
@@ -36,10 +36,10 @@ class DamagedError(K6dError):
 
 
 class _Copy:
-    """What a file held, and the file itself kept open.
+    """The contents of a file, with the file kept open.
 
-    While it is open its inode number cannot be given to another file, so an equal number means
-    the same file; times and sizes can be equal by chance when two processes write in one tick.
+    While the file is open, no other file gets its inode number: an equal number means the same
+    file. Time and size alone can be equal by chance when two processes write in one clock tick.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class _Copy:
         self.tables: Tables = {}
 
     def read(self, path: Path, wanted: Callable[[str, Any], bool] | None) -> int:
-        """Read the tables; how many documents were left out, for they are not `wanted`."""
+        """Read the tables without documents that `wanted` rejects; returns their number."""
         left_out = 0
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
@@ -74,13 +74,13 @@ class _Copy:
 
 
 class AtomicStorage(Storage):
-    """One JSON file, parsed again only when another process replaced it.
+    """One JSON file; it is parsed again only when another process has replaced it.
 
-    Every write is on the disk when it returns. `write` (and so every change by TinyDB) is for
-    the holder of the writers' lock; `read` needs no lock and may run in any thread.
+    A write is on the disk when it returns. The caller of `write`, and of any change by TinyDB,
+    holds the writers' lock. `read` needs no lock and may run in any thread.
 
-    With `wanted` (of a document and its number), others are left out, and counted in `left_out`;
-    without it, a document that is not an object makes the file a damaged one.
+    `wanted(number, document)` selects documents; `left_out` counts the others. Without `wanted`, a
+    document that is not an object raises DamagedError.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class AtomicStorage(Storage):
         self._copy: _Copy | None = None
 
     def rest(self) -> None:
-        """Let go of what the file held; the next `read` reads it again."""
+        """Free the memory of the contents; the next `read` reads the file again."""
         self._copy = None
 
     def read(self) -> Tables | None:
-        """The tables, None when there is no file; raises DamagedError or K6dError."""
+        """The tables; None when there is no file. Raises DamagedError or K6dError."""
         with disk_errors("read", self._path):
             try:
                 now = self._path.stat()
@@ -110,11 +110,11 @@ class AtomicStorage(Storage):
                 return None
             except NotAFileError as error:
                 raise DamagedError(self._path) from error
-        return dict(copy.tables)  # TinyDB puts the changed table into it before it is written
+        return dict(copy.tables)  # a copy: TinyDB puts a changed table into it before `write`
 
     def write(self, data: Tables) -> None:
-        """Replace the file; raises K6dError, and then the old file is still in its place."""
-        self._copy = None  # TinyDB may have changed documents in it that now don't get written
+        """Replace the file; after a K6dError the old file is still in its place."""
+        self._copy = None  # if this write fails, the copy may hold changes that are not on the disk
         contents = orjson.dumps(data or {"_default": {}})
         write_atomic(self._path, _SEAL.put(contents), root=self._root)
         with disk_errors("read", self._path):
@@ -126,19 +126,22 @@ class AtomicStorage(Storage):
 class Documents(Table):
     """The documents of one storage; plain `TinyDB(path)` reads the same file.
 
-    Make one for each use and keep the storage: a Table remembers the next free id and the results
-    of queries, which are wrong as soon as another process has written.
+    Make a new `Documents` for each use and keep only the storage: a Table caches the next free id
+    and query results, which another process may make stale.
     """
 
     def __init__(self, storage: AtomicStorage) -> None:
         super().__init__(storage, "_default", cache_size=0)
 
     def plain(self) -> list[dict[str, Any]]:
-        """The documents as they are stored, which must not be changed; four times as fast."""
+        """The stored documents themselves; callers must not change them.
+
+        This is four times as fast as iterating, which copies each document.
+        """
         return cast("list[dict[str, Any]]", list(self._read_table().values()))
 
     def replace(self, documents: Iterable[Document]) -> None:
-        """Let exactly `documents` be in the table, in one write."""
+        """Replace the contents of the table by `documents`, in one write."""
         contents = {document.doc_id: dict(document) for document in documents}
 
         def refill(table: dict[int, Any]) -> None:

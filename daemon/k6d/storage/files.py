@@ -1,6 +1,6 @@
-"""Files that are whole or absent: atomic replacement, locks, leftovers, errors a user can mend.
+"""Atomic replacement of files, locks, leftovers, and disk errors with a remedy.
 
-`root` is the data folder; below it no link is followed (`k6d.storage.data_folder`).
+`root` is the data folder; links below it are refused (`k6d.storage.data_folder`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from k6d.storage.data_folder import FILE_MODE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# A process id is used again after a restart (in a container at once, by k6d itself), so a leftover
-# may seem to have a living owner; but nobody takes an hour to write one file.
+# Process ids are used again after a restart (in a container at once, by k6d itself). A leftover may
+# thus seem to have a living owner; but writing one file never takes an hour.
 OLDEST_TEMP_S = 3600.0
 
 _TEMP_NAME = re.compile(r"\..+\.([0-9]+)-[0-9a-f]{8}\.tmp")
@@ -50,14 +50,14 @@ def disk_errors(doing: str, path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, *, root: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path`, durably, when the block ends without an error.
+    """A new file that replaces `path` on the disk when the block ends without an error.
 
-    Only this user can read it. Whatever happens, `path` is the old contents or the new, whole; a
-    failed write leaves no temporary file. Raises K6dError when the disk refuses.
+    Only this user can read it. `path` always has the whole old or the whole new contents. A failed
+    write leaves no temporary file. Raises K6dError when the disk refuses.
     """
     with disk_errors("write", path):
         data_folder.make_folder(path.parent, root=root)
-        # A text: of a Path Python keeps each name, in a table that grows by them.
+        # A str: pathlib interns each name, which would take memory for each temporary file.
         temp = f"{path.parent}/.{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
         try:
             descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
@@ -80,9 +80,9 @@ def write_atomic(path: Path, data: bytes, *, root: Path) -> None:
 
 @contextmanager
 def locked(path: Path, *, root: Path) -> Iterator[None]:
-    """Hold the exclusive lock of the file `path`, against threads and processes; not reentrant.
+    """Wait for the exclusive lock on the file `path` and hold it; not reentrant.
 
-    The kernel gives the lock back when its holder dies, however it dies.
+    It excludes other threads and other processes. The kernel frees the lock when its holder dies.
     """
     with disk_errors("lock", path):
         data_folder.make_folder(path.parent, root=root)
@@ -96,13 +96,13 @@ def locked(path: Path, *, root: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path, *, root: Path) -> None:
-    """Make `path` and its parents, for this user only; durably."""
+    """Make the folder `path` and its parents on the disk, for this user only."""
     with disk_errors("make", path):
         data_folder.make_folder(path, root=root)
 
 
 def folders(path: Path) -> list[Path]:
-    """The folders directly in `path`, by name; none when it does not exist."""
+    """The folders directly in `path`, sorted by name; [] when it does not exist."""
     try:
         with os.scandir(path) as entries:
             return sorted(path / e.name for e in entries if e.is_dir(follow_symlinks=False))
@@ -111,7 +111,7 @@ def folders(path: Path) -> list[Path]:
 
 
 def names(path: Path) -> list[str]:
-    """The names in the folder `path`, unsorted; none when it does not exist."""
+    """The names in the folder `path`, unsorted; [] when it does not exist."""
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries]
@@ -120,27 +120,27 @@ def names(path: Path) -> list[str]:
 
 
 def size(path: Path | str) -> int:
-    """What the file takes, in bytes; 0 when it does not exist."""
+    """The size of the file in bytes; 0 when it does not exist."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116  (of texts, too)
+        return os.stat(path).st_size  # noqa: PTH116  (the path may be a str)
     except FileNotFoundError:
         return 0
 
 
 def free_bytes(data: Path) -> int:
-    """What is free on the disk of the data folder, which need not exist yet."""
+    """Free bytes on the disk of the data folder; the folder need not exist yet."""
     place = next(folder for folder in (data, *data.absolute().parents) if folder.exists())
     return shutil.disk_usage(place).free
 
 
 def set_aside(path: Path, *, root: Path) -> Path:
-    """Rename a file that does not parse, so that it is kept but not read again; its new path."""
+    """Rename an unreadable or corrupt file to `….unreadable`; returns the new path."""
     with disk_errors("rename", path):
         return data_folder.set_aside(path, root=root)
 
 
 def remove_leftovers(places: Iterable[Path], *, root: Path) -> int:
-    """Remove the temporary files of dead writers directly in `places`; return how many."""
+    """Remove temporary files of dead processes directly in `places`; returns their number."""
     removed = 0
     for place in places:
         data_folder.check_way(place, root=root)

@@ -1,12 +1,12 @@
-"""The index over the runs: small documents in partitions, ordered by test id.
+"""The index of the runs: small documents in partitions, sorted by test id.
 
     index/current               names the generation in use
-    index/generation-<a>-<b>/   a: of which fields its documents are; b: chance
+    index/generation-<a>-<b>/   a: a hash of the documents' fields; b: random
         <test_id>.json          a partition, named by the lowest id that belongs to it
 
-A partition's ids end where the next partition's begin; that range, not what a file happens to
-hold, decides. So a split (upper half written first, lower half after) shows nothing twice when it
-is cut off in between. Methods marked "lock held" are for the holder of the writers' lock.
+A partition covers the ids up to the first id of the next partition; entries outside that range are
+ignored. A split writes the upper half first. If the process dies before the lower half is written,
+readers still see each run once. "Lock held" means: the caller holds the writers' lock.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What one save reads and rewrites at most: documents of 0.5 KB, in a few milliseconds. None is kept
-# in memory, where it takes 3 KB.
+# Documents in a partition; one save rewrites one partition of 0.5 KB documents in a few ms.
+# Documents are not cached: in memory each would take 3 KB.
 PARTITION_LIMIT = 250
-# A reader starts over when partitions came or went meanwhile; that is once in 250 runs.
+# A reader starts again when partitions were added or removed meanwhile, about once in 250 runs.
 READ_ATTEMPTS = 10
-# Names the first partition, so that every id has one to which it belongs.
+# The name of the first partition, so that every id belongs to a partition.
 LOWEST_ID = "00000000-000000-000000"
 
-# Documents of other fields, of an older k6d, are of no use: such a generation is built anew.
+# A generation with other fields, from another version of k6d, is not read but rebuilt.
 _PREFIX = f"generation-{zlib.crc32(' '.join(sorted(FIELDS)).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 
 
 class Generation:
-    """One complete set of partitions, in a folder of its own."""
+    """A complete set of partitions in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,16 +54,16 @@ class Generation:
     def paths(self) -> list[Path]:
         """The partitions, oldest first."""
         found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
-        # Kept, or pathlib would fill Python's table of names with each look, until it doubles.
+        # The Path objects are reused, because pathlib interns the name of each new one.
         self._paths = {n: self._paths.get(n) or self.folder / n for n in sorted(found)}
         return list(self._paths.values())
 
     def newest_first(
         self, paths: Sequence[Path], newest: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The documents of the partitions `paths`, which are read only as far as it is asked.
+        """The documents of the partitions `paths`; a partition is read when the caller reaches it.
 
-        Partitions that hold nothing but ids above `newest` are passed over.
+        Partitions with only ids above `newest` are skipped.
         """
         end: str | None = None
         for path in reversed(paths):
@@ -97,9 +97,10 @@ class Generation:
                 table.remove(doc_ids=gone)
 
     def contents(self) -> Iterator[tuple[Path, str | None, set[str] | None]]:
-        """Each partition, oldest first, up to which id it goes, and the ids in it. Lock held.
+        """Each partition's path, the first id after its range, and the ids in it. Lock held.
 
-        No ids (None) when it does not parse.
+        The oldest comes first. The end is None for the last partition; the ids are None when the
+        partition does not parse.
         """
         paths = self.paths()
         for at, path in enumerate(paths):
@@ -110,12 +111,12 @@ class Generation:
                 yield path, end, None
 
     def adopt(self, paths: Sequence[Path]) -> None:
-        """Take over copies of the partitions `paths` of another generation. Lock held."""
+        """Copy the partitions `paths` of another generation. Lock held."""
         for path in paths:
             write_atomic(self.folder / path.name, path.read_bytes(), root=_root_of(path))
 
     def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
-        """Put `new` into partition `at`, and what is too much for it into further partitions."""
+        """Put `new` into partition `at` and split that partition if it becomes too large."""
         path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
         table = _documents(path)
         loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end, table))
@@ -125,7 +126,7 @@ class Generation:
         appended = not held or new[0].doc_id > max(held)
         size = PARTITION_LIMIT
         if len(merged) > PARTITION_LIMIT and not appended:
-            size = PARTITION_LIMIT // 2  # room on both sides, or the next latecomer splits again
+            size = PARTITION_LIMIT // 2  # half full, or the next late document would split again
         first, *others = iter(lambda: list(islice(rows, size)), [])
         for piece in reversed(others):
             beyond = self.folder / f"{piece[0]['test_id']}.json"
@@ -135,7 +136,7 @@ class Generation:
 
 
 class Index:
-    """The generation in use, and how another takes its place."""
+    """The generation in use, and its replacement by a new one."""
 
     def __init__(self, folder: Path, *, root: Path) -> None:
         self._folder, self._root = folder, root
@@ -147,20 +148,20 @@ class Index:
         return locked(self._folder / ".lock", root=self._root)
 
     def generation(self) -> Generation | None:
-        """The generation in use; None when there is no index (yet)."""
+        """The generation in use; None when there is no index or it has other fields."""
         try:
             name = read_file(self._current).decode()
         except (FileNotFoundError, UnicodeDecodeError, NotAFileError):
             return None
         folder = self._folder / name
-        if not _is_ours(name) or not folder.is_dir():
+        if not _has_current_fields(name) or not folder.is_dir():
             return None
         if self._generation is None or self._generation.folder != folder:
             self._generation = Generation(folder)
         return self._generation
 
     def add(self, document: dict[str, Any]) -> None:
-        """Add or replace one document of an index that exists. Lock held."""
+        """Add or replace one document; DamagedError when there is no index. Lock held."""
         generation = self.generation()
         if not generation:
             raise DamagedError(self._current)
@@ -169,10 +170,10 @@ class Index:
     def read(
         self, collect: Callable[[Iterator[dict[str, Any]]], T], newest: str | None = None
     ) -> T:
-        """What `collect` makes of all documents up to `newest`, newest first, without a lock.
+        """`collect(documents)`, for all documents up to `newest`, newest first, without a lock.
 
-        `collect` is called again when partitions came or went meanwhile, so that it sees every
-        run once. Raises DamagedError when it comes to a partition that does not parse.
+        `collect` is called again when partitions were added or removed meanwhile, so that it sees
+        every run once. DamagedError when `collect` reaches a partition that does not parse.
         """
         with disk_errors("read", self._folder):
             for _ in range(READ_ATTEMPTS):
@@ -186,7 +187,10 @@ class Index:
 
     @contextmanager
     def rebuilding(self) -> Iterator[Generation]:
-        """A new generation, in use when the block ends; readers see the old or it. Lock held."""
+        """A new generation that replaces the old one when the block ends. Lock held.
+
+        Until then readers see the old generation. After an error the old one stays in use.
+        """
         generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}")
         make_folder(generation.folder, root=self._root)
         try:
@@ -198,31 +202,34 @@ class Index:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove generations that are not in use, left by a rebuild that was cut off. Lock held."""
+        """Remove generations that are not in use, such as those of a killed rebuild. Lock held."""
         used = self.generation()
         for folder in removable(self._folder):
             if used is None or folder != used.folder:
                 remove_folder(folder, root=self._root)
 
     def stamp(self) -> object:
-        """Equal as long as no document was added or changed, by whatever process."""
+        """A value that stays equal until any process adds, changes or removes a document."""
         with disk_errors("read", self._folder):
             generation = self.generation()
             paths = generation.paths() if generation else []
             try:
                 found = [(path.name, path.stat()) for path in paths]
-            except FileNotFoundError:  # a rebuilt index took its place just now
+            except FileNotFoundError:  # a rebuilt index has just replaced this one
                 return object()
         name = generation.folder.name if generation else ""
         return name, [(n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in found]
 
     def folders(self) -> list[Path]:
-        """Every folder in which the index writes."""
+        """The folders in which the index writes."""
         return [self._folder, *folders(self._folder)]
 
 
 def _load(path: Path, end: str | None, table: Documents | None = None) -> list[dict[str, Any]]:
-    """One partition up to the id `end`, sorted by id; those of `table` must not be changed."""
+    """The documents of a partition below the id `end`, sorted by id.
+
+    The caller must not change them. DamagedError when it does not parse or lacks a field.
+    """
     documents = (_documents(path) if table is None else table).plain()
     if documents and FIELDS - documents[0].keys():
         raise DamagedError(path)
@@ -240,24 +247,27 @@ def _root_of(path: Path) -> Path:
     return path.parents[2]
 
 
-def _is_ours(name: str) -> bool:
+def _has_current_fields(name: str) -> bool:
     return name.startswith(_PREFIX) and _GENERATION.fullmatch(name) is not None
 
 
 def _by_age(documents: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Documents sorted by id, newest first; sorted again only when two are of one second."""
+    """The documents, which are sorted by id, from the newest to the oldest.
+
+    They are sorted by time stamp only if two of them began in the same second.
+    """
     if len({document["test_id"][:15] for document in documents}) == len(documents):
         return documents[::-1]
     return sorted(documents, key=_age, reverse=True)
 
 
 def _number(test_id: str) -> int:
-    """TinyDB's document id: the test id read as a number, in the same order."""
+    """The test id as a number in the same order, for TinyDB's document id."""
     return int(test_id.replace("-", ""), 16)
 
 
 def _age(document: dict[str, Any]) -> tuple[str, str, str]:
-    """Sorts by time; ids of one second end in chance, so there the time stamp decides."""
+    """A sort key by time; within one second the time stamp decides, since ids end in chance."""
     test_id: str = document["test_id"]
-    # Without the Z, which would sort a full second behind its fractions.
+    # Without the Z: "…14Z" would otherwise sort after "…14.5Z".
     return test_id[:15], document["timestamp"].rstrip("Z"), test_id

@@ -1,8 +1,8 @@
-"""The records of the original service, from each form in which its owners have them.
+"""Read the records of the original service from any of its forms.
 
-A SQLite file with its table `test_runs`, a folder of JSON backups or one of them, a TinyDB file.
-Every record comes out in one shape, that of a backup: `metrics` and `anomaly_analysis` are objects.
-Nothing is written, and what cannot be read as a whole is refused before the first record is given.
+The forms are a SQLite file with the table `test_runs`, a JSON backup, a folder of JSON backups, and
+a TinyDB file. Every record is returned in the shape of a backup: `metrics` and `anomaly_analysis`
+are objects. Nothing is written. A damaged source is refused before the first record is returned.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ if TYPE_CHECKING:
 
 ANALYSIS = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 SQLITE = b"SQLite format 3\0"
-WAL_HEADER = slice(18, 20)  # https://www.sqlite.org/fileformat2.html: 2 and 2 for WAL
+WAL_HEADER = slice(18, 20)  # both bytes are 2 in WAL mode (https://www.sqlite.org/fileformat2.html)
 TABLE = "test_runs"
 NEEDED = {"test_id", "timestamp"}
-BATCH = 100  # rows of one read: its owner can write in between
+BATCH = 100  # rows of one read; the file's owner can write between reads
 LOCK_WAIT_S = 20.0
-MOST_BACKUP_BYTES = 64 << 20  # a record with k6's whole output has a few
+MOST_BACKUP_BYTES = 64 << 20  # a record with k6's whole output has a few MiB
 LARGEST_INTEGER = 1 << 63
 REFUSED = "nothing was taken over"
 
 Record = dict[str, Any]
-# Where a record stands, and it; or why there is none.
+# The place of a record, such as "test_runs row 7", and the record or the reason why it is refused.
 Found = tuple[str, Record | str]
 
 
 def read(source: Path) -> Iterator[Found]:
-    """Every record of the file or folder; K6dError when it is not the original's or is damaged."""
+    """Every record of the file or folder.
+
+    K6dError when the source is damaged or does not come from the original service.
+    """
     try:
         if source.is_dir():
             return _folder(source)
@@ -51,7 +54,7 @@ def read(source: Path) -> Iterator[Found]:
 
 
 def _sqlite(file: Path) -> Iterator[Found]:
-    """The rows of `test_runs`, read-only, also while the owner has the file open."""
+    """The rows of `test_runs`; read-only, and possible while the file's owner has it open."""
     try:
         _check(file)
     except sqlite3.Error as error:
@@ -69,10 +72,10 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 
 def _is_at_rest(file: Path) -> bool:
-    """Whether a file in WAL mode is open nowhere.
+    """Whether a file in WAL mode has no -wal file, so that no process has it open.
 
-    SQLite would make its -wal and -shm files again and leave them there; where it may not write,
-    it would refuse to read.
+    Without `immutable=1` SQLite would create the -wal and -shm files and leave them there; in a
+    read-only folder it would refuse to read.
     """
     with file.open("rb") as opened:
         header = opened.read(WAL_HEADER.stop)
@@ -80,7 +83,7 @@ def _is_at_rest(file: Path) -> bool:
 
 
 def _check(file: Path) -> None:
-    """K6dError or sqlite3.Error unless the whole file is sound and has the original's table."""
+    """K6dError or sqlite3.Error when the file is damaged or lacks the table `test_runs`."""
     with closing(_connected(file)) as connection:
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if damage != "ok":
@@ -117,7 +120,7 @@ def _rows(file: Path) -> Iterator[Found]:
 
 
 def _record_of(row: Record) -> Record:
-    """A row as a record: the columns that hold JSON are read."""
+    """A row as a record; columns that hold JSON are decoded."""
     row = {name: _number(value) for name, value in row.items()}
     analysis = {name: row.get(name) for name in ANALYSIS}
     for name in ("issues", "recommendations"):
@@ -132,7 +135,7 @@ def _record_of(row: Record) -> Record:
 
 
 def _decoded(value: object) -> object:
-    """JSON where it is JSON; any other text as it is."""
+    """The decoded JSON; a text that is no JSON, and any other value, as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -142,14 +145,14 @@ def _decoded(value: object) -> object:
 
 
 def _list(value: object) -> list[str]:
-    """One issue may have been kept as a text of its own."""
+    """A list of texts; the original service may have stored a single issue as a text."""
     if isinstance(value, list):
         return [str(item) for item in value]
     return [str(value)] if value else []
 
 
 def _json(file: Path) -> Iterator[Found]:
-    """A TinyDB file, or one JSON backup."""
+    """The records of a TinyDB file or of one JSON backup."""
     try:
         found = list(_in_document(_loads(file.read_bytes())))
     except (ValueError, RecursionError) as error:
@@ -167,7 +170,7 @@ def _json_refusal(file: Path, why: str) -> str:
 
 
 def _folder(folder: Path) -> Iterator[Found]:
-    """The JSON backups in a folder and its folders; K6dError when none of them has a record."""
+    """The records of the JSON backups below a folder; K6dError when there is none."""
     files = sorted(path for path in folder.rglob("*.json") if path.is_file())
     if not any(isinstance(record, dict) for file in files for _, record in _backup(file, folder)):
         raise K6dError(f"{folder}: holds no JSON backup of the original service; {REFUSED}")
@@ -189,33 +192,34 @@ def _backup(file: Path, folder: Path) -> Iterator[Found]:
 
 
 def _in_document(document: object) -> Iterator[Found]:
-    """The records of a JSON document; ValueError when it is none of the original's.
+    """The records of a JSON document; ValueError when it holds none.
 
-    One record; a list of them, alone or as `tests`; TinyDB's {table: {number: record}}.
+    The document is one record, a list of records, {"tests": list}, or TinyDB's
+    {table: {number: record}}.
     """
     if isinstance(document, dict) and "test_id" in document:
-        yield "", _recognised(document)
+        yield "", _record_or_reason(document)
         return
     listed = document.get("tests") if isinstance(document, dict) else document
     if isinstance(listed, list) and listed:
         for number, record in enumerate(listed, 1):
-            yield f"record {number}", _recognised(record)
+            yield f"record {number}", _record_or_reason(record)
         return
     if not isinstance(document, dict) or not all(isinstance(t, dict) for t in document.values()):
         raise ValueError("no record in it")
     for table, records in document.items():
         for number, record in records.items():
-            yield f"{table}/{number}", _recognised(record)
+            yield f"{table}/{number}", _record_or_reason(record)
 
 
-def _recognised(record: object) -> Record | str:
+def _record_or_reason(record: object) -> Record | str:
     if isinstance(record, dict) and "test_id" in record:
         return record if "metrics" in record else _record_of(record)
     return "is no record: it has no test_id"
 
 
 def _loads(data: bytes | str) -> object:
-    """JSON; a number that is none or too large was not measured."""
+    """The decoded JSON; NaN and infinite numbers become None: they were not measured."""
     return json.loads(data, parse_constant=lambda _: None, parse_float=_finite, parse_int=_whole)
 
 
@@ -225,7 +229,7 @@ def _finite(text: str) -> float | None:
 
 
 def _whole(text: str) -> int | float | None:
-    """An integer, or the nearest float to one that is too large to be kept."""
+    """The integer; as a float when it needs more than 64 bits, which a run file cannot hold."""
     if len(text) > len(str(LARGEST_INTEGER)) or abs(int(text)) >= LARGEST_INTEGER:
         return _finite(text)
     return int(text)

@@ -1,4 +1,4 @@
-"""Locks on files of the data folder: between processes, and freed by the kernel when one dies."""
+"""Locks between processes on files of the data folder; the kernel frees them when one dies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POLL_S = 0.1
-DAEMON_LOCK = "daemon.lock"  # in the data folder, as long as a daemon has it
+DAEMON_LOCK = "daemon.lock"  # in the data folder; a running daemon holds its lock
 
 
 def try_lock(path: Path, *, root: Path) -> TextIO | None:
-    """An open file with an exclusive lock that lasts until it is closed; None if it is taken.
+    """An open file with an exclusive lock that lasts until it is closed.
 
-    `root` is the data folder, below which no link is followed.
+    None when another process or file object holds the lock. `root` is the data folder; links below
+    it are refused.
     """
     file = os.fdopen(open_lock(path, root=root), "r+")
     try:
@@ -35,7 +36,7 @@ def try_lock(path: Path, *, root: Path) -> TextIO | None:
 
 
 def daemon_of(data: Path) -> str | None:
-    """The pid of the daemon that has the data folder; None when there is none."""
+    """The pid of the daemon that uses the data folder; "unknown" if empty, None without one."""
     try:
         with os.fdopen(open_file(data / DAEMON_LOCK), errors="replace") as file:
             try:
@@ -49,7 +50,10 @@ def daemon_of(data: Path) -> str | None:
 
 @contextlib.contextmanager
 def only_daemon(data: Path) -> Iterator[None]:
-    """Hold the data folder for one daemon; the lock is the kernel's and dies with the process."""
+    """Reserve the data folder for this daemon until the block ends or the process dies.
+
+    K6dError when another daemon uses the folder or the folder cannot be used.
+    """
     path = data / DAEMON_LOCK
     try:
         make_folder(data, root=data)
@@ -57,7 +61,7 @@ def only_daemon(data: Path) -> Iterator[None]:
         make_private(data)
         lock = try_lock(path, root=data)
         if lock is None:
-            time.sleep(POLL_S)  # it may be `daemon_of`, which only looks
+            time.sleep(POLL_S)  # `daemon_of` of another process may hold the lock for a moment
             lock = try_lock(path, root=data)
     except OSError as error:
         why = reason(error)

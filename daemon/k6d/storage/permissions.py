@@ -1,4 +1,4 @@
-"""Keeps what is in the data folder from other users of the machine, also what an older k6d made."""
+"""Remove other users' access to the data folder, also to files that an older k6d made."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ USUAL = {*FOLDERS, "lost+found"}  # folders in a data folder that is k6d's own
 
 
 def make_private(data: Path) -> None:
-    """Take the rights of others on the data folder and on all that k6d made in it, and log it.
+    """Remove other users' rights on the data folder and on everything that k6d made in it; log it.
 
-    Cheap when there is nothing to do. A folder loses them after what is in it: cut off in between,
-    the next start goes on. Files in the data folder that k6d did not make stay as they are; so does
-    the data folder itself where others need it (`_is_shared`).
+    Cheap when there is nothing to do. The contents of a folder come before the folder: if the
+    process dies halfway, the next start sees the open folder and continues. Files that k6d did not
+    make stay unchanged. So does the data folder itself when other users need it (`_is_shared`).
     """
     if not data.is_dir():
         return
@@ -52,10 +52,9 @@ def make_private(data: Path) -> None:
 
 
 def _is_shared(data: Path) -> bool:
-    """Whether the data folder is a place of others, too: `/`, `/tmp`, a home, somebody else's.
+    """Whether other users may need the data folder: `/`, `/tmp`, a home, somebody else's folder.
 
-    Without its rights others would be locked out. It is known by a folder in it that k6d did not
-    make, by the sticky bit, or by its owner.
+    Signs are a folder in it that k6d did not make, the sticky bit, or another owner.
     """
     status = data.stat()
     if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():
@@ -65,7 +64,7 @@ def _is_shared(data: Path) -> bool:
 
 
 def _below(data: Path) -> Iterator[str]:
-    """Files and folders that k6d made, what is in a folder before the folder; no links."""
+    """The files and folders that k6d made, the contents of a folder before the folder."""
     yield from (f"{data}/{name}" for name in FILES)
     for top in FOLDERS:
         for folder, folders, files in os.walk(f"{data}/{top}", topdown=False):
@@ -75,7 +74,7 @@ def _below(data: Path) -> Iterator[str]:
 
 
 def _is_open(path: Path | str) -> bool:
-    """Whether others have rights on the file or folder; False for a link, or when there is none."""
+    """Whether other users have rights on the file or folder; False for links and missing paths."""
     try:
         status = os.lstat(path)
     except OSError:

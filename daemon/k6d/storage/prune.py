@@ -1,4 +1,4 @@
-"""Retention carried out: old runs removed or made smaller, and snapshots that nobody needs."""
+"""Retention: remove old runs or make them smaller, and remove snapshots without a run."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ logger = logging.getLogger(__name__)
 
 INCIDENTS = "incidents"
 STATE, SLIMMED, YOUNG = "retention", "slimmed", "young"
-BATCH = 500  # runs removed under one lock, so that a run that ends meanwhile waits only shortly
+BATCH = 500  # runs removed under one lock; a run that ends meanwhile waits for one batch only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What went, or would go: runs, runs made smaller, snapshots, and the bytes freed."""
+    """What was removed, or would be: runs, runs made smaller, snapshots, and the bytes freed."""
 
     removed: list[Removal] = field(default_factory=list)
     slimmed: int = 0
@@ -51,35 +51,42 @@ class Pruned:
 
 
 def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = False) -> Pruned:
-    """Remove what the settings don't keep. Killed at any instant, the rest goes the next time."""
-    runs, used = _stored(store), store.snapshot_bytes()
+    """Remove what the settings do not keep; with `dry_run` only report it.
+
+    If the process dies halfway, the next call removes the rest.
+    """
+    runs, used = _all_runs(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     failing = _failing(store)
-    kept = baselines(runs, history=HISTORY_RUNS, failing=failing) | _spoken_of(store, runs, failing)
+    kept = baselines(runs, history=HISTORY_RUNS, failing=failing) | _needed_by_people(
+        store, runs, failing
+    )
     archives = _archives(store, runs) if 0 < settings.retention.disk_mib * MIB < used else {}
     decide = partial(removals, runs, settings.retention, now=now, used=used, archives=archives)
     gone = decide(kept=kept)
     snapshots: dict[str, str | None] = {}
     strange: dict[str, str] = {}
-    while found := _unread(store, gone, snapshots):
+    while found := _unreadable(store, gone, snapshots):
         strange |= found
         kept |= found.keys()
         gone = decide(kept=kept)
     leaving = {removal.test_id for removal in gone}
     staying = [run for run in runs if run.test_id not in leaving]
-    # Snapshots first: cut off here, the runs go the next time; the other way round they would stay.
+    # Snapshots first: if the process dies here, the next call still finds the runs and removes
+    # them. In the other order nothing would name the snapshots any more.
     going = [run for run in runs if run.test_id in leaving]
     orphans = _orphans(store, going, staying, snapshots)
     dropped = store.drop_snapshots(orphans, dry_run=dry_run)
     if not dry_run:
-        _keep_in_mind(store, orphans)
+        _remember_young(store, orphans)
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
     count, freed = _slim(settings, store, staying, strange, now=now, dry_run=dry_run)
     if strange:
         first, why = next(iter(strange.items()))
-        logger.warning("%s, %s say, stay as they are: %s", plural(len(strange), "run"), first, why)
+        runs_kept = plural(len(strange), "run")
+        logger.warning("pruning kept %s that it cannot read, such as %s: %s", runs_kept, first, why)
     done = Pruned(
         removed=gone,
         slimmed=count,
@@ -92,7 +99,7 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
 
 
 def said(done: Pruned, *, dry_run: bool = False) -> str:
-    """What was done, in one line."""
+    """One line about what was removed, or with `dry_run` would be."""
     verb = "would remove" if dry_run else "removed"
     return (
         f"{verb} {plural(len(done.removed), 'run')} and {plural(done.snapshots, 'snapshot')}, "
@@ -101,9 +108,9 @@ def said(done: Pruned, *, dry_run: bool = False) -> str:
     )
 
 
-def _stored(store: Store) -> list[Stored]:
-    """Every run, newest first; one that is replaced or goes meanwhile counts no bytes."""
-    texts: dict[Any, Any] = {}  # a hundred thousand runs are of some scripts only
+def _all_runs(store: Store) -> list[Stored]:
+    """Every run, newest first; a run that is removed meanwhile has 0 bytes."""
+    texts: dict[Any, Any] = {}  # equal texts are stored once: 100,000 runs have few scripts
 
     def once(text: Any) -> Any:
         return texts.setdefault(text, text)
@@ -113,7 +120,7 @@ def _stored(store: Store) -> list[Stored]:
         return Stored(
             test_id=document["test_id"],
             script=once(document["script"]),
-            timestamp=at if at.tzinfo else at.replace(tzinfo=UTC),  # such a run stays: `_record`
+            timestamp=at if at.tzinfo else at.replace(tzinfo=UTC),  # `_record` keeps such runs
             workload=once(document["workload"]),
             fingerprint=once(document["fingerprint"]),
             comparable=document["comparable"],
@@ -124,7 +131,7 @@ def _stored(store: Store) -> list[Stored]:
 
 
 def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
-    """The snapshot of each contents, as one of its runs names it; none where that doesn't read."""
+    """The snapshot for each contents, named by one of its runs; none if that run is unreadable."""
     found: dict[Contents, Archive] = {}
     for contents, test_id in {run.contents: run.test_id for run in runs}.items():
         with suppress(K6dError, ValueError):
@@ -133,10 +140,13 @@ def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
     return found
 
 
-def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None]) -> dict[str, str]:
-    """Those that we cannot read, and why: what a newer k6d wrote, or what is damaged, is kept.
+def _unreadable(
+    store: Store, gone: list[Removal], snapshots: dict[str, str | None]
+) -> dict[str, str]:
+    """The runs to remove that cannot be read, with the reason; they must be kept.
 
-    The snapshots of the others are put into `snapshots`.
+    A newer k6d wrote them, or they are damaged. The snapshots of the readable runs are added to
+    `snapshots`.
     """
     strange = {}
     for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
@@ -148,15 +158,15 @@ def _unread(store: Store, gone: list[Removal], snapshots: dict[str, str | None])
 
 
 def _failing(store: Store) -> dict[str, str]:
-    """The first run of each script's open incident; what is none is left out, as alerts do."""
+    """The first run of each script's open incident; damaged entries are left out."""
     standings = store.state(INCIDENTS).all().items()
     opened = ((script, standing.get("incident")) for script, standing in standings)
     first = {script: one.get("first_run") for script, one in opened if isinstance(one, dict)}
     return {script: test_id for script, test_id in first.items() if isinstance(test_id, str)}
 
 
-def _spoken_of(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
-    """Runs that accepted levels name, or that belong to an incident that is open."""
+def _needed_by_people(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
+    """The runs that an accepted level names, and those since the start of an open incident."""
     return accepted.run_ids(store) | {
         run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")
     }
@@ -165,9 +175,9 @@ def _spoken_of(store: Store, runs: list[Stored], failing: dict[str, str]) -> set
 def _orphans(
     store: Store, leaving: list[Stored], staying: list[Stored], snapshots: dict[str, str | None]
 ) -> dict[str, str | None]:
-    """Snapshots of runs that leave, or left, and of none that stays, with their fingerprints.
+    """Snapshots of removed runs that no remaining run needs, with their fingerprints.
 
-    Runs that share one share contents.
+    Only runs with the same fingerprint can share a snapshot, so only those are read.
     """
     found = ((snapshots[run.test_id], run.fingerprint) for run in leaving)
     young = (store.state(STATE).get(YOUNG) or {}).items()
@@ -189,8 +199,8 @@ def _orphans(
     return orphans
 
 
-def _keep_in_mind(store: Store, orphans: dict[str, str | None]) -> None:
-    """Those too young to be dropped now: once they are not, no run speaks of them any more."""
+def _remember_young(store: Store, orphans: dict[str, str | None]) -> None:
+    """Store the orphans that were too young to be removed: no run will name them the next time."""
     left = {
         orphan: made for orphan, made in orphans.items() if store.snapshot_path(orphan).exists()
     }
@@ -199,7 +209,7 @@ def _keep_in_mind(store: Store, orphans: dict[str, str | None]) -> None:
 
 
 def look_again(store: Store) -> None:
-    """Old runs came in: which of all are to be made smaller is looked at anew."""
+    """Let the next prune examine all runs again, because old runs were imported or restored."""
     store.state(STATE).delete(SLIMMED)
 
 
@@ -212,15 +222,16 @@ def _slim(
     now: datetime,
     dry_run: bool,
 ) -> tuple[int, int]:
-    """Make each run as small as its age wants; how many, and the bytes that frees.
+    """Make each run as small as its age requires; returns the number of runs and the bytes freed.
 
-    A run is read once for each tier that it comes to: `done` is how far each has been worked off,
-    and which runs were passed over: an incident was open, or they are `strange`, for this reason.
+    A run is read once for each tier that it reaches. The state SLIMMED holds the newest run done
+    in each tier, and as "spared" the runs that were passed over, because an incident was open or
+    because they are in `strange` (run id to reason).
     """
     state, policy = store.state(STATE), settings.retention
-    done = _worked_off(state.get(SLIMMED) or {})
+    done = _valid_progress(state.get(SLIMMED) or {})
     count, freed, reached = 0, 0, {"spared": list[str]()} | done
-    kept, spared = _spoken_of(store, runs, _failing(store)), set(reached["spared"])
+    kept, spared = _needed_by_people(store, runs, _failing(store)), set(reached["spared"])
     reached["spared"] = []
     for run in reversed(runs):
         wanted = tier(now - run.timestamp, policy)
@@ -232,7 +243,7 @@ def _slim(
         if run.test_id <= done.get(wanted.value, "") and run.test_id not in spared:
             continue
         try:
-            less = store.shrink(run.test_id, partial(_less, wanted=wanted), dry_run=dry_run)
+            less = store.shrink(run.test_id, partial(_reduced, wanted=wanted), dry_run=dry_run)
             if less is not None:
                 count, freed = count + 1, freed + less
         except (K6dError, ValueError) as error:
@@ -244,8 +255,8 @@ def _slim(
     return count, freed
 
 
-def _worked_off(kept: dict[str, Any]) -> dict[str, Any]:
-    """What of an entry is as `_slim` keeps it: {tier: run id, "spared": run ids}."""
+def _valid_progress(kept: dict[str, Any]) -> dict[str, Any]:
+    """The valid part of the state SLIMMED: {tier: run id, "spared": run ids}."""
     spared = kept.get("spared")
     ids = [one for one in spared if isinstance(one, str)] if isinstance(spared, list) else []
     return {k: v for k, v in kept.items() if isinstance(v, str) and k != "spared"} | (
@@ -253,16 +264,17 @@ def _worked_off(kept: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _less(data: bytes, *, wanted: Tier) -> bytes | None:
-    """The run's JSON as small as `wanted`; None when it is."""
+def _reduced(data: bytes, *, wanted: Tier) -> bytes | None:
+    """The run's JSON reduced to the tier `wanted`; None when it is as small already."""
     record = slimmed(_record(data), wanted)
     return None if record is None else orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _record(data: bytes) -> dict[str, Any]:
-    """The run as JSON; K6dError when a newer k6d wrote it: it may mean more than we know.
+    """The run's JSON, decoded.
 
-    ValueError for what is no run.
+    K6dError when a newer k6d wrote it, because it may hold unknown fields that must stay.
+    ValueError when it is no run.
     """
     record: dict[str, Any] = orjson.loads(data)
     try:
@@ -277,7 +289,7 @@ def _record(data: bytes) -> dict[str, Any]:
 
 
 def _snapshot_of(record: dict[str, Any]) -> str | None:
-    """The id of the run's snapshot, None when it has none; ValueError for what is no run."""
+    """The id of the run's snapshot, None when it has none; ValueError when it is no run."""
     try:
         return str(record["snapshot"]["id"]) if record["snapshot"] else None
     except (KeyError, TypeError) as error:

@@ -1,6 +1,6 @@
-"""Questions to the index: which runs match, what came of some days, where scripts stand.
+"""Queries of the index: matching runs, statistics of a period, the latest state of each script.
 
-Pure functions over index documents, newest first; they hold no more of them than they give back.
+Pure functions over index documents, newest first. They keep no more documents than they return.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 IndexDocument = dict[str, Any]
 HEALTHY = "healthy"
 VERDICTS = (HEALTHY, *Severity)
-# Scripts that are told apart in statistics; a one-off script may have any name.
+# Scripts listed in statistics; one-off scripts may have any number of names.
 MOST_SCRIPTS = 200
 EXACT = ("script", "status", "outcome", "trigger", "workload", "overrides")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which runs are wanted: those that meet every field that is set.
+    """The runs that meet every field that is set.
 
-    `severity` is a severity or "healthy"; `min_error_rate` in percent and `max_response_time` (of
-    the average) in ms are what the original service had, and so leave out runs that measured none;
-    `text` is found in the script's name, the worst finding and the outcome, in any case; `before`
-    is the id of a run and gives what is older, for the next page; `since` and `until` are aware.
+    - `severity`: a severity or "healthy".
+    - `min_error_rate`, in percent, and `max_response_time`, the average in ms: as in the original
+      service, runs without a measurement do not match.
+    - `text`: part of the script's name, the worst finding or the outcome; case does not matter.
+    - `before`: the id of a run; only older runs match (for the next page).
+    - `since` and `until`: aware moments.
     """
 
     script: str | None = None
@@ -50,11 +52,11 @@ class Query:
     before: str | None = None
 
     def matches(self, document: IndexDocument) -> bool:
-        """Whether the document meets all but the limits of time."""
+        """Whether the document meets all fields but `since`, `until` and `before`."""
         return all(test(document) for test in self._tests())
 
     def _tests(self) -> list[Callable[[IndexDocument], bool]]:
-        """One test for each field that is set: most searches set one, over all runs there are."""
+        """One test for each field that is set: most searches set one field and test all runs."""
         exact = {name: getattr(self, name) for name in EXACT}
         tests = [_equal(name, wanted) for name, wanted in exact.items() if wanted is not None]
         if self.anomalies_only:
@@ -79,14 +81,14 @@ class Query:
         return tests
 
     def newest(self) -> str | None:
-        """No wanted id is above this one; None when nothing is too new."""
+        """An upper bound for the ids of matching runs; None when there is none."""
         ends = [_second(self.until, ceil=True)] if self.until else []
         if self.before is not None:
             ends.append(f"{self.before[:15]}~")
         return min(ends, default=None)
 
     def select(self, documents: Iterable[IndexDocument], limit: int | None) -> list[IndexDocument]:
-        """The first `limit` documents that match; stops reading as soon as they are too old."""
+        """The first `limit` documents that match; reading stops at the first that is too old."""
         found = self._in_time(documents)
         for test in self._tests():
             found = filter(test, found)
@@ -105,7 +107,7 @@ def _equal(name: str, wanted: str | bool) -> Callable[[IndexDocument], bool]:
 
 
 def verdict_of(document: IndexDocument) -> str:
-    """One word for a run: its severity, "healthy", or the outcome of one that was not judged."""
+    """A run's severity, "healthy", or the outcome of a run that was not completed."""
     if document["severity"]:
         return str(document["severity"])
     return HEALTHY if document["outcome"] == "completed" else str(document["outcome"])
@@ -116,13 +118,16 @@ def _confirms(document: IndexDocument) -> bool:
 
 
 def since(documents: Iterable[IndexDocument], start: datetime) -> Iterator[IndexDocument]:
-    """The documents, newest first, down to `start`."""
+    """The documents from the newest down to `start`."""
     oldest = _second(start)
     return takewhile(lambda document: document["test_id"] >= oldest, documents)
 
 
 def _after(documents: Iterable[IndexDocument], test_id: str) -> Iterator[IndexDocument]:
-    """What follows the run; ids of one second end in chance, so their order says nothing."""
+    """The documents that follow the run `test_id`.
+
+    Ids of one second have random endings, so comparing them does not give their order.
+    """
     reached = False
     for document in documents:
         older = document["test_id"][:15] < test_id[:15]
@@ -132,7 +137,7 @@ def _after(documents: Iterable[IndexDocument], test_id: str) -> Iterator[IndexDo
 
 
 def _second(moment: datetime, *, ceil: bool = False) -> str:
-    """A moment as the start of a test id; with `ceil` above every id of that second."""
+    """The moment in the form of a test id: below all ids of that second, with `ceil` above."""
     return f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}{'~' if ceil else ''}"
 
 
@@ -148,11 +153,11 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What came of the runs of `period_days` days; `anomaly_rate` is a fraction.
+    """Counts of the runs of the last `period_days` days; `anomaly_rate` is a fraction from 0 to 1.
 
-    Re-runs that confirm a finding are no runs of their own here: they would dilute the rate.
-    `severity_breakdown` counts anomalous runs only. `days` has an entry for every day, oldest
-    first, also for those without runs; `scripts` the runs and anomalies of each, most runs first.
+    Re-runs that confirm a finding are not counted, because they would distort the rate.
+    `severity_breakdown` counts anomalous runs only. `days` has an entry for every day, the oldest
+    first. `scripts` has the runs and anomalies of each script, the script with most runs first.
     """
 
     period_days: int
@@ -169,7 +174,7 @@ class Statistics:
 def statistics(
     documents: Iterable[IndexDocument], *, days: int, now: datetime, script: str | None = None
 ) -> Statistics:
-    """Counts over the last `days` times 24 hours before `now` (aware), of one script or of all."""
+    """Counts of `days` times 24 hours before `now` (aware), for one script or for all."""
     start = now - timedelta(days=days)
     total: Counter[str] = Counter()
     severities: dict[str, Counter[str]] = {}
@@ -227,11 +232,10 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a script stands: its newest run, and the p95 of its last ones, oldest first.
+    """The latest state of a script: its newest run, and the p95 of its last runs, oldest first.
 
-    Runs with options given beside the script count only as long as it has no others. Re-runs count
-    for nothing: each is judged by limits alone, and what they confirmed is told by
-    the run that they confirm.
+    A run with options of its own counts only while the script has no other run. Re-runs are left
+    out: they are judged by limits alone, and the run that they confirm holds the result.
     """
 
     last: IndexDocument
@@ -239,7 +243,10 @@ class Standing:
 
 
 def standings(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, Standing]:
-    """Every script's standing by its name, the one that ran last first."""
+    """Each script's latest state by its name; the script that ran last comes first.
+
+    `recent` is the number of p95 values for each script.
+    """
     last: dict[str, IndexDocument] = {}
     p95: dict[str, deque[float | None]] = {}
     for document in documents:

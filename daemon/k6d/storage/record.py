@@ -1,4 +1,4 @@
-"""A run as JSON, and what the index keeps of it; names of runs."""
+"""The ids of runs, their JSON, and their index documents."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _TEST_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
 def new_test_id(now: datetime) -> str:
-    """A name for a run that starts at `now` (aware): UTC time and chance, `20261122-121314-3f9a2c`.
+    """An id for a run that starts at `now` (aware): UTC and a random end, `20261122-121314-3f9a2c`.
 
-    Names sort by time, to the second.
+    Ids sort by time, to the second.
     """
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
 
 
 def is_test_id(text: object) -> bool:
-    """Whether `text` can be the name of a run, and so is safe in a path."""
+    """Whether `text` has the form of a run's id; such a text is safe in a path."""
     return isinstance(text, str) and _TEST_ID.fullmatch(text) is not None
 
 
 def check_test_id(test_id: str) -> str:
-    """`test_id` itself; raises K6dError for anything that must not touch a path."""
+    """`test_id` itself; K6dError when it does not have the form of an id."""
     if not is_test_id(test_id):
         raise K6dError(f"{test_id!r} is not the id of a run; ids look like 20261122-121314-3f9a2c")
     return test_id
@@ -52,12 +52,12 @@ def encode(run: Run) -> bytes:
     try:
         return orjson.dumps(run, option=options)
     except orjson.JSONEncodeError:
-        # File names and console output may hold bytes that are no UTF-8; that loses no run.
+        # File names and console output may hold bytes that are not UTF-8; the run must be saved.
         return orjson.dumps(printable(asdict(run)), option=options)
 
 
 def printable(value: Any) -> Any:
-    """`value` with every lone surrogate, which JSON cannot hold, spelled out as an escape."""
+    """`value` with each lone surrogate written as an escape, because JSON cannot hold it."""
     if type(value) is str:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
@@ -69,12 +69,15 @@ def printable(value: Any) -> Any:
 
 @cache
 def run_adapter() -> TypeAdapter[Run]:
-    """Reads a Run from JSON; built once, on first use, because building takes a while."""
+    """The pydantic adapter that reads a Run; built on first use, because building is slow."""
     return TypeAdapter(Run)
 
 
 def index_document(record: dict[str, Any]) -> dict[str, Any]:
-    """What the index keeps of a run's JSON; KeyError, TypeError or ValueError if it is no run."""
+    """The index document of a run's JSON, with the keys FIELDS.
+
+    KeyError, TypeError, AttributeError or ValueError when it is no run.
+    """
     verdict = record["anomaly_analysis"]
     snapshot = record["snapshot"] or {}
     worst = [finding["message"] for finding in verdict["findings"]] or verdict["issues"]

@@ -1,4 +1,4 @@
-"""Make the index agree with the run files, after a crash, damage, or a change by hand."""
+"""Make the index agree with the run files after a crash, damage or a manual change."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was mended; `messages` are lines for a person, empty when all was well.
+    """What a repair changed; `messages` are lines for the log, empty when nothing was damaged.
 
-    `states` are the states of which all or a part was lost.
+    `states` names the states that lost all or some of their entries.
     """
 
     added: int = 0
@@ -38,7 +38,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Difference:
-    """Runs that the index lacks (sorted), entries without a file, partitions that don't parse."""
+    """Runs missing from the index (sorted), entries without a file, and damaged partitions."""
 
     lacking: list[str]
     gone: set[str]
@@ -46,31 +46,31 @@ class _Difference:
 
 
 def reconcile(index: Index, runs: RunFiles) -> Repair:
-    """Enter the runs that `index` lacks, drop what has no file, fill damaged partitions again.
+    """Add missing runs to `index`, drop entries without a file, and rebuild damaged partitions.
 
-    The caller holds the writers' lock. Compares names and reads only the files that are missing.
-    When partitions are damaged, or there is no index, readers see the old state until all is done.
+    The caller holds the writers' lock. Names are compared; only files of missing runs are read. If
+    a partition is damaged or there is no index, readers see the old state until the end.
     """
     generation = index.generation()
-    found = _compared(generation, runs)
+    found = _difference(generation, runs)
     if generation and not found.damaged:
-        return _settle(generation, runs, found)
+        return _apply(generation, runs, found)
     with index.rebuilding() as fresh:
         if generation:
             with disk_errors("copy", generation.folder):
                 fresh.adopt([path for path in generation.paths() if path not in found.damaged])
-        report = _settle(fresh, runs, found)
+        report = _apply(fresh, runs, found)
     messages = [f"{path}: did not parse, rebuilt from the run files" for path in found.damaged]
     return replace(
         report, partitions_rebuilt=len(found.damaged), messages=messages + report.messages
     )
 
 
-def _compared(generation: Generation | None, runs: RunFiles) -> _Difference:
-    """Entries against the names of files, a partition at a time: a long past takes no more memory.
+def _difference(generation: Generation | None, runs: RunFiles) -> _Difference:
+    """Compare the index with the names of run files, one partition at a time to save memory.
 
-    Writers write files first and enter them under the lock that the caller holds, so no entry is
-    taken for stale because its file came later.
+    Writers write the file first and add the entry under the lock that the caller holds. An entry
+    without a file is therefore stale.
     """
     lacking: list[str] = []
     gone: set[str] = set()
@@ -91,7 +91,7 @@ def _compared(generation: Generation | None, runs: RunFiles) -> _Difference:
     return _Difference(lacking=lacking, gone=gone, damaged=damaged)
 
 
-def _settle(generation: Generation, runs: RunFiles, found: _Difference) -> Repair:
+def _apply(generation: Generation, runs: RunFiles, found: _Difference) -> Repair:
     generation.remove(found.gone)
     added, set_aside, messages = fill(generation, runs, found.lacking)
     return Repair(added=added, dropped=len(found.gone), set_aside=set_aside, messages=messages)
@@ -103,7 +103,11 @@ def fill(
     test_ids: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, list[str], list[str]]:
-    """Enter the runs `test_ids` (sorted); return how many, the files set aside, and messages."""
+    """Add the runs `test_ids` (sorted) to the index.
+
+    Returns the number of added runs, the paths of files that were set aside, and messages.
+    `progress` is called with (done, total).
+    """
     added, set_aside, messages = 0, [], []
     for start in range(0, len(test_ids), PARTITION_LIMIT):
         batch = test_ids[start : start + PARTITION_LIMIT]

@@ -1,4 +1,4 @@
-"""Which runs to remove and which to make smaller: pure decisions over what is stored."""
+"""Decide which runs to remove and which to make smaller; pure functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from k6d.settings import Retention
 
 MIB = 1 << 20
-# A run is compared with so many earlier ones, twice what the fast rule needs, so that the run since
-# which a change holds is among them.
+# The number of earlier runs with which a run is compared. It is twice what the fast rule needs, so
+# that the first run of a lasting change is among them.
 HISTORY_RUNS = 120
 Contents = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A run in the store, and the bytes that its file takes."""
+    """A run in the store; `bytes` is the size of its file."""
 
     test_id: str
     script: str
@@ -37,12 +37,12 @@ class Stored:
 
     @property
     def contents(self) -> Contents:
-        """Equal where the same files ran under the same load, and so one snapshot did."""
+        """Equal for runs of the same files under the same load; these share one snapshot."""
         return self.fingerprint, self.workload
 
 
 class Archive(NamedTuple):
-    """A snapshot, and the bytes that it takes."""
+    """A snapshot and its size in bytes."""
 
     id: str
     bytes: int
@@ -50,7 +50,7 @@ class Archive(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """A run that goes, and why."""
+    """A run to remove, with the reason; `bytes` is the size of its file."""
 
     test_id: str
     script: str
@@ -59,14 +59,14 @@ class Removal:
 
 
 class Tier(StrEnum):
-    """How much of a run is kept; each holds less than the one before it."""
+    """How much of a run is kept; each tier holds less than the one before."""
 
     FULL = "full"
     DETAIL = "detail"
     SUMMARY = "summary"
 
 
-# What a tier no longer holds; `series`, `comparisons` and the verdict stay for ever.
+# The fields that each tier drops; `series`, `comparisons` and the verdict always stay.
 DROPPED = {
     Tier.FULL: (),
     Tier.DETAIL: ("log", "output", "k6_metrics"),
@@ -77,10 +77,11 @@ DROPPED = {
 def baselines(
     runs: Sequence[Stored], *, history: int, failing: Mapping[str, str] | None = None
 ) -> set[str]:
-    """What later runs compare with, and each script's newest run; `runs` are newest first.
+    """The ids of the runs that later runs need as baseline, and of each script's newest run.
 
-    `failing` names the first run of each script's open incident: what was normal before it counts
-    anew, however long it lasts.
+    `runs` are newest first. `history` runs are kept for each script and workload. `failing` names
+    the first run of each script's open incident: `history` runs before it are kept as well, so that
+    a long incident does not remove the normal baseline.
     """
     found: set[str] = set()
     seen: Counter[tuple[str, str | None, bool]] = Counter()
@@ -105,10 +106,10 @@ def removals(
     kept: Collection[str],
     archives: Mapping[Contents, Archive],
 ) -> list[Removal]:
-    """What goes by age and by count, then by size, each oldest first; nothing of `kept`.
+    """The runs to remove: first by age and count, then by size, each oldest first.
 
-    `runs` are newest first; `used` are the bytes that runs and snapshots take now. A snapshot of
-    `archives` goes with the last run of its contents.
+    Runs in `kept` stay. `runs` are newest first. `used` is the size of all runs and snapshots in
+    bytes. A snapshot in `archives` is removed with the last run of its contents.
     """
     reasons = _outdated(runs, policy, now=now)
     others = [run for run in reversed(runs) if run.test_id not in kept]
@@ -127,7 +128,7 @@ def removals(
 
 
 def _outdated(runs: Sequence[Stored], policy: Retention, *, now: datetime) -> dict[str, str]:
-    """Why runs, newest first, are too old or too many."""
+    """The reason for each run that is too old or exceeds the count; `runs` are newest first."""
     reasons: dict[str, str] = {}
     count: Counter[str] = Counter()
     for run in runs:
@@ -140,7 +141,7 @@ def _outdated(runs: Sequence[Stored], policy: Retention, *, now: datetime) -> di
 
 
 def tier(age: timedelta, policy: Retention) -> Tier:
-    """How much is kept of a run of that age."""
+    """How much of a run of that age is kept."""
     if policy.detail_days and age > timedelta(days=policy.detail_days):
         return Tier.SUMMARY
     if policy.full_days and age > timedelta(days=policy.full_days):
@@ -149,7 +150,10 @@ def tier(age: timedelta, policy: Retention) -> Tier:
 
 
 def slimmed(record: Mapping[str, Any], wanted: Tier) -> dict[str, Any] | None:
-    """The run's JSON without what `wanted` drops, which it names; None when that is nothing."""
+    """The run's JSON without the fields that the tier `wanted` drops; None when it has none.
+
+    Its field `removed` names the dropped fields.
+    """
     dropped = [name for name in DROPPED[wanted] if record.get(name)]
     if not dropped:
         return None

@@ -1,4 +1,4 @@
-"""The run files: one JSON file a run, in a folder a month; they are the truth."""
+"""The run files: one JSON file for each run, in one folder for each month."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _RESTORE = "restore it from a backup or move it away"
 
 
 class RunFiles:
-    """The files under the folder `runs`; every method may raise K6dError for the disk."""
+    """The files in the folder `runs`; each method may raise K6dError when the disk refuses."""
 
     def __init__(self, folder: Path, *, root: Path) -> None:
         self.folder, self._root = folder, root
 
     def path(self, test_id: str) -> Path:
-        """Where the run is kept, whether it exists or not; K6dError for what is no id."""
+        """The path of the run's file, whether it exists or not; K6dError for an invalid id."""
         return Path(self._place(test_id))
 
     def size(self, test_id: str) -> int:
-        """What the run's file takes, in bytes; 0 when it does not exist."""
+        """The size of the run's file in bytes; 0 when it does not exist."""
         return size(self._place(test_id))
 
     def _place(self, test_id: str) -> str:
-        """The path as a text: of a Path Python keeps each name, in a table that grows by them."""
+        """The path as a str: pathlib interns each name, which would take memory for each run."""
         check_test_id(test_id)
         return f"{self.folder}/{test_id[:4]}-{test_id[4:6]}/{test_id}{_ENDING}"
 
     def _contents(self, test_id: str) -> bytes | None:
-        """The file as it is; None when there is none."""
+        """The bytes of the file; None when there is no file."""
         place = self._place(test_id)
         with disk_errors("read", place):
             try:
@@ -53,13 +53,13 @@ class RunFiles:
                 return None
 
     def own_path(self, test_id: str) -> Path:
-        """The same, to be written or removed: not through a link to a place that is not k6d's."""
+        """The path of the run's file, to write or remove it; LinkError when a folder is a link."""
         path = self.path(test_id)
         check_way(path.parent, root=self._root)
         return path
 
     def months(self) -> list[Path]:
-        """The folders that hold run files, oldest first."""
+        """The folders of run files, the oldest month first."""
         return [folder for folder in folders(self.folder) if _MONTH.fullmatch(folder.name)]
 
     def ids(self) -> Iterator[str]:
@@ -73,17 +73,17 @@ class RunFiles:
                         yield test_id
 
     def write(self, run: Run) -> dict[str, Any]:
-        """Keep the run, durably; return its index document."""
+        """Write the run to the disk; returns its index document."""
         data = encode(run)
         self.replace(run.test_id, data)
         return index_document(orjson.loads(data))
 
     def replace(self, test_id: str, data: bytes) -> None:
-        """Let the run's file hold `data`, its JSON, durably."""
+        """Write `data`, the run's JSON, to the disk in place of the run's file."""
         write_atomic(self.own_path(test_id), _SEAL.put(data), root=self._root)
 
     def read(self, test_id: str) -> bytes:
-        """The run's JSON, without its seal; K6dError when there is no file, or a damaged one."""
+        """The run's JSON without its checksum; K6dError when the file is missing or damaged."""
         data = self._contents(test_id)
         if data is None:
             raise K6dError(f"no run {test_id}; see 'k6d history' for those there are")
@@ -94,7 +94,10 @@ class RunFiles:
             raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
 
     def load(self, test_id: str) -> Run:
-        """The run; fields of the same schema version that we don't know are ignored."""
+        """The run; unknown fields are ignored.
+
+        K6dError when the file is missing or damaged, or when a newer k6d wrote it.
+        """
         path, data = self._place(test_id), self.read(test_id)
         try:
             record = orjson.loads(data)
@@ -114,8 +117,8 @@ class RunFiles:
     def document(self, test_id: str) -> dict[str, Any] | None:
         """The run's index document; None when its file is gone.
 
-        Raises ValueError when the file is not a run and K6dError when it cannot be read now: the
-        disk refuses, or a newer k6d wrote it in a shape that we don't know.
+        ValueError when the file is not a run. K6dError when the disk refuses, or when a newer k6d
+        wrote it in an unknown form.
         """
         data = self._contents(test_id)
         if data is None:
@@ -135,12 +138,12 @@ class RunFiles:
         return document
 
     def set_aside(self, test_id: str) -> Path:
-        """Rename a file that is no run, so that it is kept but not looked at again."""
+        """Rename a file that is no run to `….unreadable`; returns the new path."""
         return set_aside(self.path(test_id), root=self._root)
 
 
 def _schema(record: Any) -> int:
-    """The schema version of what a file holds; ValueError when it is not even an object."""
+    """The record's schema version, 0 when it is no integer; ValueError when there is none."""
     try:
         version = record["schema_version"]
     except (TypeError, KeyError, IndexError) as error:

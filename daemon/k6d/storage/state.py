@@ -1,4 +1,4 @@
-"""Small things k6d remembers by key, such as the scripts it knows: one TinyDB file each."""
+"""Small states of k6d by key, such as the scripts that it knows; one TinyDB file each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# The states there are, and what is so when the file of one was damaged.
+# Each state, and what its loss means to an operator when its file was damaged.
 STATES = {
     "accepted": "levels accepted as normal are lost; k6d accept sets them again",
     "deaths": "scripts that were set aside run again",
@@ -33,10 +33,10 @@ STATES = {
 
 
 class State:
-    """A durable dictionary of JSON objects; what is returned belongs to the caller.
+    """A durable dictionary of JSON objects; methods return copies.
 
-    Every change rewrites the file, so it is for hundreds of small things. Safe in several
-    processes and threads; of two that put the same key the last wins.
+    Each change rewrites the whole file, so a state should hold hundreds of small objects at most.
+    Several processes and threads may use it at once; the last `put` of a key wins.
     """
 
     def __init__(self, path: Path, *, root: Path) -> None:
@@ -45,7 +45,7 @@ class State:
         self._lock = path.parent / ".lock"
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The document of `key`, None when there is none."""
+        """The document of `key`; None when there is none."""
         return copy.deepcopy(self._items().get(key))
 
     def all(self) -> dict[str, dict[str, Any]]:
@@ -53,15 +53,16 @@ class State:
         return copy.deepcopy(self._items())
 
     def put(self, key: str, document: dict[str, Any]) -> None:
-        """Store `document` under `key`, replacing what was there; it is on the disk afterwards."""
+        """Store `document` under `key`, replacing an old one; it is on the disk afterwards."""
         self.change(key, lambda _: document)
 
     def change(
         self, key: str, function: Callable[[dict[str, Any] | None], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Replace the document of `key` by what `function` makes of it; nobody comes in between.
+        """Replace the document of `key` by `function(document)` and return the new document.
 
-        `function` gets None when there is none, and must not use this store. Returns the new one.
+        The state is locked meanwhile. `function` gets None when there is no document; it must not
+        use this state.
         """
         with locked(self._lock, root=self._root):
             document = function(copy.deepcopy(self._items().get(key)))
@@ -73,24 +74,25 @@ class State:
         return document
 
     def put_all(self, documents: Mapping[str, dict[str, Any]]) -> None:
-        """Store several documents in one write: after a crash there are all of them, or none."""
+        """Store several documents in one write: after a crash all of them are stored, or none."""
         with locked(self._lock, root=self._root):
             self._rewrite(self._items() | dict(documents))
 
     def delete(self, key: str) -> None:
-        """Forget `key`; nothing happens when it is not there."""
+        """Remove the document of `key` if there is one."""
         with locked(self._lock, root=self._root):
             if key in self._items():
                 Documents(self._storage).remove(where("key") == key)
 
     def rest(self) -> None:
-        """Let go of what is held in memory to be fast; the next call reads it again."""
+        """Free the memory of the cached contents; the next call reads the file again."""
         self._storage.rest()
 
     def mend(self) -> Path | None:
-        """Set a damaged file aside, so that k6d can go on; return its new name.
+        """Rename a damaged file to `….unreadable` and return its new path; None when it is sound.
 
-        Of a file that parses only entries that are not objects are lost: the others are kept.
+        If the file parses and only some entries are invalid, a copy of it gets that name and the
+        valid entries stay.
         """
         with locked(self._lock, root=self._root):
             self.rest()
@@ -106,18 +108,18 @@ class State:
         return aside
 
     def _rewrite(self, documents: dict[str, dict[str, Any]]) -> None:
-        """Let the file hold exactly `documents`. Lock held."""
+        """Write a file with exactly `documents`. The caller holds the lock."""
         rows = [{"key": key, "value": value} for key, value in documents.items()]
         numbered = (Document(row, number) for number, row in enumerate(rows, 1))
         Documents(self._storage).replace(numbered)
 
     def _items(self) -> dict[str, dict[str, Any]]:
-        """The stored documents by key, not to be changed; raises DamagedError."""
+        """The stored documents by key; callers must not change them. Raises DamagedError."""
         return {item["key"]: item["value"] for item in Documents(self._storage).plain()}
 
 
 def _is_entry(number: str, document: Any) -> bool:
-    """Whether a document of the file is {"key": text, "value": object}, as `put` makes it."""
+    """Whether a document of the file has the form {"key": text, "value": object}."""
     return (
         number.isdecimal()
         and isinstance(document, dict)

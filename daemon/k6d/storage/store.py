@@ -1,4 +1,4 @@
-"""The store of one data folder: save, load, find and list runs; mend what a crash left behind."""
+"""The store of one data folder: save, load, find and list runs; repair it after a crash."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ IndexDocument = dict[str, Any]
 T = TypeVar("T")
 SHORTEST_PART = 4
 LISTED_MATCHES = 5
-YOUNG_S = 3600.0  # no run takes that long from its snapshot's being kept to its own
-MOST_ANSWERS = 16  # that are kept until a run is saved; statistics of a year take a second
-MOST_KEPT = 100  # documents of one answer
+YOUNG_S = 3600.0  # a run's file is saved less than this after its snapshot
+MOST_ANSWERS = 16  # cached until a run is saved; statistics of a year take a second
+MOST_KEPT = 100  # documents in one cached answer
 STATISTICS_KEPT_S = 10
 WRITERS = 8
 
@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """Runs, their index, snapshots and state under the folder `data`.
+    """Runs, their index, snapshots and states in the folder `data`.
 
-    Opening one touches nothing. Threads and processes may share a data folder. Every method raises
-    K6dError, with path and remedy, when the disk refuses; the store stays usable.
+    The constructor does not touch the disk. Threads and processes may share a data folder. Each
+    method raises K6dError, with path and remedy, when the disk refuses; the store stays usable.
     """
 
     def __init__(self, data: Path) -> None:
@@ -61,54 +61,51 @@ class Store:
         self._state = data / "state"
         self._index = Index(data / "index", root=data)
         self._states: dict[str, State] = {}
-        self._behind = False
+        self._index_is_behind = False
         self._answers: dict[object, tuple[object, object]] = {}
 
     def save(self, run: Run) -> None:
-        """Keep `run`: its file first, then its index entry; saving an id again replaces it.
+        """Write the run's file, then its index entry; an existing run with this id is replaced.
 
-        When only the index could not be written, the error says so: the run itself is kept, and
-        the next `save` or `repair` enters it.
+        If only the index could not be written, the K6dError says so: the run itself is saved, and
+        the next `save` or `repair` adds it to the index.
         """
-        # A run that is there may be getting smaller at this moment.
+        # The lock is needed for an existing run only: `shrink` may be rewriting it now.
         with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
             document = self._runs.write(run)
-        self._entered(document)
+        self._add_to_index(document)
 
     def put(self, runs: Iterable[Run]) -> None:
-        """Keep the files of runs that are new, several at a time, since each waits for the disk.
+        """Write the files of new runs, several at a time, because each write waits for the disk.
 
-        The index knows of them after the next `repair`, also when this was cut off.
+        Call `repair` afterwards to add them to the index, also when the process died halfway.
         """
         with ThreadPoolExecutor(WRITERS) as pool:
             for _ in pool.map(self._runs.write, runs):
                 pass
 
     def amend(self, test_id: str, change: Callable[[Run], Run]) -> Run:
-        """Save what `change` makes of the run as it is by now, smaller perhaps; give that.
-
-        K6dError when it was removed meanwhile.
-        """
+        """Save and return `change(run)` of the stored run; K6dError when it was removed."""
         with self._index.locked():
             run = change(self._runs.load(test_id))
             document = self._runs.write(run)
-        self._entered(document)
+        self._add_to_index(document)
         return run
 
     def load(self, test_id: str) -> Run:
-        """The run `test_id`; fields of the same schema version that we don't know are ignored."""
+        """The run `test_id`; unknown fields are ignored. K6dError when it is missing or damaged."""
         return self._runs.load(test_id)
 
     def load_raw(self, test_id: str) -> bytes:
-        """The run's JSON as it is in its file, without the checksum at the end."""
+        """The run's JSON from its file, without the checksum."""
         return self._runs.read(test_id)
 
     def run_path(self, test_id: str) -> Path:
-        """Where the run `test_id` is kept, whether it exists or not."""
+        """The path of the run's file, whether it exists or not."""
         return self._runs.path(test_id)
 
     def find(self, run: str) -> str:
-        """The id of the run named by its id, by a unique start or end of it, or by "latest"."""
+        """The one id that starts or ends with `run`, or the "latest"; K6dError for none or many."""
         if run == "latest":
             if not (found := self.history(limit=1)):
                 raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
@@ -137,10 +134,7 @@ class Store:
         newest: str | None = None,
         **filters: object,
     ) -> list[IndexDocument]:
-        """Index documents, newest first: of `script`, and equal to `filters` in those fields.
-
-        `newest` is the id after which none is wanted.
-        """
+        """Index documents of `script` with the fields `filters`, up to the id `newest`."""
         unknown = sorted(filters.keys() - FIELDS)
         if unknown:
             raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
@@ -154,7 +148,7 @@ class Store:
         return self._read(collect, newest=newest)
 
     def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
-        """What `make` makes of every index document, newest first; only that stays in memory."""
+        """`make(document)` for every index document, newest first; keeps only the results."""
         return self._read(lambda documents: [make(document) for document in documents])
 
     def last(self, script: str) -> IndexDocument | None:
@@ -173,13 +167,13 @@ class Store:
         return self._read(collect)
 
     def refuse_links(self) -> None:
-        """LinkError when a part of the data folder is a link; the data folder itself may be one."""
+        """LinkError when a part of the data folder is a link; the folder itself may be a link."""
         refuse_links(self._data)
 
     def delete(self, test_ids: Sequence[str]) -> None:
-        """Forget runs: their entries first, then their files, so that no entry has no file.
+        """Remove runs: the index entries first, then the files, so that each entry has a file.
 
-        Killed in between, the next `repair` enters those whose files are still there.
+        If the process dies halfway, the next `repair` adds the runs whose files are left.
         """
         self.refuse_links()
         with self._index.locked():
@@ -196,9 +190,10 @@ class Store:
     def shrink(
         self, test_id: str, less: Callable[[bytes], bytes | None], *, dry_run: bool = False
     ) -> int | None:
-        """Put what `less` makes of a run's JSON in its place; nobody saves it in between.
+        """Replace a run's JSON by `less(data)`, under the writers' lock.
 
-        It is the same run to the index. How many bytes that frees; None: it stays as it is.
+        `less` must not change fields of the index document; it returns None to leave the run
+        unchanged. Returns the number of freed bytes, or None when the run is unchanged.
         """
         self.refuse_links()
         with self._index.locked():
@@ -209,17 +204,18 @@ class Store:
         return None if left is None else len(data) - len(left)
 
     def run_bytes(self, test_id: str) -> int:
-        """What the run's file takes; 0 when it is gone."""
+        """The size of the run's file in bytes; 0 when there is none."""
         return self._runs.size(test_id)
 
     def snapshot_bytes(self) -> int:
-        """What all snapshots take."""
+        """The size of all snapshots in bytes."""
         return sum(size(f"{self._snapshots}/{name}") for name in names(self._snapshots))
 
     def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
-        """Remove snapshots of no run, unless a run that isn't saved yet may need them; their bytes.
+        """Remove snapshots that no run needs; returns the sizes of the removed ones in bytes.
 
-        `put_snapshot` makes an archive young again, and holds the same lock.
+        Snapshots younger than YOUNG_S stay, because a run that is not saved yet may need them.
+        `put_snapshot` renews the time of an archive under the same lock.
         """
         self.refuse_links()
         sizes = []
@@ -233,7 +229,7 @@ class Store:
         return sizes
 
     def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
-        """Index documents that match, newest first; partitions outside its time are not read."""
+        """Index documents that match, newest first; only partitions in its time range are read."""
         if query.script is not None:
             query = replace(query, script=printable(query.script))
 
@@ -242,38 +238,39 @@ class Store:
 
         if limit is None or limit > MOST_KEPT:
             return self._read(collect, newest=query.newest())
-        kept = self._kept(("search", query, limit), collect, newest=query.newest())
+        kept = self._cached(("search", query, limit), collect, newest=query.newest())
         return [dict(document) for document in kept]
 
     def statistics(
         self, *, days: int, now: datetime | None = None, script: str | None = None
     ) -> Statistics:
-        """Counts over the last `days`; only the partitions of these days are read."""
+        """Counts of the last `days` days; only the partitions of these days are read."""
         now = now or datetime.now(UTC)
         name = None if script is None else printable(script)
         lately = int(now.timestamp() / STATISTICS_KEPT_S)
-        return self._kept(
+        return self._cached(
             ("statistics", days, name, lately),
             lambda found: statistics(found, days=days, now=now, script=name),
         )
 
     def standings(self, *, recent: int = 30) -> dict[str, Standing]:
-        """Where each script stands, the one that ran last first; reads the whole index."""
-        return dict(self._kept(("standings", recent), lambda f: standings(f, recent=recent)))
+        """Each script's latest state, the script that ran last first; may read the whole index."""
+        return dict(self._cached(("standings", recent), lambda f: standings(f, recent=recent)))
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
-        """Keep a copy of the archive `source`, unless there is one by that id; return its path.
+        """Store a copy of the archive `source` under the id; returns its path.
 
-        What a damaged disk cut off is replaced.
+        An archive with that id and the same size is not copied again; one of another size is
+        damaged and is replaced.
         """
         path = self.snapshot_path(snapshot_id)
         check_way(path, root=self._data)
         with self._index.locked():
             if path.exists() and size(path) == size(source):
                 with disk_errors("write", path):
-                    path.touch()  # for `drop_snapshots`, until the run that needs it is saved
+                    path.touch()  # else `drop_snapshots` might remove it before the run is saved
                 return path
-            # A copy, not a hard link: whoever made `source` may write into it again.
+            # A copy, not a hard link: the caller may write into `source` again.
             with disk_errors("read", source):
                 archive = source.open("rb")
             with archive, replacing(path, root=self._data) as file:
@@ -281,29 +278,29 @@ class Store:
         return path
 
     def snapshot_path(self, snapshot_id: str) -> Path:
-        """Where the archive is kept, whether it exists or not."""
+        """The path of the archive, whether it exists or not; K6dError for an invalid id."""
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):
             raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
         return self._snapshots / f"{snapshot_id}.tar"
 
     def copy_snapshot(self, snapshot_id: str, target: Path) -> None:
-        """Copy the archive to `target`, where nobody removes it."""
+        """Copy the archive to `target`, where pruning cannot remove it."""
         path = self.snapshot_path(snapshot_id)
         with disk_errors("read", path):
             shutil.copyfile(path, target)
 
     def state(self, name: str) -> State:
-        """The small store called `name` (lower case letters, digits, - and _)."""
+        """The state with that name; K6dError unless it is lower case letters, digits, - and _."""
         if not _STATE_NAME.fullmatch(name):
             raise K6dError(f"{name!r} cannot name a state; use lower case letters, digits, - and _")
         return self._states.setdefault(name, State(self._state / f"{name}.json", root=self._data))
 
     def repair(self) -> Repair:
-        """Mend what crashes left, cheaply; for the start of the daemon.
+        """Repair the data folder after a crash; cheap enough for each start of the daemon.
 
-        Nothing is deleted but the temporary files of dead writers and unfinished indexes. A run
-        file that the index lacks and that does not parse, and a state that does not, get the
-        ending `.unreadable` and are reported.
+        Only temporary files of dead processes and unfinished indexes are deleted. Run files that
+        are missing from the index and do not parse, and states that do not parse, are renamed to
+        `….unreadable`, logged, and listed in the report.
         """
         self.refuse_links()
         data, months = self._data, self._runs.months()
@@ -314,7 +311,7 @@ class Store:
         with self._index.locked():
             self._index.sweep()
             found = reconcile(self._index, self._runs)
-        self._behind = False
+        self._index_is_behind = False
         lost = [f"{path}: did not parse, set aside: {STATES[name]}" for name, path in aside.items()]
         report = replace(
             found,
@@ -324,43 +321,43 @@ class Store:
             messages=[*found.messages, *lost],
         )
         if report != Repair():
-            log.info("store mended: %d runs entered, %d dropped", report.added, report.dropped)
+            log.info("store repaired: %d runs added, %d dropped", report.added, report.dropped)
         for message in report.messages:
             log.warning("%s", message)
         return report
 
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Build the index anew from the run files; return how many runs it holds.
+        """Rebuild the index from the run files; returns the number of its runs.
 
-        `progress` is called with (done, total). Other writers wait meanwhile, readers don't: they
-        see the old index until the new one is whole.
+        `progress` is called with (done, total). Other writers wait meanwhile. Readers do not wait:
+        they see the old index until the new one is complete.
         """
         with self._index.locked(), self._index.rebuilding() as generation:
             added, _, messages = fill(generation, self._runs, list(self._runs.ids()), progress)
-        self._behind = False
+        self._index_is_behind = False
         for message in messages:
             log.warning("%s", message)
         log.info("index rebuilt: %d runs", added)
         return added
 
-    def _entered(self, document: IndexDocument) -> None:
+    def _add_to_index(self, document: IndexDocument) -> None:
         try:
-            self._enter(document)
+            self._add_or_repair(document)
         except K6dError as error:
-            self._behind = True
+            self._index_is_behind = True
             test_id = document["test_id"]
             raise K6dError(f"run {test_id} is kept, but not in the index: {error}") from error
 
-    def _enter(self, document: IndexDocument) -> None:
+    def _add_or_repair(self, document: IndexDocument) -> None:
         with self._index.locked():
-            if self._behind:
+            if self._index_is_behind:
                 reconcile(self._index, self._runs)
             try:
                 self._index.add(document)
             except DamagedError:
                 reconcile(self._index, self._runs)
                 self._index.add(document)
-        self._behind = False
+        self._index_is_behind = False
 
     def _read(
         self, collect: Callable[[Iterator[IndexDocument]], T], *, newest: str | None = None
@@ -369,25 +366,25 @@ class Store:
             if self._index.generation() or next(self._runs.ids(), None) is None:
                 return self._index.read(collect, newest)
         except DamagedError as error:
-            log.warning("mending the index from the run files: %s", error)
+            log.warning("rebuilding the damaged index from the run files: %s", error)
         with self._index.locked():
             reconcile(self._index, self._runs)
         return self._index.read(collect, newest)
 
     def rest(self) -> None:
-        """Let go of what is held in memory to be fast; the next call reads it again."""
+        """Free the memory of cached answers and states; the next call reads the files again."""
         self._answers.clear()
         for state in list(self._states.values()):
             state.rest()
 
-    def _kept(
+    def _cached(
         self,
         key: object,
         collect: Callable[[Iterator[IndexDocument]], T],
         *,
         newest: str | None = None,
     ) -> T:
-        """What `collect` made the last time, while no run was added or changed since."""
+        """The cached result of `collect` for `key`, or a new one after the index has changed."""
         stamp = self._index.stamp()
         kept = self._answers.get(key)
         if kept and kept[0] == stamp:
