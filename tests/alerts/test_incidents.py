@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +16,10 @@ from k6d.alerts.incidents import (
     accepted,
     advance,
     ended,
-    observe,
     remind,
     settled,
 )
+from k6d.alerts.observation import observe
 from k6d.alerts.records import Change, Observation, Standing
 from k6d.core.model import (
     Breakdown,
@@ -407,3 +407,33 @@ def test_causes_that_scripts_share(
     endpoints = [make_endpoint(name=url, failed=5) for url in urls]
     run = make_run(anomaly_analysis=verdict, breakdown=Breakdown(endpoints=endpoints))
     assert observe(run).cause == cause
+
+
+def test_an_incident_has_one_since() -> None:
+    """It is when its first run began, which is the first failing one, however late it opened."""
+    anomaly = make_anomaly()
+    first = make_run(anomaly_analysis=anomaly)
+    second = replace(first, test_id="20261122-130000-000001", timestamp=NOON + timedelta(hours=1))
+    standing = Standing(script=first.script)
+    for run in (first, second):
+        standing, told = advance(standing, observe(run), Rules(open_after=2))
+    assert told is not None
+    assert (told.incident.since, told.incident.first_run) == (first.timestamp, first.test_id)
+    assert told.incident.runs == 2
+
+
+def test_an_incident_holds_since_the_run_that_its_finding_names() -> None:
+    """A change that was found later holds since an earlier run: all places name the same one."""
+    anomaly = make_anomaly()
+    lasting = replace(anomaly.findings[0], since="20261122-090000-00000a")
+    standing = Standing(script="a.js")
+    for number, finding in enumerate([anomaly.findings[0], lasting]):
+        run = make_run(
+            test_id=f"20261122-1{2 + number}0000-00000{number}",
+            timestamp=NOON + timedelta(hours=number),
+            anomaly_analysis=replace(anomaly, findings=[finding]),
+        )
+        standing, _ = advance(standing, observe(run), Rules())
+    assert standing.incident is not None
+    assert standing.incident.first_run == lasting.since
+    assert standing.incident.since == datetime(2026, 11, 22, 9, tzinfo=UTC)

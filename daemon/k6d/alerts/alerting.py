@@ -21,6 +21,7 @@ from k6d.alerts import incidents
 from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
+from k6d.alerts.observation import observe
 from k6d.alerts.outbox import KEPT_DAYS
 from k6d.alerts.records import Change, Standing
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
@@ -77,9 +78,7 @@ class Alerts:
         """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
         with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(run.script), notify)
-            standing, told = incidents.advance(
-                standing, incidents.observe(run), self._rules(standing)
-            )
+            standing, told = incidents.advance(standing, observe(run), self._rules(standing))
             self._keep(standing)
             if told:
                 logger.info(

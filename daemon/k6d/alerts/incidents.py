@@ -12,23 +12,20 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from k6d.alerts.observation import MAX_PROBLEMS, observe
 from k6d.alerts.records import Announcement, Change, Incident, Observation, Standing
-from k6d.analysis.comparison import key_of
-from k6d.core.model import LEARNING, WORSE, FindingKind, Outcome, Severity, Trigger
+from k6d.core.model import FindingKind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from k6d.core.model import Finding, Run
+    from k6d.core.model import Run
 
 REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
-MAX_PROBLEMS, MAX_RETURNS = 200, 6
+MAX_RETURNS = 6
 GONE = timedelta(days=1)  # a script that is away for less may be in the middle of a move
 SILENT_RUNS = 30  # so many healthy runs end an incident, whatever they could not judge
-EDITS = (Trigger.ADDED, Trigger.CHANGED)
-DELIBERATE = (*EDITS, Trigger.MANUAL, Trigger.RECOVERY)
-ERRORS = ("error_rate", "http_req_failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,37 +41,6 @@ class Rules:
     def tells(self, severity: Severity) -> bool:
         """Whether people are to hear of something this bad."""
         return not self.muted and severity.rank >= self.min_severity.rank
-
-
-def observe(run: Run) -> Observation:
-    """What the run says about its script.
-
-    Nothing, if it was cut short without a fault, or k6 refused the options that came beside it.
-    """
-    verdict = run.anomaly_analysis
-    refused = run.overrides and run.execution.outcome is Outcome.SCRIPT_ERROR
-    states = {key_of(c): c.state for c in run.comparisons}
-    others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
-    calm = not run.generator.reasons and not run.generator.doubts
-    # An older k6d wrote no such flag; it kept what was not settled out of baselines.
-    unsettled = verdict.unsettled or (calm and WORSE in states.values() and not run.comparable)
-    problems = {_key(finding): finding.message for finding in verdict.findings[:MAX_PROBLEMS]}
-    return Observation(
-        run=run.test_id,
-        at=run.timestamp + timedelta(seconds=run.execution_time),
-        script=run.script,
-        severity=None if refused else verdict.severity,
-        healthy=not verdict.anomalies_detected
-        and not unsettled
-        and run.execution.outcome is Outcome.COMPLETED,
-        problems=problems,
-        cause=_cause(run),
-        deliberate=run.trigger in DELIBERATE,
-        edited=run.trigger in EDITS,
-        series={key: run.comparable and states.get(key, others) != LEARNING for key in run.series},
-        overrides=dict(run.overrides),
-        unsettled=unsettled,
-    )
 
 
 def advance(
@@ -148,7 +114,13 @@ def ended(standing: Standing, at: datetime) -> Standing:
     """The standing of what is no test any more: its incident is over, and nothing is well again."""
     last = replace(standing.incident, resolved_at=at) if standing.incident else standing.last
     return replace(
-        standing, incident=None, last=last, failures=0, failing_since=None, gone_since=None
+        standing,
+        incident=None,
+        last=last,
+        failures=0,
+        failing_since=None,
+        first_failing=None,
+        gone_since=None,
     )
 
 
@@ -181,11 +153,27 @@ def settled(standing: Standing, keys: Sequence[str]) -> Standing:
     return replace(standing, outgoing=rest)
 
 
+def since_when(standing: Standing, seen: Observation) -> tuple[datetime, str]:
+    """Since when a script fails that fails again with `seen`, and the run with which it began.
+
+    The only answer to this: `Incident.since` is when the run `Incident.first_run` began. It is the
+    first failing run, or an earlier one since which a regression lasts.
+    """
+    found = [(seen.began or seen.at, seen.first or seen.run)]
+    if standing.incident:
+        found.append((standing.incident.since, standing.incident.first_run))
+    elif standing.failing_since:
+        found.append((standing.failing_since, standing.first_failing or seen.run))
+    return min(found)
+
+
 def _failing(
     standing: Standing, seen: Observation, severity: Severity, rules: Rules
 ) -> tuple[Standing, Announcement | None]:
-    since = standing.failing_since or seen.at
-    standing = replace(standing, failures=standing.failures + 1, failing_since=since)
+    since, first_run = since_when(standing, seen)
+    standing = replace(
+        standing, failures=standing.failures + 1, failing_since=since, first_failing=first_run
+    )
     incident = standing.incident
     if incident is None:
         if standing.failures < rules.open_after:
@@ -197,7 +185,7 @@ def _failing(
             severity=severity,
             peak=severity,
             problems=seen.problems,
-            first_run=seen.run,
+            first_run=first_run,
             last_run=seen.run,
             last_seen=seen.at,
             cause=seen.cause,
@@ -208,6 +196,8 @@ def _failing(
         told = (incident.told or severity).rank
         incident = replace(
             incident,
+            since=since,
+            first_run=first_run,
             severity=severity,
             peak=max(incident.peak, severity, key=lambda s: s.rank),
             problems=seen.problems,
@@ -255,7 +245,7 @@ def _healthy(
 ) -> tuple[Standing, Announcement | None]:
     incident = standing.incident
     if incident is None:
-        return replace(standing, failures=0, failing_since=None), None
+        return replace(standing, failures=0, failing_since=None, first_failing=None), None
     if incident.silent < SILENT_RUNS and _cannot_judge(seen, incident):
         silent = replace(incident, silent=incident.silent + 1, last_seen=seen.at)
         return remind(replace(standing, incident=silent), seen.at, rules)
@@ -270,7 +260,7 @@ def _resolve(
     standing: Standing, at: datetime, run: str, *, accepted: str | None = None
 ) -> tuple[Standing, Announcement | None]:
     """The standing without its incident; those who know of it are told."""
-    closed = replace(standing, failures=0, failing_since=None)
+    closed = replace(standing, failures=0, failing_since=None, first_failing=None)
     if standing.incident is None:
         return closed, None
     incident = replace(standing.incident, resolved_at=at, last_run=run)
@@ -348,10 +338,6 @@ def _reminder_due(incident: Incident, now: datetime, rules: Rules) -> bool:
     return (now - incident.told_at).total_seconds() >= rules.remind_s
 
 
-def _key(finding: Finding) -> str:
-    return "|".join((finding.kind, finding.metric or "", finding.endpoint or ""))
-
-
 def _kind(problem: str) -> str:
     return problem.partition("|")[0]
 
@@ -360,29 +346,3 @@ def _regressed(problem: str) -> str:
     """The key of the series that got worse; empty for a problem of another kind."""
     kind, _, place = problem.partition("|")
     return place.replace("|", " ", 1).strip() if kind == FindingKind.REGRESSION else ""
-
-
-def _cause(run: Run) -> str | None:
-    """What this failure may have in common with those of other scripts: no k6, or one target."""
-    findings = run.anomaly_analysis.findings
-    if not findings:
-        return None
-    worst = findings[0]
-    if worst.kind is FindingKind.K6_UNAVAILABLE:
-        return "k6 unavailable"
-    if worst.kind is FindingKind.NO_NETWORK:
-        return "no network"
-    unreachable = worst.kind is FindingKind.UNREACHABLE
-    if not unreachable and worst.metric not in ERRORS:
-        return None
-    failing = (row for row in run.breakdown.endpoints if row.failed or unreachable)
-    hosts = {_host(endpoint.name) for endpoint in failing}
-    host = hosts.pop() if len(hosts) == 1 else ""
-    if host:
-        return f"target {host}"
-    return "target unreachable" if unreachable else None
-
-
-def _host(url: str) -> str:
-    scheme, found, rest = url.partition("://")
-    return rest.partition("/")[0].partition("?")[0] if found and scheme.startswith("http") else ""

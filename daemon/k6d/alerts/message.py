@@ -181,7 +181,7 @@ def _facts(
 def _since(announcement: Announcement, incident: Incident) -> str:
     if announcement.change is Change.RESOLVED:
         return f"{moment(incident.since)}, {plural(incident.runs, 'failing run')}"
-    if incident.runs == 1:
+    if incident.runs == 1 and incident.first_run == announcement.run:
         return f"{moment(incident.since)}, this run"
     return f"{moment(incident.since)}, {plural(incident.runs, 'run')}"
 

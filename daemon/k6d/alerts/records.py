@@ -34,7 +34,9 @@ class Observation:
     `cause` names what scripts that fail together have in common; None when it is the script alone.
     `deliberate` is a run after an edit, by hand, or because k6 is back; `edited` one after an edit.
     `series` maps what the run measured to whether that was judged against earlier runs. `unsettled`
-    is a run whose re-runs are not done, so that it will be taken in again when they are.
+    is a run whose re-runs are not done, so that it will be taken in again when they are. `first` is
+    the run since which it is so, this one or an earlier one that a lasting regression names;
+    `began` is when that run began.
     """
 
     run: str
@@ -49,6 +51,8 @@ class Observation:
     series: dict[str, bool] = field(default_factory=dict)
     unsettled: bool = False
     overrides: dict[str, str] = field(default_factory=dict)
+    first: str = ""
+    began: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +113,14 @@ class Standing:
     `outgoing` holds announcements that are decided but not in the outbox yet; `seen` the runs that
     were taken in, the newest last; `last` the incident resolved last; `notify` is what the script
     itself says of who is to be told; `expected` are runs to be taken in; `gone_since` is when the
-    script, whose incident is open, was first found to be away since its last run.
+    script, whose incident is open, was first found to be away since its last run. `failing_since`
+    is when the run `first_failing` began, the first of the failing runs in a row.
     """
 
     script: str
     failures: int = 0
     failing_since: datetime | None = None
+    first_failing: str | None = None
     incident: Incident | None = None
     last: Incident | None = None
     seen: list[str] = field(default_factory=list)

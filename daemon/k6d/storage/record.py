@@ -32,6 +32,11 @@ def new_test_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
 
 
+def started(test_id: str) -> datetime:
+    """When the run of that name began, to the second, in UTC."""
+    return datetime.strptime(check_test_id(test_id)[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+
 def is_test_id(text: object) -> bool:
     """Whether `text` has the form of a run's id; such a text is safe in a path."""
     return isinstance(text, str) and _TEST_ID.fullmatch(text) is not None
