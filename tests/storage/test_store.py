@@ -618,3 +618,22 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     with pytest.raises(K6dError, match=r"cannot write .*/runs/2026-11/.*\.json: "):
         Store(tmp_path).save(make_run())
+
+
+@pytest.mark.parametrize(("field", "value"), [("script", None), ("test_id", {}), ("test_id", None)])
+def test_an_entry_of_another_shape_is_rebuilt_from_its_run(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    """The last of several in the index, without a checksum; None: the field is gone."""
+    store = Store(tmp_path)
+    save_runs(store, 3)
+    before = store.history()
+    (path,) = index_files(tmp_path)
+    tables = orjson.loads(path.read_bytes())
+    del tables["check"]
+    entry = list(tables["_default"].values())[-1]
+    del entry[field]
+    if value is not None:
+        entry[field] = value
+    path.write_bytes(orjson.dumps(tables))
+    assert Store(tmp_path).history() == before

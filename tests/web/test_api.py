@@ -10,12 +10,13 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from k6d.core.model import Finding, FindingKind, Severity, Verdict
-from support.daemon import Gate, hitting, lasting
+from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
 from support.serving import Served, small_script
 
@@ -438,3 +439,25 @@ def test_incidents_and_mutes(shared: Served) -> None:
     assert shared.post("/api/v1/mutes", {"script": "bad.js", "duration": "0s"}).status == 200
     assert shared.get("/api/v1/incidents").json["mutes"] == {}
     assert shared.post("/api/v1/mutes", {"script": "bad.js", "duration": "soon"}).status == 422
+
+
+def test_the_page_of_statistics_draws_a_year_at_most(shared: Served) -> None:
+    """Whoever reads needs no token: no number in its address may take a CPU for long."""
+    for days in ("3650", "9" * 5000, "-1", "nan", "0", "²"):
+        page = shared.get(f"/statistics?days={quote(days)}")
+        assert page.status == 200
+        assert len(page.body) < 1_000_000, days
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_no_mistake(shared: Served) -> None:
+    """Others could fill the log: each would cost 8 KB of traceback."""
+    head = f"POST /login HTTP/1.1\r\nHost: 127.0.0.1:{shared.port}\r\nContent-Length: 50\r\n\r\n"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", shared.port)) as client:
+            client.sendall(head.encode() + b"x")
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(PATIENCE_S)
+            while client.recv(4096):
+                pass
+    assert shared.get("/health").status == 200
+    assert "Traceback" not in shared.log

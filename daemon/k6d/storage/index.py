@@ -231,7 +231,7 @@ def _load(path: Path, end: str | None, table: Documents | None = None) -> list[d
     The caller must not change them. DamagedError when it does not parse or lacks a field.
     """
     documents = (_documents(path) if table is None else table).plain()
-    if documents and FIELDS - documents[0].keys():
+    if not all(one.keys() >= FIELDS and isinstance(one["test_id"], str) for one in documents):
         raise DamagedError(path)
     if end is None or not documents or documents[-1]["test_id"] < end:
         return documents

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from k6d.core.model import K6dError
@@ -70,6 +71,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(K6dError, _k6d)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _mistake)
 
 
@@ -111,6 +113,11 @@ async def _invalid(_: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{one['where']}: {one['problem']}" for one in errors)
     return Problem(422, detail, errors=errors).response()
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Nobody waits for the answer any more, and there is nothing to log."""
+    return Problem(400, "the request ended in its middle").response()
 
 
 async def _k6d(request: Request, error: Exception) -> Response:
