@@ -1,4 +1,4 @@
-"""The commands; what they do is done elsewhere. Only here and in `daemon` does anything exit."""
+"""Defines the commands and calls the code behind them. Only `cli` and `daemon` exit the process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ app = typer.Typer(
 
 
 def main() -> NoReturn:
-    """Run a command; a user's mistake is one line on standard error and exit code 2."""
+    """Run a command; a user's mistake becomes one line on standard error and exit code 2."""
     try:
         app()
     except K6dError as error:
@@ -95,10 +95,10 @@ def serve(
     scripts: Scripts = None,
     data: Data = None,
     config: Config = None,
-    log_file: Annotated[Path | None, typer.Option(help="Log into this file as well.")] = None,
-    log_format: Annotated[str | None, typer.Option(help="text, or json.")] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Also write the log to this file.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
-    """Watch the scripts folder; run what is new, changed or due, judge it, keep it, tell."""
+    """Watch the scripts folder, run new, changed and due scripts, and send alerts."""
     __main__.become(config, scripts=scripts, data=data, log_file=log_file, log_format=log_format)
 
 
@@ -106,15 +106,15 @@ def serve(
 def run(
     script: Annotated[Path, typer.Argument(help="The script to run.", show_default=False)],
     vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
-    duration: Annotated[str | None, typer.Option(help="As k6 has it: 30s, 5m.")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations in all.")] = None,
+    duration: Annotated[str | None, typer.Option(help="In k6's format: 30s, 5m.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Total iterations.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
     as_json: AsJson = False,
     scripts: Scripts = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Run one script now. Exit code 0: healthy, 1: anomalous, 2: it could not run."""
+    """Run one script now. Exit code 0: healthy, 1: anomalous, 2: the script could not run."""
     from k6d.core.job import Job
     from k6d.core.model import Trigger
     from k6d.execution.archive import name_of
@@ -140,7 +140,7 @@ def run(
 
 
 def _file_of(given: Path, loaded: Settings) -> Path:
-    """The file that is meant: where it is named, or of that name in the scripts folder."""
+    """Return the file at the given path, or the one with that name in the scripts folder."""
     from k6d.execution.mentions import MODULES
 
     path = located(given)
@@ -188,12 +188,12 @@ def history(
 @app.command(rich_help_panel=LOOK)
 def show(
     run_id: RunId = "latest",
-    log: Annotated[bool, typer.Option("--log", help="k6's log and output as well.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Also show k6's log and output.")] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Show everything about one run."""
+    """Show all data of one run."""
     loaded = load_settings(config, data=data)
     store, test_id = open_store(loaded), run_named(run_id, loaded)
     if as_json:
@@ -206,7 +206,7 @@ def show(
 def list_scripts(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
-    """List the scripts that are in the folder or have run, with their last results."""
+    """List all scripts that are in the folder or have runs, with their last results."""
     from k6d.cli.render.run import scripts_report
     from k6d.scripts.catalog import entries
 
@@ -224,7 +224,7 @@ def list_scripts(
 def doctor(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
-    """Check k6, folders, settings and notification URLs; say how to mend what is wrong."""
+    """Check k6, folders, settings and notification URLs; say how to fix each problem."""
     from dataclasses import asdict
 
     from k6d.cli.doctor import examine
@@ -257,13 +257,13 @@ def reindex(data: Data = None, config: Config = None) -> None:
 
 @app.command(rich_help_panel=RUN)
 def demo(
-    keep: Annotated[bool, typer.Option(help="Leave it running at the end.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the daemon running at the end.")] = False,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of the results.", show_default="a new one, temporary"),
     ] = None,
 ) -> None:
-    """See all of it at work on a built-in target, in under a minute."""
+    """Show k6d at work against a built-in target, in under a minute."""
     from k6d.cli.demo import play
 
     asyncio.run(play(terminal(), keep=keep, data=data and data.absolute()))

@@ -1,4 +1,4 @@
-"""Commands about incidents and messages: incidents, mute, notify-test, outbox."""
+"""Commands for incidents and messages: incidents, mute, notify-test, outbox."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ commands = typer.Typer()
 @commands.command(name="incidents", rich_help_panel=ALERTS)
 def incidents(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the last one that was resolved of each script.")
+        bool, typer.Option("--all", help="Also list the last resolved incident of each script.")
     ] = False,
     end: Annotated[
         str | None,
@@ -52,7 +52,7 @@ def incidents(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """List what is wrong now, worst first, and what is muted. Exit code 1: something is wrong."""
+    """List open incidents, worst first, and mutes. Exit code 1: there is an open incident."""
     from k6d.alerts.outbox import Outbox
     from k6d.cli.render.alerts import incidents_table
 
@@ -89,7 +89,7 @@ def mute(
     script: Annotated[
         str,
         typer.Argument(
-            help="A script, or a pattern such as “shop/*”.", autocompletion=known_scripts
+            help="A script or a pattern, such as “shop/*”.", autocompletion=known_scripts
         ),
     ],
     for_: Annotated[
@@ -99,9 +99,9 @@ def mute(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Tell nobody of a script for a while; its runs and incidents are kept all the same.
+    """Send no notifications about a script for a while; its runs and incidents are still stored.
 
-    What is still wrong when the mute ends is told then.
+    An incident that is still open when the mute ends is reported then.
     """
     from k6d.alerts.incidents import covers
     from k6d.scripts.catalog import names
@@ -109,7 +109,7 @@ def mute(
     loaded = load_settings(config, data=data)
     try:
         pattern, matches = known_script(script, loaded), True
-    except K6dError:  # a pattern, or one that is yet to come
+    except K6dError:  # a pattern, or a script that does not exist yet
         pattern = script_name(script, loaded)
         matches = any(covers(pattern, name) for name in names(loaded, open_store(loaded)))
     alerts = alerts_of(loaded)
@@ -135,7 +135,7 @@ def notify_test(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Send a test message to every receiver; say which took it, and why one did not."""
+    """Send a test message to every receiver; say which accepted it, and why others did not."""
     from k6d.alerts.delivery.notify_test import try_all
 
     results = asyncio.run(try_all(load_settings(config, data=data), tags=tag or []))
@@ -149,14 +149,16 @@ def notify_test(
 
 @commands.command(name="outbox", rich_help_panel=ALERTS)
 def outbox(
-    retry: Annotated[bool, typer.Option("--retry", help="Try again what was given up.")] = False,
-    forget: Annotated[bool, typer.Option("--forget", help="Remove what was given up.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Also what was delivered.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry failed messages.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove failed messages.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also list delivered messages.")
+    ] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """List the messages that somebody has not got yet, or never got."""
+    """List the messages that are waiting, or that could not be delivered."""
     from k6d.alerts.outbox import Outbox
     from k6d.cli.render.alerts import outbox_table
 
@@ -222,7 +224,7 @@ def _seconds(given: str) -> float:
 
 
 def alerts_of(loaded: Settings) -> Alerts:
-    """The incidents of the store."""
+    """Return the incidents in the data folder."""
     from k6d.alerts.alerting import Alerts
     from k6d.alerts.outbox import Outbox
 

@@ -1,4 +1,4 @@
-"""Commands that look: search, stats, report, watch-live; and the token for those who look on."""
+"""Commands that show results: search, stats, report, watch-live, token."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ commands = typer.Typer()
 
 
 class Form(StrEnum):
-    """What a report can be."""
+    """The formats of a report."""
 
     HTML = "html"
     MARKDOWN = "markdown"
@@ -54,12 +54,12 @@ Moment = Annotated[
 @commands.command(rich_help_panel=LOOK)
 def search(
     text: Annotated[
-        str | None, typer.Argument(help="In the script's name, finding or outcome.")
+        str | None, typer.Argument(help="Text in the script's name, finding or outcome.")
     ] = None,
     script: Annotated[
         str | None, typer.Option(help="Only this script.", autocompletion=known_scripts)
     ] = None,
-    anomalies: Annotated[bool, typer.Option("--anomalies", help="Anomalous runs only.")] = False,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Only anomalous runs.")] = False,
     severity: Annotated[
         str | None, typer.Option(help="healthy, low, medium, high or critical.")
     ] = None,
@@ -74,7 +74,7 @@ def search(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Find runs that meet every condition given, newest first."""
+    """Find the runs that meet all given conditions, newest first."""
     from k6d.cli.render.run import history_table
     from k6d.storage import VERDICTS, Query
 
@@ -108,13 +108,13 @@ def search(
 @commands.command(rich_help_panel=LOOK)
 def stats(
     script: ScriptName = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="The last days.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How many days.")] = 7,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Count runs, anomalies and severities of the last days; --csv has a line for each day."""
+    """Count runs, anomalies and severities of the last days; --csv prints a line for each day."""
     from k6d.cli.render.run import statistics_report
 
     loaded = load_settings(config, data=data)
@@ -134,14 +134,12 @@ def stats(
 @commands.command(rich_help_panel=LOOK)
 def report(
     run_id: RunId = "latest",
-    form: Annotated[Form, typer.Option(help="One page by itself, or a form for tools.")] = (
-        Form.HTML
-    ),
+    form: Annotated[Form, typer.Option(help="A web page, or a format for tools.")] = (Form.HTML),
     html: Annotated[bool, typer.Option("--html", help="Short for --form html.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="… markdown.")] = False,
     junit: Annotated[bool, typer.Option("--junit", help="… junit.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; none: print it.")
+        Path | None, typer.Option("--output", "-o", help="The file to write; without it, print.")
     ] = None,
     data: Data = None,
     config: Config = None,
@@ -169,12 +167,12 @@ def report(
 
 @commands.command(name="watch-live", rich_help_panel=RUN)
 def watch_live(
-    once: Annotated[bool, typer.Option("--once", help="End with the run under way.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the current run.")] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Follow what the daemon is running, second by second; Ctrl-C ends the looking."""
+    """Follow the daemon's current run, second by second; Ctrl-C exits."""
     from k6d.cli.watch_live import follow
 
     follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
@@ -201,7 +199,7 @@ def _finite(option: str, given: float | None) -> None:
 
 
 def _moment(option: str, given: str | None) -> datetime | None:
-    """A time; aware. K6dError says what is allowed."""
+    """Parse an option as a time with time zone; K6dError says which formats are allowed."""
     from datetime import timedelta
 
     from k6d.core.parse import in_utc, parse_duration

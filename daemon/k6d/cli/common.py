@@ -1,4 +1,4 @@
-"""What all commands share: their options, and how they read and print."""
+"""Options, input and output that the commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from k6d.storage import Store
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
-# The parts of `k6d --help`.
+# The headings in `k6d --help`.
 RUN, LOOK, JUDGE, ALERTS, UPKEEP = "Run", "Look", "Judge", "Alerts", "Upkeep"
 
 Data = Annotated[
@@ -45,9 +45,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other progr
 
 
 def load_settings(config: Path | None, **given: object) -> Settings:
-    """The settings with what the command line gives; K6dError names every mistake.
+    """Return the settings with the values of the command line; K6dError names every mistake.
 
-    What looks like a setting and is none is told on standard error.
+    Unknown names that look like a setting are reported on standard error.
     """
     loaded = sources.load(config, **given)
     for warning in loaded.warnings:
@@ -56,7 +56,7 @@ def load_settings(config: Path | None, **given: object) -> Settings:
 
 
 def open_store(loaded: Settings) -> Store:
-    """The runs in the data folder; LinkError when a part of it is a link."""
+    """Open the data folder; LinkError if a part of it is a link."""
     from k6d.storage import Store
     from k6d.storage.data_folder import refuse_links
 
@@ -65,7 +65,7 @@ def open_store(loaded: Settings) -> Store:
 
 
 def script_name(given: str, loaded: Settings) -> str:
-    """A script by its name in the folder, or by a path as a shell completes it."""
+    """Return the name of a script that is given by name or by path."""
     from k6d.execution.archive import name_of
 
     path = located(Path(given))
@@ -73,9 +73,9 @@ def script_name(given: str, loaded: Settings) -> str:
 
 
 def known_script(given: str, loaded: Settings) -> str:
-    """As `script_name`, of a script that is in the folder or has runs; its ending may be left out.
+    """Like `script_name`, but the script must be in the folder or have runs.
 
-    K6dError names the one that was probably meant.
+    The ending may be left out. K6dError suggests the most similar name.
     """
     import difflib
 
@@ -93,7 +93,7 @@ def known_script(given: str, loaded: Settings) -> str:
 
 
 def run_named(given: str, loaded: Settings) -> str:
-    """The id of a run as people name it: as `Store.find`, or by its script, whose newest it is."""
+    """Return the id of a run, given as for `Store.find`, or by a script (its newest run)."""
     store = open_store(loaded)
     try:
         return store.find(given)
@@ -105,7 +105,7 @@ def run_named(given: str, loaded: Settings) -> str:
 
 
 def known_scripts(incomplete: str) -> list[str]:
-    """Names of scripts, for the shell's completion."""
+    """Return the names of scripts, for shell completion."""
     try:
         names = sorted(open_store(sources.load()).standings(recent=1))
     except K6dError:
@@ -114,7 +114,7 @@ def known_scripts(incomplete: str) -> list[str]:
 
 
 def known_runs(incomplete: str) -> list[str]:
-    """Ids of the newest runs, for the shell's completion."""
+    """Return the ids of the newest runs, for shell completion."""
     try:
         found = open_store(sources.load()).history(limit=50)
     except K6dError:
@@ -138,7 +138,7 @@ RunId = Annotated[
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """Where people read; plain text when it is piped."""
+    """Return a console for people; it prints plain text into a pipe."""
     from rich.console import Console
 
     from k6d.cli.render.table import Escaping
@@ -149,24 +149,24 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """One line for people, whatever names are in it."""
+    """Print one line for people; control characters are escaped."""
     typer.echo(escaped(text), err=err)
 
 
 def print_run(result: Run, console: Console, *, log: bool = False) -> None:
-    """A run as a person reads it."""
+    """Print a run for people."""
     from k6d.cli.render.run import run_report
 
     console.print(run_report(result, log=log), crop=False)
 
 
 def print_json(value: object) -> None:
-    """JSON for other programs, indented."""
+    """Print indented JSON for other programs."""
     print_raw(orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
 
 def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows with the same keys as CSV, a header first; nothing for none."""
+    """Print rows with the same keys as CSV with a header; print nothing without rows."""
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -174,19 +174,19 @@ def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _in_cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula is marked as text."""
+    """Mark a text as text if a spreadsheet would run it as a formula."""
     formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{value}" if formula else value
 
 
 def print_raw(data: bytes) -> None:
-    """Bytes as they are, and a line end."""
+    """Print bytes unchanged, and a line end."""
     sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
     sys.stdout.buffer.flush()
 
 
 def variables(given: list[str]) -> dict[str, str]:
-    """NAME=VALUE pairs as a command line gives them."""
+    """Parse NAME=VALUE arguments."""
     named = {}
     for entry in given:
         name, equals, value = entry.partition("=")

@@ -1,4 +1,4 @@
-"""Commands around the baseline: compare, trend, accept, backtest, replay."""
+"""Commands for baselines: compare, trend, accept, backtest, replay."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def compare(
         str | None,
         typer.Argument(
             metavar="BEFORE",
-            help="The run to compare it with; none: its baseline.",
+            help="The run to compare with; without it, the baseline.",
             autocompletion=known_runs,
         ),
     ] = None,
@@ -71,7 +71,9 @@ def compare(
     run = store.load(run_named(after, loaded))
     other = store.load(run_named(before, loaded)) if before else None
     if run.confirms and not other:
-        run = store.load(run.confirms)  # whose group was compared; it is often the latest itself
+        run = store.load(
+            run.confirms
+        )  # that run was compared together with the runs that confirm it
     found = between(run, other) if other else run.comparisons
     if as_json:
         print_json([asdict(comparison) for comparison in found])
@@ -112,7 +114,7 @@ def trend(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Draw one series of a script over its runs, with baseline, band and changes."""
+    """Draw one series of a script over its runs, with baseline, band and changes of level."""
     from k6d.analysis.change_point import shifts
     from k6d.analysis.series import describe
     from k6d.cli.render.baseline import trend_chart
@@ -153,13 +155,13 @@ def trend(
 @commands.command(rich_help_panel=JUDGE)
 def accept(
     script: OneScript,
-    reason: Annotated[str, typer.Option(help="Why, for those who ask later.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, kept for later.")] = "",
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Make the present level of a script what its runs are compared with from now on.
+    """Accept the present level of a script as its new baseline.
 
-    An incident that was only about this level is resolved with it.
+    An incident that was only about this level is resolved.
     """
     from k6d.storage import accepted
 
@@ -183,7 +185,7 @@ def backtest(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Judge the stored history again under other settings: alarms, and steps put into it."""
+    """Judge the stored history with other settings: show alarms, and the added steps found."""
     from k6d.analysis.backtest import alarms, power
     from k6d.cli.render.baseline import backtest_report
 
@@ -245,7 +247,7 @@ def _newest(script: str, loaded: Settings, store: Store, workload: str = "own") 
 
 
 def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
-    """What imported runs of a script measured, by their ids; empty for a series they lack."""
+    """Return a series of a script's imported runs, by their ids."""
     found = store.history(name, HISTORY_RUNS, trigger=Trigger.IMPORTED)
     return {one["test_id"]: one[metric] for one in found if one.get(metric) is not None}
 
@@ -253,9 +255,9 @@ def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
 def _compared_points(
     name: str, metric: str, loaded: Settings, store: Store, *, alone: bool, workload: str
 ) -> tuple[dict[str, float], Comparison | None]:
-    """The series of the runs that are compared, by their ids, and how the newest one compares.
+    """Return a series of the compared runs, by their ids, and the comparison of the newest run.
 
-    K6dError when there is nothing of it, unless it is not `alone` in the chart.
+    K6dError if there are no values and the chart shows no other series (`alone`).
     """
     from k6d.storage.workloads import newest_comparable
 
@@ -274,7 +276,7 @@ def _compared_points(
 def _history(
     script: str, loaded: Settings, store: Store, workload: str = "own"
 ) -> tuple[Run, list[Past]]:
-    """The newest comparable run and all runs comparable with it, itself the last."""
+    """Return the newest comparable run, and all runs comparable with it; it is the last of them."""
     from k6d.jobs import regression_check
 
     run = _newest(script, loaded, store, workload)
@@ -282,7 +284,7 @@ def _history(
 
 
 def _tried(changes: list[str]) -> dict[str, object]:
-    """ "compare.least_percent=15" as `settings.load` takes it."""
+    """Convert "compare.least_percent=15" to a keyword for `settings.load`."""
     given: dict[str, object] = {}
     for change in changes:
         key, equals, value = change.partition("=")

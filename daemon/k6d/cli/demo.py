@@ -1,7 +1,7 @@
-"""`k6d demo`: the real daemon on a temporary folder, against a small shop on this machine.
+"""`k6d demo`: runs the real daemon on a temporary folder, against a small shop on this machine.
 
-Everything is as in production: `k6d serve` in a process of its own, the real k6, an Apprise URL;
-only the shop and the receiver of the alert are ours. Nothing leaves the loopback interface.
+As in production, `k6d serve` runs in its own process, with the real k6 and an Apprise URL. Only
+the shop and the receiver of the alert belong to the demo. Nothing leaves the loopback interface.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ export default function () {
 
 
 class Shop(ThreadingHTTPServer):
-    """The target, which fails at the checkout when `broken`; it takes alerts at /alerts too."""
+    """The target; its checkout fails while it is `broken`. It also receives alerts at /alerts."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -79,17 +79,17 @@ class _Handler(BaseHTTPRequestHandler):
     server: Shop
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # one write for a whole answer
+    wbufsize = -1  # sends a whole response with one write
 
     def do_GET(self) -> None:
-        """A page of the shop, after about as long as it usually takes."""
+        """Send a page of the shop, after a random delay around its usual latency."""
         usual_s = LATENCY_S.get(self.path, 0.001)
         time.sleep(random.lognormvariate(0, 0.15) * usual_s)
         failing = self.server.broken and self.path == "/checkout"
         self._answer(503 if failing else 200, b"sorry" if failing else b"welcome")
 
     def do_POST(self) -> None:
-        """As GET; an alert is kept."""
+        """Like GET; an alert is stored."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path == "/alerts":
             self.server.alerts.append(orjson.loads(body))
@@ -104,13 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the demo tells what happens."""
+        """Print nothing: the demo prints what happens."""
 
 
 async def play(console: Console, *, keep: bool, data: Path | None = None) -> None:
-    """The demo from first to last; K6dError when a step doesn't come about in time.
+    """Run the whole demo; K6dError if a step does not finish in time.
 
-    Its results go to `data`, a new folder; without it, to the demo's own.
+    The results go to `data`, a new folder, or else to a temporary folder.
     """
     if data and Store(data).history(limit=1):
         raise K6dError(f"{data} has runs already: name a new folder for the demo's")
@@ -151,7 +151,7 @@ async def play(console: Console, *, keep: bool, data: Path | None = None) -> Non
 
 
 class _Narrator:
-    """Says what happens, step by step."""
+    """Prints the steps of the demo."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -180,7 +180,7 @@ def _tell_where(say: _Narrator, store: Store, run: Run, *, data: Path, log: Path
 
 
 def _command() -> str:
-    """How k6d is called from here: `make demo` has it in .venv, not on the PATH."""
+    """Return the command for k6d: with `make demo` it is in .venv and not on the PATH."""
     return "k6d" if shutil.which("k6d") else os.path.relpath(sys.argv[0])
 
 
@@ -204,9 +204,9 @@ def _shop() -> Iterator[Shop]:
 async def _daemon(
     home: Path, data: Path, shop: Shop, *, port: int | None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`k6d serve`, in a process group of its own so that Ctrl-C reaches it through us, once.
+    """Run `k6d serve` in its own process group, so that only the demo forwards Ctrl-C, and once.
 
-    Without a port for its dashboard it has none, and the alert no link to what will be gone.
+    Without a `port` there is no dashboard, and the alert has no link to a page that will be gone.
     """
     log = (home / "k6d.log").open("wb")
     process = await asyncio.create_subprocess_exec(
@@ -221,8 +221,8 @@ async def _daemon(
             "K6D_NOTIFY__URLS": f"json://{shop.address}/alerts",
             "K6D_API__ENABLED": str(port is not None).lower(),
             "K6D_API__PORT": str(port or 8000),
-            "K6D_NOTIFY__GROUP_WAIT": "0",  # nobody else fails here
-            "K6D_COMPARE__MAX_CPU": "100",  # the shop is on this machine too, which may be busy
+            "K6D_NOTIFY__GROUP_WAIT": "0",  # no other script can fail here
+            "K6D_COMPARE__MAX_CPU": "100",  # the shop uses the CPUs of this machine too
         },
         process_group=0,
     )

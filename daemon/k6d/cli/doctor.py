@@ -1,4 +1,4 @@
-"""What `k6d doctor` looks at: each check says what it saw and, if that is bad, how to mend it."""
+"""The checks of `k6d doctor`: each reports what it found and, for a problem, the remedy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing looked at; `remedy` is set when it is not as it should be."""
+    """The result of one check; `remedy` is set if there is a problem."""
 
     name: str
     ok: bool
@@ -41,7 +41,7 @@ class Check:
 
 
 async def examine(settings: Settings) -> list[Check]:
-    """All checks; nothing is changed, nothing is sent."""
+    """Run all checks; they change nothing and send nothing."""
     data = _data(settings)
     return [
         _settings(settings),
@@ -59,7 +59,7 @@ async def examine(settings: Settings) -> list[Check]:
 
 
 def _settings(settings: Settings) -> Check:
-    """Which file they come from; what looks like a setting and is none is a mistake."""
+    """Report the settings file; an unknown name that looks like a setting is a problem."""
     if settings.warnings:
         remedy = "correct its name, or unset it; config/k6d.env.example has all names"
         seen = "; ".join(settings.warnings)
@@ -85,7 +85,7 @@ async def _k6(configured: Path | None) -> Check:
 
 
 def _variables(env: Mapping[str, str]) -> list[Check]:
-    """Those of k6.env that have no effect."""
+    """Report the variables in k6.env that have no effect."""
     remedy = "take it out of k6.env"
     return [
         Check(name="k6.env", ok=False, seen=line, remedy=remedy) for line in variables.left_out(env)
@@ -115,7 +115,9 @@ def _data(settings: Settings) -> Check:
         return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
     try:
         place = next(path for path in (folder, *folder.parents) if path.exists())
-        with tempfile.TemporaryFile(dir=place) as file:  # not made here: root's would be root's
+        with tempfile.TemporaryFile(
+            dir=place
+        ) as file:  # does not create the folder: as root, its owner would be root
             file.write(b"k6d")
     except OSError as error:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
@@ -129,7 +131,7 @@ def _data(settings: Settings) -> Check:
 
 
 def _aside(data: Path) -> list[Check]:
-    """The scripts that do not run because k6d died whenever they did."""
+    """Report the scripts that do not run because k6d died during each of their runs."""
     return [
         Check(
             name="script",
@@ -142,7 +144,7 @@ def _aside(data: Path) -> list[Check]:
 
 
 def _damages(data: Path) -> list[Check]:
-    """What was damaged, until somebody removes the file that was set aside."""
+    """Report damaged files until somebody removes the renamed file."""
     return [
         Check(
             name="data folder",
@@ -155,7 +157,7 @@ def _damages(data: Path) -> list[Check]:
 
 
 def _readable_by_others(config_file: Path | None) -> list[Check]:
-    """Files with secrets in them that other users of the machine can read."""
+    """Report files with secrets that other users of the machine can read."""
     checks = []
     for file in filter(None, (Path(".env"), config_file)):
         try:
@@ -171,7 +173,7 @@ def _readable_by_others(config_file: Path | None) -> list[Check]:
 
 
 def _daemon(data: Path) -> Check:
-    """Whether one serves; that none does is no fault."""
+    """Report whether a daemon runs; it is not a problem if none does."""
     if pid := daemon_of(data):
         return Check(name="daemon", ok=True, seen=f"runs, pid {pid}")
     remedy = "start it with k6d serve, or as a service: see systemd/"
@@ -201,7 +203,7 @@ def _receiver(receiver: Receiver) -> str:
 
 
 def _undelivered(outbox: Outbox) -> list[Check]:
-    """What was given up, and what waits because of a receiver that fails or that is none."""
+    """Report undeliverable messages, and those that wait for a failing or unknown receiver."""
     checks = []
     if lost := outbox.undeliverable():
         seen = f"{plural(len(lost), 'message')} could not be delivered"

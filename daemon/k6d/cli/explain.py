@@ -1,4 +1,4 @@
-"""The command around explanations: explain."""
+"""The command for explanations: explain."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ commands = typer.Typer()
 def explain(
     run_id: RunId = "latest",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent; send nothing.")
+        bool, typer.Option("--dry-run", help="Print the request and send nothing.")
     ] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Have Gemini explain a run, and keep the explanation with it."""
+    """Ask Gemini to explain a run, and store the explanation with it."""
     from k6d.explain.explainer import Explainer
 
     loaded = load_settings(config, data=data)
@@ -71,7 +71,7 @@ def explain(
 
 
 def _print_request(request: Request, *, as_json: bool) -> None:
-    """All that would be sent, but for the key."""
+    """Print the request without the API key."""
     from k6d.explain.gemini_worker import MAX_OUTPUT_TOKENS
 
     if as_json:

@@ -1,8 +1,9 @@
-"""Runs of the service before k6d, "K6 Test Runner Service": schema 0 to 1.
+"""Imports runs of the service before k6d, "K6 Test Runner Service": schema 0 to 1.
 
-What it called by the same names is taken over as it is; what it did not measure stays None. Such
-runs are listed, searched, counted and drawn, by the trigger "imported". Nothing is compared with
-them, for nobody knows their load, unless their owner says that it was made here and now.
+Values with the same name are copied; values that the service did not measure stay None. Imported
+runs have the trigger "imported"; they are listed, searched, counted and drawn. Other runs are not
+compared with them, because their load is unknown, unless the owner states that they ran on this
+machine with this k6.
 """
 
 from __future__ import annotations
@@ -36,25 +37,25 @@ if TYPE_CHECKING:
     from k6d.storage import Store
     from k6d.storage.legacy_records import Found, Record
 
-    # Gives a run its baseline, or the reason why it cannot have one.
+    # Makes a run a baseline, or returns the reason why it cannot be one.
     Baseline = Callable[[Run, str], tuple[Run, str | None]]
 
 logger = logging.getLogger(__name__)
 
 UNNAMED = "original-service"  # its records need not say which script ran
 NAMES = ("script_name", "script_path", "name")
-# What comes of a record that is none.
+# The errors that a malformed record can raise.
 ODD = (K6dError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 BATCH = 100
-MOST_SAME_IDS = 100  # runs of one second whose derived ids are equal, which chance hardly makes
+MOST_SAME_IDS = 100  # runs of one second with the same derived id, which is very unlikely
 
 
 @dataclass(slots=True, kw_only=True)
 class TakenOver:
-    """What came of an import: runs that are new, that were there, and that stay behind, with why.
+    """The result of an import: new runs, runs that were present, and skipped records with reasons.
 
-    `unknown_error_rate` counts new runs for which the original stored an error rate of 0;
-    `no_baseline` counts the reasons for which new runs are no baseline though it was asked for.
+    `unknown_error_rate` counts new runs for which the original stored an error rate of 0.
+    `no_baseline` counts, by reason, new runs that could not become a baseline.
     """
 
     new: int = 0
@@ -72,10 +73,10 @@ def take_over(
     baseline: Baseline | None = None,
     redactor: Redactor | None = None,
 ) -> TakenOver:
-    """Save each record of the original's file or folder as a run; what is there is kept.
+    """Save each record of the original's file or folder as a run; existing runs are not changed.
 
-    Secrets are taken out of what k6 and the script wrote, as they are out of a run of k6d's own.
-    K6dError before anything is written when the source is damaged or foreign.
+    Secrets are removed from the output of k6 and the script, as in a run of k6d. If the source is
+    damaged or has another format, K6dError is raised before anything is written.
     """
     records = legacy_records.read(source)
     store.refuse_links()
@@ -97,14 +98,14 @@ def take_over(
             store.put(runs.values())
             done.new += len(runs)
     finally:
-        if began:  # files are there: the index gets to know them, whatever happened after
+        if began:  # index the saved files even after an error
             look_again(store)
             store.repair()
     return done
 
 
 def batched(records: Iterable[Found]) -> Iterator[list[Found]]:
-    """The records, as many at a time as may be in memory."""
+    """Yield the records in batches, to limit the memory."""
     left = iter(records)
     while batch := list(islice(left, BATCH)):
         yield batch
@@ -119,7 +120,7 @@ def _take(
     *,
     baseline: Baseline | None,
 ) -> None:
-    """Add the record to the new `runs`, unless it is there already; raises when it is none."""
+    """Add the record to the new `runs` unless it is present; a malformed record raises ODD."""
     free = _free_id(run, store, runs)
     if free is None:
         done.present += 1
@@ -139,12 +140,12 @@ def _take(
 
 
 def record_error_rate(record: Record) -> object:
-    """The error rate as the original stored it."""
+    """Return the error rate as the original stored it."""
     return (record.get("metrics") or {}).get("error_rate")
 
 
 def _free_id(run: Run, store: Store, runs: dict[str, Run]) -> str | None:
-    """An id for a new run, the same whenever it is taken over; None when it was already."""
+    """Return an id for a new run, the same in each import; None if the run is present."""
     assert run.imported is not None  # noqa: S101  (`upgraded` makes it so)
     for attempt in range(MOST_SAME_IDS):
         key = f"{run.imported['test_id']}{f'#{attempt}' if attempt else ''}"
@@ -155,14 +156,14 @@ def _free_id(run: Run, store: Store, runs: dict[str, Run]) -> str | None:
             there = orjson.loads(store.load_raw(test_id)).get("imported")
         else:
             return test_id
-        # An older k6d took runs over without noting their ids.
+        # Older versions of k6d imported runs without their original ids.
         if there is None or there.get("test_id") == run.imported["test_id"]:
             return None
     raise K6dError(f"more than {MOST_SAME_IDS} runs of one second have the same id")
 
 
 def upgraded(record: Record) -> Run:
-    """The record of schema 0 as a run; raises whatever comes of it when it is none."""
+    """Convert a record of schema 0 to a run; a malformed record raises ODD."""
     at = datetime.fromisoformat(record["timestamp"]).astimezone()
     original_id = str(record["test_id"] or "").strip()
     if not original_id:
@@ -170,7 +171,7 @@ def upgraded(record: Record) -> Run:
     completed = record.get("status", "completed") == "completed"
     metrics = {key: (record.get("metrics") or {}).get(key) for key in ORIGINAL}
     if metrics["error_rate"] == 0:
-        metrics["error_rate"] = None  # the original stored 0, whatever came back
+        metrics["error_rate"] = None  # the original stored 0 even if requests failed
     return run_adapter().validate_python(
         {
             "test_id": f"{new_test_id(at)[:16]}000000",
@@ -196,7 +197,7 @@ def upgraded(record: Record) -> Run:
 
 
 def _without_secrets(run: Run, redactor: Redactor) -> Run:
-    """The run with what may be shown of its texts; the script is kept as it is."""
+    """Remove secrets from the texts of the run; the script is not changed."""
     verdict, kept, error = run.anomaly_analysis, run.imported or {}, run.execution.error
     hidden = {name: _hidden(kept[name], redactor) for name in ("raw_output", "console_output")}
     return replace(
@@ -222,7 +223,7 @@ def _hidden(value: Any, redactor: Redactor) -> Any:
 
 
 def _script_name(record: Record) -> str:
-    """The name in the record; else the one that k6d gives to the same text when it is posted."""
+    """Return the name in the record; else the name that k6d gives to the same text when posted."""
     named = next((record[key] for key in NAMES if record.get(key)), None)
     text = record.get("script_content")
     if named is None and isinstance(text, str) and text.strip():
@@ -234,15 +235,15 @@ def _analysis(record: Record) -> dict[str, Any]:
     analysis = {key: (record.get("anomaly_analysis") or {}).get(key) for key in ANALYSIS}
     if isinstance(analysis["severity"], str):
         analysis["severity"] = analysis["severity"].strip().lower()
-    if not analysis["anomalies_detected"]:  # it gave healthy runs a severity as well
+    if not analysis["anomalies_detected"]:  # the original gave healthy runs a severity too
         analysis |= {"anomalies_detected": False, "severity": None}
     return {key: value for key, value in analysis.items() if value is not None}
 
 
 def _kept(value: object) -> object:
-    """What JSON of ours can hold; anything else as the text that it was."""
+    """Return the value if k6d can store it as JSON; else as text."""
     try:
-        orjson.dumps([[[[value]]]])  # a run's file holds it some levels deep
+        orjson.dumps([[[[value]]]])  # nested as deeply as in a run's file
     except (orjson.JSONEncodeError, RecursionError):
         return str(value)
     return value

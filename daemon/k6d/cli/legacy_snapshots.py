@@ -1,4 +1,4 @@
-"""Scripts of imported runs: kept as snapshots; with k6's help, as a baseline of later runs."""
+"""Stores the scripts of imported runs as snapshots, and makes such runs baselines with k6."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS = ("vus", "duration", "iterations")
 
 
 def text_snapshot(script: str, run: Run, store: Store) -> Snapshot:
-    """Keep the script's text; the files that it pulled in and its options are not known."""
+    """Store the script's text as a snapshot; its imported files and options are unknown."""
     text = script.encode(errors="replace")
     given = options_of(run)
     content = hashlib.sha256(text).hexdigest()
@@ -51,14 +51,14 @@ def text_snapshot(script: str, run: Run, store: Store) -> Snapshot:
 
 
 def options_of(run: Run) -> dict[str, Any]:
-    """What the original's client posted beside the script, as far as it is about load."""
+    """Return the load options that were posted to the original service with the script."""
     given = (run.imported or {}).get("options")
     named = given if isinstance(given, dict) else {}
     return {name: named[name] for name in OPTIONS if isinstance(named.get(name), (int, str))}
 
 
 def _archive(text: bytes, *, name: str, options: dict[str, Any]) -> bytes:
-    """A tar in the form of `k6 archive`."""
+    """Return a tar in the format of `k6 archive`."""
     metadata = {
         "type": "js",
         "options": options,
@@ -82,10 +82,10 @@ def _archive(text: bytes, *, name: str, options: dict[str, Any]) -> bytes:
 
 
 class Baselines:
-    """Gives imported runs the snapshot and the workload that this machine's k6 sees in them.
+    """Gives imported runs the snapshot and the workload that this machine's k6 finds.
 
-    Their owner says that they ran here, with this k6; so later runs of the same script with the
-    same options are compared with them.
+    The owner has stated that the runs were made on this machine with this k6. So later runs of the
+    same script with the same options are compared with them.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -94,7 +94,7 @@ class Baselines:
         self._k6: K6 = asyncio.run(discovery.find(settings.k6.path))
 
     def __call__(self, run: Run, script: str) -> tuple[Run, str | None]:
-        """The run as a baseline, or as it was with the reason why it is none."""
+        """Return the run as a baseline and None; else the unchanged run and the reason."""
         given = options_of(run)
         key = script, orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode()
         if key not in self._known:
@@ -140,7 +140,7 @@ class Baselines:
 
 
 def _series(run: Run) -> dict[str, float]:
-    """What is compared of the run."""
+    """Return the series of the run that are compared."""
     result = Result(
         execution=run.execution, summary=Summary(metrics=run.metrics), breakdown=Breakdown()
     )

@@ -1,4 +1,4 @@
-"""Commands that keep the watch going for months: schedule, prune, export, import."""
+"""Commands for upkeep: schedule, prune, export, import."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ commands = typer.Typer()
 
 @commands.command(rich_help_panel=UPKEEP)
 def schedule(
-    limit: Annotated[int, typer.Option("--next", min=1, help="How many starts of each.")] = 1,
+    limit: Annotated[
+        int, typer.Option("--next", min=1, help="How many starts for each script.")
+    ] = 1,
     as_json: AsJson = False,
     scripts: Scripts = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Show what runs by the clock: the next starts, the last ones, what was missed and why."""
+    """Show schedules: the next starts, the last ones, and missed starts with the reason."""
     from k6d.cli.render.schedule import schedule_table
     from k6d.jobs.scheduler import held, said
     from k6d.storage.locks import daemon_of
@@ -83,12 +85,14 @@ def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[
 
 @commands.command(rich_help_panel=UPKEEP)
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be removed.")
+    ] = False,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Remove what the retention settings do not keep; say how much that frees."""
+    """Remove the data that the retention settings do not keep; print the freed space."""
     from k6d.storage import prune as pruning
 
     loaded = load_settings(config, data=data)
@@ -104,11 +108,11 @@ def prune(
 
 @commands.command(name="export", rich_help_panel=UPKEEP)
 def export_data(
-    file: Annotated[Path, typer.Argument(help="The archive to make, such as k6d.tar.gz.")],
+    file: Annotated[Path, typer.Argument(help="The archive to write, such as k6d.tar.gz.")],
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Back up runs, snapshots and state into one archive; the daemon may run meanwhile."""
+    """Back up runs, snapshots and state to one archive; the daemon may be running."""
     from k6d.storage import backup
 
     loaded = load_settings(config, data=data)
@@ -121,20 +125,20 @@ def import_data(
     file: Annotated[
         Path,
         typer.Argument(
-            help="An archive of 'k6d export'; or the original service's SQLite file, folder of "
+            help="An archive of 'k6d export', or the original service's SQLite file, folder of "
             "JSON backups, or TinyDB file."
         ),
     ],
     as_baseline: Annotated[
         bool,
         typer.Option(
-            help="Compare later runs with the original's: they ran on this machine, with this k6."
+            help="Compare later runs with the imported ones: they ran on this machine, on this k6."
         ),
     ] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Bring in an archive, or the original service's runs; what is there is never replaced."""
+    """Import an archive or the original service's runs; existing runs are never replaced."""
     from k6d.storage import backup
     from k6d.storage.locks import only_daemon
 
@@ -156,7 +160,7 @@ def import_data(
 
 
 def _take_over(source: Path, loaded: Settings, store: Store, *, as_baseline: bool) -> None:
-    """Import the original service's data, and say what came of each record."""
+    """Import the original service's data, and print the result."""
     from k6d.cli.legacy_import import take_over
     from k6d.cli.legacy_snapshots import Baselines
     from k6d.settings import redactor_of

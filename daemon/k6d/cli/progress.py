@@ -1,4 +1,4 @@
-"""A run under way in the terminal: one progress line on standard error, from k6's own pushes."""
+"""Shows the progress of a run as one line on standard error, from k6's pushes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NAME = 20  # leaves room for the numbers on a line of 80
 
 
 class LiveLine:
-    """Shows what the capture has seen so far; nothing when the console is no terminal."""
+    """Shows the progress of a capture; shows nothing if the console is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -47,7 +47,7 @@ class LiveLine:
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        """Keep the line up to date until the context is left."""
+        """Update the line until the context is left."""
         refreshing = asyncio.create_task(self._refresh())
         with self._progress:
             try:
@@ -81,6 +81,6 @@ class LiveLine:
 
 
 def _short(name: str) -> str:
-    """The end of a long name, which tells more than its folder; nothing that moves the cursor."""
+    """Keep the end of a long name, since the folder says less; replace control characters."""
     shown = printable(name, "\ufffd")
     return shown if len(shown) <= MAX_NAME else "…" + shown[1 - MAX_NAME :]

@@ -1,4 +1,4 @@
-"""A load test from the command line: the progress line, Ctrl-C, the report, the exit code."""
+"""Runs a load test from the command line: progress line, Ctrl-C, report and exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 def under_way(
     loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
 ) -> T:
-    """What `work` gives; Ctrl-C ends k6 gracefully, a second one at once."""
+    """Return the result of `work`. Ctrl-C stops k6 gracefully; a second Ctrl-C kills it."""
     return asyncio.run(_under_way(loaded, work))
 
 
@@ -55,7 +55,7 @@ async def _under_way(
 
 
 async def _deliver(loaded: Settings) -> None:
-    """What a daemon does after a run: send what is in the outbox, and give a sign of life."""
+    """Send the messages in the outbox and a heartbeat, as the daemon does after a run."""
     from k6d.alerts.delivery.heartbeat import Heartbeat
     from k6d.alerts.delivery.sender import Sender
     from k6d.alerts.outbox import Outbox
@@ -67,7 +67,7 @@ async def _deliver(loaded: Settings) -> None:
 
 
 def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
-    """Print the run; the exit code that it deserves."""
+    """Print the run and return its exit code."""
     if as_json:
         print_raw(open_store(loaded).load_raw(result.test_id))
     else:

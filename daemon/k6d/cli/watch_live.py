@@ -1,4 +1,4 @@
-"""What the daemon is running, in the terminal: its live events, read over HTTP."""
+"""Shows the daemon's live events in the terminal; they are read over HTTP."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from k6d.settings import Settings
 
-TIMEOUT_S = 60.0  # the daemon says something every 15 s, if only that it is there
+TIMEOUT_S = 60.0  # the daemon sends at least a keep-alive every 15 s
 
 
 def follow(settings: Settings, console: Console, *, once: bool, as_json: bool) -> None:
-    """Show events until the daemon stops, Ctrl-C, or (`once`) the run under way is over."""
+    """Show events until the daemon stops, until Ctrl-C, or (`once`) until the current run ends."""
     events = until_over(_events(settings)) if once else _events(settings)
     try:
         if as_json:
@@ -40,7 +40,7 @@ def follow(settings: Settings, console: Console, *, once: bool, as_json: bool) -
 
 
 def until_over(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The events up to the end of a job under way: its run, or that it is gone without one."""
+    """Yield the events until the current job ends, with a run or without one."""
     seen: set[str] = set()
     for kind, data in events:
         if kind == "queue":
@@ -92,7 +92,7 @@ def _table(queue: dict[str, Any]) -> Group:
 
 
 def _events(settings: Settings) -> Iterator[tuple[str, Any]]:
-    """The daemon's events, each with its data; K6dError when there is no daemon to be heard."""
+    """Yield the daemon's events with their data; K6dError if no daemon answers."""
     api = settings.api
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)  # noqa: S104
     connection = http.client.HTTPConnection(host.strip("[]"), api.port, timeout=TIMEOUT_S)
@@ -118,7 +118,7 @@ def _events(settings: Settings) -> Iterator[tuple[str, Any]]:
 
 
 def _headers(settings: Settings) -> dict[str, str]:
-    """The token, if we have it; on loopback the daemon doesn't ask for it."""
+    """Return a header with the token, if it is readable; on loopback the daemon needs none."""
     given = settings.api.token
     try:
         token = given.get_secret_value() if given else read_token(settings.data)

@@ -1,4 +1,4 @@
-"""Incidents and messages as a person reads them in a terminal."""
+"""Renders incidents and messages for the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from k6d.alerts.records import Incident
 
-LEAST_WIDTH = 80  # columns of a terminal in which these tables can be read
+LEAST_WIDTH = 80  # columns; on a narrower terminal these tables are hard to read
 STYLES = {"low": "yellow", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 
@@ -33,9 +33,9 @@ def incidents_table(
     waiting: Collection[str] = (),
     gone: Collection[str] = (),
 ) -> Grid:
-    """One row an incident: severity, script, since when, in how many runs, what.
+    """Return one row per incident: severity, script, start, number of runs, finding.
 
-    `waiting` are incidents with a message that is not delivered yet, `gone` scripts without file.
+    `waiting` are incidents with an undelivered message; `gone` are scripts whose file is missing.
     """
     table = Grid("severity", "script", "since", "runs", "what", "announced")
     for incident in incidents:
@@ -59,7 +59,7 @@ def incidents_table(
 
 
 def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
-    """One row a message and receiver: what, for whom, how it stands, why not."""
+    """Return one row per message and receiver: message, receiver, state, reason of a failure."""
     table = Grid("from", "message", "receiver", "state", "tries", "next", "why")
     for row in rows:
         next_at = f"{row['next_at']:%H:%M:%S}" if row["next_at"] else "–"
@@ -80,18 +80,18 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
 
 
 class Grid:
-    """Rows of texts that fold; on a narrow terminal a row is a paragraph, its first cell above."""
+    """A table that wraps; on a narrow terminal each row is a paragraph below its first cell."""
 
     def __init__(self, *titles: str) -> None:
         self._titles = titles
         self._rows: list[tuple[str | Text, ...]] = []
 
     def add_row(self, *cells: str | Text) -> None:
-        """A cell for each title."""
+        """Add a row with a cell for each title."""
         self._rows.append(cells)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As wide as there is room."""
+        """Render as a table or, on a narrow terminal, as paragraphs."""
         if options.max_width >= LEAST_WIDTH:
             table = plain_table()
             for title in self._titles:

@@ -1,4 +1,4 @@
-"""Comparisons, trends and back-tests as a person reads them in a terminal."""
+"""Renders comparisons, trends and back-tests for the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Comparison, Run
 
-# In the order in which they are listed.
+# The order is that of the list.
 STYLES = {
     WORSE: "red",
     CHANGED: "yellow",
@@ -32,12 +32,12 @@ STYLES = {
     LEARNING: "yellow",
 }
 TOO_NOISY = "too noisy to judge"
-MOST_POINTS, MOST_PERCENT = 50.0, 100.0  # a band as wide as this shows hardly anything
+MOST_POINTS, MOST_PERCENT = 50.0, 100.0  # a band this wide hides almost every change
 CHART_HEIGHT = 16
 
 
 def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparison]) -> Group:
-    """Before, after, change, noise band and verdict of every series; what is worse comes first."""
+    """Return before, after, change, noise band and verdict of each series; regressions first."""
     against = f"run {other.test_id}" if other else "its baseline"
     titles = ("before", "after", "change", "noise band", "verdict")
     table = Listing(name="series", titles=titles, left=frozenset({"verdict"}))
@@ -59,14 +59,14 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
 
 
 def _change(c: Comparison) -> str:
-    """The change in percent; of shares in points, since many are 0 or close to it."""
+    """Return the change in percent; for shares in points, because many are close to 0."""
     if c.unit == "%" and c.expected is not None:
         return f"{c.observed - c.expected:+.2f} points"
     return "–" if c.change_percent is None else f"{c.change_percent:+.1f} %"
 
 
 def _noise(c: Comparison) -> str:
-    """What it must move by to be seen, in the same unit."""
+    """Return the smallest change that is detected, in the same unit as `_change`."""
     if c.unit == "%" and c.expected is not None and c.high is not None:
         width = max(abs(bound - c.expected) for bound in (c.low, c.high) if bound is not None)
         return TOO_NOISY if width >= MOST_POINTS else f"± {number(width)} points"
@@ -96,7 +96,7 @@ def trend_chart(
     *,
     width: int,
 ) -> RenderableType:
-    """The series over its runs, with the latest baseline, its band, and the changes of level."""
+    """Draw the series over its runs, with the latest baseline, its band and changes of level."""
     import plotext
 
     about, values = describe(metric), [value for _, value in points]
@@ -132,7 +132,7 @@ def trend_chart(
 
 
 def backtest_report(results: Sequence[dict[str, Any]]) -> Group:
-    """Alarms that the settings would have given, and which steps they would have shown."""
+    """Render the alarms that the settings would give, and the steps that they would detect."""
     parts: list[RenderableType] = []
     for result in results:
         new = [alarm for alarm in result["alarms"] if not alarm.lasting]

@@ -1,4 +1,4 @@
-"""What a terminal shows of the other protocols, and of the requests that stand apart."""
+"""Renders other protocols than HTTP, and requests that are not judged, for the terminal."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 10
 _PROTOCOLS = {"WebSocket": "ws_", "gRPC": "grpc_", "browser": "browser_"}
-# k6's own times, in milliseconds; the shift of a layout has no unit.
+# k6's time metrics, in milliseconds; cumulative layout shift (cls) has no unit.
 _TIME = re.compile(r"(connecting|duration|ping|web_vital_(?!cls)\w+)$")
 _STATS = ("avg", "p(95)", "max", "count", "value")
 
 
 def beside(run: Run) -> list[Group | str]:
-    """Both, each after an empty line."""
+    """Return both parts of the report, each after an empty line."""
     found = (other_protocols(run), stands_apart(run.breakdown))
     return [part for group in found if group for part in ("", group)]
 
 
 def other_protocols(run: Run) -> Group | None:
-    """The metrics of WebSockets, gRPC and the browser; None when the script speaks none of them."""
+    """Return the metrics of WebSocket, gRPC and browser; None if the script uses none of them."""
     lines = []
     for title, start in _PROTOCOLS.items():
         rows = [
@@ -60,7 +60,7 @@ def _metric(name: str, stats: dict[str, float]) -> str:
 
 
 def stands_apart(breakdown: Breakdown) -> Group | None:
-    """The requests of setup and teardown, and those that the script excludes; None for none."""
+    """Return the requests of setup and teardown and excluded requests; None if there are none."""
     if not breakdown.apart:
         return None
     lines = [Text("not judged", "dim")]

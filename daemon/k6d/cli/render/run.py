@@ -1,4 +1,4 @@
-"""A run, a history or a list of scripts as a person reads it in a terminal."""
+"""Renders runs, histories and lists of scripts for the terminal."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ STYLES = {
     "critical": "bold red",
 }
 MAX_ROWS = 20
-# A name or a log line from outside must not move the cursor, ring, or break a table's row.
+# Names and log lines come from outside: without this, they could move the cursor or break a row.
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
 _CONTROLS_OF_A_LINE = {c: s for c, s in _CONTROLS.items() if chr(c) not in "\n\t"}
-BAR_WIDTH, DAY_WIDTH = 40, 29  # of a day's bar, and of what stands before it
+BAR_WIDTH, DAY_WIDTH = 40, 29  # columns of a day's bar, and of the text before it
 BARS_WIDTH, MIN_BARS = 60, 10
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def run_report(run: Run, *, log: bool = False) -> RenderableType:
-    """Everything worth reading about one run; `log` adds k6's log and what it printed."""
+    """Render a run; `log` adds k6's log and output."""
     parts: list[RenderableType] = [_headline(run)]
     if run.metrics != Metrics():
         parts += ["", _numbers(run)]
@@ -66,7 +66,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
 
 
 def verdict_word(severity: str | None, outcome: str) -> str:
-    """The one word for a run in a table."""
+    """Return the verdict of a run as one word."""
     if severity:
         return severity
     return "healthy" if outcome == Outcome.COMPLETED else outcome
@@ -130,7 +130,7 @@ def _findings(verdict: Verdict) -> Table:
 
 
 def _asides(verdict: Verdict) -> dict[str, list[str]]:
-    """What is told beside the findings, and never alarms."""
+    """Return the remarks that are shown after the findings and never cause an alarm."""
     return {
         "better": verdict.improvements,
         "noise": verdict.noise,
@@ -144,7 +144,7 @@ def _has_words(verdict: Verdict) -> bool:
 
 
 def _explanation(explanation: Explanation) -> Group:
-    """The AI's part, which says so; or in one line why there is none."""
+    """Render the explanation, marked as made by AI; or one line why there is none."""
     if explanation.unavailable is not None:
         return Group(Text(f"no AI part: {explanation.unavailable}", "dim"))
     sure = "" if explanation.confidence is None else f", confidence {explanation.confidence:g}"
@@ -186,7 +186,7 @@ def _endpoint_numbers(row: RequestStats) -> tuple[str, ...]:
 
 
 def _answers(breakdown: Breakdown) -> str:
-    """Requests by HTTP status, and by k6's words where there was no answer."""
+    """Return requests by HTTP status, and unanswered requests by k6's error."""
     statuses = {f"HTTP {code}": n for code, n in breakdown.status_codes.items() if code != "0"}
     counts = {**statuses, **breakdown.errors}
     return ", ".join(f"{what} {n:,} times" for what, n in counts.items())
@@ -225,7 +225,7 @@ def _custom(metrics: dict[str, dict[str, float]]) -> Group:
 
 
 class _Timeline:
-    """Requests, p95 and errors over the run as rows of bars, as long as there is room for."""
+    """Requests, p95 and errors over the run as rows of bars that fit the terminal."""
 
     def __init__(self, timeline: Timeline) -> None:
         requests, errors = timeline.requests_per_second, timeline.errors_per_second
@@ -249,7 +249,7 @@ class _Timeline:
 
 
 def spark(values: list[float | None], width: int = BARS_WIDTH) -> str:
-    """Values as a row of bars from zero to their maximum; a gap where nothing was measured."""
+    """Draw values as bars from zero to their maximum, with a gap where nothing was measured."""
     per_bar = max(1, -(-len(values) // width))
     bars = [
         max((v for v in values[i : i + per_bar] if v is not None), default=None)
@@ -270,12 +270,12 @@ def _log(title: str, log: Log) -> Group:
 
 
 def _as_it_is(text: str) -> Text:
-    """Lines that nothing folds: they are searched in."""
+    """Return lines that are never wrapped, so that a search finds them."""
     return Text(text.translate(_CONTROLS_OF_A_LINE), no_wrap=True, overflow="ignore")
 
 
 def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
-    """Index documents, as they come, one line each; a run's id begins with its time in UTC."""
+    """Return one line per index document, in the given order; an id begins with its UTC time."""
     titles = ("verdict", "p95", "errors", "req/s")
     table = Listing(name="script", first="run (UTC)", titles=titles, left=frozenset({"verdict"}))
     for row in documents:
@@ -304,7 +304,7 @@ def _kind(row: dict[str, Any]) -> str:
 
 
 def scripts_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """What `k6d scripts` lists: the scripts, then the files that are no tests, with the reason."""
+    """Render `k6d scripts`: the scripts, then the files that are not tests, with the reason."""
     alone = [row for row in rows if row["left_alone"] and not row["last_run"]]
     tests = [row for row in rows if row not in alone]
     parts: list[RenderableType] = [_scripts_table(tests)] if tests else []
@@ -318,7 +318,7 @@ def scripts_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
 
 
 def _scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
-    """Name, what it is, its last run."""
+    """Return name, kind and last run of each script."""
     titles = ("kind", "last verdict", "last run (UTC)", "p95", "errors")
     table = Listing(name="script", titles=titles, left=frozenset(titles[:3]))
     for row in rows:
@@ -335,9 +335,9 @@ def _scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
 
 
 def statistics_report(found: Statistics, *, width: int = 80) -> RenderableType:
-    """Counts of some days: totals, a line for each day, the scripts with most anomalies.
+    """Render statistics: totals, a line for each day, and the scripts with most anomalies.
 
-    `width` is the terminal's, for bars that keep their proportions.
+    `width` is the width of the terminal; the bars are scaled to it.
     """
     share = percent(found.anomaly_rate * 100)
     severities = ", ".join(f"{n} {word}" for word, n in found.severity_breakdown.items())

@@ -1,4 +1,4 @@
-"""Schedules as a person reads them."""
+"""Renders schedules for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def schedule_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line for each script: rule, next starts, last scheduled run and what became of it."""
+    """Return one line per script: rule, next starts, last scheduled run, missed starts."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("script", "schedule", "next", "last", "missed"):
         table.add_column(title, overflow="fold")

@@ -1,4 +1,4 @@
-"""A table for any terminal: where a row has no room, its name stands above its cells."""
+"""A table for any width: if a row does not fit, its name stands above its cells."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 
-LEAST_NAME = 16  # columns that a long name needs to be readable when it folds
+LEAST_NAME = 16  # columns; a long name that is wrapped at fewer is hard to read
 GAP = "  "
 
 
 class Escaped:
-    """Whatever it holds, as it is, but for characters that would drive the terminal."""
+    """Renders its content with escaped control characters."""
 
     def __init__(self, renderable: ConsoleRenderable) -> None:
         self._renderable = renderable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The same segments; what rich itself says to the terminal stays."""
+        """Escape the segments of text; rich's own control codes stay."""
         for segment in console.render(self._renderable, options):
             text = segment.text if segment.control else escaped(segment.text)
             yield Segment(text, segment.style, segment.control)
 
 
 class Escaping(RenderHook):
-    """Escapes all that a console prints."""
+    """Escapes everything that a console prints."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Called by rich before it renders."""
+        """Wrap the renderables; rich calls this before it renders."""
         return [Escaped(one) for one in renderables]
 
 
 def plain_table() -> Table:
-    """A table without lines."""
+    """Return a table without lines."""
     return Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
 
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """Rows with a name, which may fold, and cells, which never do.
+    """Rows with a name, which may wrap, and cells, which never wrap.
 
-    `titles` name the cells; those in `left` are words, the others numbers. Every row is the name
-    and one cell for each title, and where there is a title `first`, what stands before the name.
-    With `whole`, a name stays in one line or stands above its cells.
+    `titles` name the cells; cells in `left` hold words, the others numbers. Each row has a name and
+    one cell per title. If there is a title `first`, its cell stands before the name. With `whole`,
+    a name is not wrapped; if it does not fit, it stands above its cells.
     """
 
     name: str
@@ -65,11 +65,11 @@ class Listing:
     rows: list[tuple[str, Text, list[Text]]] = field(default_factory=list)
 
     def add(self, name: Text, *cells: str | Text, first: str = "") -> None:
-        """One more row."""
+        """Add a row."""
         self.rows.append((first, name, [Text(c) if isinstance(c, str) else c for c in cells]))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As a table; else the names above their numbers, in columns if these have room."""
+        """Render as a table; if it does not fit, put the names above their cells."""
         columns = zip(*(cells for *_, cells in self.rows), strict=True)
         widths = [
             max(cell_len(title), *(cell.cell_len for cell in column))
@@ -106,7 +106,7 @@ class Listing:
         return table
 
     def _pairs(self, cells: Sequence[Text], width: int) -> Iterator[Text]:
-        """As many cells a line as there is room for, each with its title; words have none."""
+        """Yield lines with as many cells as fit, each after its title; words have no title."""
         line = Text()
         for title, cell in zip(self.titles, cells, strict=True):
             part = cell if title in self.left else Text.assemble((f"{title} ", "dim"), cell)
