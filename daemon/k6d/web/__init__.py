@@ -1,1 +1,1 @@
-"""The API, the dashboard and /metrics, in a process of their own."""
+"""The API, the dashboard and /metrics; they run in their own process."""

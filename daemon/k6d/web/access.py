@@ -1,8 +1,8 @@
-"""Who may do what: the token, and by which names and from which pages we may be asked.
+"""Decides which requests are allowed: by the token, the host name and the page that sends them.
 
-Reading needs nothing on loopback, whatever runs or changes something needs the token; bound to
-another address, everything does. The checks against other web pages (Host for DNS rebinding, Origin
-and Sec-Fetch-Site for cross-site requests) hold for everybody.
+On loopback, reading needs no token; every request that runs or changes something needs it. On any
+other address, all requests need it. The checks against other web pages (Host for DNS rebinding,
+Origin and Sec-Fetch-Site for cross-site requests) apply to all requests.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from k6d.settings import Api
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# What a browser needs before anybody has shown a token.
+# A browser needs these paths before it has a token.
 PUBLIC = ("/login", "/static/")
-# What containers and orchestrators ask for again and again; it tells nothing but whether k6 runs.
+# The health check of containers and orchestrators; it reveals only whether k6 can be started.
 HEALTH = "/health"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a request goes no further; `login` when a token would help."""
+    """The reason for refusing a request; `login` is set if a token would be accepted."""
 
     status: int
     detail: str
@@ -41,7 +41,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The rules for one server."""
+    """The access rules of one server."""
 
     token: str
     loopback: bool
@@ -51,7 +51,7 @@ class Access:
 
     @classmethod
     def of(cls, api: Api, data: Path) -> Access:
-        """The rules that follow from the settings; makes the token if there is none yet."""
+        """Return the rules for these settings; makes the token if there is none."""
         own = {socket.gethostname().lower(), socket.getfqdn().lower()}
         loopback = is_loopback(api.host)
         return cls(
@@ -70,7 +70,7 @@ class Access:
         )
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
-        """None when the request may go on; `headers` by lower-case names."""
+        """Return why the request is refused, or None; `headers` have lower-case names."""
         host = headers.get("host", "")
         if not self._ours(host):
             return Refusal(
@@ -103,47 +103,47 @@ class Access:
         )
 
     def is_named_page(self, headers: Mapping[str, str]) -> bool:
-        """Whether a page of another origin, which `api.origins` names, sends the request."""
+        """Return whether the request comes from a page of an origin in `api.origins`."""
         origin = headers.get("origin", "")
         ours = origin.partition("://")[2].lower() == headers.get("host", "").lower()
         return origin in self.origins and not ours
 
     def has_token(self, headers: Mapping[str, str]) -> bool:
-        """Whether the request itself carries the token; a session does not count."""
+        """Return whether the request itself carries the token; a session does not count."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether the request carries the token, or the session that a login made of it."""
+        """Return whether the request carries the token or the session of a login."""
         if self.has_token(headers):
             return True
         session = _cookies(headers.get("cookie", "")).get(self.cookie, "")
         return hmac.compare_digest(session.encode(), self.session().encode())
 
     def is_token(self, given: str) -> bool:
-        """Whether this is the token; takes as long either way."""
+        """Return whether this is the token; takes the same time for every answer."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def session(self) -> str:
-        """What a browser keeps instead of the token; another token ends all sessions."""
+        """Return the value that a browser stores for a login; a new token ends all sessions."""
         return hmac.new(self.token.encode(), b"k6d session 1", "sha256").hexdigest()
 
     def _ours(self, host: str) -> bool:
         name = _name(host)
         if name in self.names:
             return True
-        # With an address in the URL no name was looked up, so none was rebound.
+        # A URL with an address needs no DNS lookup, so DNS rebinding is impossible.
         return not self.loopback and _address(name) is not None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address to listen on."""
+    """Return whether only this machine can reach the address."""
     address = _address(host.strip("[]"))
     return host == "localhost" if address is None else address.is_loopback
 
 
 def _same_site(method: str, host: str, headers: Mapping[str, str]) -> bool:
-    """Whether the request comes from our own pages, from no page at all, or just opens one."""
+    """Return whether the request comes from k6d's own pages or no page, or only opens a page."""
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return False
@@ -153,7 +153,7 @@ def _same_site(method: str, host: str, headers: Mapping[str, str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """The host of a Host header, without the port: a tunnel may have another one."""
+    """Return the name in a Host header without the port, which differs behind a tunnel."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

@@ -1,4 +1,4 @@
-"""The application: its routes, its errors, its gate."""
+"""Builds the web application: routes, error handlers and middleware."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DESCRIPTION = (
 
 
 def create(context: Context) -> ASGIApp:
-    """The ASGI application over the daemon's parts."""
+    """Return the ASGI application."""
     app = FastAPI(
         title="k6d",
         version=__version__,

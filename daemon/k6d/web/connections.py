@@ -1,11 +1,11 @@
-"""HTTP connections with limits, so that slow clients cannot shut out the others.
+"""Limits HTTP connections, so that slow clients cannot block the others.
 
-uvicorn limits neither the time that a request takes to arrive nor the connections that have sent
-none. Here each part of a request has a deadline, and so has a client that reads nothing of its
-answer. Connections that wait for their request, and event streams, are limited in number. One
-too many never refuses the newcomer: it closes the oldest one of the peer that holds the most.
-Clients of this machine, and those behind one proxy, are one peer: a client that sends its request
-at once is done before it is the oldest.
+uvicorn limits neither the time for a request to arrive nor the number of idle connections. Here
+each part of a request has a deadline, and so does a client that does not read its response. The
+number of connections that wait for a request and the number of event streams are limited. Above a
+limit, the oldest connection of the peer with the most connections is closed; the new connection is
+accepted. All clients on this machine, or behind one proxy, are one peer. A client that sends its
+request at once is done before its connection is the oldest.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ STREAMS = "/api/v1/live"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds for the head of a request, for its body, and for a client that reads nothing.
+    """Seconds for the head of a request, for its body, and for a client that does not read.
 
-    `waiting` connections may be without a whole request, `waiting_of_peer` of one peer; `streams`
-    are open event streams.
+    At most `waiting` connections may have an incomplete request, and `waiting_of_peer` of one
+    peer. `streams` limits the open event streams.
     """
 
     head_s: float = 10.0
@@ -47,7 +47,7 @@ class Limits:
 
 
 class _Pool:
-    """Connections in the same state, the oldest first, limited in number."""
+    """A limited number of connections in the same state, oldest first."""
 
     def __init__(self, what: str, *, most: int, most_of_peer: int) -> None:
         self._what, self._most, self._most_of_peer = what, most, most_of_peer
@@ -57,7 +57,7 @@ class _Pool:
         self._said_at: float | None = None
 
     def add(self, connection: _Connection) -> None:
-        """Take a connection in, and close the oldest one of the peer with the most if need be."""
+        """Add a connection; above the limit, close the oldest one of the peer with the most."""
         self._peers[connection] = connection.peer
         self._counts[connection.peer] += 1
         peer, held = self._counts.most_common(1)[0]
@@ -68,10 +68,10 @@ class _Pool:
             self._say(peer)
 
     def discard(self, connection: _Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         if peer := self._peers.pop(connection, None):
             self._counts[peer] -= 1
-            self._counts += Counter()  # without the peers that hold none
+            self._counts += Counter()  # removes peers without connections
 
     def _say(self, peer: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -81,7 +81,7 @@ class _Pool:
 
 
 class _Connection(H11Protocol):
-    """uvicorn's, which knows what it waits for."""
+    """A connection of uvicorn with a deadline for its current state."""
 
     def __init__(self, *given: Any, limits: Limits, pools: dict[str, _Pool], **named: Any) -> None:
         super().__init__(*given, **named)
@@ -122,11 +122,11 @@ class _Connection(H11Protocol):
     def drop(self) -> None:
         """End the connection now."""
         self._enter(None)
-        self.connections.discard(self)  # at once: it counts no more against the others
+        self.connections.discard(self)  # now, so that it no longer counts for the limit
         self.transport.abort()
 
     def _look(self) -> None:
-        """What the connection waits for: "head", "body", "stream", or nothing that is limited."""
+        """Update the state of the connection: "head", "body", "stream", or None without a limit."""
         client = self.conn.their_state
         if self.transport.is_closing():
             self._enter(None)
@@ -139,7 +139,7 @@ class _Connection(H11Protocol):
 
     def _enter(self, state: str | None) -> None:
         if state == self._state:
-            return  # the deadline stays: bytes that drip in do not put it off
+            return  # the deadline stays: slow single bytes must not extend it
         if self._deadline:
             self._deadline.cancel()
         if self._state:
@@ -153,7 +153,7 @@ class _Connection(H11Protocol):
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """What uvicorn calls for each connection."""
+    """Return the class that uvicorn uses for each connection."""
     waiting = _Pool(
         "connections without a whole request",
         most=limits.waiting,
@@ -166,7 +166,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
 
 def _peer(address: str) -> str:
-    """The address; of IPv6 the network, of which a machine has as many addresses as it likes."""
+    """Return the address; for IPv6 its /64 network, whose addresses one machine can all use."""
     if ":" not in address:
         return address
     return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))

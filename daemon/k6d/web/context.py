@@ -1,4 +1,4 @@
-"""What the routes work with; they get it as a parameter of the type `K6d`."""
+"""The objects that the routes use; a route gets them as a parameter of type `K6d`."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -32,7 +32,7 @@ K6d = Annotated[Context, Depends(_context)]
 
 
 def as_json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """`value` as a JSON response."""
+    """Return `value` as a JSON response."""
     return Response(
         orjson.dumps(value), status_code=status, media_type="application/json", headers=headers
     )

@@ -1,6 +1,6 @@
-"""Cross-origin requests (the Fetch standard's CORS) for the origins that `api.origins` names.
+"""Allows cross-origin requests (CORS of the Fetch standard) from the origins in `api.origins`.
 
-Credentials are never allowed: a page sends the token itself, and no session of a browser counts.
+Credentials are never allowed: a page must send the token itself; a browser's session is ignored.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PREFLIGHT_KEPT_S = 600
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a browser asks if a page may send a request."""
+    """Return whether the request is a browser's CORS preflight."""
     return method == "OPTIONS" and "access-control-request-method" in headers
 
 
 def preflight() -> Response:
-    """What a page may send."""
+    """Return the response with the methods and headers that a page may send."""
     headers = {
         "Access-Control-Allow-Methods": METHODS,
         "Access-Control-Allow-Headers": SENT,
@@ -37,7 +37,7 @@ def preflight() -> Response:
 
 
 def readable_by(origin: str, send: Send) -> Send:
-    """Let pages of `origin` read the answer, also one that refuses."""
+    """Let pages of `origin` read the response, also a refusal."""
 
     async def with_origin(message: Message) -> None:
         if message["type"] == "http.response.start":

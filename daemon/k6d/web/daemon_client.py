@@ -1,4 +1,4 @@
-"""What the web process asks of the daemon: its queue, its jobs, its events."""
+"""The web process's client for the daemon: its queue, jobs and events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a job ended: with a run, or without one and why."""
+    """The end of a job: its run, or the reason why there is none."""
 
     test_id: str | None
     why: str
 
 
 class DaemonClient:
-    """The end in the process that answers; everything may raise MistakeError."""
+    """Calls the daemon; every method may raise MistakeError."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -49,7 +49,7 @@ class DaemonClient:
         return entry
 
     async def put(self, job: Job) -> Job | int:
-        """The job as it was queued; how many are pending already when these are too many."""
+        """Return the queued job; if too many jobs are pending, return their number."""
         given = {"name": job.name, "path": str(job.path), "id": job.id, "options": job.options}
         queued = await self._caller.call(
             "put", given | {"one_off": job.one_off, "notes": job.notes}
@@ -59,36 +59,36 @@ class DaemonClient:
         return replace(job, id=queued["id"], trigger=Trigger(queued["trigger"]))
 
     async def end_of(self, job: str) -> End:
-        """How the job ended, as soon as it has."""
+        """Wait for the end of the job and return it."""
         return End(**await self._caller.call("end_of", job))
 
     async def leave(self) -> None:
-        """No new connections will be taken here; the daemon sees to it that somebody does."""
+        """Tell the daemon that this process accepts no new connections; it starts another one."""
         await self._caller.call("leave")
 
     def events(self) -> Events:
-        """What happens from now on."""
+        """Return the events from now on."""
         return Events(self._caller.stream("events"))
 
 
 class Events:
-    """Events to be taken as they come."""
+    """A stream of the daemon's events."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.over = False
 
     async def __aenter__(self) -> Self:
-        """Listen."""
+        """Start listening."""
         await self._stream.__aenter__()
         return self
 
     async def __aexit__(self, *given: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         await self._stream.__aexit__(*given)
 
     async def take(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next event, {kind, data}; None when none came in that time, or they are `over`."""
+        """Return the next event, {kind, data}; None after the timeout or at the end (`over`)."""
         try:
             async with asyncio.timeout(timeout_s):
                 frame = await self._stream.get()

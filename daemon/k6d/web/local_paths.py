@@ -1,4 +1,4 @@
-"""Paths of this machine are kept out of answers: a client cannot use them."""
+"""Removes paths of this machine from responses; a client cannot use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def without_folder(value: Any, data: Path) -> Any:
-    """`value` with no path of the data folder in its texts: "one-off/17c3/a.js" is "a.js" then."""
+    """Remove the data folder's path from all texts in `value`; "one-off/17c3/a.js" is "a.js"."""
     if isinstance(value, str):
         folder = re.escape(str(data))
         shown = re.sub(rf"(?:file://)?{folder}/(?:one-off/[0-9a-f]+/)?", "", value)

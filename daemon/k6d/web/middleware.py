@@ -1,4 +1,4 @@
-"""Every request comes through here: access, the size of its body, and the headers of the answer."""
+"""Checks every request's access and body size, and adds headers to every response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from k6d.web.access import Access, Refusal
 
 MAX_BODY_BYTES = 1024 * 1024
-# Nothing but our own files: a text from a script that got into a page unescaped could do nothing.
+# Pages may load only k6d's own files, so a script's text that is not escaped can do no harm.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -28,7 +28,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Not no-referrer: forms would then be sent with "Origin: null".
+    # With no-referrer, browsers would send forms with "Origin: null".
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -36,14 +36,14 @@ HEADERS = {
 
 
 class Gate:
-    """ASGI middleware around all of the app."""
+    """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on."""
+        """Refuse the request or pass it on."""
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
@@ -79,17 +79,17 @@ class Gate:
             await problem.response()(scope, receive, answer)
 
     def _may_ask(self, headers: Headers, refusal: Refusal | None) -> bool:
-        """Whether a browser may ask what a page may send: it does so without the token."""
+        """Return whether to answer a CORS preflight, which browsers send without the token."""
         told = refusal is None or refusal.status == 401
         return self._access.is_named_page(headers) and told
 
 
 class _TooLargeError(Exception):
-    """Ends the reading of a body."""
+    """The body is too large; ends its reading."""
 
 
 class _Body:
-    """A request's body that ends when it gets too large, and then no answer but ours is sent."""
+    """A request's body with a limit; above it, only the middleware's own response is sent."""
 
     def __init__(self, receive: Receive, *, too_large: bool) -> None:
         self._receive = receive
@@ -113,9 +113,11 @@ class _Body:
 
 
 def _page_of(scope: Scope, headers: Headers) -> str:
-    """The page to come back to: the one that was asked for, or that had the button."""
+    """Return the page to open after the login: the requested one, or the one with the button."""
     if scope["method"] not in SAFE:
-        _, _, place = headers.get("referer", "").partition("://")  # of any host, malformed or not
+        _, _, place = headers.get("referer", "").partition(
+            "://"
+        )  # works for any host and for malformed values
         return f"/{place.partition('/')[2]}"
     return f"{scope['path']}?{scope['query_string'].decode('latin-1')}".removesuffix("?")
 

@@ -1,4 +1,4 @@
-"""A page of the dashboard as a response."""
+"""Renders a page of the dashboard as a response."""
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -11,7 +11,7 @@ from k6d.web.rendering import render
 def page(
     request: Request, k6d: Context, template: str, *, status: int = 200, **context: object
 ) -> HTMLResponse:
-    """The template with what every page has: where we are, and whether this browser is known."""
+    """Render a template with the values of every page: its URL, and whether there is a login."""
     url = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     html = render(
         template,

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: one shape for whatever goes wrong."""
+"""Sends all errors as RFC 9457 problem details."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_ERRORS = 20
 
 
 class Problem(Exception):  # noqa: N818  (the RFC's word for it)
-    """Ends a request with `status`; `detail` is a sentence for the person who made it."""
+    """Ends a request with `status`; `detail` is a sentence for the person who sent it."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Problem(Exception):  # noqa: N818  (the RFC's word for it)
         self.more = more
 
     def response(self) -> Response:
-        """The problem on the wire."""
+        """Return the problem as a response."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -61,12 +61,12 @@ class Problem(Exception):  # noqa: N818  (the RFC's word for it)
 
 
 def wants_page(path: str, accept: str) -> bool:
-    """Whether a person in a browser waits for the answer."""
+    """Return whether the client is a browser that shows the response to a person."""
     return "text/html" in accept and not path.startswith("/api/")
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem; for a person, a page that says the same."""
+    """Send every error of `app` as a problem; a browser gets a page with the same text."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -105,7 +105,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    """What the client sent is not repeated: it may be long, or secret."""
+    """Name the invalid fields without their values, which may be long or secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101
     errors = [
         {"where": ".".join(map(str, one["loc"])), "problem": one["msg"]}

@@ -1,9 +1,9 @@
-"""Calls from the process that answers HTTP to the daemon, over a pair of sockets between them.
+"""Calls from the web process to the daemon over a socket pair.
 
-A frame is 4 bytes of length, 4 bytes with the number of a call, and that much JSON. The caller
-sends {call, given} and, when it has lost interest, {cancel}. What comes back of a call are items,
-{item}, as it makes them, and at its end {result} or {mistake}. Number 0 is no call: the daemon's
-asks the process to end, the caller's says that it is alive.
+A frame is 4 bytes of length, 4 bytes with the number of a call, and JSON of that length. The caller
+sends {call, given}, and {cancel} to cancel a call. The daemon sends {item} for each item of a call,
+and at its end {result} or {mistake}. Frames with number 0 belong to no call: one from the daemon
+asks the web process to end; one from the web process says that it is alive.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BYTES = 4
-KEPT = 8  # frames for one who takes them slowly; then the oldest are dropped
+KEPT = 8  # frames that wait for a slow reader; above it, the oldest are dropped
 ALIVE_S = 10.0
-SILENCE_S = 60.0  # a caller that was not heard of for so long is stuck
+SILENCE_S = 60.0  # a caller that is silent for longer hangs
 
 Frame = dict[str, Any]
 
 
 class MistakeError(Exception):
-    """The daemon could not answer for a mistake of k6d's own, which its log has."""
+    """The daemon could not answer because of a bug in k6d; its log has the details."""
 
 
 class Frames:
@@ -41,7 +41,7 @@ class Frames:
         self._reader, self._writer = reader, writer
 
     async def read(self) -> tuple[int, bytes] | None:
-        """The next one's number and contents; None at the end."""
+        """Return the number and contents of the next frame; None at the end."""
         try:
             head = await self._reader.readexactly(2 * BYTES)
             contents = await self._reader.readexactly(int.from_bytes(head[:BYTES]))
@@ -50,23 +50,23 @@ class Frames:
         return int.from_bytes(head[BYTES:]), contents
 
     def write(self, number: int, contents: bytes = b"") -> None:
-        """Send a frame, soon."""
+        """Queue a frame for sending, without waiting."""
         head = len(contents).to_bytes(BYTES) + number.to_bytes(BYTES)
         self._writer.write(head + contents)
 
     async def send(self, number: int, frame: Frame) -> None:
-        """Send a frame, no faster than the other side reads; raises TypeError if it is no JSON."""
+        """Send a frame, and wait while the other side is slow; TypeError if it is not JSON."""
         self.write(number, orjson.dumps(frame))
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
     def close(self) -> None:
-        """No more in either direction."""
+        """Close both directions."""
         self._writer.close()
 
 
 async def answer(frames: Frames, calls: Mapping[str, Callable[..., Any]]) -> None:
-    """Answer until the other side is gone or stuck; a call is a coroutine or an async generator."""
+    """Answer until the other side ends or hangs; a call is a coroutine or an async generator."""
     under_way: dict[int, asyncio.Task[None]] = {}
 
     def take(number: int, frame: Frame) -> None:
@@ -110,7 +110,7 @@ async def _answered(
 
 
 class Caller:
-    """The side that asks; `run` takes in the answers. `on_stop`: the daemon wants an end."""
+    """The calling side. `run` reads the answers; `on_stop` is called when the daemon stops it."""
 
     def __init__(self, frames: Frames, *, on_stop: Callable[[], None]) -> None:
         self._frames, self._on_stop = frames, on_stop
@@ -118,7 +118,7 @@ class Caller:
         self._open: dict[int, asyncio.Queue[bytes]] = {}
 
     async def run(self) -> None:
-        """Until the daemon is gone."""
+        """Read answers until the daemon closes the connection."""
         alive = asyncio.create_task(self._be_alive())
         try:
             while read := await self._frames.read():
@@ -139,17 +139,17 @@ class Caller:
             await asyncio.sleep(ALIVE_S)
 
     async def call(self, name: str, *given: Any) -> Any:
-        """What the call comes to; raises MistakeError."""
+        """Return the result of a call; raises MistakeError."""
         async with self.stream(name, *given) as stream:
             return result_of(await stream.get())
 
     def stream(self, name: str, *given: Any) -> Stream:
-        """A call whose frames are taken one by one."""
+        """Return a call whose frames are read one by one."""
         return Stream(self._frames, self._open, next(self._numbers), name, given)
 
 
 class Stream:
-    """What comes of one call, which is cancelled when the context ends before it."""
+    """The frames of one call; leaving the context cancels the call."""
 
     def __init__(
         self,
@@ -164,24 +164,24 @@ class Stream:
         self._queue = asyncio.Queue[bytes]()
 
     async def __aenter__(self) -> Self:
-        """Call."""
+        """Send the call."""
         self._streams[self._number] = self._queue
         await self._frames.send(self._number, self._call)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Be done with it."""
+        """Cancel the call."""
         self._streams.pop(self._number, None)
         self._frames.write(self._number, b'{"cancel":true}')
 
     async def get(self) -> Frame:
-        """The next frame."""
+        """Return the next frame."""
         frame: Frame = orjson.loads(await self._queue.get())
         return frame
 
 
 def result_of(frame: Frame) -> Any:
-    """The result in the last frame of a call; raises MistakeError."""
+    """Return the result in the last frame of a call; raises MistakeError."""
     if "mistake" in frame:
         raise MistakeError
     return frame["result"]

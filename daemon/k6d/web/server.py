@@ -1,7 +1,8 @@
-"""The process that answers HTTP: started by `standby`, ended by it, by its end, or by itself.
+"""The process that answers HTTP. `daemon.http_supervisor` starts it.
 
-`python -m k6d.web.server VERSION LINK SOCKET...`: the daemon's version and numbers of open files, a
-socket to the daemon and those that listen. The daemon's first words are its settings.
+It ends when the daemon stops it, when the daemon ends, or when it is idle. Its command line is
+`python -m k6d.web.server VERSION LINK SOCKET...`: the daemon's version, then numbers of open files:
+a socket to the daemon, and the listening sockets. The daemon first sends its settings.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from k6d.web.rpc import Caller, Frames
 if TYPE_CHECKING:
     from k6d.settings import Settings
 
-MOST_REQUESTS = 200  # at once, open event streams included; more get 503
-MOST_ACCEPTED = 128  # connections at once, so that files are not used up before some are closed
-GRACE_S = 5  # for requests under way when the daemon stops
+MOST_REQUESTS = 200  # concurrent, with open event streams; further requests get 503
+MOST_ACCEPTED = 128  # accepted at once; more could exhaust the open files before some are closed
+GRACE_S = 5  # for running requests when the daemon stops
 LOOK_S = 1.0
 TIDY_S = 15.0
 OTHER_VERSION = 3  # the exit code
 
 
 def main(version: str, link: int, listening: list[int]) -> None:
-    """Answer until it is over; the daemon's signals are the daemon's business."""
+    """Answer requests until the end; signals are ignored, because the daemon handles them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if version != __version__:
@@ -76,9 +77,9 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
         await _idle(server, settings.api.idle)
         for one in listening:
             asyncio.get_running_loop().remove_reader(one.fileno())
-        await desk.leave()  # who connects now gets another process
+        await desk.leave()  # new connections go to another process
         connected = True
-        while connected:  # who had connected before is answered
+        while connected:  # earlier connections are still answered
             await asyncio.sleep(LOOK_S)
             connected = bool(server.server_state.connections)
         stop()
@@ -88,7 +89,7 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
     leaving = asyncio.create_task(leave_when_idle())
     await asyncio.wait({answering, calling}, return_when=asyncio.FIRST_COMPLETED)
     if not answering.done():
-        os._exit(1)  # the daemon is gone, and its successor needs the port
+        os._exit(1)  # the daemon has ended, and the next one needs the port
     leaving.cancel()
     calling.cancel()
     answering.result()
@@ -117,9 +118,9 @@ def _server(context: Context) -> uvicorn.Server:
 
 
 async def _idle(server: uvicorn.Server, idle_s: float) -> None:
-    """Until nobody was connected for so long; meanwhile, let go of what pages leave behind.
+    """Wait until nobody was connected for `idle_s` seconds; meanwhile, free the memory of pages.
 
-    A page is a tree with parents: garbage that Python looks for only when there is a quarter more.
+    A page is a tree with reference cycles, which Python's garbage collector would free much later.
     """
     last = tidied = time.monotonic()
     seen = 0

@@ -1,4 +1,4 @@
-"""The API's token in the data folder: the daemon makes it, only its owner can read it."""
+"""Makes and reads the API's token in the data folder; only the owner can read the file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TOKEN = re.compile(rb"[ -~]+")  # what a header can hold
+_TOKEN = re.compile(rb"[ -~]+")  # the characters that a header can hold
 
 
 class _NoTokenError(K6dError):
-    """There is no file, or it holds no token; another can be made."""
+    """The file is missing or holds no token; a new token can be made."""
 
 
 def make_token(data: Path) -> str:
-    """The token in the data folder, made when there is none; only its owner can read it."""
+    """Return the token in the data folder; make it if there is none."""
     path = data / TOKEN_FILE
     try:
         token = read_token(data)
@@ -36,13 +36,13 @@ def make_token(data: Path) -> str:
             logger.warning("%s held no token; it holds a new one now", path)
         write_atomic(path, f"{token}\n".encode(), root=data)
     else:
-        with contextlib.suppress(OSError):  # a copy from a backup, say, may have lost its mode
+        with contextlib.suppress(OSError):  # a copy from a backup may have another mode
             path.chmod(0o600)
     return token
 
 
 def read_token(data: Path) -> str:
-    """The token in the data folder; K6dError when it is not there or not ours to read."""
+    """Return the token in the data folder; K6dError if it is missing or not readable."""
     path = data / TOKEN_FILE
     with disk_errors("read", path):
         try:

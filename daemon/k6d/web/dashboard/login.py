@@ -1,4 +1,4 @@
-"""Log in with the token and out again, for browsers; and the files that every page needs."""
+"""Login and logout for browsers, and the static files of the pages."""
 
 from urllib.parse import parse_qs
 
@@ -25,7 +25,7 @@ async def login_page(request: Request, k6d: K6d) -> HTMLResponse:
 
 @router.post("/login")
 async def login(request: Request, k6d: K6d) -> Response:
-    """Make a session of the token."""
+    """Check the token and start a session."""
     given = await form(request)
     target = _ours(given.get("next", "/"))
     if not k6d.access.is_token(given.get("token", "").strip()):
@@ -44,7 +44,7 @@ async def login(request: Request, k6d: K6d) -> Response:
 
 @router.post("/logout")
 async def logout(k6d: K6d) -> Response:
-    """Forget the session."""
+    """End the session."""
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(k6d.access.cookie, httponly=True, samesite="strict")
     return answer
@@ -52,7 +52,7 @@ async def logout(k6d: K6d) -> Response:
 
 @router.get("/static/{name}")
 async def static(name: str) -> Response:
-    """One of the files there are; no path is made of the name."""
+    """Send a static file; the name must be in FILES, so it never becomes a path."""
     if name not in FILES:
         raise Problem(404, "no such file")
     headers = {"Cache-Control": "public, max-age=3600"}
@@ -60,7 +60,7 @@ async def static(name: str) -> Response:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """A form's fields, each once."""
+    """Return the fields of a form, each once."""
     try:
         fields = parse_qs((await request.body()).decode(), max_num_fields=50)
     except ValueError as error:
@@ -69,6 +69,6 @@ async def form(request: Request) -> dict[str, str]:
 
 
 def _ours(target: str) -> str:
-    """Where to go next: only within this site."""
+    """Return the target if it is on this site; else "/"."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if safe else "/"

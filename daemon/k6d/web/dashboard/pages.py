@@ -1,4 +1,4 @@
-"""The dashboard's pages; they are rendered here and need a script only for live progress."""
+"""The dashboard's pages, rendered on the server; only live progress needs JavaScript."""
 
 import asyncio
 import re
@@ -46,7 +46,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 T = TypeVar("T")
 
-RECENT = 120  # runs in a trend: drawing more takes longer than a page may
+RECENT = 120  # runs in a trend; more would make the page slow
 PAGE = 50
 DAYS, MOST_DAYS = 7, 366  # of statistics: ten years take a CPU for ten seconds
 TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_second")
@@ -54,7 +54,7 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 
 @router.get("/")
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
-    """All scripts with their state."""
+    """Show all scripts with their state."""
     ended = (await k6d.desk.queue())["ended"]
 
     def make() -> HTMLResponse:
@@ -91,7 +91,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 @router.get("/script")
 async def script(request: Request, k6d: K6d) -> Response:
-    """One script with its trend."""
+    """Show one script with its trend."""
     name = request.query_params.get("name", "")
     metric = request.query_params.get("metric", TREND[0])
     if metric not in TREND:
@@ -144,7 +144,7 @@ async def script(request: Request, k6d: K6d) -> Response:
 
 
 def _plain(record: object) -> dict[str, Any] | None:
-    """A record as templates have it: times are texts."""
+    """Convert a record for templates; times become texts."""
     return orjson.loads(orjson.dumps(record)) if record else None
 
 
@@ -158,13 +158,13 @@ def _workloads(name: str, given: str, k6d: Context) -> tuple[list[Workload], str
 
 
 def _mutes(name: str, k6d: Context) -> dict[str, str]:
-    """The mutes that cover the script, and when they end, as templates have it."""
+    """Return the mutes that match the script, with their ends, for templates."""
     mutes = alerts_of(k6d).mutes_of(name, datetime.now(UTC))
     return {pattern: end.isoformat() for pattern, end in mutes.items()}
 
 
 def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
-    """The levels that somebody declared the new normal, newest first."""
+    """Return the accepted levels, newest first."""
     levels = [asdict(level) for level in accepted_levels(k6d.store, name).values()]
     return sorted(levels, key=lambda level: level["at"], reverse=True)
 
@@ -207,7 +207,7 @@ _FILTERS = (
 
 
 def _query(given: dict[str, str]) -> Query:
-    """What the form asks for; ValueError says which field is not what it should be."""
+    """Convert the form to a query; ValueError names an invalid field."""
 
     def field(name: str, parse: Callable[[str], T], allowed: str) -> T | None:
         try:
@@ -242,7 +242,7 @@ def _verdict(text: str) -> str:
 
 @router.get("/runs/{test_id}")
 async def run(test_id: str, request: Request, k6d: K6d) -> Response:
-    """All of one run."""
+    """Show one run."""
 
     def make() -> HTMLResponse:
         try:
@@ -269,7 +269,7 @@ async def run(test_id: str, request: Request, k6d: K6d) -> Response:
 
 @router.get("/compare")
 async def comparison(request: Request, k6d: K6d) -> Response:
-    """Two runs side by side."""
+    """Show two runs side by side."""
     ids = [request.query_params.get(name, "") for name in ("to", "run")]
 
     def make() -> HTMLResponse:
@@ -285,7 +285,7 @@ async def comparison(request: Request, k6d: K6d) -> Response:
 
 @router.get("/statistics")
 async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
-    """Anomalies over time."""
+    """Show anomalies over time."""
     wanted = request.query_params.get("days", "")
     days = int(wanted) if re.fullmatch("[0-9]{1,6}", wanted) else DAYS
     days = min(max(days, 1), MOST_DAYS)
@@ -306,20 +306,20 @@ async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
 
 @router.get("/queue")
 async def queue(request: Request, k6d: K6d) -> HTMLResponse:
-    """What is under way."""
+    """Show the queue."""
     return page(request, k6d, "queue.html", queue=await k6d.desk.queue())
 
 
 @router.get("/docs")
 async def docs(request: Request, k6d: K6d) -> HTMLResponse:
-    """The API in words, from its OpenAPI document."""
+    """Show the documentation of the API, from its OpenAPI document."""
     spec = await asyncio.to_thread(request.app.openapi)
     return page(request, k6d, "docs.html", spec=spec)
 
 
 @router.post("/scripts/run")
 async def run_now(request: Request, k6d: K6d) -> Response:
-    """The button of a script."""
+    """Run a script now (button)."""
     name = (await form(request)).get("script", "")
     try:
         await run_known(k6d, name)
@@ -330,7 +330,7 @@ async def run_now(request: Request, k6d: K6d) -> Response:
 
 @router.post("/scripts/accept")
 async def accept(request: Request, k6d: K6d) -> Response:
-    """The button that makes the present level the normal one."""
+    """Accept the present level of a script (button)."""
     fields = await form(request)
     name = fields.get("script", "")
     try:
@@ -342,7 +342,7 @@ async def accept(request: Request, k6d: K6d) -> Response:
 
 @router.post("/scripts/mute")
 async def mute(request: Request, k6d: K6d) -> Response:
-    """The button that keeps a script quiet for a while, or ends that."""
+    """Mute a script, or end its mute (button)."""
     fields = await form(request)
     name = fields.get("script", "")
     try:
@@ -355,7 +355,7 @@ async def mute(request: Request, k6d: K6d) -> Response:
 
 @router.post("/queue/{job}/cancel")
 async def cancel(job: str, k6d: K6d) -> Response:
-    """The button of a job; one that is over needs no telling."""
+    """Cancel a job (button); a job that is over is not an error."""
     await k6d.desk.cancel(job)
     return RedirectResponse("/queue", status_code=303)
 

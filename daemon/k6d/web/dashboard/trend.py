@@ -1,4 +1,4 @@
-"""A script's runs as its page draws them: values, what is marked, what they are compared with."""
+"""Prepares the trend of a script for its page: values, marks and baseline."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Row = dict[str, Any]
 def points(
     rows: Sequence[Row], metric: str, *, accepted: Sequence[Row], standing: Standing | None
 ) -> list[Row]:
-    """The runs `rows`, newest first, as points of the trend, oldest first.
+    """Convert runs (`rows`, newest first) to points of the trend (oldest first).
 
-    `accepted` are levels that somebody accepted, `standing` knows the incidents of the script.
+    `accepted` are the accepted levels; `standing` holds the incidents of the script.
     """
     reasons = {entry["since"]: entry.get("reason") for entry in accepted}
     began = _shifted(rows, metric)
@@ -54,7 +54,7 @@ def points(
 
 
 def band(rows: Sequence[Row], metric: str, store: Store) -> Row | None:
-    """What the newest comparable run of `rows` was compared with."""
+    """Return the baseline band of the newest comparable run in `rows`."""
     newest = _newest(rows)
     try:
         raw = store.load_raw(newest["test_id"]) if newest else b"{}"
@@ -65,12 +65,12 @@ def band(rows: Sequence[Row], metric: str, store: Store) -> Row | None:
 
 
 def _newest(rows: Sequence[Row]) -> Row | None:
-    """The newest comparable run."""
+    """Return the newest comparable run."""
     return next((row for row in rows if row["comparable"]), None)
 
 
 def _in_incident(test_id: str, standing: Standing | None) -> bool:
-    """Whether the script's open incident, or the one before it, was open with this run."""
+    """Return whether the script's current or last incident was open at this run."""
     if standing is None:
         return False
     now, last = standing.incident, standing.last
@@ -80,7 +80,7 @@ def _in_incident(test_id: str, standing: Standing | None) -> bool:
 
 
 def _shifted(rows: Sequence[Row], metric: str) -> set[str]:
-    """The runs with which a new level of the metric began, among those like the newest one."""
+    """Return the runs at which a new level began, among those comparable with the newest run."""
     newest = _newest(rows)
     if newest is None:
         return set()

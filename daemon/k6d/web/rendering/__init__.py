@@ -1,4 +1,4 @@
-"""Pages as HTML: the dashboard's and the report that stands for itself. Knows nothing of HTTP."""
+"""Renders the HTML of the dashboard and of the report; does not depend on HTTP."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STATIC = FOLDER / "static"
 
 
 def render(template: str, **context: object) -> str:
-    """The page; everything that comes from outside is escaped."""
+    """Render a template; all values are escaped."""
     return _environment().get_template(template).render(**context)
 
 
 @cache
 def _environment() -> Environment:
-    """Made on first use: an idle daemon doesn't need it."""
+    """Create the environment on first use, to save memory while idle."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

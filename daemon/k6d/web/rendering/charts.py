@@ -1,7 +1,7 @@
-"""Charts as SVG inside the page, drawn by pygal: points are links, and colours are the page's own.
+"""Draws charts as inline SVG with pygal; points are links, and the page sets the colours.
 
-pygal's style sheet and script are taken out: the pages' security policy forbids them, and a colour
-that the page gives by class follows the reader's light or dark mode.
+pygal's style sheet and script are removed, because the pages' security policy forbids them. The
+page sets colours by class, so that they follow the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 WIDTH, HEIGHT = 900, 260
-MOST_POINTS = 240  # more cannot be told apart at this width
+MOST_POINTS = 240  # more could not be distinguished at this width
 LABELS = 6
 HEADROOM = 1.06  # above the highest point, for the ring around it
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
@@ -33,11 +33,11 @@ Row = dict[str, Any]
 def trend(
     points: Sequence[Row], *, title: str, unit: str, band: Row | None = None, start: int = 0
 ) -> Markup:
-    """A metric over a script's runs, oldest first.
+    """Draw a metric over a script's runs, oldest first.
 
-    Each point is {test_id, timestamp, value, verdict, marks, notes, incident}: `marks` are classes
-    ("change", "accepted"), `notes` say the same in words, `incident` whether one was open then.
-    `band` is the last run's comparison with its baseline, {expected, low, high}, which holds from
+    Each point is {test_id, timestamp, value, verdict, marks, notes, incident}. `marks` are classes
+    ("change", "accepted"), `notes` are the same in words, and `incident` is whether one was open.
+    `band` is the last run's comparison with its baseline, {expected, low, high}; it is drawn from
     the point `start` on.
     """
     levels = [band.get(name) if band else None for name in ("expected", "low", "high")]
@@ -71,7 +71,7 @@ def _point(point: Row) -> Row:
 
 
 def timeline(run: Row) -> list[Markup]:
-    """The seconds of a run: requests and errors, response time, virtual users."""
+    """Draw the time line of a run: requests and errors, response time, virtual users."""
     line = run["breakdown"]["timeline"]
     if len(line["t"]) < 2:
         return []
@@ -98,7 +98,7 @@ def timeline(run: Row) -> list[Markup]:
 
 
 def anomalies(days: Sequence[Row]) -> Markup:
-    """Runs by day, healthy and by severity, each {day, total, anomalies, severities}."""
+    """Draw healthy and anomalous runs by day; a day is {day, total, anomalies, severities}."""
     chart = _made(_pygal().StackedBar, "", "runs by day")
     chart.x_labels = [day["day"] for day in days]
     chart.x_labels_major = _some(chart.x_labels)
@@ -110,7 +110,7 @@ def anomalies(days: Sequence[Row]) -> Markup:
 
 
 def anomaly_rate(days: Sequence[Row]) -> Markup:
-    """The share of anomalous runs by day; a gap where nothing ran."""
+    """Draw the share of anomalous runs by day, with a gap for days without runs."""
     chart = _made(_pygal().Line, "%", "anomaly rate", dots_size=2, height=160)
     chart.x_labels = [day["day"] for day in days]
     chart.x_labels_major = _some(chart.x_labels)
@@ -120,7 +120,7 @@ def anomaly_rate(days: Sequence[Row]) -> Markup:
 
 
 def spark(values: Sequence[float | None], *, label: str) -> Markup:
-    """The last values as a line in a table cell, from the smallest to the largest."""
+    """Draw values as a line in a table cell, scaled from the smallest to the largest."""
     seen = [value for value in values if value is not None]
     if len(seen) < 2:
         return Markup("")
@@ -140,9 +140,9 @@ def spark(values: Sequence[float | None], *, label: str) -> Markup:
 
 @cache
 def _pygal() -> Any:
-    """Imported on first use; the finder for its map plug-ins, which warns, is taken out again.
+    """Import pygal on first use, and remove its finder for map plug-ins, which causes a warning.
 
-    lxml, where it happens to be installed, is kept out: it is 5 MiB, and we draw without it.
+    lxml, if it is installed, is not loaded: it takes 5 MiB and is not needed.
     """
     hidden = "lxml" not in sys.modules
     if hidden:
@@ -199,7 +199,7 @@ def _svg(chart: Any, label: str, *, kind: str = "line") -> Markup:
 
 
 def _clean(node: Element) -> None:
-    """Leave what draws; make of pygal's descriptions the titles that browsers show."""
+    """Keep only the drawing; turn pygal's descriptions into titles, which browsers show."""
     node.attrib.pop("style", None)
     if node.get("class") != "legend":
         node.attrib.pop("id", None)
@@ -230,7 +230,7 @@ def _short(timestamp: str) -> str:
 
 
 def _some(labels: Sequence[str]) -> list[str]:
-    """A few of the labels, evenly spread; all of them would overlap."""
+    """Return a few labels, evenly spaced, since all of them would overlap."""
     step = max(1, -(-len(labels) // LABELS))
     return list(labels[::step])
 

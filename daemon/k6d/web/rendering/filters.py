@@ -1,4 +1,4 @@
-"""Words for the pages: times, changes, verdicts."""
+"""Template filters: times, changes and verdicts as text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from k6d.core.numbers import number
 
 
 def when(timestamp: str) -> str:
-    """A time stamp of a run as "2026-11-22 12:13:14"; pages say once that times are UTC."""
+    """Format a time stamp as "2026-11-22 12:13:14"; pages say once that times are UTC."""
     return timestamp[:19].replace("T", " ")
 
 
 def change(percent: float | None) -> str:
-    """A change as "+12.3 %", "−4 %", "±0 %"; a dash for None."""
+    """Format a change as "+12.3 %", "−4 %" or "±0 %"; None is a dash."""
     if percent is None:
         return "–"
     sign = "+" if percent > 0 else "−" if percent < 0 else "±"
@@ -21,7 +21,7 @@ def change(percent: float | None) -> str:
 
 
 def verdict(run: dict[str, Any]) -> str:
-    """The one word for a run, from its index document or its file."""
+    """Return the verdict of a run as one word, from its index document or its file."""
     if "anomaly_analysis" in run:
         severity, outcome = run["anomaly_analysis"]["severity"], run["execution"]["outcome"]
     else:
@@ -30,5 +30,5 @@ def verdict(run: dict[str, Any]) -> str:
 
 
 def without(title: str, origin: str) -> str:
-    """The title with the host, which all have in common, left out."""
+    """Remove the host, which all titles share, from a title."""
     return title.removeprefix(origin) if origin else title

@@ -1,4 +1,4 @@
-"""One run for others to read: a page by itself, Markdown, JUnit XML."""
+"""Reports of one run: a self-contained page, Markdown or JUnit XML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """A form of report, and how to call it."""
+    """A format of report: its writer and its media type."""
 
     write: Callable[[Run], str]
     media_type: str

@@ -1,4 +1,4 @@
-"""A run as one page that needs nothing else: no server, no network, no script."""
+"""Writes a run as one HTML page that needs no server, network or JavaScript."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_html(run: Run) -> str:
-    """The page; its policy lets a browser do nothing but apply the one style sheet in it."""
+    """Return the page; its security policy allows only the style sheet inside it."""
     record = orjson.loads(orjson.dumps(run))
     style = (STATIC / "style.css").read_text(encoding="utf-8")
     digest = hashlib.sha256(style.encode()).digest()

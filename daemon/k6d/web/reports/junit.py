@@ -1,4 +1,4 @@
-"""A run as JUnit XML, which CI systems show: a test case for each threshold, check and limit."""
+"""Writes a run as JUnit XML for CI systems: a test case for each threshold, check and limit."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Finding, Run
 
-    # Kind and name of a case, what is wrong, and the finding that counts it.
+    # Kind and name of a case, the problem, and the finding that includes it.
     _Told = tuple[str, str, str, Finding | None]
 
-# XML 1.0 has no escape for these; scripts may write them into names.
+# XML 1.0 cannot escape these characters, but scripts may use them in names.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED, Outcome.NO_DATA)
 
 
 def write_junit(run: Run) -> str:
-    """The document; a run that could not be judged is an error, what the verdict counts a failure.
+    """Return the document. A run that could not be judged is an error; a finding is a failure.
 
-    Other crossed thresholds and failed checks are told in system-out.
+    Crossed thresholds and failed checks without a finding are listed in system-out.
     """
     suite = ET.Element("testsuite")
     _execution(suite, run)
@@ -64,7 +64,7 @@ def _execution(suite: ET.Element, run: Run) -> None:
 
 
 def _judged(suite: ET.Element, run: Run) -> str:
-    """A case for each threshold, check and other finding; gives what failed and was not counted."""
+    """Add a case for each threshold, check and finding; return the failures without a finding."""
     verdict, told = run.anomaly_analysis, ""
     findings = list(verdict.findings)
     for kind, name, wrong, found in (*_thresholds(run), *_checks(run)):

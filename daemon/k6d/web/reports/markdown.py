@@ -1,4 +1,4 @@
-"""A run as a short Markdown summary, for a pull request."""
+"""Writes a run as a short Markdown summary for a pull request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>@-])")
 
 
 def write_markdown(run: Run) -> str:
-    """Verdict, findings, totals, the slowest endpoints, crossed thresholds and failed checks."""
+    """Return verdict, findings, totals, slowest endpoints, crossed thresholds and failed checks."""
     verdict, m = run.anomaly_analysis, run.metrics
     word = verdict.severity.upper() if verdict.severity else _unjudged(run)
     parts = [f"### k6: {_text(run.script)}: {word}"]
@@ -72,5 +72,5 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text from scripts and responses on one line, with nothing in it that Markdown acts on."""
+    """Put text from scripts and responses on one line, and escape Markdown's special characters."""
     return _SPECIAL.sub(r"\\\1", " ".join(escaped(text).split()))

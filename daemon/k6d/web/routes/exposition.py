@@ -1,7 +1,8 @@
-"""Where everything stands, in Prometheus' text format; pure.
+"""Formats the state of k6d as Prometheus text; pure functions.
 
-Cardinality is bounded: the scripts that ran last, and of each the busiest endpoints. Names follow
-https://prometheus.io/docs/practices/naming/: base units (seconds, ratios), `_total` for counters.
+The cardinality is bounded: only the scripts that ran last, and the busiest endpoints of each. Names
+follow https://prometheus.io/docs/practices/naming/: base units (seconds, ratios), `_total` for
+counters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from k6d.core.model import Severity
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_SCRIPTS = 200
-MOST_ENDPOINTS = 20  # of one script
+MOST_ENDPOINTS = 20  # for each script
 MOST_LABEL = 200  # characters
 
 Row = dict[str, Any]
@@ -25,10 +26,10 @@ Sample = tuple[dict[str, str], float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is exposed: `last` holds the newest index document of each script.
+    """The exposed data: `last` holds the newest index document of each script.
 
-    `endpoints` has rows as `endpoints_of` gives them by test id; `runs` counts by verdict since the
-    daemon started.
+    `endpoints` holds the result of `endpoints_of` by test id. `runs` counts the runs by verdict
+    since the daemon started.
     """
 
     last: list[Row]
@@ -43,14 +44,14 @@ class Facts:
 
 
 def endpoints_of(run: Row) -> list[Row]:
-    """The busiest endpoints of a run's file, with what is exposed of them."""
+    """Return the exposed columns of the busiest endpoints in a run's file."""
     columns = ("name", "method", "count", "error_rate", "p50_ms", "p95_ms", "p99_ms")
     rows = run["breakdown"]["endpoints"][:MOST_ENDPOINTS]
     return [{name: row[name] for name in columns} for row in rows]
 
 
 def exposition(facts: Facts) -> str:
-    """The whole page."""
+    """Return the whole text."""
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, samples: list[Sample]) -> None:
@@ -63,7 +64,7 @@ def exposition(facts: Facts) -> str:
     add("k6d_build_info", "gauge", "The version of k6d.", [({"version": __version__}, 1)])
     add("k6d_queue_jobs", "gauge", "Jobs that wait for their turn.", [({}, facts.pending)])
     add("k6d_running_jobs", "gauge", "Jobs under way.", [({}, facts.running)])
-    # From the start, at 0: the first run of a kind would otherwise be no increase.
+    # Each series starts at 0; otherwise Prometheus would see no increase at its first run.
     runs = dict.fromkeys(("healthy", *Severity), 0) | facts.runs
     verdicts: list[Sample] = [({"verdict": word}, n) for word, n in sorted(runs.items())]
     add("k6d_runs_total", "counter", "Runs since the start of k6d, by verdict.", verdicts)
@@ -153,9 +154,7 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Prometheus' escapes; of a name that is too long the start and a hash, so that two such names
-    are not one series.
-    """
+    """Escape a label value; a long one is cut and gets a hash, so that series stay distinct."""
     text = value.encode("utf-8", "replace").decode()
     if len(text) > MOST_LABEL:
         text = f"{text[: MOST_LABEL - 9]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"

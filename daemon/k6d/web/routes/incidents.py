@@ -1,4 +1,4 @@
-"""What is wrong now, and what is muted."""
+"""Routes for incidents and mutes."""
 
 import asyncio
 from dataclasses import asdict
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/v1", tags=["incidents"])
 
 
 class Mute(BaseModel):
-    """Tell nobody of a script for a while; its runs and incidents are kept all the same."""
+    """Send no notifications about a script for a while; runs and incidents are still stored."""
 
     script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
     duration: str = Field(default="2h", max_length=40, description="30m, 2h, 7d; 0s ends the mute")
@@ -27,7 +27,7 @@ class Mute(BaseModel):
 
 @router.get("/incidents", responses=schemas.response(schemas.INCIDENTS))
 async def incidents(k6d: K6d) -> Response:
-    """Open incidents, the last resolved one of each script, mutes and until when."""
+    """Open incidents, the last resolved one of each script, and mutes with their end."""
 
     def read() -> dict[str, Any]:
         alerts = alerts_of(k6d)
@@ -43,13 +43,13 @@ async def incidents(k6d: K6d) -> Response:
 
 @router.post("/mutes", responses=schemas.response(schemas.MUTE))
 async def mute(body: Mute, k6d: K6d) -> Response:
-    """Mute a script or a pattern of scripts, or end that."""
+    """Mute a script or a pattern of scripts, or end the mute."""
     until = await asyncio.to_thread(mute_for, k6d, body.script, body.duration)
     return as_json({"script": body.script, "until": until})
 
 
 def mute_for(k6d: Context, script: str, duration: str) -> datetime | None:
-    """As `k6d mute` does; None when the mute has ended."""
+    """Mute like `k6d mute`; return the end of the mute, or None if it has ended."""
     try:
         seconds = parse_duration(duration)
         script.encode()
@@ -63,5 +63,5 @@ def mute_for(k6d: Context, script: str, duration: str) -> datetime | None:
 
 
 def alerts_of(k6d: Context) -> Alerts:
-    """The incidents in the data folder; the daemon's own object keeps nothing in memory either."""
+    """Return the incidents in the data folder; the daemon keeps none in memory."""
     return Alerts(k6d.settings, k6d.store, Outbox(k6d.settings.data))

@@ -1,4 +1,4 @@
-"""Jobs: what is under way and pending, the run of a known script, the end of a job."""
+"""Routes for jobs: show the queue, run a known script, cancel a job."""
 
 import asyncio
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ LONGEST_S = 7 * 86_400
 
 
 class Options(BaseModel):
-    """What takes the place of the script's own options."""
+    """Options that replace the script's own."""
 
     vus: int | None = Field(default=None, ge=1, le=1_000_000, description="virtual users")
     duration: str | None = Field(default=None, max_length=40, description="as k6 has it: 30s, 5m")
@@ -39,7 +39,7 @@ class Options(BaseModel):
         return text
 
     def texts(self) -> dict[str, str]:
-        """Those that were given, as k6 takes them."""
+        """Return the given options as texts for k6."""
         given = {name: getattr(self, name) for name in Options.model_fields}
         return {name: str(value) for name, value in given.items() if value is not None}
 
@@ -53,15 +53,13 @@ class Wanted(BaseModel):
 
 @router.get("/queue", responses=schemas.response(schemas.QUEUE))
 async def queue(k6d: K6d) -> Response:
-    """Jobs under way, with what they measured so far, pending ones in their order, the last ten
-    that ended, newest first.
-    """
+    """Running jobs with their progress, pending jobs in order, and the last ten that ended."""
     return as_json(without_folder(await k6d.desk.queue(), k6d.settings.data))
 
 
 @router.get("/queue/{job}", responses=schemas.response(schemas.JOB, _404="There is no such job"))
 async def show(job: str, k6d: K6d) -> Response:
-    """A job; `test_id` names its run as soon as there is one."""
+    """A job; `test_id` names its run once there is one."""
     entry = await k6d.desk.entry(job)
     if entry is None:
         raise _unknown(job)
@@ -77,7 +75,7 @@ async def show(job: str, k6d: K6d) -> Response:
     responses=schemas.response(schemas.JOB, status=202, _404="Over"),
 )
 async def cancel(job: str, k6d: K6d) -> Response:
-    """End a job: a pending one at once, one under way gracefully, and what it measured is kept."""
+    """Cancel a job: a pending one at once, a running one gracefully; its results are stored."""
     entry = await k6d.desk.cancel(job)
     if entry is None:
         raise _unknown(job)
@@ -106,7 +104,7 @@ async def run_script(
 
 
 async def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
-    """Queue a script of the folder by its name."""
+    """Queue a script in the folder by its name."""
     try:
         path = path_of(name, k6d.settings)
     except (K6dError, OSError, ValueError) as error:
@@ -121,7 +119,7 @@ async def run_known(k6d: Context, name: str, options: Options | None = None) -> 
 
 
 async def enqueue(k6d: Context, job: Job) -> Job:
-    """Queue the job; what comes back has the id of a pending one that it was merged with."""
+    """Queue the job and return it; if it was merged with a pending job, it has that job's id."""
     queued = await k6d.desk.put(job)
     if isinstance(queued, int):
         raise Problem(
@@ -133,7 +131,7 @@ async def enqueue(k6d: Context, job: Job) -> Job:
 
 
 async def respond(k6d: Context, job: Job) -> Response:
-    """The job's run as soon as it is there; a script error is 422 as it always was."""
+    """Wait for the job's run and return it; a script error is 422, as in the original service."""
     record = await _finished_run(k6d, job)
     outcome, error = record["execution"]["outcome"], record["execution"]["error"]
     if outcome == Outcome.SCRIPT_ERROR:
@@ -144,7 +142,7 @@ async def respond(k6d: Context, job: Job) -> Response:
 
 
 async def _finished_run(k6d: Context, job: Job) -> dict[str, Any]:
-    """The record of the job's run when it is over; a problem when it made none."""
+    """Wait for the job's end and return the record of its run; Problem if there is none."""
     end = await k6d.desk.end_of(job.id)
     if end.test_id is None:
         raise Problem(409, f"{job.name}: {end.why}", job=job.id)
@@ -154,7 +152,7 @@ async def _finished_run(k6d: Context, job: Job) -> dict[str, Any]:
 
 
 def accepted(job: Job) -> Response:
-    """202: where to look for the job."""
+    """Return 202 with the location of the job."""
     location = f"/api/v1/queue/{quote(job.id)}"
     entry = {
         "job": job.id,

@@ -1,4 +1,4 @@
-"""Server-sent events: the queue whenever it changes and every second of a run, runs as they end."""
+"""Sends server-sent events: each change of the queue, each second of a run, each finished run."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from k6d.web.context import Context, K6d
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
-IDLE_S = 15.0  # a comment that often keeps proxies from closing the connection
+IDLE_S = 15.0  # a comment this often keeps proxies from closing the connection
 EVENTS = "text/event-stream"
 
 
@@ -19,7 +19,7 @@ EVENTS = "text/event-stream"
     responses={200: {"description": "Events “queue” and “run”", "content": {EVENTS: {}}}},
 )
 async def live(k6d: K6d, request: Request) -> Response:
-    """Events until the client leaves; their data is JSON."""
+    """Events until the client disconnects; their data is JSON."""
     return StreamingResponse(
         _events(k6d, request), media_type=EVENTS, headers={"X-Accel-Buffering": "no"}
     )

@@ -1,4 +1,4 @@
-"""GET /metrics: where everything stands, for Prometheus."""
+"""GET /metrics: the state of k6d for Prometheus."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ Endpoints = list[dict[str, object]]
 
 @router.get("/metrics", responses=schemas.text(CONTENT_TYPE, description="Prometheus text format"))
 async def metrics(k6d: K6d) -> Response:
-    """Last results by script and endpoint, verdicts, queue and runs; of bounded cardinality."""
+    """Last results by script and endpoint, verdicts, queue and runs, with bounded cardinality."""
     text = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
     return Response(text, media_type=CONTENT_TYPE)
 
@@ -47,7 +47,7 @@ def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
 
 
 def _endpoints(k6d: Context, test_ids: list[str]) -> dict[str, Endpoints]:
-    """Endpoint rows by run; those of runs that are still the last ones are remembered."""
+    """Return endpoint rows by run; rows of runs that are still the last ones are cached."""
     known = k6d.cache.get("endpoints")
     before: dict[str, Endpoints] = known if isinstance(known, dict) else {}
     now = {test_id: before.get(test_id) or _read(k6d, test_id) for test_id in test_ids}

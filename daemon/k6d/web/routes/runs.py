@@ -1,4 +1,4 @@
-"""One run: its log, its snapshot, reports of it for people and for other tools, comparison."""
+"""Routes for one run: its file, log, snapshot, reports and comparison."""
 
 import asyncio
 from email.utils import formatdate
@@ -26,7 +26,7 @@ REPORTS = ("text/html", "text/markdown", "application/xml")
 
 @router.get("/{test_id}", responses=schemas.response({"type": "object"}, _404="No such run"))
 async def record(test_id: str, k6d: K6d, request: Request) -> Response:
-    """The run's file as it is, which is what `k6d show --json` prints."""
+    """The run's file, unchanged, as `k6d show --json` prints it."""
     data = await asyncio.to_thread(read_run, k6d, test_id)
     path = k6d.store.run_path(await asyncio.to_thread(full_id, k6d, test_id))
     status = path.stat()
@@ -47,7 +47,7 @@ async def log(
     k6d: K6d,
     stream: Annotated[Literal["log", "output"], Query(description="stderr or stdout")] = "log",
 ) -> Response:
-    """What k6 and the script's console wrote, as far as it is kept."""
+    """The stored output of k6 and of the script's console."""
     run = await asyncio.to_thread(load_run, k6d, test_id)
     if stream in run["removed"]:
         raise Problem(
@@ -61,7 +61,7 @@ async def log(
     "/{test_id}/snapshot", responses=schemas.text("application/x-tar", description="the archive")
 )
 async def snapshot(test_id: str, k6d: K6d) -> Response:
-    """The archive that ran: `k6 run` runs it again."""
+    """The archive that ran; `k6 run` runs it again."""
     run = orjson.loads(await asyncio.to_thread(read_run, k6d, test_id))
     snapshot_id = (run.get("snapshot") or {}).get("id")
     path = k6d.store.snapshot_path(snapshot_id) if snapshot_id else None
@@ -77,7 +77,7 @@ async def snapshot(test_id: str, k6d: K6d) -> Response:
 async def report(
     test_id: str, k6d: K6d, form: Literal["html", "markdown", "junit"] = "html"
 ) -> Response:
-    """One self-contained page, Markdown for a pull request, or JUnit XML for CI systems."""
+    """A self-contained page, Markdown for a pull request, or JUnit XML for CI systems."""
     from k6d.web.reports import FORMS
 
     def write() -> tuple[str, dict[str, str]]:
@@ -96,7 +96,7 @@ async def comparison(
     k6d: K6d,
     to: Annotated[str, Query(description="the run before", max_length=40)],
 ) -> Response:
-    """Two runs side by side: totals and endpoints, before, after, change in percent."""
+    """Two runs side by side: totals and endpoints with before, after and change in percent."""
 
     def read() -> dict[str, object]:
         before, after = (load_run(k6d, one) for one in (to, test_id))
@@ -106,7 +106,7 @@ async def comparison(
 
 
 def full_id(k6d: Context, test_id: str) -> str:
-    """The id itself, or of the newest run for “latest”; 404 for anything that is no run."""
+    """Return the id, or the newest run's id for “latest”; Problem 404 if there is no such run."""
     if test_id == "latest":
         try:
             return k6d.store.find(test_id)
@@ -118,20 +118,20 @@ def full_id(k6d: Context, test_id: str) -> str:
 
 
 def read_run(k6d: Context, test_id: str) -> bytes:
-    """The run's file."""
+    """Return the run's file."""
     return k6d.store.load_raw(full_id(k6d, test_id))
 
 
 def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
-    """The run as JSON has it, with the defaults of what its file lacks."""
+    """Return the run as JSON, with defaults for fields that its file lacks."""
     try:
         run = k6d.store.load(full_id(k6d, test_id))
-    except K6dError as error:  # damaged, or of a newer k6d
+    except K6dError as error:  # damaged, or written by a newer k6d
         raise Problem(500, str(error)) from error
     record: dict[str, Any] = orjson.loads(orjson.dumps(run))
     return record
 
 
 def _named(run: dict[str, str], ending: str) -> dict[str, str]:
-    """A name under which a browser saves it; opened in place, it would be a page of ours."""
+    """Return a header that makes browsers save the file; shown in place, it would be a k6d page."""
     return {"Content-Disposition": f'attachment; filename="k6d-{run["test_id"]}.{ending}"'}

@@ -1,7 +1,7 @@
-"""What responses look like, as JSON Schema: for the OpenAPI document only.
+"""JSON Schemas of the responses, for the OpenAPI document only.
 
-Written down instead of derived from models: the responses come from the store as they are, and
-models for them would cost the idle daemon megabytes.
+They are written by hand and not derived from models, because the responses come from the store
+unchanged, and models would cost the idle daemon megabytes of memory.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ COMPARISON = _object({"before": TEXT, "after": TEXT, "metrics": _list({"type": "
 def response(
     schema: Schema, *, status: int = 200, description: str = "What was asked for", **more: str
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route; `more` are other statuses, `_404="…"`, which are problems."""
+    """Return the `responses` of a route; `more` are problems by status, such as `_404="…"`."""
     found: dict[int | str, dict[str, Any]] = {
         status: {"description": description, "content": {"application/json": {"schema": schema}}}
     }
@@ -139,7 +139,7 @@ def response(
 
 
 def problem(status: int, description: str) -> dict[int | str, dict[str, Any]]:
-    """One of the `responses` of a route: what went wrong."""
+    """Return one of the `responses` of a route, for an error."""
     content = {"application/problem+json": {"schema": PROBLEM}}
     return {status: {"description": description, "content": content}}
 
@@ -149,7 +149,7 @@ RAN = "With wait=true: the run, when it is over"
 
 
 def ran() -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that queues a job, and waits for its run or does not."""
+    """Return the `responses` of a route that queues a job and may wait for its run."""
     return {
         **response(TEST, description=RAN, _409="No run came of it", _429="Too many are pending"),
         **response(JOB, status=202, description=ACCEPTED_JOB),
@@ -157,7 +157,7 @@ def ran() -> dict[int | str, dict[str, Any]]:
 
 
 def text(*media_types: str, description: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that gives a file of one of these types, or 404."""
+    """Return the `responses` of a route that sends a file of one of these types, or 404."""
     content = {media_type: {"schema": TEXT} for media_type in media_types}
     return {
         200: {"description": description, "content": content},

@@ -1,4 +1,4 @@
-"""The scripts there are, and the series of their metrics."""
+"""Routes for scripts: the list, the accepted level, and series of metrics."""
 
 import asyncio
 from dataclasses import asdict
@@ -30,13 +30,13 @@ router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
 
 @router.get("", responses=schemas.response(schemas.SCRIPTS))
 async def scripts(k6d: K6d) -> Response:
-    """The scripts in the folder and those that ran, each with its last run."""
+    """All scripts that are in the folder or have runs, each with its last run."""
     found = await asyncio.to_thread(entries, k6d.settings, k6d.store)
     return as_json({"scripts": [entry.row() for entry in found]})
 
 
 class Acceptance(BaseModel):
-    """The present level of a script is what its runs are compared with from now on."""
+    """Accept the present level of a script as its new baseline."""
 
     script: str = Field(min_length=1, max_length=500)
     reason: str = Field(default="", max_length=1000, description="for those who ask later")
@@ -44,13 +44,13 @@ class Acceptance(BaseModel):
 
 @router.post("/accept", responses=schemas.response(schemas.ACCEPTED, _404="No comparable run"))
 async def accept(body: Acceptance, k6d: K6d) -> Response:
-    """Make the present level of a script the normal one; an incident only about it is resolved."""
+    """Accept the present level of a script; an incident that is only about it is resolved."""
     since = await asyncio.to_thread(accept_level, k6d, body.script, body.reason)
     return as_json({"script": body.script, "since": since})
 
 
 def accept_level(k6d: Context, script: str, reason: str) -> str:
-    """As `k6d accept` does; the run with which the accepted level began."""
+    """Accept like `k6d accept`; return the run with which the accepted level began."""
     found = newest_comparable(k6d.store, script)
     if not found:
         raise Problem(404, f"{script[:100]} has no comparable run yet")

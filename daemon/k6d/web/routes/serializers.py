@@ -1,7 +1,8 @@
-"""Runs in the shape that clients of the original service know; pure functions.
+"""Converts runs to the JSON shape of the original service; pure functions.
 
-There, severity was always a text ("low" for a healthy run) and every run had all of its issues;
-ours has null, and the index only the worst. The list therefore reads the run files of its page.
+In the original service, severity was always a text ("low" for a healthy run), and each run in a
+list had all its issues. In k6d, a healthy run has null, and the index holds only the worst issue.
+So a list reads the files of the runs on its page.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ VERDICT = ("anomalies_detected", "severity", "issues", "recommendations", "confi
 
 
 def test(record: dict[str, Any]) -> dict[str, Any]:
-    """A run for a list: the original's fields, then script, trigger, outcome and notes."""
+    """Return a run for a list: the original's fields, then script, trigger, outcome and notes."""
     verdict = record["anomaly_analysis"]
     return {
         "test_id": record["test_id"],
@@ -42,7 +43,7 @@ def test(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_index(document: dict[str, Any]) -> dict[str, Any]:
-    """The same from an index document, when the run's file cannot be read."""
+    """Return the same from an index document, if the run's file cannot be read."""
     issue = document["issue"]
     return {
         "test_id": document["test_id"],
@@ -67,7 +68,7 @@ def from_index(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def tests(documents: Iterable[dict[str, Any]], store: Store) -> list[dict[str, Any]]:
-    """A page of runs."""
+    """Return a page of runs."""
     return [_one(document, store) for document in documents]
 
 
@@ -79,15 +80,15 @@ def _one(document: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 def notes(record: dict[str, Any]) -> list[str]:
-    """What people should know of a run beside its numbers, such as options that were not used."""
+    """Return the notes of a run, such as options that were not used."""
     said: list[str] = (record.get("breakdown") or {}).get("notes") or []
     return said
 
 
 def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[str, Any]:
-    """All of a run, with what the original service had beside it.
+    """Return all data of a run, with the additional fields of the original service.
 
-    A script that k6 refused has no log: `console_output` then holds k6's words.
+    A script that k6 refused has no log; then `console_output` holds k6's error.
     """
     error = record["execution"].get("error")
     shown = {
@@ -104,7 +105,7 @@ def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[st
 
 
 def _as_imported(record: dict[str, Any]) -> dict[str, Any]:
-    """What the original service itself gave of a run that came from it; nothing for others."""
+    """Return the original service's own fields of an imported run; nothing for other runs."""
     kept = dict(record.get("imported") or {})
     if not kept:
         return {}
@@ -113,7 +114,7 @@ def _as_imported(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(overrides: dict[str, str]) -> dict[str, str | int]:
-    """Options in the types in which they were posted: k6's flags are texts."""
+    """Convert options from k6's texts to the types in which they were posted."""
     return {
         name: int(value) if name in {"vus", "iterations"} and value.isdecimal() else value
         for name, value in overrides.items()
@@ -122,12 +123,12 @@ def _options(overrides: dict[str, str]) -> dict[str, str | int]:
 
 
 def with_severity(verdict: dict[str, Any]) -> dict[str, Any]:
-    """The verdict with a severity in any case."""
+    """Return the verdict with a severity; "low" for a healthy run."""
     return verdict if verdict["severity"] else {**verdict, "severity": Severity.LOW.value}
 
 
 def kept_log(record: dict[str, Any], stream: str = "log") -> str:
-    """k6's log or output of a run; of an imported one what the original service kept of both."""
+    """Return k6's log or output of a run; for an imported run, the original's text of both."""
     imported = record.get("imported")
     if imported and stream == "log":
         return str(imported["console_output"])
@@ -135,7 +136,7 @@ def kept_log(record: dict[str, Any], stream: str = "log") -> str:
 
 
 def log_text(log: dict[str, Any]) -> str:
-    """A kept log as one text that says what is left out."""
+    """Return a stored log as one text, with a line that says how much was left out."""
     head, tail, cut = log.get("head", ""), log.get("tail", ""), log.get("cut_lines", 0)
     if not cut:
         return str(head)

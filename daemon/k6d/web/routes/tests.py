@@ -1,4 +1,4 @@
-"""The original service's routes, /api/v1/test/…: its parameters, its shapes, and what we added."""
+"""The original service's routes, /api/v1/test/…, with its parameters and shapes, and additions."""
 
 import asyncio
 import hashlib
@@ -52,12 +52,12 @@ Text = Annotated[str | None, Query(max_length=500)]
 
 
 class PostedOptions(Options):
-    """What was posted beside a script; the original's clients may send more than k6d uses."""
+    """Options posted with a script; clients of the original may send more than k6d uses."""
 
     model_config = ConfigDict(extra="allow")
 
     def notes(self) -> tuple[str, ...]:
-        """What is said of options that k6d does not use."""
+        """Return notes about options that k6d does not use."""
         unknown = [one_line(name, 40) for name in sorted(self.model_extra or {})[:MOST_UNKNOWN]]
         if not unknown:
             return ()
@@ -69,7 +69,7 @@ class PostedOptions(Options):
 
 
 class OneOff(BaseModel):
-    """A script to run as it is given here."""
+    """The text of a script to run."""
 
     script: str = Field(min_length=10, max_length=MAX_SCRIPT, description="the k6 script's text")
     options: PostedOptions | None = None
@@ -107,7 +107,7 @@ async def run_text(
 
 
 def _one_off(body: OneOff, k6d: Context) -> Job:
-    """A job for the text, which is a file of its own until the job is over."""
+    """Return a job for the text, which is stored as a file until the job is over."""
     name = body.name or hashlib.sha256(body.script.encode()).hexdigest()[:12]
     stem = name if name.endswith((".js", ".ts")) else f"{name}.js"
     job = Job(
@@ -151,7 +151,7 @@ async def search(
     limit: Limit = 50,
     before: Before = None,
 ) -> Response:
-    """The newest runs that meet every condition given; those that measured none are left out."""
+    """The newest runs that meet all given conditions; runs without the measurement are left out."""
     query = Search(
         anomalies_only=anomalies_only,
         min_error_rate=min_error_rate,
@@ -189,7 +189,7 @@ def _id(before: str | None) -> str | None:
     "/results/{test_id}", responses=schemas.response(schemas.TEST, _404="There is no such run")
 )
 async def results(test_id: str, k6d: K6d, request: Request) -> Response:
-    """All of a run; “latest” names the newest. The script's secrets need the token."""
+    """All data of a run; “latest” names the newest. The script's secrets need the token."""
     trusted = k6d.access.knows(request.headers)
 
     def read() -> bytes:
@@ -216,7 +216,7 @@ async def statistics(
 @alive.head("/health", include_in_schema=False)
 @alive.get("/health", responses=schemas.response(schemas.HEALTH, _503="k6 is missing"))
 async def is_alive(k6d: K6d) -> Response:
-    """Whether k6 can be run: for health checks of containers, which have no token."""
+    """Whether k6 can be run; for health checks of containers, which have no token."""
     now = _now()
     try:
         await _k6_version(k6d)
