@@ -1,16 +1,14 @@
-"""Findings explained by Gemini: `explain.Explainer` is the way in.
+"""Explanations of runs by Gemini; `explainer.Explainer` is the entry point.
 
-    redact     secrets out of whatever is sent: values that are known,
-    shapes     what is a secret by its shape,
-    named      what is a secret by the name beside it
-    prompt     a run → instructions and data; `instructions` never change,
-    snapshot   what the archive of a run says: source, workload
-    gemini     the helper process: one request, by either SDK
-    verify     whether the numbers of a sentence were among those that were sent
-    answer     text → a checked and bounded explanation
-    merge      the rules' verdict + an explanation → the verdict
-    allowance  the budget of a day and the circuit
-    explain    all of it in order, within a limit of time
+    snapshot       read the script and the workload from a run's archive
+    source         remove comments and texts from the script's source
+    prompt         make the prompt: `instructions` and redacted data about the run
+    gemini_worker  the helper process, which sends one request through either SDK
+    number_check   check the numbers of a sentence against the data that was sent
+    answer         check and shorten the answer
+    merge          combine the rules' verdict and the explanation
+    quota          the daily budget, and pauses after failures
+    explainer      all of these steps in order, within a time limit
 
-Nothing is imported here: the helper process starts faster, and the daemon imports no SDK at all.
+This module imports nothing, so that the helper process starts fast. The daemon imports no SDK.
 """

@@ -1,8 +1,8 @@
-"""The AI's answer: from text to a checked and bounded record, or a reason why it is none.
+"""Check the AI's answer and turn it into an `Explanation`.
 
-The answer is untrusted: whoever writes into a log or a response can try to speak through it. So it
-must fit the schema, every text is cut to its bound, is one line of printable characters, and has no
-links but those that were endpoints of the test.
+The answer is untrusted, because texts in logs and responses can influence it. It must fit the
+schema. Each text becomes one line of printable characters of bounded length. Links are removed
+unless they are endpoints of the test.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_SUMMARY = 400
 SUMMARY_SENTENCES = 2
 NO_LINK = "[link removed]"
 
-# What is asked for, in the dialect of OpenAPI that Gemini takes; both SDKs accept it as a dict.
+# The schema of the answer, in Gemini's form of OpenAPI; both SDKs accept it as a dict.
 _TEXTS = {"type": "ARRAY", "items": {"type": "STRING"}}
 SCHEMA: dict[str, Any] = {
     "type": "OBJECT",
@@ -51,7 +51,7 @@ _PUNCTUATION = ".,;:!?)]}>'\"*_`"
 
 
 class MalformedError(ValueError):
-    """The answer is no answer; its text says why, without quoting it."""
+    """The answer is invalid; the error's text says why, without quoting the answer."""
 
 
 def _lowered(value: object) -> object:
@@ -59,7 +59,7 @@ def _lowered(value: object) -> object:
 
 
 class _Answer(BaseModel):
-    """What the schema asks for; unknown fields are ignored, missing ones refuse the answer."""
+    """The answer by the schema; unknown fields are ignored, a missing field is an error."""
 
     model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
 
@@ -74,10 +74,10 @@ class _Answer(BaseModel):
 
 
 def read(text: str, *, given: str, endpoints: Iterable[str] = ()) -> Explanation:
-    """The explanation in the answer `text`, its numbers checked against `given`, the data sent.
+    """The explanation in the answer `text`; `given` is the data that was sent.
 
-    `raised_because` holds the reason offered for the severity, None when there is none that could
-    be verified. Raises MalformedError.
+    Numbers are checked against `given`. `raised_because` is the AI's reason for its severity, None
+    when it gave none or a number in it is unverified. Raises MalformedError.
     """
     answer = _parse(text)
     reader = _Reader(given, endpoints)
@@ -115,7 +115,7 @@ def _parse(text: str) -> _Answer:
 
 
 class _Reader:
-    """Makes texts fit to be shown, and notes the sentences that cannot be verified."""
+    """Makes texts safe to show, and collects sentences with unverified numbers."""
 
     def __init__(self, given: str, endpoints: Iterable[str]) -> None:
         self._given = number_check.Given(given)
@@ -123,13 +123,13 @@ class _Reader:
         self.unverified: list[str] = []
 
     def items(self, texts: list[str]) -> list[str]:
-        """The first few that say something, each once."""
+        """The first MAX_ITEMS texts that are not empty, without duplicates."""
         lines = (self.line(text, MAX_ITEM) for text in texts)
         return [self.text(line) for line in list(dict.fromkeys(filter(None, lines)))[:MAX_ITEMS]]
 
     def line(self, text: str, limit: int) -> str:
-        """One line of printable characters, without foreign links, at most `limit` long."""
-        # NFKC first: look-alike letters could otherwise hide a link or a number from what follows.
+        """The text on one line, printable, without foreign links, cut to `limit` characters."""
+        # NFKC first: look-alike letters could otherwise hide a link or a number from the checks.
         shown = printable(unicodedata.normalize("NFKC", text))
         line = " ".join(_LINK.sub(self._link, shown).replace(number_check.MARK, "").split())
         return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
@@ -139,7 +139,7 @@ class _Reader:
         return " ".join(map(self.marked, number_check.sentences(line)))
 
     def marked(self, sentence: str) -> str:
-        """The sentence, marked and noted when one of its numbers was not given."""
+        """The sentence; it is marked and collected when one of its numbers was not given."""
         if self._given.holds(sentence):
             return sentence
         self.unverified.append(sentence)

@@ -1,7 +1,7 @@
-"""A run is explained: what is sent, how often and how long it is tried, what comes of it.
+"""Explain a run: build the prompt, ask Gemini within the limits, and merge the answer.
 
-Nothing here can hold up an alert for longer than `ai.timeout`, and nothing raises for what Gemini
-does or fails to do: the rules' verdict then stands, and the run says why there is no AI part.
+An alert waits for this for at most `ai.timeout`. Failures of Gemini raise no error: the verdict of
+the rules stays, and the run records why there is no explanation.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ logger = logging.getLogger(__name__)
 
 HISTORY_RUNS = 10
 MAX_SOURCE_BYTES = 200_000
-HISTORY_LOOKED_AT = 40  # at first; for an old run, with many later ones, at all there are
+HISTORY_LOOKED_AT = 40  # index documents of the first search; if too few are older, all are read
 FIRST_WAIT_S = 0.5
-LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start: with less left it is not worth trying
+LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start; with less time left no attempt is made
 AT_ONCE = 2  # helper processes; each weighs about 75 MiB
 AGAIN = {
     *(Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY, Failure.SERVER),
     *(Failure.EMPTY, Failure.MALFORMED, Failure.HELPER),
 }
-# These come from what one run has to say and are no reason to pause for the others.
+# Failures that depend on the data of one run; requests about other runs go on without a pause.
 OF_THE_RUN = {Failure.BLOCKED, Failure.CUT_OFF}
 THROWN = {FindingKind.EXCEPTIONS, FindingKind.SCRIPT_ERROR, FindingKind.ABORTED}
 NO_KEY = "no key: set GEMINI_API_KEY, or ai.api_key by a credential"
@@ -56,7 +56,7 @@ KILLED = "k6d ended before there was an answer; k6d explain asks again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
-    """What came of the attempts so far; `failure` is Gemini's or the network's, if any."""
+    """The result of the latest attempt; `failure` is None when there was an answer."""
 
     explanation: Explanation
     failure: Failure | None = None
@@ -64,7 +64,7 @@ class _Tried:
 
 
 class Explainer:
-    """Explains runs with one set of settings; setting `stop` ends what is under way."""
+    """Explains runs with one set of settings; set `stop` to cancel explanations in progress."""
 
     def __init__(
         self, settings: Settings, store: Store, *, stop: asyncio.Event | None = None
@@ -81,10 +81,10 @@ class Explainer:
     async def explain(
         self, run: Run, *, env: Mapping[str, str] | None = None, asked: bool = False
     ) -> Run:
-        """The run with its explanation, merged into its verdict; unchanged when none is wanted.
+        """The run with its explanation merged into its verdict; unchanged if `ai.when` excludes it.
 
-        `env` are the variables given to this run, None when they are not known any more. `asked`
-        is for a person's wish: whatever `ai.when` says, and though the circuit be open.
+        `env` are the variables given to this run, None when they are not known any more. `asked`: a
+        person asked for this explanation, so `ai.when` and a pause after failures do not apply.
         """
         if not (asked or self._wanted(run)):
             return run
@@ -93,7 +93,7 @@ class Explainer:
         started = time.monotonic()
         try:
             explanation = await self._explanation(run, env, asked=asked)
-        except K6dError as error:  # the disk
+        except K6dError as error:  # the disk refused
             explanation = Explanation(unavailable=str(error))
         explanation = replace(explanation, elapsed_s=round(time.monotonic() - started, 3))
         if explanation.unavailable is None:
@@ -104,9 +104,9 @@ class Explainer:
         return replace(run, anomaly_analysis=verdict, explanation=explanation)
 
     def given_up(self, run: Run) -> Run:
-        """A run that an earlier life left, with the reason why it will not be explained by itself.
+        """The run, whose explanation k6d's end interrupted, with the reason why it has none.
 
-        Its alert has waited long enough.
+        It is not explained automatically after a restart, because its alert has waited already.
         """
         if run.explanation or not self._wanted(run):
             return run
@@ -114,7 +114,7 @@ class Explainer:
         return replace(run, explanation=Explanation(unavailable=why))
 
     def request(self, run: Run, *, env: Mapping[str, str] | None = None) -> Request:
-        """What would be sent about the run, but for the key; K6dError when the disk refuses."""
+        """The request about the run, without the API key; K6dError when the disk refuses."""
         rules = of_the_rules(run.anomaly_analysis, run.explanation)
         made = self._prompt(replace(run, anomaly_analysis=rules), env)
         return Request(
@@ -134,7 +134,7 @@ class Explainer:
         return when == "always" or (when == "anomalous" and run.anomaly_analysis.anomalies_detected)
 
     def _identity(self) -> str:
-        """Stands for key, model and endpoint, and gives none of them away."""
+        """A hash of the API key, model, endpoint and SDK, for the state file."""
         key = self._ai.api_key.get_secret_value() if self._ai.api_key else ""
         parts = (key, self._ai.model, self._ai.endpoint or "", self._ai.sdk)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -166,7 +166,7 @@ class Explainer:
         return tried.explanation
 
     def _note(self, tried: _Tried) -> None:
-        """Let the circuit know, but for what says nothing about the service."""
+        """Count the success or failure for the pause, except failures that depend on the run."""
         explanation = tried.explanation
         if explanation.unavailable is None:
             self._allowance.succeeded()
@@ -176,7 +176,7 @@ class Explainer:
             )
 
     async def _in_turn(self, run: Run, env: Mapping[str, str] | None, deadline: float) -> _Tried:
-        """Ask when few enough others do; whoever waits for that until the deadline goes without."""
+        """Ask when fewer than AT_ONCE helpers run; give up when that takes until the deadline."""
         try:
             async with asyncio.timeout(deadline - time.monotonic() - LEAST_ATTEMPT_S):
                 await self._at_once.acquire()
@@ -192,7 +192,7 @@ class Explainer:
             self._at_once.release()
 
     async def _ask(self, request: Request, deadline: float) -> _Tried:
-        """Attempt after attempt, with waits between that double, until one of the limits."""
+        """Repeat attempts, with a doubling wait between, up to the attempts, budget or deadline."""
         endpoints = _endpoints(request)
         key = self._ai.api_key.get_secret_value() if self._ai.api_key else ""
         most = 1 if self._allowance.on_trial else self._ai.attempts
@@ -229,7 +229,7 @@ class Explainer:
         if not self._ai.send_source:
             withheld.append("source: kept at home")
         if env is None and any(name.startswith("env ") for name in run.overrides):
-            run = _without_its_words(run)
+            run = _without_script_output(run)
             withheld.append("log, errors: they may hold the values of this run's variables")
         return prompt.build(
             run,
@@ -241,7 +241,7 @@ class Explainer:
         )
 
     def _history(self, run: Run) -> list[dict[str, object]]:
-        """Earlier runs of this script that compare, under this workload, newest first."""
+        """Index documents of earlier comparable runs of the script and workload, newest first."""
         if run.snapshot is None:
             return []
         workload = run.snapshot.workload
@@ -253,10 +253,10 @@ class Explainer:
         return earlier
 
 
-def _without_its_words(run: Run) -> Run:
-    """The run without what the script printed or threw.
+def _without_script_output(run: Run) -> Run:
+    """The run without texts that the script printed or threw.
 
-    The values of its variables may be in there, and without knowing them they can't be taken out.
+    They may hold values of the run's variables, which cannot be redacted when they are unknown.
     """
     verdict = run.anomaly_analysis
     findings = [
@@ -276,7 +276,7 @@ def _untried(why: str) -> _Tried:
 
 
 async def _attempt(request: Request, endpoints: list[str]) -> _Tried:
-    """One request, and its answer read."""
+    """Send one request and read the answer."""
     reply = await _helper(request)
     if reply.text is not None:
         try:
@@ -294,23 +294,23 @@ async def _attempt(request: Request, endpoints: list[str]) -> _Tried:
 
 
 def _endpoints(request: Request) -> list[str]:
-    """The endpoints as they were sent, without their methods: the links that may come back."""
+    """The endpoints in the request, without their methods; the answer may contain these links."""
     rows = orjson.loads(request.data).get("endpoints", [])
     return [str(row["endpoint"]).split()[-1] for row in rows]
 
 
 async def _helper(request: Request) -> Reply:
-    """One request in a process of its own, which is killed when its time is over."""
+    """The reply to one request by a helper process, which is killed after `timeout_s`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "k6d.explain.gemini_worker"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # an SDK's own words could hold the prompt or the key
+        stderr=subprocess.DEVNULL,  # an SDK's messages could contain the prompt or the key
     )
     try:
         async with asyncio.timeout(request.timeout_s):
-            said, _ = await process.communicate(orjson.dumps(asdict(request)))
-        return Reply(**orjson.loads(said))
+            output, _ = await process.communicate(orjson.dumps(asdict(request)))
+        return Reply(**orjson.loads(output))
     except TimeoutError:
         detail = f"nothing within {request.timeout_s:.1f} s"
         return Reply(sdk="", failure=Failure.TIMED_OUT, detail=detail)

@@ -1,8 +1,8 @@
 """The helper process `python -m k6d.explain.gemini_worker`: one request to Gemini.
 
-The SDKs weigh more than the whole daemon, and a call may hang: so the daemon imports neither, and
-kills this process at its deadline. Two adapters behind one seam: a request gives the text of the
-answer or a `Refusal`. Neither retries: whoever asks decides about that.
+The SDKs need more memory than the whole daemon, and a call may hang. The daemon therefore imports
+no SDK and kills this process at its deadline. Each of the two adapters takes a request and returns
+the text of the answer, or raises `RefusalError`. Neither retries; the daemon decides about retries.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from k6d.core.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Enough for six issues and six recommendations and for what the model thinks before them.
+# Enough for six issues, six recommendations and the model's thoughts before them.
 MAX_OUTPUT_TOKENS = 8192
 MAX_DETAIL = 200
-MAX_TEXT = 100_000  # more than any answer may have; the daemon reads it into its memory
+MAX_TEXT = 100_000  # characters, more than a valid answer has; limits the daemon's memory
 
 
 class Failure(StrEnum):
-    """Why there is no answer, in words for users."""
+    """Why there is no answer; the values are shown to users."""
 
     NO_SDK = "no Gemini SDK is installed"
     UNREACHABLE = "Gemini could not be reached"
@@ -52,7 +52,7 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked; `sdk` is "auto", "google-generativeai" or "google-genai"."""
+    """One request to Gemini; `sdk` is "auto", "google-generativeai" or "google-genai"."""
 
     sdk: str
     api_key: str
@@ -67,7 +67,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of it: `text`, or `failure` with `detail`; seconds to wait if the server said."""
+    """The result of a request: `text`, or `failure` with `detail`.
+
+    `retry_after_s` is the wait in seconds that the server asked for, None if it did not.
+    """
 
     sdk: str
     text: str | None = None
@@ -77,7 +80,7 @@ class Reply:
 
 
 class RefusalError(Exception):
-    """The server answered, but not with a text that is of use."""
+    """The server answered, but without a usable text."""
 
     def __init__(self, failure: Failure, detail: str = "") -> None:
         super().__init__(detail)
@@ -85,25 +88,25 @@ class RefusalError(Exception):
 
 
 def main() -> None:
-    """Answer the request on standard input; whatever happens, with a reply."""
+    """Read a request from standard input and write a reply to standard output."""
     memory.limit()
     request = Request(**orjson.loads(sys.stdin.buffer.read()))
-    # Should the daemon die meanwhile, nobody is left to kill us.
+    # If the daemon dies meanwhile, this alarm ends the process.
     signal.alarm(math.ceil(request.timeout_s) + 1)
     sys.stdout.buffer.write(orjson.dumps(asdict(ask(request))))
 
 
 def ask(request: Request) -> Reply:
-    """One request, once; never raises."""
+    """Send one request once; never raises."""
     sdk = choose(request.sdk)
     if sdk is None:
         wanted = "google-generativeai" if request.sdk == "auto" else request.sdk
         return Reply(sdk="", failure=Failure.NO_SDK, detail=f"pip install {wanted}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the old one announces its end at each import
+            warnings.simplefilter("ignore")  # google-generativeai warns that it is deprecated
             text = ADAPTERS[sdk](request)
-    except Exception as error:  # noqa: BLE001  (each SDK and its transports have their own kinds)
+    except Exception as error:  # noqa: BLE001  (each SDK and transport has its own exceptions)
         return _reply(error, sdk=sdk, secret=request.api_key)
     if not text.strip():
         return Reply(sdk=sdk, failure=Failure.EMPTY)
@@ -111,7 +114,7 @@ def ask(request: Request) -> Reply:
 
 
 def choose(wanted: str) -> str | None:
-    """The SDK wanted, if it is installed; for "auto" the first that is."""
+    """The wanted SDK if it is installed; for "auto" the first installed one; None without one."""
     for sdk, module in MODULES.items():
         if wanted in {"auto", sdk} and _installed(module):
             return sdk
@@ -121,17 +124,17 @@ def choose(wanted: str) -> str | None:
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it would be in
+    except ModuleNotFoundError:  # its parent package is not installed
         return False
 
 
 def _generativeai(request: Request) -> str:
-    """google-generativeai, over REST: gRPC would ignore the proxy and the endpoint's scheme."""
+    """Ask by google-generativeai over REST; gRPC would ignore proxies and the endpoint's scheme."""
     from google.generativeai.client import configure
     from google.generativeai.generative_models import GenerativeModel
     from requests import Session
 
-    # The SDK offers no way to its session. This process has no other use for requests.
+    # The SDK does not expose its session. This process uses requests for nothing else.
     Session.get_redirect_target = _refuse_redirect  # type: ignore[assignment, method-assign]
     options = {"api_endpoint": request.endpoint} if request.endpoint else None
     configure(api_key=request.api_key, transport="rest", client_options=options)
@@ -144,14 +147,14 @@ def _generativeai(request: Request) -> str:
             "response_mime_type": "application/json",
             "response_schema": request.schema,
         },
-        # Without `retry: None` the SDK tries for ten minutes, over a hundred times.
+        # Without `retry: None` the SDK retries over a hundred times in ten minutes.
         request_options={"retry": None, "timeout": request.timeout_s},  # type: ignore[arg-type]  # None is allowed
     )
     return _text(response)
 
 
 def _genai(request: Request) -> str:
-    """google-genai; it doesn't retry unless told to."""
+    """Ask by google-genai, which does not retry by default."""
     from google import genai
     from google.genai import types
 
@@ -160,7 +163,7 @@ def _genai(request: Request) -> str:
         api_key=request.api_key,
         http_options=types.HttpOptions(
             base_url=request.endpoint,
-            api_version="v1beta",  # as the other SDK; the default has changed between its versions
+            api_version="v1beta",  # as in the other SDK; the default differs between versions
             timeout=math.ceil(request.timeout_s * 1000),
             client_args={"follow_redirects": False},  # the SDK's own default is to follow
         ),
@@ -180,14 +183,14 @@ def _genai(request: Request) -> str:
 
 
 def _refuse_redirect(_session: Any, response: Any) -> str | None:
-    """In place of requests' own: raises RefusalError for a redirect, which would take the key."""
+    """Replaces a method of requests: RefusalError for a redirect, which would get the API key."""
     if response.is_redirect:
         raise RefusalError(Failure.REFUSED, _redirect(response.status_code, response))
     return None
 
 
 def _redirect(code: int, response: Any) -> str:
-    """What to say of a redirect: where it leads, without a path, which could hold a secret."""
+    """The message about a redirect, with its target's host; the path could hold a secret."""
     leads_to = urlsplit(str((getattr(response, "headers", None) or {}).get("Location") or ""))
     host = leads_to.netloc.rpartition("@")[2]
     where = f"{leads_to.scheme}://{host}" if host else "another address"
@@ -203,7 +206,7 @@ MODULES = {"google-generativeai": "google.generativeai", "google-genai": "google
 
 
 def _text(response: Any) -> str:
-    """The text of the first candidate, in the names that both SDKs use; raises RefusalError."""
+    """The text of the first candidate of either SDK's response; raises RefusalError."""
     candidates = response.candidates or ()
     if not candidates:
         reason = _name(getattr(response.prompt_feedback, "block_reason", None))
@@ -222,35 +225,35 @@ def _text(response: Any) -> str:
 
 
 def _name(reason: Any) -> str:
-    """An enum's name; empty for none and for "unspecified"."""
+    """The name of an enum's value; "" for None and for "unspecified"."""
     name = getattr(reason, "name", None) or str(reason or "")
     return "" if name.endswith("UNSPECIFIED") else name
 
 
 def _reply(error: Exception, *, sdk: str, secret: str) -> Reply:
-    """What an error of either SDK, or of the HTTP library below it, means."""
+    """The reply for an error of either SDK or of its HTTP library."""
     code, response = getattr(error, "code", None), getattr(error, "response", None)
     retry_after_s = None
     if isinstance(error, RefusalError):
         failure, detail = error.failure, str(error)
     elif isinstance(code, int):
-        failure = _meaning(code)
-        said = _said(response) or getattr(error, "message", None) or error
-        detail = _redirect(code, response) if 300 <= code < 400 else f"HTTP {int(code)}: {said}"
+        failure = _failure_of_status(code)
+        message = _server_message(response) or getattr(error, "message", None) or error
+        detail = _redirect(code, response) if 300 <= code < 400 else f"HTTP {int(code)}: {message}"
         retry_after_s = _retry_after_s(response)
     else:
-        failure, detail = _kind(error), f"{type(error).__name__}: {error}"
-        if system := re.search(r"\[Errno [^\]]*\][^')]*", detail):  # below it, libraries chatter
+        failure, detail = _failure_of_error(error), f"{type(error).__name__}: {error}"
+        if system := re.search(r"\[Errno [^\]]*\][^')]*", detail):  # the rest names internals
             detail = system.group()
     return Reply(
         sdk=sdk,
         failure=failure,
-        detail=_tidy(detail, secret),
+        detail=_one_line_without(detail, secret),
         retry_after_s=retry_after_s,
     )
 
 
-def _meaning(code: int) -> Failure:
+def _failure_of_status(code: int) -> Failure:
     if code in {408, 504}:
         return Failure.TIMED_OUT
     if code == 429:
@@ -258,8 +261,8 @@ def _meaning(code: int) -> Failure:
     return Failure.SERVER if code >= 500 else Failure.REFUSED
 
 
-def _kind(error: Exception) -> Failure:
-    """By the names of its classes, so that no HTTP library is imported to ask."""
+def _failure_of_error(error: Exception) -> Failure:
+    """The failure by the names of the error's classes, so that no HTTP library is imported."""
     names = " ".join(kind.__name__ for kind in type(error).__mro__)
     if "Timeout" in names:
         return Failure.TIMED_OUT
@@ -270,8 +273,8 @@ def _kind(error: Exception) -> Failure:
     return Failure.HELPER
 
 
-def _said(response: Any) -> str:
-    """The server's own message, without what the SDKs put around it."""
+def _server_message(response: Any) -> str:
+    """The server's message in the response's JSON; "" when there is none."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -279,7 +282,10 @@ def _said(response: Any) -> str:
 
 
 def _retry_after_s(response: Any) -> float | None:
-    """From the header Retry-After (seconds or a date), else Google's RetryInfo; None if neither."""
+    """Seconds from the header Retry-After (a number or a date), else from Google's RetryInfo.
+
+    None when the response has neither.
+    """
     header = str((getattr(response, "headers", None) or {}).get("Retry-After") or "").strip()
     if re.fullmatch(r"\d{1,9}", header):
         return float(header)
@@ -293,8 +299,8 @@ def _retry_after_s(response: Any) -> float | None:
         return None
 
 
-def _tidy(text: str, secret: str) -> str:
-    """One short line without the key, which a server may repeat."""
+def _one_line_without(text: str, secret: str) -> str:
+    """The text as one short line, without the API key, which a server may repeat."""
     return one_line(text.replace(secret, "[redacted]"), MAX_DETAIL)
 
 

@@ -1,4 +1,4 @@
-"""What Gemini is told to do; the same for every run, and never mixed with data."""
+"""The instructions for Gemini; they are the same for every run and contain no data."""
 
 SYSTEM = """\
 You explain the result of a k6 load test to the engineers who own the system under test.

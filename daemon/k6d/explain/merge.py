@@ -1,9 +1,9 @@
-"""The verdict of the rules and the AI's explanation become one verdict; pure.
+"""Merge the AI's explanation into the verdict of the rules; pure functions.
 
-The rules decide. The AI adds issues and recommendations, which say that they are its own, and can
-make a severity worse by one step, with its reason on record; it never makes one milder. Where the
-rules found nothing there is nothing to raise: what the AI saw is a suspicion, which is an anomaly
-only where the settings say so, and then of the lowest severity, one step above none.
+The rules decide. The AI adds issues and recommendations, which are marked as its own. It can raise
+a severity by one step, with a recorded reason, and never lowers one. If the rules found nothing, an
+issue of the AI is a suspicion; with `ai.suspicions_alarm` it makes the run anomalous with severity
+low.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ RULES, AI, BOTH = "rules", "AI", "both"
 def merge(
     verdict: Verdict, explanation: Explanation, *, suspicions_alarm: bool = False
 ) -> tuple[Verdict, Explanation]:
-    """The verdict with the explanation in it, and the explanation with what came of it.
+    """The merged verdict, and the explanation with the changes that it caused.
 
-    `verdict` is that of the rules alone. An explanation that is unavailable changes nothing.
+    `verdict` is that of the rules alone. An unavailable explanation changes nothing.
     """
     if explanation.unavailable is not None:
         return replace(verdict, source=RULES), replace(explanation, source=RULES)
@@ -71,12 +71,12 @@ def of_the_rules(verdict: Verdict, explanation: Explanation | None) -> Verdict:
 
 
 def _source(verdict: Verdict, explanation: Explanation) -> str:
-    """Whose work the analysis is; of a healthy run that the AI doubts, the doubt is the AI's."""
+    """The author of the analysis: "AI" when only the AI has issues, else "both"."""
     return AI if explanation.issues and not verdict.issues else BOTH
 
 
 def _raised(verdict: Verdict, explanation: Explanation) -> Severity | None:
-    """The next worse severity, if the AI thinks it worse and gives a reason that holds."""
+    """The next worse severity, if the AI's is worse and its reason is verified; else None."""
     severity, opinion = verdict.severity, explanation.severity
     if severity is None or opinion is None or not explanation.raised_because:
         return None

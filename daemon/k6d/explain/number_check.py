@@ -1,12 +1,14 @@
-"""Whether the numbers in a sentence were among those the AI was given.
+"""Check whether the numbers in a sentence are among those that the AI was given.
 
-A number counts as given when it equals one of the given numbers, as it stands or in the unit that
-follows it (4,987 ms are 5 s, a share of 0.125 is 12.5 %), after rounding to the digits it is
-written with, if that moves it by at most 3 %. A time is no share and no count: 912 given in ms
-doesn't make "912 s" true. A number that is part of a name (p95, v2, k6) counts when the name was
-given, a version or a date when all of it was. Small numbers in words ("three", "a dozen") are read.
-Differences and ratios are not worked out: "3 times slower", "twice" and "doubled" are unverified
-unless those very words were given.
+- A number is verified when it equals a given number, directly or converted to the unit that follows
+  it (4,987 ms are 5 s, a share of 0.125 is 12.5 %), after rounding to its written digits. Rounding
+  may change it by at most 3 %.
+- Units must be of one kind: 912 given in ms does not verify "912 s".
+- A number in a name (p95, v2, k6) is verified when the name was given.
+- A version or a date is verified when all of it was given.
+- Small numbers in words ("three", "a dozen") are read as numbers.
+- Differences and ratios are not computed: "3 times slower", "twice" and "doubled" are unverified
+  unless exactly these words were given.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ MOST_ROUNDING = 0.03
 EXACT = 1e-9
 
 _DIGITS = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
-# After a letter it is a part of a name; "1,234.5" is one number, "1, 2" are two.
+# A number directly after a letter is part of a name. "1,234.5" is one number, "1, 2" are two.
 _NUMBER = re.compile(rf"(?<![\w.]){_DIGITS}")
 _UNIT = re.compile(r"\s?(%|percent|[A-Za-zµ]+)")
 _NAME = re.compile(r"[A-Za-z_]+\d\w*")
-# Versions and dates. Statuses: "503s" are not seconds, of "5xx" any that begins so will do.
+# Versions and dates. HTTP statuses: "503s" means responses, not seconds; "5xx" matches any 5xx.
 _WHOLE = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+){2,}|\d{4}-\d\d-\d\d)\b")
 _STATUS = re.compile(r"(?i)\b([1-5])xx\b|\b([1-5]\d\d)s\b")
 _RATIO = re.compile(
@@ -47,7 +49,7 @@ _WORDS = {
 }
 _WORD = re.compile(rf"(?i)\b(?:{'|'.join(_WORDS)})(?=[ -][a-z])")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-# How many of the unit that follows make one of the unit that a value may have been given in.
+# By the unit that follows a number: factors from the units in which it may have been given.
 FACTORS = {
     "s": (1, 1e-3, 60),
     "ms": (1, 1e3),
@@ -60,7 +62,7 @@ FACTORS = {
     "mb": (1, 1e-6, 1 / 1024**2),
     "gb": (1, 1e-9, 1 / 1024**3),
 }
-# The same where the unit that it was given in is known; a share is a part of 1 or of 100.
+# The factors when the given unit is known, by that unit.
 KNOWN: dict[str, dict[str, float]] = {
     "ms": {"ms": 1, "s": 1e-3, "min": 1 / 60_000, "m": 1 / 60_000, "h": 1 / 3_600_000},
     "s": {"ms": 1e3, "s": 1, "min": 1 / 60, "m": 1 / 60, "h": 1 / 3600},
@@ -93,7 +95,7 @@ _KEY_UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the AI was given, a JSON document or a text, ready to be searched for numbers."""
+    """The data that the AI was given, a JSON document or a text, prepared for the search."""
 
     text: str
     _numbers: dict[str, list[float]] = field(init=False, repr=False)
@@ -130,7 +132,7 @@ class Given:
     def _near(self, written: str, unit: str) -> bool:
         value = float(written.replace(",", ""))
         decimals = len(written.partition(".")[2])
-        # 1,200 may be 1,150 to 1,250 said roughly: trailing zeros of a whole number are no digits.
+        # 1,200 may be a rounded 1,150 to 1,250: trailing zeros of a whole number are not precise.
         zeros = 0 if decimals else len(written) - len(written.rstrip("0")) if value else 0
         step = 10.0 ** (zeros - decimals)
         slack = min(step / 2, MOST_ROUNDING * value) + EXACT * max(value, 1.0)
@@ -147,7 +149,7 @@ def _within(numbers: list[float], value: float, slack: float, factor: float) -> 
 
 
 def _factors(given_in: str, unit: str) -> tuple[float, ...]:
-    """How a number given in one unit ("": unknown) may be written before another."""
+    """The factors from the given unit ("": unknown) to the written unit; none if they differ."""
     if not given_in:
         return FACTORS.get(unit, (1,))
     if unit not in FACTORS:  # none, or a word: "300 requests", "p95 912 was"
@@ -157,7 +159,7 @@ def _factors(given_in: str, unit: str) -> tuple[float, ...]:
 
 
 def _numbers(value: Any, unit: str) -> Iterator[tuple[str, float]]:
-    """Every number of a document with the unit it is given in, as far as that is known."""
+    """Each number of a document with its unit, "" when the unit is unknown."""
     if isinstance(value, dict):
         of_all = SPELLINGS.get(str(value.get("unit")), str(value.get("unit")))
         for key, item in value.items():
@@ -183,5 +185,5 @@ def _unit(rest: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text on one line."""
+    """The sentences of a text that is one line."""
     return [sentence for sentence in _SENTENCE_END.split(text) if sentence]

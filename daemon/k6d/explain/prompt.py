@@ -1,8 +1,8 @@
-"""A run becomes a prompt: instructions that never change, and data that never instructs.
+"""Make the prompt about a run: constant instructions and one JSON document of data.
 
-The data is one JSON document. Whatever a script, a log or a response says stays inside one of its
-strings, so it cannot end the data and go on as an instruction. Every string is redacted before it
-is cut, every list and the whole have a bound.
+Texts of scripts, logs and responses stay inside strings of the JSON document, so they cannot end
+the data and continue as instructions. Each string is redacted before it is cut. Each list and the
+whole document have a maximum size.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MAX_ROWS = 15
 MAX_LOG_LINES = 40
 TIMELINE_POINTS = 12
 DIGITS = 4
-_HOME = re.compile(r"(/(?:home|Users)/)[^/\s\"'`:]+(?=/)")  # whose it is is private
-MAX_REDACTED = 40_000  # what is looked at of one text: redacting takes time that alerts wait for
-# What goes first when it is too much; the metrics and the findings always stay.
+_HOME = re.compile(r"(/(?:home|Users)/)[^/\s\"'`:]+(?=/)")  # the user's name is private
+MAX_REDACTED = 40_000  # characters of one text that are read: alerts wait while k6d redacts
+# The parts that are left out, in this order, when the data is too long; the others always stay.
 EXPENDABLE = (
     *("source", "log", "timeline", "history", "checks", "custom_metrics", "groups", "scenarios"),
     *("workload", "comparisons", "endpoints"),
@@ -45,7 +45,7 @@ EXPENDABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What is sent: `system` are the instructions, `data` the JSON document about the run."""
+    """The prompt: `system` holds the instructions, `data` the JSON document about the run."""
 
     system: str
     data: str
@@ -60,11 +60,11 @@ def build(
     redactor: Redactor | None = None,
     withheld: Sequence[str] = (),
 ) -> Prompt:
-    """The prompt about `run`, without secrets and at most `MAX_DATA` characters of data.
+    """The prompt about `run`, without secrets and with at most `MAX_DATA` characters of data.
 
-    `workload` are k6's options about load; `history` are index documents of comparable runs, newest
-    first; `redactor` knows the secrets of the run; `withheld` says in words what was left out on
-    purpose.
+    `workload` holds k6's options about load. `history` holds index documents of comparable runs,
+    newest first. `redactor` knows the secrets of the run. `withheld` names parts that were left out
+    on purpose.
     """
     writer = _Writer(redactor or Redactor())
     data = writer.document(run, source=source, workload=workload or {}, history=history)
@@ -80,7 +80,7 @@ def build(
 
 
 def _encode(data: dict[str, Any], left_out: Sequence[str]) -> str:
-    """One line for each part, and for each item of a list: to be read, and without much white."""
+    """The JSON with one line for each part and each item of a list: readable and compact."""
     whole = data | ({"left_out": left_out} if left_out else {})
     parts = (f"{_json(name)}: {_lines(part)}" for name, part in whole.items())
     return "{\n" + ",\n".join(parts) + "\n}"
@@ -97,7 +97,7 @@ def _json(value: Any) -> str:
 
 
 class _Writer:
-    """Turns the parts of a run into plain, redacted, bounded values."""
+    """Turns the parts of a run into redacted JSON values of bounded size."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -110,7 +110,7 @@ class _Writer:
         workload: Mapping[str, Any],
         history: Iterable[Mapping[str, Any]],
     ) -> dict[str, Any]:
-        """Everything about the run, empty parts left out, the verdict first."""
+        """All parts about the run that are not empty."""
         execution, breakdown = run.execution, run.breakdown
         metrics = {f.name: getattr(run.metrics, f.name) for f in fields(run.metrics)}
         by_failures = sorted(
@@ -161,7 +161,7 @@ class _Writer:
         return {name: part for name, part in parts.items() if part}
 
     def _clean(self, value: Any) -> Any:
-        """The value without secrets and nothings, texts and numbers at a sensible length."""
+        """The value without secrets and empty parts; texts are cut and numbers rounded."""
         if isinstance(value, str):
             return _shortened(self._redacted(value[:MAX_REDACTED]))
         if isinstance(value, float):
@@ -179,7 +179,7 @@ class _Writer:
         return _HOME.sub(r"\1…", self._redactor.text(_written(text)))
 
     def _lines(self, lines: Sequence[str]) -> list[str]:
-        # Together, because a private key or a text in backquotes spans lines.
+        # Redacted together, because a private key or a template may span lines.
         return [
             _shortened(line)
             for line in self._redacted("\n".join(lines)[:MAX_REDACTED]).split("\n")
@@ -187,7 +187,7 @@ class _Writer:
         ]
 
     def _source(self, source: str, *, names: set[str]) -> list[str]:
-        """The source's lines, as far as they go; a line that says so where it was cut."""
+        """The lines of the source without its texts; "… cut here" ends a source that is cut."""
         lines: list[str] = []
         room = MAX_SOURCE
         shown = {name for name in names if self._redacted(name) == name}
@@ -203,7 +203,7 @@ class _Writer:
 
 
 def _names(run: Run) -> set[str]:
-    """What the source may name as well, since the results name it."""
+    """Names that the results show, so the source may contain them as well."""
     breakdown = run.breakdown
     parts = (row.name for row in (*breakdown.scenarios, *breakdown.groups))
     groups = {word for part in parts for word in part.split("::")}
@@ -217,7 +217,10 @@ def _path(url: str) -> str:
 
 
 def _written(text: str) -> str:
-    """The text as JSON can hold it, without what drives a terminal or hides a secret's name."""
+    """The text without lone surrogates, control characters and invisible characters.
+
+    An invisible character within a name would hide the name of a secret from redaction.
+    """
     encodable = text.encode("utf-8", "backslashreplace").decode()  # lone surrogates of file names
     return "".join(map(_printable, encodable))
 
@@ -234,7 +237,7 @@ def _modules(run: Run) -> Iterable[str]:
 
 
 def _relative(script: str) -> str:
-    """A name within the scripts folder as it is, of a path elsewhere the end: homes are private."""
+    """A name in the scripts folder as it is; of a path elsewhere the last two parts only."""
     return "/".join(PurePath(script).parts[-2:]) if script.startswith("/") else script
 
 
@@ -255,14 +258,14 @@ def _endpoint(stats: RequestStats) -> dict[str, Any]:
 
 
 def _parts(rows: Iterable[RequestStats]) -> list[dict[str, Any]]:
-    """Scenarios or groups in brief, those that fail and the slow ones first."""
+    """Short records of scenarios or groups, those with failures first, then the slow ones."""
     names = ("name", "count", "failed", "error_rate", "avg_ms", "p95_ms")
     worst = sorted(rows, key=lambda row: (-(row.failed or 0), -(row.p95_ms or 0.0)))
     return [{name: getattr(row, name) for name in names} for row in worst[:MAX_ROWS]]
 
 
 def _bounded(value: Any) -> Any:
-    """The first entries of every list and object within."""
+    """The value with at most MAX_ROWS entries in each list and object."""
     if isinstance(value, list):
         return [_bounded(item) for item in value[:MAX_ROWS]]
     if isinstance(value, Mapping):
@@ -271,7 +274,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _timeline(timeline: Timeline) -> list[dict[str, Any]]:
-    """At most a dozen points: means of the rates, the worst of the latencies, the most VUs."""
+    """At most TIMELINE_POINTS points: mean rates, the worst p95, the most virtual users."""
     width = -(-len(timeline.t) // TIMELINE_POINTS) or 1
     return [
         {
@@ -295,7 +298,7 @@ def _highest(values: Iterable[float | None]) -> float | None:
 
 
 def _earlier(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """What compares of an earlier run, and whether it ran the same code."""
+    """The metrics of an earlier run, and whether it ran the same code."""
     fingerprint = run.snapshot.fingerprint if run.snapshot else None
     return {
         "started": str(row["timestamp"])[:19].replace("T", " "),
@@ -306,7 +309,7 @@ def _earlier(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 
 def _excerpt(log: Log) -> list[str]:
-    """The log's lines, each message once with how often it came, in order of appearance."""
+    """The lines of the log in order, each message once with its number of occurrences."""
     lines = [*log.head.splitlines(), *log.tail.splitlines()]
     if log.cut_lines:
         lines.append(f"({log.cut_lines} more lines were not kept)")

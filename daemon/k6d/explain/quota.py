@@ -1,7 +1,7 @@
-"""Whether Gemini may be asked now: a budget of requests a day, and a circuit that opens.
+"""Whether Gemini may be asked now: a daily budget, and a circuit breaker that pauses requests.
 
-Both are kept in the store, so that neither a restart nor a second process forgets them. A circuit
-belongs to one key, model and endpoint: whoever mends the settings need not wait for the old ones.
+Both are stored in the data folder, so that they hold after a restart and for other processes. The
+circuit breaker belongs to one key, model and endpoint: corrected settings apply without a pause.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_PAUSE = timedelta(hours=6)
 
 
 class Allowance:
-    """The budget and the circuit of `identity`, a short text that changes with the settings."""
+    """The daily budget, and the circuit of `identity`, a text that changes with the settings."""
 
     def __init__(self, state: State, *, per_day: int, identity: str) -> None:
         self._state = state
@@ -31,18 +31,18 @@ class Allowance:
         self._identity = identity
 
     def open_until(self, now: datetime) -> tuple[datetime, str] | None:
-        """Until when nobody asks, and why; None when one may."""
+        """The end of the pause and its reason; None when there is no pause."""
         circuit = self._circuit()
         until = kept_time(circuit.get("until"))
         return (until, str(circuit.get("why"))) if until and until > now else None
 
     @property
     def on_trial(self) -> bool:
-        """Whether the circuit was open: then one request has to do, to see if all is well again."""
+        """Whether the circuit was open: then one attempt tests whether Gemini works again."""
         return self._failures() >= FAILURES_TO_OPEN
 
     def take(self, now: datetime) -> bool:
-        """Count one request; False when the day's are used up. Days are those of UTC."""
+        """Count one request; False when the budget of this day (UTC) is used up."""
         day = f"{now.astimezone(UTC):%Y-%m-%d}"
         taken = False
 
@@ -56,16 +56,16 @@ class Allowance:
         return taken
 
     def succeeded(self) -> None:
-        """The circuit is closed, if it was not."""
+        """Close the circuit after a successful request."""
         if self._state.get("circuit") is not None:
             if self.on_trial:
                 logger.info("explanations work again")
             self._state.delete("circuit")
 
     def failed(self, why: str, now: datetime, *, retry_after_s: float | None = None) -> None:
-        """One more failure in a row; from the third on, and when the server says so, a pause.
+        """Count a failure; the third in a row, or a Retry-After of the server, starts a pause.
 
-        Each failure after a pause doubles it, up to the longest.
+        Each further failure doubles the pause, up to LONGEST_PAUSE.
         """
         failures = self._failures() + 1
         pause = timedelta(seconds=min(retry_after_s or 0.0, LONGEST_PAUSE.total_seconds()))

@@ -1,4 +1,4 @@
-"""What an archive of `k6 archive` says about a test: its main script, and its workload."""
+"""Read the main script and the workload from an archive of `k6 archive`."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_METADATA_BYTES = 1_000_000
-# Of the options those that say how much load is made, and by whom; none that could hold a secret.
+# The options that describe the load; none of them can hold a secret.
 WORKLOAD = ("vus", "duration", "iterations", "stages", "rps", "scenarios")
 LEFT_OUT = ("env", "tags")
 
 
 def source(archive: Path, *, most: int) -> str | None:
-    """The first `most` bytes of the main script as text; None without an archive that reads."""
+    """The first `most` bytes of the main script as text; None if the archive is unreadable."""
     found = _member(archive, "data", most)
     return None if found is None else found.decode(errors="replace")
 
 
 def workload(archive: Path) -> dict[str, Any]:
-    """k6's options about load; empty without an archive that reads."""
+    """k6's options about load; {} if the archive is unreadable."""
     try:
         metadata = orjson.loads(_member(archive, "metadata.json", MAX_METADATA_BYTES) or b"{}")
     except orjson.JSONDecodeError:
         return {}
     options = metadata.get("options") or {}
-    said = {name: options[name] for name in WORKLOAD if options.get(name) is not None}
-    if "scenarios" in said:
-        said["scenarios"] = {
+    options_kept = {name: options[name] for name in WORKLOAD if options.get(name) is not None}
+    if "scenarios" in options_kept:
+        options_kept["scenarios"] = {
             name: {k: v for k, v in one.items() if v is not None and k not in LEFT_OUT}
-            for name, one in said["scenarios"].items()
+            for name, one in options_kept["scenarios"].items()
         }
-    return said
+    return options_kept
 
 
 def _member(archive: Path, name: str, limit: int) -> bytes | None:

@@ -1,9 +1,9 @@
-"""A script's source without its texts, for Gemini: only what is known to be needed is sent.
+"""Remove comments and texts from a script's source before it is sent to Gemini.
 
-Comments go. String literals, templates and regular expressions read "…", but for the texts on the
-list below and the names that the results of the run show anyway. A reader this small cannot always
-tell where a text begins: at a doubt (JSX, a slash after a brace, a text that does not end, two
-values in a row) the rest of the source goes.
+Comments are removed. String literals, templates and regular expressions become "…", except the
+texts in `NEEDED` and names that the results of the run show anyway. This small tokenizer cannot
+always find the start of a text. At a doubtful place (JSX, a slash after a brace, a text without an
+end, two values in a row) it leaves out the rest of the source.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 REST = "… the rest is left out"
-LONGEST_NUMBER = 9  # digits; longer ones are numbers of cards, telephones, accounts
+LONGEST_NUMBER = 9  # digits; longer ones may be numbers of cards, telephones or accounts
 _WORDS = (
     "k6 k6/http k6/metrics k6/ws k6/websockets k6/net/grpc k6/html k6/crypto k6/data k6/encoding "
     "k6/execution k6/timers k6/browser k6/secrets k6/experimental/browser k6/experimental/csv "
@@ -64,70 +64,73 @@ _VALUES = ("text", "number", "word", "regex")
 
 
 def without_texts(source: str, *, names: Collection[str] = ()) -> str:
-    """The code alone; `names` are texts that may stay, because the results show them."""
+    """The source without its texts; `names` may stay, because the results show them."""
     return "".join(_Reader(source, NEEDED | frozenset(names)).pieces())
 
 
 class _Reader:
-    """One pass over the source, token after token."""
+    """One pass over the source, token by token."""
 
     def __init__(self, source: str, allowed: frozenset[str]) -> None:
         self._source, self._allowed, self._at = source, allowed, 0
         self._out: list[str] = []
-        # The two tokens before the present one, comments left out, and the kind of the last.
+        # The last two tokens, without comments, and the kind of the last one.
         self._earlier, self._last, self._kind = "", "", "mark"
         self._new_line = True
-        # For each open bracket the word before it, or "${"; and that of the last that was closed.
+        # For each open bracket the word before it, or "${"; and the word of the last closed one.
         self._open: list[str] = []
         self._closed = ""
 
     def pieces(self) -> list[str]:
-        """What may be sent, to the end of the source or to the first doubt."""
+        """The parts that may be sent, up to the end of the source or the first doubtful place."""
         while self._at < len(self._source):
             if not self._step():
                 return [*self._out, REST]
         return self._out
 
     def _step(self) -> bool:
-        """Take one token; False at a doubt."""
+        """Read one token; False at a doubtful place."""
         match = _TOKEN.match(self._source, self._at)
         if match is None or match["doubt"]:
             return False
-        kind, said = str(match.lastgroup), match[0]
-        if said in ("/", "<"):
+        kind, piece = str(match.lastgroup), match[0]
+        if piece in ("/", "<"):
             expected = self._value_expected()
-            regex = _REGEX.match(self._source, self._at) if expected and said == "/" else None
+            regex = _REGEX.match(self._source, self._at) if expected and piece == "/" else None
             if expected is not False and regex is None:
                 return False
-            kind, said = ("regex", regex[0]) if regex else (kind, said)
-        self._at += len(said)
+            kind, piece = ("regex", regex[0]) if regex else (kind, piece)
+        self._at += len(piece)
         if kind in ("space", "comment"):
-            self._out.append(said if kind == "space" else "")
-            self._new_line |= bool(re.search(r"[\n\r\u2028\u2029]", said))
+            self._out.append(piece if kind == "space" else "")
+            self._new_line |= bool(re.search(r"[\n\r\u2028\u2029]", piece))
             return True
-        if not self._fits(kind, said):
+        if not self._fits(kind, piece):
             return False
-        if said in ("(", "[", "{"):
+        if piece in ("(", "[", "{"):
             self._open.append(self._last if self._kind == "word" else "")
-        elif said in (")", "]", "}"):
+        elif piece in (")", "]", "}"):
             self._closed = self._open.pop() if self._open else ""
-        if said == "`" or (said == "}" and self._closed == "${"):
-            return self._template(said)
-        self._out.append(self._shown(kind, said))
-        self._note(kind, said)
+        if piece == "`" or (piece == "}" and self._closed == "${"):
+            return self._template(piece)
+        self._out.append(self._shown(kind, piece))
+        self._note(kind, piece)
         return True
 
-    def _shown(self, kind: str, said: str) -> str:
+    def _shown(self, kind: str, piece: str) -> str:
         if kind == "text":
-            needed = said[1:-1] in self._allowed or _NEEDED.fullmatch(said[1:-1])
-            return said if needed else '"…"'
+            needed = piece[1:-1] in self._allowed or _NEEDED.fullmatch(piece[1:-1])
+            return piece if needed else '"…"'
         if kind == "number":
             told = self._last in (":", "=") and tells(self._earlier)
-            return "0" if told or len(said) > LONGEST_NUMBER else said
-        return "/…/" if kind == "regex" else said
+            return "0" if told or len(piece) > LONGEST_NUMBER else piece
+        return "/…/" if kind == "regex" else piece
 
     def _template(self, opening: str) -> bool:
-        """Pass over what is constant in a template; what is not is read as code."""
+        """Replace the constant part of a template; its expressions are read as code.
+
+        False when the template has no end.
+        """
         match = _TEMPLATE.match(self._source, self._at)
         if match is None:
             return False
@@ -140,11 +143,11 @@ class _Reader:
             self._note("text", "`")
         return True
 
-    def _note(self, kind: str, said: str) -> None:
-        self._earlier, self._last, self._kind, self._new_line = self._last, said, kind, False
+    def _note(self, kind: str, piece: str) -> None:
+        self._earlier, self._last, self._kind, self._new_line = self._last, piece, kind, False
 
     def _value_expected(self) -> bool | None:
-        """Whether a value may begin here, and no operator; None in doubt."""
+        """Whether a value may begin here, rather than an operator; None when it is not clear."""
         if self._kind == "word" and self._earlier not in (".", "?."):
             return None if self._last in _PERHAPS_BEFORE_VALUE else self._last in _BEFORE_VALUE
         if self._last == ")":
@@ -153,8 +156,11 @@ class _Reader:
             return None
         return self._kind == "mark" and self._last not in ("]", "++", "--")
 
-    def _fits(self, kind: str, said: str) -> bool:
-        """Whether two values may stand in a row; where a text was taken for code they seldom do."""
+    def _fits(self, kind: str, piece: str) -> bool:
+        """Whether the token may follow the last one.
+
+        Two values in a row are a sign that a text was read as code.
+        """
         if self._new_line or self._kind not in _VALUES or kind not in _VALUES:
             return True
-        return self._last in _KEYWORDS or said in _KEYWORDS
+        return self._last in _KEYWORDS or piece in _KEYWORDS
