@@ -19,9 +19,9 @@ from k6d.daemon.rebuild import rebuild
 from k6d.explain.quota import Allowance
 from k6d.jobs.persistence import StoredJournal
 from k6d.jobs.queue import JobQueue
-from k6d.jobs.registry import Registry
 from k6d.jobs.scheduler import Scheduler, entries, missed_by
 from k6d.jobs.set_aside import SetAside, set_aside
+from k6d.scripts.registry import Registry
 from k6d.settings import load
 from k6d.storage import Store, new_test_id
 from k6d.storage.accepted import accept, accepted_levels, run_ids
@@ -326,7 +326,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             queue = JobQueue(StoredJournal(store, settings.scripts))
             Scheduler(settings, store, queue).tick(NOW)
             set_aside(store)
-            registry = Registry(store, alerts, settings.scripts)
+            registry = Registry(store, settings.scripts)
             SetAside(store, registry, alerts).begin([("good.js", "z")], settings.scripts)
             run_ids(store)
             accepted_levels(store, "bad.js")

@@ -20,6 +20,7 @@ from k6d.jobs.persistence import StoredJournal
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.schedule import Entry, plan_for
 from k6d.jobs.scheduler import STATE, Scheduler, held, missed_by, plans
+from k6d.scripts.registry import Registry
 from k6d.settings import Schedule, load
 from k6d.storage import Store
 from support.daemon import Gate, hitting, until
@@ -271,7 +272,7 @@ def _due(daemon: Daemon, script: str, moment: datetime, *, cron: str = "@daily")
     """Let the script's next start be at `moment`, as a daemon that was stopped then kept it."""
     given = {"schedule__scripts": {script: cron}, "schedule__timezone": "UTC"}
     loaded = load(daemon.home / "k6d.toml", scripts=daemon.scripts, data=daemon.data, **given)
-    plan = plans(loaded, daemon.store.state("scripts").all())[script]
+    plan = plans(loaded, Registry(daemon.store, daemon.scripts).all())[script]
     entry = Entry(rule=plan.rule, next=moment, at=moment - HOUR)
     document = orjson.loads(orjson.dumps(asdict(entry)))
     daemon.store.state(STATE).put(script, document | {"missed": []})

@@ -68,10 +68,11 @@ def schedule(
 def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[dict[str, Any]]:
     from k6d.jobs.schedule import upcoming
     from k6d.jobs.scheduler import entries, missed_by, plans
+    from k6d.scripts.registry import Registry
 
     kept, missed = entries(store), missed_by(store)
     rows = []
-    for script, plan in sorted(plans(loaded, store.state("scripts").all()).items()):
+    for script, plan in sorted(plans(loaded, Registry(store, loaded.scripts).all()).items()):
         ran = store.history(script, 1, trigger="scheduled")
         rows.append({
             "script": script,

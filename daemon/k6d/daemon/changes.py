@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from k6d.core import reading
 from k6d.core.job import Job
 from k6d.core.model import K6dError, Trigger
-from k6d.execution.archive import Kind, name_of, unchanged
+from k6d.core.script import Kind
+from k6d.execution.archive import name_of, unchanged
 from k6d.execution.recognise import Recognised, Texts, Uses
-from k6d.jobs.registry import was_test
 from k6d.scripts.candidates import is_candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from k6d.jobs.registry import Registry
+    from k6d.jobs.registration import Registration
     from k6d.scripts.dependencies import Dependents
+    from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,13 @@ class Changes:
     def __init__(
         self,
         settings: Settings,
-        registry: Registry,
+        registration: Registration,
         dependents: Dependents,
         *,
         on_gone: Callable[[str], object],
     ) -> None:
         self._settings = settings
-        self._registry = registry
+        self._registration = registration
         self._dependents = dependents
         self._on_gone = on_gone
 
@@ -95,10 +96,10 @@ class Changes:
     def _look(self, name: str, path: Path, texts: Texts) -> _Found:
         if not path.is_file():
             return GONE
-        known = self._registry.get(name)
+        known = self._registration.registry.get(name)
         if known and not _is_changed(name, known):
             return None
-        if not was_test(known):
+        if not (known and known.was_test):
             found = texts.recognise(str(path))
             if found.uses is Uses.NO:
                 return found
@@ -109,7 +110,7 @@ class Changes:
         logger.info("%d files are left alone: 'k6d scripts' says why", len(found))
         while True:
             try:
-                self._registry.leave_alone(found)
+                self._registration.leave_alone(found)
             except K6dError as error:
                 logger.error("what is no test is noted again in %g s: %s", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
@@ -119,12 +120,12 @@ class Changes:
             self._dependents.put(name, one.dependencies, broken=False)
 
 
-def _is_changed(name: str, known: dict[str, Any]) -> bool:
-    kind, paths = known.get("kind"), known.get("dependencies") or {}
-    finished = kind == Kind.LIBRARY or known.get("ran") == known.get("fingerprint")
-    if finished and kind != Kind.BROKEN and unchanged(paths):
+def _is_changed(name: str, state: ScriptState) -> bool:
+    paths = state.dependencies
+    finished = state.kind is Kind.LIBRARY or state.has_run_current_contents
+    if finished and state.kind is not Kind.BROKEN and unchanged(paths):
         return False
-    if kind == Kind.LIBRARY:
+    if state.kind is Kind.LIBRARY:
         return True
     missing = [p for p in paths if not Path(p).exists()]
     present = {p: d for p, d in paths.items() if p not in missing}

@@ -15,6 +15,7 @@ from k6d.core import reading
 from k6d.core.model import K6dError, Outcome, Trigger
 from k6d.jobs.schedule import LATE, Entry
 from k6d.jobs.scheduler import STATE, entries, plans
+from k6d.scripts.registry import Registry, ScriptState
 from k6d.settings import parse_script_settings
 from k6d.storage.damage import states_gone
 from k6d.storage.state import STATES
@@ -47,7 +48,7 @@ def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collectio
     if "scripts" in lost or incidents:
         runs = _runs_of_scripts(settings, store)
         if "scripts" in lost:
-            _scripts(store, runs)
+            _scripts(Registry(store, settings.scripts), runs)
         if incidents:
             count = alerts.rebuild(_to_replay(settings, store, runs))
             logger.warning("incidents are rebuilt from the runs: %d open", count)
@@ -73,27 +74,28 @@ def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[st
     return found
 
 
-def _scripts(store: Store, runs: dict[str, list[dict[str, Any]]]) -> None:
+def _scripts(registry: Registry, runs: dict[str, list[dict[str, Any]]]) -> None:
     """That the contents of the newest run ran; the rest is learnt when k6 looks at the script."""
-    known = store.state("scripts")
-    present, ran = known.all(), {}
+    present, ran = registry.all(), {}
     for name, documents in runs.items():
         own = (d for d in documents if not d["overrides"] and d["outcome"] not in NOT_ITS_OWN)
         newest = next(own, None)
         if name not in present and newest and newest["fingerprint"]:
-            ran[name] = {"ran": newest["fingerprint"], "was_test": True}
-    known.put_all(ran)
+            ran[name] = ScriptState(ran=newest["fingerprint"], was_test=True)
+    registry.put_all(ran)
 
 
 def _to_replay(
     settings: Settings, store: Store, runs: dict[str, list[dict[str, Any]]]
 ) -> Iterator[tuple[str, bool | list[str] | None, list[Run]]]:
     """Each script, whom it wants told, and its newest runs, oldest first: since it was healthy."""
-    known, patience = store.state("scripts").all(), settings.notify.resolve_after
+    known, patience = Registry(store, settings.scripts).all(), settings.notify.resolve_after
     for name, documents in runs.items():
         replayed = [_loaded(store, d["test_id"]) for d in _since_healthy(documents, patience)]
         try:
-            own = parse_script_settings(known.get(name, {}).get("settings"), script=name).notify
+            own = parse_script_settings(
+                known[name].settings if name in known else None, script=name
+            ).notify
         except K6dError:
             own = None
         yield name, own, [run for run in reversed(replayed) if run]
@@ -124,7 +126,7 @@ def _schedules(settings: Settings, store: Store, *, new: bool, again: bool) -> N
     `new`: where there is no entry; `again`: where the job of the last start is lost as well.
     """
     kept, rebuilt = entries(store), {}
-    for script, plan in plans(settings, store.state("scripts").all()).items():
+    for script, plan in plans(settings, Registry(store, settings.scripts).all()).items():
         ran = store.history(script, 1, trigger=Trigger.SCHEDULED.value)
         at = datetime.fromisoformat(ran[0]["timestamp"]) if ran else None
         entry = kept.get(script)

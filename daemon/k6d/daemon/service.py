@@ -22,13 +22,14 @@ from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
 from k6d.core.memory import give_back, one_heap, trim
 from k6d.core.model import K6dError, Missed, Outcome, Severity, Trigger, reason
+from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.daemon import signals
 from k6d.daemon.changes import Changes
 from k6d.daemon.housekeeping import Housekeeping
 from k6d.daemon.rebuild import rebuild
 from k6d.daemon.systemd import notify, watchdog_interval_s
-from k6d.execution.archive import Kind, digest
+from k6d.execution.archive import digest
 from k6d.execution.local import discovery
 from k6d.jobs.activity import Board
 from k6d.jobs.persistence import StoredJournal
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from k6d.core.job import Job
     from k6d.core.model import Run
+    from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
     from k6d.storage import Store
 
@@ -78,8 +80,9 @@ class Service:
         self._dependents = Dependents()
         self._failures: Counter[str] = Counter()
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
-        self._registry = self._pipeline.registry
-        self._changes = Changes(settings, self._registry, self._dependents, on_gone=self._gone)
+        registration = self._pipeline.registration
+        self._registry = registration.registry
+        self._changes = Changes(settings, registration, self._dependents, on_gone=self._gone)
         self._sender = Sender(settings.notify, Outbox(settings.data))
         url = settings.notify.heartbeat
         self._heartbeat = Heartbeat(url.get_secret_value() if url else None)
@@ -243,12 +246,9 @@ class Service:
         if self._queue.drop(name):
             logger.info("%s is gone before it ran", name)
 
-    def _depend(self, name: str, known: dict[str, object]) -> None:
-        paths = known.get("dependencies")
-        self._dependents.put(
-            name, paths if isinstance(paths, dict) else (), broken=known.get("kind") == Kind.BROKEN
-        )
-        own = known.get("settings")
+    def _depend(self, name: str, known: ScriptState) -> None:
+        self._dependents.put(name, known.dependencies, broken=known.kind is Kind.BROKEN)
+        own = known.settings
         group = own.get("group") if isinstance(own, dict) else None
         self._queue.group(name, group if isinstance(group, str) else None)
 

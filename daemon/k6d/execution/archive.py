@@ -15,7 +15,6 @@ import platform
 import re
 import tarfile
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -24,6 +23,7 @@ import orjson
 from k6d.core import reading
 from k6d.core.model import K6dError, Snapshot
 from k6d.core.parse import parse_duration
+from k6d.core.script import Kind
 from k6d.execution.mentions import concerned, on_this_machine, unreadable_in
 
 if TYPE_CHECKING:
@@ -62,14 +62,6 @@ WORKLOAD_OPTIONS = (
 
 class OptionsError(K6dError):
     """The script has options that k6 accepts but k6d cannot store."""
-
-
-class Kind(StrEnum):
-    """The kind of a file that is named like a script."""
-
-    TEST = "test"
-    LIBRARY = "library"
-    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

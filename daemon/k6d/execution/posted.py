@@ -10,8 +10,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.script import Kind
 from k6d.execution import archive
-from k6d.execution.archive import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,10 +21,10 @@ from k6d.analysis.verdict import judge
 from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
+from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.execution import archive as scripts
 from k6d.execution import posted
-from k6d.execution.archive import Kind, Script
 from k6d.execution.excluded import Exclude
 from k6d.execution.local import discovery, k6, variables
 from k6d.execution.local.process_group import Guard
@@ -32,7 +32,7 @@ from k6d.execution.measure import Measured, Order, measure, unmeasured
 from k6d.execution.record import interrupted, recorded, refused
 from k6d.execution.workdir import UnderWay, leftovers, workdir
 from k6d.explain.explainer import Explainer
-from k6d.jobs.registry import Registry, endless
+from k6d.jobs.registration import Registration, endless
 from k6d.jobs.regression_check import Done, compared, is_comparable, is_unfinished
 from k6d.jobs.set_aside import SetAside
 from k6d.jobs.turns import slot, unless
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from k6d.execution.archive import Script
     from k6d.execution.capture import Capture
     from k6d.settings import Settings
     from k6d.storage import Store
@@ -92,8 +93,8 @@ class Pipeline:
         self._background = background
         self._telling: set[asyncio.Task[Run]] = set()
         self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
-        self.registry = Registry(store, self.alerts, settings.scripts)
-        self.aside = SetAside(store, self.registry, self.alerts)
+        self.registration = Registration(store, self.alerts, settings.scripts)
+        self.aside = SetAside(store, self.registration.registry, self.alerts)
         self._explainer = Explainer(settings, store, stop=stop)
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
@@ -216,7 +217,7 @@ class Pipeline:
             script = await unless(self._stop_of(watching), self._look(task, binary))
             task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
-                judging = self.registry.judged, script, self._settings.watch.ignore
+                judging = self.registration.judged, script, self._settings.watch.ignore
                 script = await reading.apart(*judging, about=str(job.path))
             if not self._wanted(job, script):
                 self._remember(script)
@@ -305,7 +306,7 @@ class Pipeline:
 
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
-        known = self.registry.get(job.name)
+        known = self.registration.registry.get(job.name)
         refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
         look = posted.look if job.one_off else scripts.look
         script = await look(
@@ -335,9 +336,9 @@ class Pipeline:
                     f"name the script that uses it"
                 )
             return False
-        known = self.registry.get(job.name) or {}
+        known = self.registration.registry.get(job.name)
         asked_for = job.due or job.trigger not in ON_CHANGE
-        return bool(asked_for) or known.get("ran") != script.fingerprint
+        return bool(asked_for) or known is None or known.ran != script.fingerprint
 
     async def _keep_snapshot(self, script: Script) -> None:
         """Before the run that needs it is saved; it may be large, so the loop does not wait."""
@@ -395,7 +396,7 @@ class Pipeline:
 
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """What the daemon needs to tell, without k6, whether a script has changed."""
-        self.registry.remember(script, ran=ran)
+        self.registration.remember(script, ran=ran)
 
     async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
         telling = asyncio.create_task(

@@ -15,9 +15,10 @@ from k6d.core import reading
 from k6d.core.job import Job
 from k6d.core.model import K6dError, Missed, Trigger
 from k6d.core.numbers import kept_time
+from k6d.core.script import Kind
 from k6d.core.text import plural
-from k6d.execution.archive import Kind
 from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step
+from k6d.scripts.registry import Registry
 from k6d.settings import parse_script_settings
 from k6d.settings.cron import parse_window
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from k6d.jobs.queue import JobQueue
     from k6d.jobs.schedule import Plan
+    from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
     from k6d.storage import Store
 
@@ -86,13 +88,14 @@ class Scheduler:
         """The plans. What is switched off or gone is forgotten, so it misses nothing; but where no
         script is left at all, their folder is not mounted, say, and they miss what is due.
         """
-        known = self.store.state("scripts").all()
+        known = Registry(self.store, self.settings.scripts).all()
         found = plans(self.settings, known)
         self._entries = entries(self.store)
         here = any(map(self._is_there, known))
         self._away = None if here else AWAY
         # Of one that was lost from the state it is not known whether it has a schedule of its own.
-        unknown = {s for s in self._entries if "kind" not in known.get(s, {}) and self._is_there(s)}
+        looked_at = {script for script, state in known.items() if state.kind}
+        unknown = set(filter(self._is_there, self._entries.keys() - looked_at))
         for script in self._entries.keys() - found.keys() - unknown if here else ():
             self.store.state(STATE).delete(script)
             del self._entries[script]
@@ -157,14 +160,14 @@ def held(settings: Settings, now: datetime) -> str | None:
     return None
 
 
-def plans(settings: Settings, known: Mapping[str, dict[str, Any]]) -> dict[str, Plan]:
+def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Plan]:
     """The plans of all scripts that have one, by script."""
     found: dict[str, Plan] = {}
     for script, seen in known.items():
-        raw = seen.get("settings")
+        raw = seen.settings
         if not settings.schedule.scripts and not (isinstance(raw, dict) and "schedule" in raw):
             continue  # the usual case; there may be thousands of scripts
-        if seen.get("kind") == Kind.LIBRARY or not reading.is_file(settings.scripts / script):
+        if seen.kind is Kind.LIBRARY or not reading.is_file(settings.scripts / script):
             continue
         try:
             own = parse_script_settings(raw, script=script)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.alerts.alerting import Alerts
-    from k6d.jobs.registry import Registry
+    from k6d.scripts.registry import Registry
     from k6d.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ class SetAside:
 
     def contents(self, script: str, path: Path) -> str:
         """What stands for the script's file and all that it needs, as far as it can be read."""
-        needed = (self._registry.get(script) or {}).get("dependencies") or {}
+        known = self._registry.get(script)
+        needed = known.dependencies if known else {}
         found = hashlib.sha256()
         for one in sorted({str(path), *needed}):
             try:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
 from k6d.core.model import K6dError
+from k6d.core.script import Kind
 from k6d.scripts.candidates import candidates_in, is_candidate
-from k6d.scripts.dependencies import paths_now
+from k6d.scripts.registry import Registry, ScriptState
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
     from k6d.storage import Standing, Store
 
 FOLDER = "folder"
-LIBRARY = "library"
 ANSWER_S = 2.0  # time limit for a mount that does not answer: a listing must not hang
 
 
@@ -53,36 +53,37 @@ class Entry:
 
 def entries(settings: Settings, store: Store) -> list[Entry]:
     """Return all scripts, sorted by name, including helper modules, which never run."""
-    known = store.state("scripts").all()
+    known = Registry(store, settings.scripts).all()
     present = candidates_in(settings.scripts, settings.watch.ignore)
     standings = store.standings()
     return [
         Entry(
             script=name,
-            kind=known.get(name, {}).get("kind"),
+            kind=known[name].kind if name in known else None,
             place=FOLDER if name in present else _place(name),
-            missing=_missing(known[name], name, settings) if name in present & set(known) else None,
-            left_alone=_left_alone(known.get(name, {})),
+            missing=_missing(known[name]) if name in present & set(known) else None,
+            left_alone=_left_alone(known.get(name)),
             standing=standings.get(name),
         )
         for name in sorted(present | set(standings))
     ]
 
 
-def _left_alone(known: dict[str, Any]) -> str | None:
-    return (known.get("left_alone") or "a helper module") if known.get("kind") == LIBRARY else None
+def _left_alone(state: ScriptState | None) -> str | None:
+    if state is None or state.kind is not Kind.LIBRARY:
+        return None
+    return state.left_alone or "a helper module"
 
 
-def _missing(known: dict[str, Any], name: str, settings: Settings) -> str | None:
+def _missing(state: ScriptState) -> str | None:
     """Return the name of a missing dependency of a test.
 
     For a broken script the result is None, because k6's error already names the file.
     """
-    if known.get("kind") != "test":
+    if state.kind is not Kind.TEST:
         return None
-    paths = paths_now(known.get("dependencies"), script=name, root=settings.scripts)
     try:
-        return reading.within(ANSWER_S, _first_missing, tuple(paths))
+        return reading.within(ANSWER_S, _first_missing, tuple(state.dependencies))
     except (OSError, K6dError):
         return "a file on a disk that does not answer"
 

@@ -18,6 +18,7 @@ from k6d.core.model import K6dError, Trigger
 from k6d.core.parse import finite, in_utc
 from k6d.core.text import common_origin
 from k6d.scripts.catalog import Entry, entries, path_of
+from k6d.scripts.registry import Registry
 from k6d.storage import VERDICTS, Query, is_test_id
 from k6d.storage.accepted import accepted_levels
 from k6d.storage.damage import damages
@@ -192,7 +193,7 @@ async def runs(request: Request, k6d: K6d) -> Response:
             rows=found[:PAGE],
             given=given,
             verdicts=VERDICTS,
-            names=sorted(k6d.store.state("scripts").all()),
+            names=sorted(Registry(k6d.store, k6d.settings.scripts).all()),
             problem=problem,
             following=following,
         )
