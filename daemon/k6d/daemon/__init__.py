@@ -1,1 +1,1 @@
-"""The process that lives on: start, main loop, shutdown."""
+"""The daemon process: start, main loop and shutdown."""

@@ -1,6 +1,6 @@
-"""`k6d serve` as it lives on: without the command line's libraries, which weigh 2 MiB.
+"""The process of `k6d serve`, without the libraries of the command line, which take 2 MiB.
 
-Only here and in `cli` does anything exit.
+Only this module and `cli` exit the process.
 """
 
 from __future__ import annotations
@@ -25,28 +25,31 @@ STOPPED, NOT_SERVED, INTERRUPTED = 0, 2, 130
 
 
 def become(config: Path | None, **given: object) -> NoReturn:
-    """Turn this process into the daemon: the same pid and environment, a fresh interpreter.
+    """Replace this process by the daemon: same pid and environment, new interpreter.
 
-    `given` are settings, None if not given. `-P`: files of the current folder are no modules.
+    `given` are settings; None means not given. `-P` keeps Python from importing files of the
+    current folder.
     """
     sys.stdout.flush()
     os.execv(sys.executable, command_line(config, **given))  # noqa: S606
 
 
 def command_line(config: Path | None, **given: object) -> list[str]:
-    """What the process is called as then: Python, and the settings as one argument."""
-    words = json.dumps({"config": config} | given, default=str)  # not orjson: any name of a file
+    """Return the command line of the daemon: Python, and the settings as one argument."""
+    words = json.dumps(
+        {"config": config} | given, default=str
+    )  # not orjson: it refuses file names that are not UTF-8
     return [sys.executable, "-P", "-m", "k6d.daemon", words]
 
 
 def main(words: str) -> NoReturn:
-    """Serve to the end; a user's mistake is one line on standard error and exit code 2."""
+    """Run the daemon; a user's mistake becomes one line on standard error and exit code 2."""
     try:
         _serve(**json.loads(words))
     except K6dError as error:
         print(f"k6d: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(NOT_SERVED)
-    except KeyboardInterrupt:  # before it takes the signal as a wish to stop
+    except KeyboardInterrupt:  # before the daemon has installed its signal handlers
         sys.exit(INTERRUPTED)
     sys.exit(STOPPED)
 

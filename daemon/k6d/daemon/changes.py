@@ -1,7 +1,7 @@
-"""Changed paths become jobs: which scripts they concern, and whether there is anything to run.
+"""Converts changed paths to jobs: finds the affected scripts, and which of them must run.
 
-Each script is looked at by itself, in a thread, with a time limit: whatever is wrong with one, or
-with the disk it lies on, the others are looked at, and watching goes on.
+Each script is inspected separately, in a thread, with a time limit. So a problem with one script,
+or with its disk, does not keep the others from running, and watching goes on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Found = Job | Recognised | str | None
 
 
 class Changes:
-    """Looks at what changed in one scripts folder; `on_gone` hears of scripts without a file."""
+    """Inspects changes in one scripts folder; `on_gone` is called for scripts without a file."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Changes:
         self._on_gone = on_gone
 
     async def jobs(self, batch: Iterable[Path]) -> list[Job]:
-        """A job for each script whose contents, or those of a dependency, are not what ran last."""
+        """Return a job for each script that changed, itself or a dependency, since it last ran."""
         jobs: list[Job] = []
         left_alone: dict[str, Recognised] = {}
         texts = Texts()
@@ -79,7 +79,7 @@ class Changes:
         return concerned
 
     async def _look_at(self, name: str, path: Path, texts: Texts) -> _Found:
-        """As soon as the disk with what we know lets us see; further changes wait meanwhile."""
+        """Inspect a script; retry while the data folder cannot be read; later changes wait."""
         while True:
             try:
                 return await reading.apart(self._look, name, path, texts, about=f"a file of {name}")

@@ -1,4 +1,4 @@
-"""What the API may ask of the daemon: its queue, its jobs, its events. At both ends of the link."""
+"""The calls that the web process can make to the daemon: its queue, jobs and events."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from k6d.jobs.activity import Board
     from k6d.jobs.queue import JobQueue
 
-MOST_PENDING = 200  # jobs that somebody asked for; a folder may have more scripts than that
+MOST_PENDING = 200  # jobs that people asked for; changes of the folder may queue more
 REFRESH_S = 1.0
 LOOK_S = 15.0
 
 
 class Control:
-    """The daemon's end, in its event loop."""
+    """The daemon's side; it runs in the daemon's event loop."""
 
     def __init__(self, queue: JobQueue, board: Board) -> None:
         self._queue, self._board = queue, board
         self._tidying: set[asyncio.Task[None]] = set()
 
     def calls(self) -> dict[str, Callable[..., Any]]:
-        """What can be called, by name; arguments and results are JSON."""
+        """Return the calls by name; their arguments and results are JSON."""
         calls = (self.queue, self.counts, self.entry, self.cancel, self.put, self.end_of)
         return {call.__name__: call for call in calls} | {"events": self.events}
 
     async def queue(self) -> dict[str, Any]:
-        """What is under way, pending and just over."""
+        """Return the running, pending and recently ended jobs."""
         return self._board.queue()
 
     async def counts(self) -> dict[str, Any]:
-        """Jobs pending and running; the runs since the start, by verdict and in seconds."""
+        """Return the numbers of pending and running jobs, and runs since the start by verdict."""
         return {
             "pending": len(self._queue),
             "running": len(self._queue.running),
@@ -47,18 +47,18 @@ class Control:
         }
 
     async def entry(self, job: str) -> dict[str, Any] | None:
-        """A job; None when it is unknown."""
+        """Return a job; None if it is unknown."""
         return self._board.entry(job)
 
     async def cancel(self, job: str) -> dict[str, Any] | None:
-        """The job that ends now; None when it is over or unknown."""
+        """Cancel a job and return it; None if it is over or unknown."""
         return self._board.entry(job) if await self._board.cancel(job) else None
 
     async def put(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Queue a job that somebody asks for; {id, trigger} of it or of one it was merged with.
+        """Queue a job for a person; return {id, trigger} of it, or of the job it was merged with.
 
-        {pending}, how many there are, when there are too many. The folder of a one-off is removed
-        when its job is over, whether somebody waits for it or not.
+        If too many jobs are pending, return {pending} with their number. The folder of a one-off is
+        removed when its job is over.
         """
         given |= {"path": Path(given["path"]), "notes": tuple(given["notes"])}
         job = Job(**given, trigger=Trigger.MANUAL)
@@ -76,14 +76,14 @@ class Control:
         return {"id": queued.id, "trigger": queued.trigger.value}
 
     async def end_of(self, job: str) -> dict[str, Any]:
-        """{test_id, why} of a job, as soon as it is over."""
+        """Wait for the end of a job and return {test_id, why}."""
         finished = await self._board.end_of(job)
         return {"test_id": finished.test_id, "why": finished.why}
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """{kind, data}: the queue now, whenever it changes and every second of a run; ended runs.
+        """Yield {kind, data}: the queue (now, at each change, each second of a run) and ended runs.
 
-        {kind: full} alone when there are listeners enough.
+        Above the limit of listeners, yield only {kind: full}.
         """
         with self._board.reader() as reader:
             if reader is None:

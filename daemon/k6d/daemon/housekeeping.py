@@ -1,4 +1,4 @@
-"""What the daemon does by the clock: schedules, maintenance windows, room on the disk, pruning."""
+"""The daemon's timed tasks: schedules, maintenance windows, free disk space and pruning."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Clocks jump and machines sleep without a word, so the time is looked at that often.
+# Clocks jump and machines sleep without notice, so the time is checked this often.
 LONGEST_S = 15.0
 PRUNE_S = 3600.0
-STEADY_S = 60.0  # by what the clock may be set in that time, without being astray
-BOOT_S = 600.0  # at the start it may still be corrected
+STEADY_S = 60.0  # a smaller change of the clock counts as a correction, not as a jump
+BOOT_S = 600.0  # after the start, the clock may still be corrected
 
 
 class Housekeeping:
-    """One daemon's; `run` until cancelled. `on_missed` hears of scheduled runs that did not start,
-    `on_look` that it was looked what is due.
+    """The timed tasks of one daemon; `run` works until it is cancelled.
 
-    Call `changed` when a script was looked at, came or went, and `reread` with new settings.
+    `on_missed` is called for scheduled runs that did not start, `on_look` after each check of the
+    schedules. Call `changed` when a script was inspected, added or removed, and `reread` with new
+    settings.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Housekeeping:
         self._wake = asyncio.Event()
         self._held: str | None = None
         self._warned = False
-        self._clock = clock  # what time it is, and how long the machine has run; seconds
+        self._clock = clock  # returns wall-clock time and uptime, in seconds
         self._believed = clock()
         self._started_s = self._believed[1]
         self._prune_s = self._started_s + PRUNE_S
@@ -68,21 +69,21 @@ class Housekeeping:
 
     @property
     def held(self) -> str | None:
-        """Why nothing starts by itself at present; None when it does."""
+        """Return why no script starts by itself at present; None if scripts start."""
         return self._held
 
     def changed(self) -> None:
-        """What is known of scripts has changed; soon enough for a schedule it is looked at."""
+        """Note that the data about scripts has changed; the next check plans anew."""
         self._scheduler.changed()
 
     def reread(self, settings: Settings) -> None:
-        """These settings hold from now on."""
+        """Use these settings from now on."""
         self._settings = self._scheduler.settings = settings
         self._scheduler.changed()
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what is due, whenever it is; schedules don't wait for pruning, which takes minutes."""
+        """Run all tasks; schedules don't wait for pruning, which takes minutes."""
         self._place = _identity(self._settings.data / DAEMON_LOCK)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_looking())
@@ -108,7 +109,7 @@ class Housekeeping:
             await asyncio.sleep(LONGEST_S)
 
     def _look(self, now: datetime, *, silent: bool = False) -> datetime | None:
-        """Start what is due; `silent`: the mount of the scripts folder does not answer."""
+        """Start due scripts; `silent`: the mount of the scripts folder does not answer."""
         full = self._gone() or self._disk_full()
         if silent:
             full = f"{self._settings.scripts} does not answer; does its mount hang?"
@@ -127,7 +128,10 @@ class Housekeeping:
         return self._scheduler.tick(now, held=held)
 
     def _gone(self) -> str | None:
-        """A disk that was taken away leaves an empty folder, in which all would begin anew."""
+        """Return a message if the data folder was replaced.
+
+        A disk that was unmounted leaves an empty folder; k6d would start there without any data.
+        """
         data = self._settings.data
         if self._place and _identity(data / DAEMON_LOCK) != self._place:
             return f"{data} is not what it was at the start; bring it back, or restart k6d"
@@ -146,10 +150,10 @@ class Housekeeping:
         return None
 
     async def prune_when_due(self) -> None:
-        """Once an hour, unless the clock is astray: to it, every run may look old.
+        """Prune once an hour, unless the clock has jumped: then every run might look old.
 
-        It is believed as it stands ten minutes after the start, and as long as it goes evenly.
-        Once set, it is not until it is right again, or k6d restarts.
+        The clock of ten minutes after the start is trusted. If the system clock jumps, pruning
+        pauses until the clock is corrected or k6d restarts.
         """
         now = self._clock()
         if now[1] - self._started_s < BOOT_S:
@@ -173,7 +177,7 @@ class Housekeeping:
 
 @contextmanager
 def _one_round(what: str) -> Iterator[None]:
-    """Whatever goes wrong in it is a log line, and the next round comes."""
+    """Log any error of a round, so that the next round takes place."""
     try:
         yield
     except (K6dError, OSError) as error:
@@ -183,12 +187,12 @@ def _one_round(what: str) -> Iterator[None]:
 
 
 def _awake_or_asleep_s() -> float:
-    """Seconds since some moment, those of a sleeping machine too where the system counts them."""
+    """Return monotonic seconds; they include sleep of the machine if the system supports that."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is, on which disk; None when there is none."""
+    """Return device and inode of a file; None if it is missing."""
     try:
         status = path.stat()
     except OSError:

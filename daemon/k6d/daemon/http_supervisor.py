@@ -1,9 +1,9 @@
-"""The daemon's side of HTTP: listens, and starts a process that answers when somebody connects.
+"""Listens for HTTP in the daemon, and starts the web process when a client connects.
 
-The libraries that answer take more memory than the rest of the daemon. So they live in a process of
-their own, which ends when nobody has asked for a while: who never looks doesn't pay for it, and
-what goes wrong in a request is far from the runs. The sockets stay here, so nobody is turned away.
-A port that is taken is an error in the log and no reason not to run load tests: it is tried again.
+The libraries for HTTP take more memory than the rest of the daemon. So they run in a process of
+their own, which ends after a while without requests. An error in a request cannot disturb a run.
+The daemon keeps the sockets, so no connection is refused between two web processes. If the port is
+taken, the daemon logs an error, runs load tests and tries the port again.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024  # connections that wait while nobody answers; the kernel drops more
+BACKLOG = 1024  # connections that wait for the web process; the kernel drops further ones
 RETRY_S = 15.0
 AGAIN_S, LONGEST_AGAIN_S = 2.0, 300.0  # from a failure to the next start
-HEALTHY_S = 30.0  # a process that answered for so long was in good health
-GRACE_S = 7.0  # for it to end when the daemon stops; it gives requests under way 5
+HEALTHY_S = 30.0  # a process that answered for this long was healthy
+GRACE_S = 7.0  # for the web process to end; it gives running requests 5 s
 
 
 @contextlib.asynccontextmanager
 async def serving(
     settings: Callable[[], Settings], queue: JobQueue, board: Board
 ) -> AsyncIterator[None]:
-    """Have requests answered while the context is open; a new process has the settings of then."""
+    """Answer requests while the context is open; a new process gets the current settings."""
     now = settings()
     for left in removable(now.data / "one-off"):
         remove_folder(left, root=now.data)
     try:
-        access = Access.of(now.api, now.data)  # makes the token, which commands ask for
+        access = Access.of(now.api, now.data)  # makes the token, which commands read
     except K6dError as error:
         logger.error("no API and no dashboard: %s; then restart k6d", error)
         yield
@@ -75,7 +75,7 @@ async def _stand_by(
         bound = _bind(api)
     waits = Waits()
     try:
-        async with asyncio.TaskGroup() as processes:  # those that leave end what they have begun
+        async with asyncio.TaskGroup() as processes:  # a process that leaves finishes its requests
             while True:
                 await _first_connection(bound)
                 left, started = asyncio.Event(), time.monotonic()
@@ -94,24 +94,24 @@ async def _stand_by(
 
 
 class Waits:
-    """The waits before a process that failed is started again.
+    """The waits before a failed process is started again.
 
-    Each is twice the one before, up to `LONGEST_AGAIN_S`. After `HEALTHY_S` of good health the next
-    one is `AGAIN_S` again.
+    Each wait is twice the previous one, at most `LONGEST_AGAIN_S`. After a process has answered for
+    `HEALTHY_S`, the next wait is `AGAIN_S` again.
     """
 
     def __init__(self) -> None:
         self._next_s = AGAIN_S
 
     def after(self, answered_s: float) -> float:
-        """Seconds to wait when the process failed after it had answered for `answered_s`."""
+        """Return the seconds to wait after a process that answered for `answered_s` has failed."""
         wait_s = AGAIN_S if answered_s >= HEALTHY_S else self._next_s
         self._next_s = min(2 * wait_s, LONGEST_AGAIN_S)
         return wait_s
 
 
 def _turn_away(bound: list[socket.socket]) -> None:
-    """Close what waits: nobody will answer it, and it would have one start after the other."""
+    """Close waiting connections, since each would start another process that fails."""
     for one in bound:
         with contextlib.suppress(OSError):
             while True:
@@ -119,7 +119,7 @@ def _turn_away(bound: list[socket.socket]) -> None:
 
 
 async def _first_connection(bound: list[socket.socket]) -> None:
-    """Until somebody has connected; the connection stays in the backlog for who will answer."""
+    """Wait until a client connects; the connection stays in the backlog for the web process."""
     loop, knocked = asyncio.get_running_loop(), asyncio.Event()
     for one in bound:
         loop.add_reader(one.fileno(), knocked.set)
@@ -133,9 +133,10 @@ async def _first_connection(bound: list[socket.socket]) -> None:
 async def _answered(
     given: Callable[[], bytes], desk: Control, bound: list[socket.socket], left: asyncio.Event
 ) -> bool:
-    """Have a process answer until it ends; False, with a line in the log, when that went wrong.
+    """Run a web process until it ends; if it failed, log that and return False.
 
-    `left` is set when it takes no more connections. Cancelled, it is asked to end.
+    `left` is set when the process accepts no more connections. On cancellation, the process is
+    asked to end.
     """
 
     async def leave() -> None:
@@ -163,7 +164,7 @@ async def _answered(
 
 
 async def _started(bound: list[socket.socket]) -> tuple[asyncio.subprocess.Process, Frames]:
-    """The process, out of reach of a terminal's signals, and the link to it."""
+    """Start the process, out of reach of a terminal's signals; return it and the link to it."""
     ours, theirs = socket.socketpair()
     with theirs:
         numbers = [theirs.fileno(), *(one.fileno() for one in bound)]
@@ -181,7 +182,7 @@ async def _started(bound: list[socket.socket]) -> tuple[asyncio.subprocess.Proce
 
 
 async def _end_of(process: asyncio.subprocess.Process) -> int:
-    """Its exit code; one that does not end by itself is killed."""
+    """Return the exit code; kill a process that does not end by itself."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE_S):
             return await process.wait()
@@ -191,10 +192,10 @@ async def _end_of(process: asyncio.subprocess.Process) -> int:
 
 
 def _bind(api: Api) -> list[socket.socket]:
-    """A socket for each address of the host; none, and a line in the log, when that fails.
+    """Return a socket for each address of the host; none if that fails, which is logged.
 
-    Not by socket.create_server, whose sockets don't say that they are TCP: asyncio then leaves
-    Nagle's algorithm on, and every answer takes 40 ms longer.
+    This does not use socket.create_server, because its sockets don't state that they are TCP. Then
+    asyncio leaves Nagle's algorithm on, and every response takes 40 ms longer.
     """
     bound: list[socket.socket] = []
     try:

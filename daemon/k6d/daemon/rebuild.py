@@ -1,7 +1,7 @@
-"""Rebuilds what damaged or lost state files held, as far as the saved runs tell it.
+"""Rebuilds damaged or lost state files from the saved runs, as far as possible.
 
-Which contents of a script ran, its incident, and when its schedule was last followed. Each state is
-written in one step, so a kill leaves it lost, and the next start rebuilds it.
+It restores which contents of a script ran, its incident, and its last scheduled run. Each state is
+written in one step, so after a kill the next start rebuilds it again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_REPLAYED = 200  # runs of a script; an incident that is older begins with the oldest of them
-NOT_ITS_OWN = (Outcome.ABORTED, Outcome.K6_UNAVAILABLE)  # such a run tells nothing of contents
+MOST_REPLAYED = 200  # runs for each script; an older incident begins with the oldest of these runs
+NOT_ITS_OWN = (Outcome.ABORTED, Outcome.K6_UNAVAILABLE)  # do not prove that the contents ran
 
 
 def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collection[str]) -> None:
-    """Rebuild the states `lost` (as `Repair.states`) from the runs of scripts that are there.
+    """Rebuild the states `lost` (see `Repair.states`) from the runs of existing scripts.
 
-    A state whose file is gone, though runs tell that it was there, is rebuilt too.
+    A state is also rebuilt if its file is missing although runs show that it existed.
     """
     newest = next(iter(store.history(limit=1)), None)
     gone = [name for name in states_gone(settings.data, newest) if name not in lost]
@@ -58,7 +58,7 @@ def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collectio
 
 
 def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[str, Any]]]:
-    """Index documents, newest first, of each script whose file is there; no re-runs."""
+    """Return index documents, newest first, of each script with a file, without re-runs."""
     there: dict[str, bool] = {}
     found: dict[str, list[dict[str, Any]]] = {}
 
@@ -75,7 +75,7 @@ def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[st
 
 
 def _scripts(registry: Registry, runs: dict[str, list[dict[str, Any]]]) -> None:
-    """That the contents of the newest run ran; the rest is learnt when k6 looks at the script."""
+    """Note that the contents of the newest run have run; k6 finds the rest at the next change."""
     present, ran = registry.all(), {}
     for name, documents in runs.items():
         own = (d for d in documents if not d["overrides"] and d["outcome"] not in NOT_ITS_OWN)
@@ -88,7 +88,7 @@ def _scripts(registry: Registry, runs: dict[str, list[dict[str, Any]]]) -> None:
 def _to_replay(
     settings: Settings, store: Store, runs: dict[str, list[dict[str, Any]]]
 ) -> Iterator[tuple[str, bool | list[str] | None, list[Run]]]:
-    """Each script, whom it wants told, and its newest runs, oldest first: since it was healthy."""
+    """Yield each script, its `notify` setting, and its runs since it was healthy, oldest first."""
     known, patience = Registry(store, settings.scripts).all(), settings.notify.resolve_after
     for name, documents in runs.items():
         replayed = [_loaded(store, d["test_id"]) for d in _since_healthy(documents, patience)]
@@ -102,7 +102,7 @@ def _to_replay(
 
 
 def _since_healthy(documents: Sequence[dict[str, Any]], patience: int) -> list[dict[str, Any]]:
-    """The newest documents, back to so many healthy ones that no incident was open then."""
+    """Return the newest documents, back to `patience` healthy ones: no incident was open then."""
     healthy = 0
     for number, document in enumerate(documents[:MOST_REPLAYED]):
         well = document["outcome"] == Outcome.COMPLETED and not document["anomalies"]
@@ -121,9 +121,9 @@ def _loaded(store: Store, test_id: str) -> Run | None:
 
 
 def _schedules(settings: Settings, store: Store, *, new: bool, again: bool) -> None:
-    """Let each schedule go on from its newest scheduled run, so that what came since is missed.
+    """Continue each schedule from its newest scheduled run; later starts count as missed.
 
-    `new`: where there is no entry; `again`: where the job of the last start is lost as well.
+    `new` covers schedules without an entry; `again` covers those whose last job is lost too.
     """
     kept, rebuilt = entries(store), {}
     for script, plan in plans(settings, Registry(store, settings.scripts).all()).items():

@@ -1,7 +1,7 @@
 """The daemon: start, recover, watch and work, drain.
 
-Changes of the folder become jobs in the queue; workers take them through the pipeline. The first
-signal ends what is under way gracefully and saves it, the second one at once.
+Changes of the folder become jobs in the queue, and workers run them through the pipeline. The first
+signal stops the current run gracefully and saves it; the second signal stops the daemon at once.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRAIN_S = 10.0  # for explanations under way when the daemon stops
-K6_POLL_S = 5.0  # how often a k6 that is gone is looked for
-RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0  # until a job without a result runs again, doubled each time
-AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # what holds for a whole life
+DRAIN_S = 10.0  # for running explanations when the daemon stops
+K6_POLL_S = 5.0  # how often to look for a missing k6
+RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0  # before a job without a result runs again; doubled
+AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # settings that need a restart
 
 
 class Service:
-    """One daemon over one scripts folder and one data folder; `reread` gives the settings anew."""
+    """One daemon for one scripts folder and one data folder; `reread` loads the settings again."""
 
     def __init__(
         self, settings: Settings, store: Store, *, reread: Callable[[], Settings] | None = None
@@ -88,8 +88,8 @@ class Service:
         self._heartbeat = Heartbeat(url.get_secret_value() if url else None)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; K6dError when another daemon has the data folder."""
-        # Before the lock, by which others tell that we are there to be stopped.
+        """Run until SIGTERM or SIGINT; K6dError if another daemon uses the data folder."""
+        # Handlers come before the lock: others see the lock and may then send a signal.
         with self._signals():
             one_heap()
             await self._serve()
@@ -122,10 +122,11 @@ class Service:
                     task.cancel()
 
     def _missed(self, missed: Missed) -> None:
-        """People hear of a scheduled run that did not start, unless another stands in for it."""
+        """Report a scheduled run that did not start, unless another run replaces it."""
         if missed.caught_up:
             return
-        # Every minute, say, of a script that takes longer: once a day; `k6d schedule` has them all.
+        # A script may take longer than its interval and miss each start. Report that once a day;
+        # `k6d schedule` lists all missed starts.
         often = missed.reason == UNDER_WAY
         stamp = f"{missed.first:%Y%m%d}-late" if often else f"{missed.first:%Y%m%d%H%M%S}"
         due = f"{missed.first:%Y-%m-%d %H:%M} UTC"
@@ -139,7 +140,7 @@ class Service:
         )
 
     def _no_result(self, job: Job, reason: str) -> None:
-        """A scheduled run of which nothing could be kept did not happen, as far as people see."""
+        """Report a scheduled run as missed when its result could not be saved."""
         if job.due is None:
             return
         missed = Missed(script=job.name, first=job.due, last=job.due, count=1, reason=reason)
@@ -149,7 +150,7 @@ class Service:
             logger.error("%s: that it has no result is not told: %s", job.name, error)
 
     def _talks(self) -> list[Coroutine[None, None, None]]:
-        """What is told to the outside, beside the runs."""
+        """Return the tasks that send messages and heartbeats."""
         every_s = self._settings.notify.heartbeat_every
         alerts = self._pipeline.alerts
         return [
@@ -162,7 +163,7 @@ class Service:
         return self._settings.scripts, self._settings.data
 
     def _api(self) -> AbstractAsyncContextManager[None]:
-        """The HTTP API; nothing of it is even imported when it is switched off."""
+        """Return the HTTP API; if it is switched off, none of its modules is imported."""
         if not self._settings.api.enabled:
             return contextlib.nullcontext()
         from k6d.daemon.http_supervisor import serving
@@ -193,11 +194,11 @@ class Service:
         return signals.listening(loop, handlers, limit_s=self._stop_limit_s)
 
     def _stop_limit_s(self) -> float:
-        """The stop ladder of a run, what is told at the end, and as long again for the rest."""
+        """Return the time limit for stopping: a run's signals, the last messages, and the rest."""
         return 3 * self._settings.k6.stop_grace + 2 * DRAIN_S
 
     def _read_settings(self) -> None:
-        """Take up the settings as they are now; a mistake in them leaves the old ones."""
+        """Load the settings again; if they contain a mistake, keep the old ones."""
         notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
         try:
             new = self._reread() if self._reread else self._settings
@@ -209,11 +210,11 @@ class Service:
             self._pipeline.reread(fixed)
             self._upkeep.reread(fixed)
             logger.info("settings read again from %s", new.config_file or "the environment")
-        finally:  # systemd waits for the end of it
+        finally:  # systemd waits until reloading has ended
             notify(READY="1", STATUS=self._status())
 
     def _fixed(self, new: Settings) -> Settings:
-        """The new settings but for those that cannot change while we run; says which."""
+        """Return the new settings without those that need a restart, which are logged."""
         old = self._settings
         kept = {name: getattr(old, name) for name in AT_START}
         changed = [name for name, value in kept.items() if getattr(new, name) != value]
@@ -225,7 +226,7 @@ class Service:
         return new.model_copy(update=kept)
 
     async def _recover(self) -> None:
-        """Mend what the last process left behind, and remember what it knew."""
+        """Repair the data folder and restore the jobs and states of the previous process."""
         found = await asyncio.to_thread(self._store.repair)
         alerts = self._pipeline.alerts
         await asyncio.to_thread(rebuild, self._settings, self._store, alerts, lost=found.states)
@@ -253,7 +254,7 @@ class Service:
         self._queue.group(name, group if isinstance(group, str) else None)
 
     async def _watch(self, watcher: Watcher) -> None:
-        """Every batch of settled paths becomes jobs."""
+        """Convert every batch of settled paths to jobs."""
         watcher.follow(Path(path) for path in self._dependents.paths())
         async for batch in watcher:
             jobs = await self._changes.jobs(batch)
@@ -266,7 +267,7 @@ class Service:
                 self._board.changed()
 
     async def _work(self, watcher: Watcher) -> None:
-        """Take job after job until the daemon stops."""
+        """Run jobs until the daemon stops."""
         stopped = asyncio.create_task(self._stop.wait())
         while not self._stop.is_set():
             waiting = asyncio.create_task(self._board.take())
@@ -288,7 +289,7 @@ class Service:
                 await self._await_k6(job)
 
     def _is_left(self, job: Job, run: Run | None) -> bool:
-        """Whether it has yet to come to its end: later here, or in the daemon's next life."""
+        """Return whether the job must run again: later, or after a restart of the daemon."""
         if run is None:
             return self._stop.is_set() or bool(self._failures[job.name])
         if run.execution.outcome is Outcome.K6_UNAVAILABLE:
@@ -296,7 +297,7 @@ class Service:
         return self._stop.is_set() and is_unfinished(run)
 
     def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
-        """Take up what the job taught of its dependencies, with changes since it began."""
+        """Follow the dependencies that the job found, with their changes since it began."""
         try:
             known = self._registry.get(job.name)
         except K6dError as error:
@@ -308,7 +309,7 @@ class Service:
             watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
     async def _run(self, job: Job) -> Run | None:
-        """One job; whatever goes wrong with it is a log line, and the daemon goes on."""
+        """Run one job; any error is logged, and the daemon goes on."""
         run, why = None, None
         try:
             run = await self._pipeline.run(job, watching=self._board.watching(job))
@@ -334,7 +335,7 @@ class Service:
         return run
 
     def _run_later(self, job: Job) -> None:
-        """What a full disk, say, left without a result is not forgotten; people ask again."""
+        """Queue a job without a result again, for example after a full disk; not a manual one."""
         if job.trigger is Trigger.MANUAL:
             return
         pause_s = min(RETRY_S * 2 ** min(self._failures[job.name], 10), LONGEST_RETRY_S)
@@ -354,7 +355,7 @@ class Service:
         return f"cannot use {place}: {reason(error)}; check the disk and the data folder"
 
     async def _await_k6(self, job: Job) -> None:
-        """Hold the queue while there is no k6; then the job that met with it runs after all."""
+        """Hold the queue until there is a k6; then queue the job that failed without it."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(K6_POLL_S):
@@ -367,19 +368,19 @@ class Service:
                 return
 
     async def _feed_watchdog(self) -> None:
-        """Tell systemd that the loop turns; it restarts a daemon whose loop does not."""
+        """Tell systemd that the event loop works; systemd restarts a daemon whose loop hangs."""
         interval_s = watchdog_interval_s()
         while interval_s:
             notify(WATCHDOG="1")
             await asyncio.sleep(interval_s)
 
     def _rest(self) -> None:
-        """Nothing to do: hold no more memory than that takes."""
+        """Free memory while there is nothing to do."""
         self._store.rest()
         give_back()
 
     def _say(self) -> None:
-        """Tell systemd what we do, when that is another thing than before."""
+        """Send the status to systemd if it has changed."""
         status = self._status()
         if status != self._said:
             notify(STATUS=status)

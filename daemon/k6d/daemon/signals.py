@@ -1,8 +1,8 @@
-"""Signals reach the daemon even while its event loop is held up, and stopping has a time limit.
+"""Handles signals even while the event loop is blocked, and limits the time for stopping.
 
-The C part of Python writes each signal's number into a pipe, at once and in whatever state the
-process is. A thread reads it, hands the signal to the event loop, and ends the process by itself
-when the loop has not done so within the limit, or when a second one asks to stop.
+Python's C code writes the number of each signal into a pipe at once, in any state of the process. A
+thread reads the pipe and passes the signal to the event loop. The thread ends the process if the
+loop has not done so within the limit, or on a second signal to stop.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def listening(
     *,
     limit_s: Callable[[], float],
 ) -> Iterator[None]:
-    """Call the handlers in the loop; `limit_s` is how long stopping may take, to the context's end.
+    """Call the handlers in the loop; `limit_s` is the time from the signal to the context's end.
 
-    For the main thread. Ending the process at once is safe: the guard of a run under way kills its
-    k6, and every file is whole.
+    Use it in the main thread. Ending the process at once is safe: the guard of the current run
+    kills k6, and every file is written atomically.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -53,7 +53,7 @@ def listening(
                     os._exit(1)
                 _end_after(limit_s(), over)
             if number in handlers:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: this is the end
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
                     loop.call_soon_threadsafe(handlers[number], number)
         reader.close()
 
@@ -65,7 +65,7 @@ def listening(
         signal.set_wakeup_fd(fd_before)
         for number, handler in before.items():
             signal.signal(number, handler)
-        writer.close()  # which ends the thread
+        writer.close()  # ends the thread
 
 
 def _end_after(limit_s: float, over: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a Type=notify service: datagrams as in sd_notify(3)."""
+"""Sends the notifications of a Type=notify service to systemd: datagrams as in sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 def notify(**state: str) -> None:
-    """Send fields such as READY="1", STATUS="…"; does nothing when systemd didn't start us."""
+    """Send fields such as READY="1", STATUS="…"; does nothing if systemd did not start k6d."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -20,12 +20,12 @@ def notify(**state: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         try:
             channel.sendto(text.encode(), address)
-        except OSError as error:  # no reason to end a daemon that works
+        except OSError as error:  # the daemon works without systemd
             logger.warning("systemd does not listen at NOTIFY_SOCKET: %s", error.strerror)
 
 
 def watchdog_interval_s() -> float | None:
-    """How often to send WATCHDOG=1: half of what systemd allows; None when it doesn't watch."""
+    """Return how often to send WATCHDOG=1, half of systemd's limit; None without a watchdog."""
     allowed_us = os.environ.get("WATCHDOG_USEC")
     for_us = os.environ.get("WATCHDOG_PID") in (None, str(os.getpid()))
     return int(allowed_us) / 2_000_000 if allowed_us and for_us else None
