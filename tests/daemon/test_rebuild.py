@@ -17,7 +17,7 @@ from k6d.core.job import Job
 from k6d.core.model import Severity, Trigger
 from k6d.daemon.rebuild import rebuild
 from k6d.explain.quota import Allowance
-from k6d.jobs.persistence import StoredJournal
+from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.scheduler import Scheduler, entries, missed_by
 from k6d.jobs.set_aside import SetAside, set_aside
@@ -206,7 +206,7 @@ def test_a_schedule_that_was_lost_misses_what_came_meanwhile(tmp_path: Path) -> 
     _restart(settings)
     missed: list[Missed] = []
     store = Store(settings.data)
-    queue = JobQueue(StoredJournal(store, settings.scripts))
+    queue = JobQueue(StoredJobs(store, settings.scripts))
     Scheduler(settings, store, queue, on_missed=missed.append).tick(NOW)
     assert [(one.script, one.count >= 2) for one in missed] == [("good.js", True)]
     assert queue.waiting("good.js")
@@ -217,7 +217,7 @@ def test_a_scheduled_job_that_was_lost_is_due_again(tmp_path: Path) -> None:
     settings = _settings(tmp_path, schedule__scripts={"*": "@hourly"})
     _lived(settings)
     store = Store(settings.data)
-    queue = JobQueue(StoredJournal(store, settings.scripts))
+    queue = JobQueue(StoredJobs(store, settings.scripts))
     scheduler = Scheduler(settings, store, queue)
     scheduler.tick(NOW - 2 * HOUR)
     scheduler.tick(NOW - HOUR)
@@ -225,7 +225,7 @@ def test_a_scheduled_job_that_was_lost_is_due_again(tmp_path: Path) -> None:
     store.state("queue").path.write_bytes(b"{")
     _restart(settings)
     store = Store(settings.data)
-    queue = JobQueue(StoredJournal(store, settings.scripts))
+    queue = JobQueue(StoredJobs(store, settings.scripts))
     Scheduler(settings, store, queue).tick(NOW - HOUR + timedelta(minutes=1))
     assert queue.waiting("good.js")
 
@@ -237,14 +237,14 @@ def test_own_schedules_outlive_what_was_known_of_scripts(tmp_path: Path) -> None
     store = Store(settings.data)
     for name in ("bad.js", "good.js"):
         store.state("scripts").put(name, {"kind": "test", "settings": {"schedule": "@hourly"}})
-    Scheduler(settings, store, JobQueue(StoredJournal(store, settings.scripts))).tick(NOW)
+    Scheduler(settings, store, JobQueue(StoredJobs(store, settings.scripts))).tick(NOW)
     before = entries(store)
     assert set(before) == {"bad.js", "good.js"}
     store.state("scripts").path.unlink()
     _restart(settings)
     store = Store(settings.data)
     assert set(store.state("scripts").all()) == {"bad.js", "good.js"}
-    Scheduler(settings, store, JobQueue(StoredJournal(store, settings.scripts))).tick(NOW)
+    Scheduler(settings, store, JobQueue(StoredJobs(store, settings.scripts))).tick(NOW)
     assert entries(store) == before
 
 
@@ -290,7 +290,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     """A true entry of each state."""
     store = Store(settings.data)
     _lived(settings)
-    queue = JobQueue(StoredJournal(store, settings.scripts))
+    queue = JobQueue(StoredJobs(store, settings.scripts))
     path = settings.scripts / "good.js"
     queue.put(Job(name="good.js", path=path, trigger=Trigger.MANUAL, options={"vus": "1"}))
     Scheduler(settings, store, queue).tick(NOW - HOUR)
@@ -320,10 +320,10 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             alerts.standings()
             alerts.mutes(NOW)
             alerts.remind(NOW)
-            StoredJournal(store, settings.scripts).left(repeat=True)
+            StoredJobs(store, settings.scripts).left(repeat=True)
             entries(store)
             missed_by(store)
-            queue = JobQueue(StoredJournal(store, settings.scripts))
+            queue = JobQueue(StoredJobs(store, settings.scripts))
             Scheduler(settings, store, queue).tick(NOW)
             set_aside(store)
             registry = Registry(store, settings.scripts)

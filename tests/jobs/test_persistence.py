@@ -1,4 +1,4 @@
-"""The queue's journal: what a crash must not make forgotten, and what must not run twice."""
+"""The queue's stored jobs: what a crash must not make forgotten, and what must not run twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from k6d.core.job import Job
 from k6d.core.model import Execution, Outcome, Trigger
-from k6d.jobs.persistence import StoredJournal
+from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.storage import Store, new_test_id
 from support.records import make_run
@@ -21,7 +21,7 @@ def _job(name: str = "cart.js", trigger: Trigger = Trigger.MANUAL, **changes: ob
 
 def _left(data: Path, *, repeat: bool = True) -> list[Job]:
     """What the next life of the daemon takes up."""
-    return StoredJournal(Store(data), SCRIPTS).left(repeat=repeat)
+    return StoredJobs(Store(data), SCRIPTS).left(repeat=repeat)
 
 
 def _ran(
@@ -39,7 +39,7 @@ def _ran(
 
 def test_pending_jobs_of_people_and_schedules_come_back(tmp_path: Path) -> None:
     """With their options and when they were due; changes are found in the folder instead."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     due = datetime(2026, 11, 22, 12, tzinfo=UTC)
     jobs = [
         _job("a.js", options={"vus": "3"}),
@@ -53,7 +53,7 @@ def test_pending_jobs_of_people_and_schedules_come_back(tmp_path: Path) -> None:
 
 async def test_a_job_that_is_over_does_not_come_back(tmp_path: Path) -> None:
     """Nor one whose script is gone; one that was left for another day does."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     for name in ("over.js", "gone.js", "left.js"):
         queue.put(_job(name))
     queue.drop("gone.js")
@@ -64,7 +64,7 @@ async def test_a_job_that_is_over_does_not_come_back(tmp_path: Path) -> None:
 
 async def test_the_next_job_of_a_script_outlives_the_one_under_way(tmp_path: Path) -> None:
     """The end of the first does not make the second forgotten."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.put(_job())
     first = await queue.get()
     queue.put(_job(options={"vus": "2"}))
@@ -74,7 +74,7 @@ async def test_the_next_job_of_a_script_outlives_the_one_under_way(tmp_path: Pat
 
 def test_a_job_whose_run_was_saved_is_over(tmp_path: Path) -> None:
     """Killed between saving the run and forgetting the job: it does not run twice."""
-    JobQueue(StoredJournal(Store(tmp_path), SCRIPTS)).put(_job())
+    JobQueue(StoredJobs(Store(tmp_path), SCRIPTS)).put(_job())
     _ran(tmp_path, outcome=Outcome.COMPLETED, later=-timedelta(hours=1))
     assert len(_left(tmp_path)) == 1
     _ran(tmp_path, outcome=Outcome.COMPLETED)
@@ -84,7 +84,7 @@ def test_a_job_whose_run_was_saved_is_over(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path) -> None:
     """A run that takes k6d down with it must not do so for ever."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.put(_job())
     _ran(tmp_path, outcome=Outcome.ABORTED)
     again = _left(tmp_path)
@@ -99,7 +99,7 @@ def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path)
 
 def test_a_run_whose_confirmation_was_cut_off_is_repeated(tmp_path: Path) -> None:
     """It has no verdict yet, though a re-run of it ended well; nor is a run without k6 a run."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.put(_job())
     _ran(tmp_path, outcome=Outcome.K6_UNAVAILABLE)
     assert [job.repeats for job in _left(tmp_path)] == [0]
@@ -113,14 +113,14 @@ def test_a_run_whose_confirmation_was_cut_off_is_repeated(tmp_path: Path) -> Non
 
 def test_values_of_variables_are_not_written(tmp_path: Path) -> None:
     """They may be secrets; such a job does not come back."""
-    JobQueue(StoredJournal(Store(tmp_path), SCRIPTS)).put(_job(env={"TOKEN": "hunter2"}))
+    JobQueue(StoredJobs(Store(tmp_path), SCRIPTS)).put(_job(env={"TOKEN": "hunter2"}))
     assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*.json"))
     assert _left(tmp_path) == []
 
 
 async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> None:
     """In maintenance a person's job starts and others wait; afterwards they come, in order."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.allow((Trigger.MANUAL,))
     for name, trigger in (("due.js", Trigger.SCHEDULED), ("new.js", Trigger.ADDED)):
         queue.put(_job(name, trigger))
@@ -132,7 +132,7 @@ async def test_a_queue_on_hold_gives_only_what_is_allowed(tmp_path: Path) -> Non
 
 async def test_a_job_merged_into_another_is_over_with_it(tmp_path: Path) -> None:
     """A script that is due and then changes runs once, for both."""
-    queue = JobQueue(StoredJournal(Store(tmp_path), SCRIPTS))
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.put(_job(trigger=Trigger.SCHEDULED))
     queue.put(_job(trigger=Trigger.CHANGED))
     assert len(_left(tmp_path)) == 1

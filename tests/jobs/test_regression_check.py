@@ -310,7 +310,7 @@ def test_killed_during_confirmation_it_runs_again(shop: Shop, home: Path) -> Non
     daemon = Daemon(home)
     try:
         shop.slow["pay"] = SLOWER
-        (home / "data" / "state" / "scripts.json").unlink()  # the script is new to this home
+        Store(home / "data").state("scripts").delete(SCRIPT)  # the script is new to this home
         daemon.start(**ENVIRONMENT)
         first = daemon.run(SCRIPT, RUNS + 1)
         seen = shop.target.requests["GET /user"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from k6d.core.job import Job
 from k6d.core.model import Missed, Outcome, Trigger
 from k6d.jobs import scheduler
-from k6d.jobs.persistence import StoredJournal
+from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.schedule import Entry, plan_for
 from k6d.jobs.scheduler import STATE, Scheduler, held, missed_by, plans
@@ -39,14 +39,14 @@ HOUR = timedelta(hours=1)
 
 
 class Life:
-    """One life of a daemon over a data folder, without k6: scheduler, queue, journal."""
+    """One life of a daemon over a data folder, without k6: scheduler, queue, stored jobs."""
 
     def __init__(self, home: Path, **given: object) -> None:
         self.settings = _settings(home, **given)
         self.store = Store(self.settings.data)
-        journal = StoredJournal(self.store, self.settings.scripts)
-        self.queue = JobQueue(journal)
-        for job in journal.left(repeat=True):
+        stored = StoredJobs(self.store, self.settings.scripts)
+        self.queue = JobQueue(stored)
+        for job in stored.left(repeat=True):
             self.queue.put(job)
         self.missed: list[Missed] = []
         self.scheduler = Scheduler(

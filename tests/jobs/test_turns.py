@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.jobs.turns import StoppedError, slot, unless
+from k6d.jobs.turns import StoppedError, cancel_when, slot
 from k6d.storage.locks import try_lock
 
 if TYPE_CHECKING:
@@ -120,5 +120,5 @@ async def test_a_step_that_is_cut_off_has_ended_when_that_is_told() -> None:
             ended.append(True)
 
     with pytest.raises(StoppedError):
-        await unless(stop, step())
+        await cancel_when(stop, step())
     assert ended

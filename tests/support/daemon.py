@@ -23,7 +23,7 @@ import orjson
 from k6d.core.job import Job
 from k6d.core.model import Trigger
 from k6d.daemon.__main__ import command_line
-from k6d.jobs.persistence import StoredJournal
+from k6d.jobs.persistence import StoredJobs
 from k6d.storage import Store
 from support.commands import run_k6d
 
@@ -191,7 +191,7 @@ class Daemon:
         """As if the life before had left the script in its queue, due now if by schedule."""
         due = datetime.now(UTC) if trigger is Trigger.SCHEDULED else None
         job = Job(name=name, path=self.scripts / name, trigger=trigger, due=due)
-        StoredJournal(self.store, self.scripts).put(job)
+        StoredJobs(self.store, self.scripts).put(job)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""

@@ -286,7 +286,7 @@ class Alerts:
                 )
                 self._outbox.put(told)
             except K6dError as error:
-                logger.error("incident %s is not told yet: %s", announcement.incident.id, error)
+                logger.error("incident %s is not notified yet: %s", announcement.incident.id, error)
                 continue
             done.append(announcement.key)
         if done:

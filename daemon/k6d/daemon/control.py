@@ -13,7 +13,7 @@ from k6d.storage.data_folder import remove_folder
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from k6d.jobs.activity import Board
+    from k6d.jobs.activity import Activity
     from k6d.jobs.queue import JobQueue
 
 MOST_PENDING = 200  # jobs that people asked for; changes of the folder may queue more
@@ -24,8 +24,8 @@ LOOK_S = 15.0
 class Control:
     """The daemon's side; it runs in the daemon's event loop."""
 
-    def __init__(self, queue: JobQueue, board: Board) -> None:
-        self._queue, self._board = queue, board
+    def __init__(self, queue: JobQueue, activity: Activity) -> None:
+        self._queue, self._activity = queue, activity
         self._tidying: set[asyncio.Task[None]] = set()
 
     def calls(self) -> dict[str, Callable[..., Any]]:
@@ -35,24 +35,24 @@ class Control:
 
     async def queue(self) -> dict[str, Any]:
         """Return the running, pending and recently ended jobs."""
-        return self._board.queue()
+        return self._activity.queue()
 
     async def counts(self) -> dict[str, Any]:
         """Return the numbers of pending and running jobs, and runs since the start by verdict."""
         return {
             "pending": len(self._queue),
             "running": len(self._queue.running),
-            "runs": dict(self._board.runs),
-            "run_seconds": self._board.run_seconds,
+            "runs": dict(self._activity.runs),
+            "run_seconds": self._activity.run_seconds,
         }
 
     async def entry(self, job: str) -> dict[str, Any] | None:
         """Return a job; None if it is unknown."""
-        return self._board.entry(job)
+        return self._activity.entry(job)
 
     async def cancel(self, job: str) -> dict[str, Any] | None:
         """Cancel a job and return it; None if it is over or unknown."""
-        return self._board.entry(job) if await self._board.cancel(job) else None
+        return self._activity.entry(job) if await self._activity.cancel(job) else None
 
     async def put(self, given: dict[str, Any]) -> dict[str, Any]:
         """Queue a job for a person; return {id, trigger} of it, or of the job it was merged with.
@@ -72,12 +72,12 @@ class Control:
             task = asyncio.create_task(self._tidy_at_end(queued))
             self._tidying.add(task)
             task.add_done_callback(self._tidying.discard)
-        self._board.changed()
+        self._activity.changed()
         return {"id": queued.id, "trigger": queued.trigger.value}
 
     async def end_of(self, job: str) -> dict[str, Any]:
         """Wait for the end of a job and return {test_id, why}."""
-        finished = await self._board.end_of(job)
+        finished = await self._activity.end_of(job)
         return {"test_id": finished.test_id, "why": finished.why}
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
@@ -85,21 +85,21 @@ class Control:
 
         Above the limit of listeners, yield only {kind: full}.
         """
-        with self._board.reader() as reader:
+        with self._activity.reader() as reader:
             if reader is None:
                 yield {"kind": "full", "data": {"detail": "too many listen already"}}
                 return
-            yield {"kind": "queue", "data": self._board.queue()}
+            yield {"kind": "queue", "data": self._activity.queue()}
             while not reader.closed:
-                busy = self._board.busy
+                busy = self._activity.busy
                 events = await reader.take(REFRESH_S if busy else LOOK_S)
                 for event in events:
                     yield {"kind": event.kind, "data": event.data}
                 if not events and busy:
-                    yield {"kind": "queue", "data": self._board.queue()}
+                    yield {"kind": "queue", "data": self._activity.queue()}
 
     async def _tidy_at_end(self, job: Job) -> None:
-        await self._board.end_of(job.id)
+        await self._activity.end_of(job.id)
         _tidy(job)
 
 

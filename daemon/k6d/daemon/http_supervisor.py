@@ -28,7 +28,7 @@ from k6d.web.rpc import Frames, answer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from k6d.jobs.activity import Board
+    from k6d.jobs.activity import Activity
     from k6d.jobs.queue import JobQueue
     from k6d.settings import Api, Settings
 
@@ -43,7 +43,7 @@ GRACE_S = 7.0  # for the web process to end; it gives running requests 5 s
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Callable[[], Settings], queue: JobQueue, board: Board
+    settings: Callable[[], Settings], queue: JobQueue, activity: Activity
 ) -> AsyncIterator[None]:
     """Answer requests while the context is open; a new process gets the current settings."""
     now = settings()
@@ -55,7 +55,7 @@ async def serving(
         logger.error("no API and no dashboard: %s; then restart k6d", error)
         yield
         return
-    desk = Control(queue, board)
+    desk = Control(queue, activity)
     task = asyncio.create_task(
         _stand_by(lambda: pickle.dumps((settings(), access)), desk, now.api, _bind(now.api))
     )

@@ -31,8 +31,8 @@ from k6d.daemon.rebuild import rebuild
 from k6d.daemon.systemd import notify, watchdog_interval_s
 from k6d.execution.archive import digest
 from k6d.execution.local import discovery
-from k6d.jobs.activity import Board
-from k6d.jobs.persistence import StoredJournal
+from k6d.jobs.activity import Activity
+from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.pipeline import ON_CHANGE, Pipeline
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.regression_check import is_unfinished
@@ -70,11 +70,11 @@ class Service:
         self._reread = reread
         self._store = store
         self._stop = asyncio.Event()
-        self._journal = StoredJournal(store, settings.scripts)
-        self._queue = JobQueue(self._journal)
-        self._board = Board(self._queue, on_change=self._say)
+        self._stored_jobs = StoredJobs(store, settings.scripts)
+        self._queue = JobQueue(self._stored_jobs)
+        self._activity = Activity(self._queue, on_change=self._say)
         self._upkeep = Housekeeping(
-            settings, store, self._queue, on_missed=self._missed, on_look=self._board.changed
+            settings, store, self._queue, on_missed=self._missed, on_look=self._activity.changed
         )
         self._said = ""
         self._dependents = Dependents()
@@ -109,13 +109,13 @@ class Service:
                 ]
                 logger.info("watching %s, keeping results in %s", *self._places())
                 if not (self._settings.notify.urls or self._settings.notify.config):
-                    logger.info("nobody is told of what is found: notify.urls names receivers")
+                    logger.info("nobody is notified: notify.urls names no receivers")
                 notify(READY="1", STATUS=self._status())
                 self._rest()
                 await self._stop.wait()
                 notify(STOPPING="1")
                 self._pipeline.aside.end()
-                await self._board.stop()
+                await self._activity.stop()
                 await asyncio.gather(*workers)
                 await self._pipeline.drain(DRAIN_S)
                 for task in background:
@@ -147,7 +147,7 @@ class Service:
         try:
             self._missed(missed)
         except K6dError as error:
-            logger.error("%s: that it has no result is not told: %s", job.name, error)
+            logger.error("%s: the missed run is not notified: %s", job.name, error)
 
     def _talks(self) -> list[Coroutine[None, None, None]]:
         """Return the tasks that send messages and heartbeats."""
@@ -168,7 +168,7 @@ class Service:
             return contextlib.nullcontext()
         from k6d.daemon.http_supervisor import serving
 
-        return serving(lambda: self._settings, self._queue, self._board)
+        return serving(lambda: self._settings, self._queue, self._activity)
 
     def _watcher(self) -> Watcher:
         watch = self._settings.watch
@@ -232,7 +232,7 @@ class Service:
         await asyncio.to_thread(rebuild, self._settings, self._store, alerts, lost=found.states)
         for run in self._pipeline.recover():
             logger.warning("run %s of %s was interrupted; recorded so", run.test_id, run.script)
-        for job in self._journal.left(repeat=self._settings.k6.repeat):
+        for job in self._stored_jobs.left(repeat=self._settings.k6.repeat):
             logger.info("%s (%s) is taken up again", job.name, job.trigger)
             self._queue.put(job)
         for name, known in self._registry.all().items():
@@ -264,13 +264,13 @@ class Service:
                     logger.debug("%s is pending already", job.name)
             self._upkeep.changed()
             if jobs:
-                self._board.changed()
+                self._activity.changed()
 
     async def _work(self, watcher: Watcher) -> None:
         """Run jobs until the daemon stops."""
         stopped = asyncio.create_task(self._stop.wait())
         while not self._stop.is_set():
-            waiting = asyncio.create_task(self._board.take())
+            waiting = asyncio.create_task(self._activity.take())
             await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
                 waiting.cancel()
@@ -312,7 +312,7 @@ class Service:
         """Run one job; any error is logged, and the daemon goes on."""
         run, why = None, None
         try:
-            run = await self._pipeline.run(job, watching=self._board.watching(job))
+            run = await self._pipeline.run(job, watching=self._activity.watching(job))
             self._failures.pop(job.name, None)
         except StoppedError:
             why = "is left for the next start" if self._stop.is_set() else "was cancelled"
@@ -331,7 +331,7 @@ class Service:
                 "%s did not run, for a mistake of k6d's own; please report it", job.name
             )
             self._no_result(job, why)
-        await self._board.finished(job, run, error=None if run else why)
+        await self._activity.finished(job, run, error=None if run else why)
         return run
 
     def _run_later(self, job: Job) -> None:
@@ -344,7 +344,7 @@ class Service:
         def again() -> None:
             if self._failures[job.name] and not self._queue.waiting(job.name):
                 self._queue.put(replace(job, id=token_hex(6)))
-                self._board.changed()
+                self._activity.changed()
 
         asyncio.get_running_loop().call_later(pause_s, again)
 

@@ -96,8 +96,8 @@ class Event:
     data: dict[str, Any]
 
 
-class Board:
-    """Keeps account of the jobs of one queue; `on_change` hears that it is not what it was."""
+class Activity:
+    """The running and the finished jobs of one queue; `on_change` is called after each change."""
 
     def __init__(self, queue: JobQueue, *, on_change: Callable[[], None] = lambda: None) -> None:
         self._queue = queue

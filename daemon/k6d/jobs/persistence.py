@@ -26,15 +26,15 @@ RECENT_RUNS = 20  # of a script, among which that of a job is looked for
 MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
 
 
-class StoredJournal:
-    """A journal in the store's state; values of --env may be secrets and are not written."""
+class StoredJobs:
+    """Stores jobs in the state `queue`; values of --env may be secrets and are not stored."""
 
     def __init__(self, store: Store, scripts: Path) -> None:
         self._store, self._scripts = store, scripts
         self._state = store.state(STATE)
 
     def put(self, job: Job) -> None:
-        """Note the job, on the disk when this returns; a disk that refuses is logged."""
+        """Store the job; it is on the disk when this returns. A write error is logged."""
         if job.one_off or not (job.trigger in KEPT or job.due):
             return
         document = {
@@ -53,16 +53,16 @@ class StoredJournal:
             logger.error("%s would be forgotten by a crash: %s", job.name, error)
 
     def done(self, job: Job) -> None:
-        """Forget the job, and one of another trigger that it was merged with."""
+        """Remove the job, and the job of another trigger that it was merged with."""
         try:
             self._state.delete(job.key)
         except K6dError as error:
             logger.error("%s may run again after a restart: %s", job.name, error)
 
     def left(self, *, repeat: bool) -> list[Job]:
-        """The jobs that did not come to their end; those that had begun only to `repeat` them.
+        """The stored jobs that did not end; `repeat` also gives those that had begun.
 
-        Call it when interrupted runs have been recorded.
+        Call this after interrupted runs have been recorded.
         """
         jobs = []
         for key, kept in self._state.all().items():

@@ -35,7 +35,7 @@ from k6d.explain.explainer import Explainer
 from k6d.jobs.registration import Registration, endless
 from k6d.jobs.regression_check import Done, compared, is_comparable, is_unfinished
 from k6d.jobs.set_aside import SetAside
-from k6d.jobs.turns import slot, unless
+from k6d.jobs.turns import cancel_when, slot
 from k6d.settings import ScriptSettings, parse_script_settings, redactor_of
 from k6d.storage import new_test_id
 
@@ -214,7 +214,7 @@ class Pipeline:
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
                 self._expect(job, task, notify=None)
                 return self._saved(task, unmeasured(execution), None, ScriptSettings())
-            script = await unless(self._stop_of(watching), self._look(task, binary))
+            script = await cancel_when(self._stop_of(watching), self._look(task, binary))
             task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
                 judging = self.registration.judged, script, self._settings.watch.ignore
@@ -426,7 +426,7 @@ class Pipeline:
         try:
             self.alerts.record(run, _notify(run.execution, own))
         except K6dError as error:
-            logger.error("run %s is not told: %s", run.test_id, error)
+            logger.error("run %s is not notified: %s", run.test_id, error)
 
 
 def outline(run: Run) -> str:

@@ -1,6 +1,6 @@
 """Which job is next: at most one pending for each script, and never two of one script at once.
 
-Nor two of scripts that are known to be in one group; the pipeline sees to those that are not yet.
+Scripts of one group never run together. A group that is not known yet is locked by the pipeline.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ PRIORITY = {
 }
 
 
-class Journal(Protocol):
-    """Where jobs are noted that nothing else would bring back after a crash."""
+class JobStore(Protocol):
+    """Stores the jobs that nothing else would bring back after a crash."""
 
     def put(self, job: Job) -> None:
-        """The job is wanted."""
+        """Store a job that is to run."""
 
     def done(self, job: Job) -> None:
-        """The job is over, or not wanted any more."""
+        """Remove a job that has ended or was cancelled."""
 
 
 class JobQueue:
     """Jobs by priority, then first come first served; for one event loop."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
-        self._journal = journal
+    def __init__(self, stored: JobStore | None = None) -> None:
+        self._stored = stored
         self._allowed: Collection[Trigger] = frozenset(Trigger)
         self._pending: dict[str, Job] = {}
         self._running: set[str] = set()
@@ -72,8 +72,8 @@ class JobQueue:
             urgent = PRIORITY[merged.trigger] < PRIORITY[job.trigger]
             trigger = merged.trigger if urgent else job.trigger
             job = replace(job, id=merged.id, trigger=trigger, due=job.due or merged.due)
-        if self._journal:
-            self._journal.put(job)
+        if self._stored:
+            self._stored.put(job)
         self._pending[job.key] = job
         self._changed.set()
         return merged is None
@@ -101,8 +101,8 @@ class JobQueue:
     def drop(self, key: str) -> bool:
         """Forget the pending job of this key (its script is gone, say); False: there was none."""
         job = self._pending.pop(key, None)
-        if job and self._journal:
-            self._journal.done(job)
+        if job and self._stored:
+            self._stored.done(job)
         return job is not None
 
     async def get(self) -> Job:
@@ -121,8 +121,8 @@ class JobQueue:
     def done(self, job: Job, *, left: bool = False) -> None:
         """The job is over; a pending one of the same script may start. `left`: for another day."""
         self._running.discard(job.name)
-        if self._journal and not left and job.key not in self._pending:
-            self._journal.done(job)
+        if self._stored and not left and job.key not in self._pending:
+            self._stored.done(job)
         self._changed.set()
 
     def _may_start(self, job: Job, busy: Collection[str | None]) -> bool:

@@ -31,10 +31,10 @@ class StoppedError(K6dError):
         super().__init__("stopped before the load test began; start it again")
 
 
-async def unless(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
-    """What the step gives; it is cancelled, and StoppedError raised, as soon as `stop` is set.
+async def cancel_when(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
+    """Give the result of `step`; cancel it and raise StoppedError as soon as `stop` is set.
 
-    Either way it has ended then, and what it started with it.
+    The step has ended when this returns or raises.
     """
     stopping, working = asyncio.create_task(stop.wait()), asyncio.create_task(step)
     try:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from k6d import __version__
 from k6d.web import problems
 from k6d.web.dashboard import login, pages
-from k6d.web.middleware import Gate
+from k6d.web.middleware import AccessMiddleware
 from k6d.web.routes import incidents, jobs, live, metrics, runs, scripts, tests
 from k6d.web.routes.schemas import PROBLEM
 
@@ -50,4 +50,4 @@ def create(context: Context) -> ASGIApp:
     for part in (tests, runs, scripts, jobs, incidents, live, metrics, login, pages):
         app.include_router(part.router)
     app.include_router(tests.alive)
-    return Gate(app, access=context.access)
+    return AccessMiddleware(app, access=context.access)

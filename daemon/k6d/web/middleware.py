@@ -35,7 +35,7 @@ HEADERS = {
 }
 
 
-class Gate:
+class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
