@@ -1,1 +1,1 @@
-"""One job, from start to finish: the queue, the schedule, the pipeline."""
+"""Runs jobs from start to finish: queue, schedule and pipeline."""

@@ -1,7 +1,6 @@
-"""What the daemon is doing, for those who look on: jobs pending, under way and just finished.
+"""Tracks the daemon's pending, running and finished jobs, for the API and the dashboard.
 
-Lives in the daemon's event loop; nothing here waits for a reader, and what a slow one missed is
-gone for it.
+It runs in the daemon's event loop. Nothing waits for a reader; a slow reader misses events.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEPT_FINISHED = 200  # jobs whose end can still be asked for by their id
+KEPT_FINISHED = 200  # ended jobs that can still be found by their id
 SHOWN_ENDED = 10
 MOST_READERS = 32
 KEPT_EVENTS = 100
@@ -38,7 +37,7 @@ KEPT_EVENTS = 100
 
 @dataclass(slots=True)
 class Running:
-    """A job under way; `under_way` and `capture` are set as soon as k6 starts."""
+    """A running job; `under_way` and `capture` are set when k6 starts."""
 
     job: Job
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +48,7 @@ class Running:
     planned_s: float | None = None
 
     def entry(self) -> dict[str, Any]:
-        """The job with what k6 has measured so far."""
+        """Return the job with its measurements so far."""
         phase = (
             "running" if self.capture else "waiting for its turn" if self.waiting else "starting"
         )
@@ -64,7 +63,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How a job ended: with a run, without one for the reason in `error`, or with nothing to do."""
+    """The end of a job: with a run, without one because of `error`, or with nothing to do."""
 
     job: Job
     test_id: str | None = None
@@ -74,11 +73,11 @@ class Finished:
 
     @property
     def why(self) -> str:
-        """Why there is no run."""
+        """Return why there is no run."""
         return self.error or "there was nothing to run"
 
     def entry(self) -> dict[str, Any]:
-        """The job with the id and the verdict of its run."""
+        """Return the job with the id and the verdict of its run."""
         return {
             **_entry(self.job, "finished" if self.test_id else "not run"),
             "test_id": self.test_id,
@@ -90,7 +89,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `kind` is "queue" or "run"."""
+    """An event for readers; `kind` is "queue" or "run"."""
 
     kind: str
     data: dict[str, Any]
@@ -111,7 +110,7 @@ class Activity:
         self.run_seconds = 0.0
 
     async def take(self) -> Job:
-        """The queue's next job; from the same moment on it is under way, and can be cancelled."""
+        """Wait for the queue's next job and return it; from now on it counts as running."""
         job = await self._queue.get()
         running = self._running[job.id] = Running(job)
         if self._stopping:
@@ -120,7 +119,7 @@ class Activity:
         return job
 
     def watching(self, job: Job) -> Watching:
-        """For the pipeline: what it is to tell of the job that was taken."""
+        """Return the callbacks by which the pipeline reports on a taken job."""
         running = self._running[job.id]
 
         def waiting() -> None:
@@ -140,7 +139,7 @@ class Activity:
         return Watching(waiting=waiting, started=started, planned=planned, stop=running.stop)
 
     async def finished(self, job: Job, run: Run | None, *, error: str | None = None) -> None:
-        """The job is over; neither a run nor an error: there was nothing to do."""
+        """Record the end of a job; without run and error, there was nothing to do."""
         self._running.pop(job.id, None)
         if run is None:
             self._end(Finished(job=job, error=error))
@@ -156,7 +155,7 @@ class Activity:
         await self._wake()
 
     def _end(self, finished: Finished) -> None:
-        """Remember it as the newest; a job that waited for k6 to come back ends twice."""
+        """Store it as the newest ended job; a job that waited for a missing k6 ends twice."""
         self._finished.pop(finished.job.id, None)
         self._finished[finished.job.id] = finished
         while len(self._finished) > KEPT_FINISHED:
@@ -167,18 +166,18 @@ class Activity:
             self._ended.notify_all()
 
     async def stop(self) -> None:
-        """The daemon stops: so does every job, and nobody waits for those that did not begin."""
+        """Stop all running jobs, and mark the pending ones as not run."""
         self._stopping = True
         for running in self._running.values():
             running.stop.set()
-        for job in self._queue.pending():  # however many: somebody may wait for each
+        for job in self._queue.pending():  # without the limit, since somebody may wait for each
             self._finished[job.id] = Finished(job=job, error="k6d was stopped before it ran")
         for reader in self._readers:
             reader.close()
         await self._wake()
 
     async def cancel(self, job_id: str) -> bool:
-        """End the job, wherever it is; False when it is over or unknown."""
+        """Cancel a pending or running job; False if it is over or unknown."""
         running = self._running.get(job_id)
         if running:
             running.stop.set()
@@ -193,7 +192,7 @@ class Activity:
         return False
 
     def entry(self, job_id: str) -> dict[str, Any] | None:
-        """What is known of the job."""
+        """Return the job as JSON; None if it is unknown."""
         if running := self._running.get(job_id):
             return running.entry()
         if finished := self._finished.get(job_id):
@@ -202,14 +201,15 @@ class Activity:
         return next((_entry(job, "pending") for job in waiting), None)
 
     async def end_of(self, job_id: str) -> Finished:
-        """How the job ended, as soon as it has."""
+        """Wait for the end of the job and return it."""
         async with self._ended:
             await self._ended.wait_for(lambda: job_id in self._finished)
         return self._finished[job_id]
 
     def queue(self) -> dict[str, Any]:
-        """All that is under way and pending, in the order in which it will run, and what ended
-        last, newest first: who looks now sees the end of what he saw begin.
+        """Return running jobs, pending jobs in the order of their start, and ended jobs.
+
+        The ended jobs are newest first; they let a client see the end of a job that it followed.
         """
         ended = (one for one in reversed(self._finished.values()) if one.test_id or one.error)
         return {
@@ -220,18 +220,18 @@ class Activity:
 
     @property
     def busy(self) -> bool:
-        """Whether a job is under way."""
+        """Return whether a job is running."""
         return bool(self._running)
 
     def changed(self) -> None:
-        """The queue is not what it was."""
+        """Tell the readers that the queue has changed."""
         self._on_change()
         if self._readers:
             self._tell(Event("queue", self.queue()))
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Reader | None]:
-        """Events from now on; None when there are readers enough."""
+        """Yield a reader of the events from now on; None above the limit of readers."""
         if len(self._readers) >= MOST_READERS or self._stopping:
             yield None
             return
@@ -248,7 +248,7 @@ class Activity:
 
 
 class Reader:
-    """One who listens; events it doesn't take are dropped, the oldest first."""
+    """A reader of events; if it is slow, the oldest events are dropped."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
@@ -256,17 +256,17 @@ class Reader:
         self.closed = False
 
     def put(self, event: Event) -> None:
-        """Have something to read."""
+        """Add an event."""
         self._events.append(event)
         self._some.set()
 
     def close(self) -> None:
-        """There will be no more."""
+        """End the events."""
         self.closed = True
         self._some.set()
 
     async def take(self, timeout_s: float) -> list[Event]:
-        """What happened since; nothing after `timeout_s` seconds in which nothing did."""
+        """Return the events since the last call; an empty list after `timeout_s` without any."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._some.wait()

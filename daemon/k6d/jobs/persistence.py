@@ -1,6 +1,6 @@
-"""The jobs that people and schedules have asked for, kept until they are over.
+"""Stores the jobs of people and schedules until they are over.
 
-What a change asked for is not kept here: the next look at the folder finds it again.
+Jobs for changed files are not stored: after a restart, the watcher finds the changes again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 STATE = "queue"
 KEPT = (Trigger.MANUAL, Trigger.SCHEDULED)
-RECENT_RUNS = 20  # of a script, among which that of a job is looked for
-MOST_REPEATS = 1  # a run that ends k6d each time must not do so for ever
+RECENT_RUNS = 20  # of a script; the run of a job is searched among them
+MOST_REPEATS = 1  # a run that kills k6d must not be repeated for ever
 
 
 class StoredJobs:
@@ -110,9 +110,9 @@ class StoredJobs:
 
 
 def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
-    """Whether a run is that of the job: since it was asked for, and with options if it has any.
+    """Return whether a run belongs to the job: it is newer than the request, with its options.
 
-    An interrupted run does not know its options; there the trigger tells. Without k6 none began.
+    An interrupted run has no options, so its trigger is compared. A run without k6 does not count.
     """
     if datetime.fromisoformat(run["timestamp"]) < at or run["trigger"] == Trigger.CONFIRMATION:
         return False

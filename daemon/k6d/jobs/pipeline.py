@@ -1,8 +1,8 @@
-"""One job, start to finish: snapshot, k6, judge, save, compare, confirm, save, explain, tell.
+"""Runs one job: snapshot, k6, judge, save, compare, confirm, save, explain, notify.
 
-The only module that knows all stages; each does its part and knows none of the others. Whatever is
-known is saved before more is done: the measurement as soon as k6 has ended, the comparison when it
-is settled, and only then is anybody told.
+Only this module knows all stages; a stage does not know the others. Each result is saved before the
+next stage: the measurement when k6 has ended, and the comparison when it is final. Only then are
+notifications sent.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """What somebody who looks on is told; every call is cheap and doesn't raise.
+    """Callbacks for the progress of a job; they must be quick and must not raise.
 
-    Who gives a `stop` can end this job alone, and sets it as well when all jobs must end.
+    Pass `stop` to cancel this job; the caller also sets it on shutdown.
     """
 
     waiting: Callable[[], None] = lambda: None
@@ -68,7 +68,7 @@ class Watching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """A job with its place to work."""
+    """A job with its folder and process group."""
 
     job: Job
     under_way: UnderWay
@@ -78,10 +78,10 @@ class _Task:
 
 
 class Pipeline:
-    """Runs jobs with one set of settings over one store; setting `stop` ends what is under way.
+    """Runs jobs with the given settings and store; setting `stop` ends the current jobs.
 
-    In the `background`, explanations and messages don't hold up the next job, and a run is given as
-    it was before them; call `drain` at the end.
+    With `background`, explanations and messages do not delay the next job, and `run` returns the
+    record from before them; call `drain` at the end.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class Pipeline:
         self._explainer = Explainer(settings, store, stop=stop)
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
-        """Take the job through all stages and give its saved record.
+        """Run the job through all stages and return its saved record.
 
-        None when there was nothing to run: a helper module, a script that is switched off, or,
-        after a change, one whose contents ran before. K6dError when a person asked for a file
-        that is no test, when the record cannot be saved, or (StoppedError) when `stop` was set
+        Returns None if there was nothing to run: a helper module, a script that is switched off, or
+        a changed script whose contents have run before. Raises K6dError if a person asked for a
+        file that is not a test or if the record cannot be saved, and StoppedError if `stop` was set
         before k6 ran.
         """
         watching = watching or Watching()
@@ -117,7 +117,7 @@ class Pipeline:
     async def replay(
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
     ) -> Run:
-        """Run the stored snapshot of an old run again; its record compares like any other."""
+        """Run the stored snapshot of an old run again; its record is compared like any other."""
         if old.imported is not None:
             raise K6dError(
                 f"run {old.test_id} was imported, and k6's options of it are not known; run the "
@@ -139,11 +139,11 @@ class Pipeline:
         return await self._tell_soon(done, job, tell=False)
 
     def reread(self, settings: Settings) -> None:
-        """Jobs that start from now on have these settings."""
+        """Use these settings for jobs that start from now on."""
         self._settings = settings
 
     async def drain(self, limit_s: float) -> None:
-        """Wait until every message is out, `limit_s` seconds at most; the rest is dropped."""
+        """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
         if not self._telling:
             return
         _, late = await asyncio.wait(self._telling, timeout=limit_s)
@@ -154,7 +154,7 @@ class Pipeline:
             await asyncio.wait(late)
 
     def recover(self) -> list[Run]:
-        """Record the jobs whose process died under way, as aborted; gives the new records."""
+        """Record the jobs whose process died as aborted, and return the new records."""
         with leftovers(self._settings.data) as dead:
             self.aside.begin([(job.script, job.test_id) for job in dead], self._settings.scripts)
             unsaved = (job for job in dead if not self._store.run_path(job.test_id).exists())
@@ -179,7 +179,7 @@ class Pipeline:
     def _alone(
         self, group: str | None, watching: Watching
     ) -> contextlib.AbstractAsyncContextManager[None]:
-        """No other member of the group runs meanwhile, in this process or another."""
+        """Lock the group: no other script of it runs meanwhile, in this or another process."""
         if group is None:
             return contextlib.nullcontext()
         data, stop = self._settings.data, self._stop_of(watching)
@@ -188,7 +188,7 @@ class Pipeline:
 
     @contextlib.asynccontextmanager
     async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
-        """A name, a folder and a process group for one execution."""
+        """Make an id, a folder and a process group for one execution."""
         now = datetime.now(UTC)
         under_way = UnderWay(
             test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
@@ -200,7 +200,7 @@ class Pipeline:
                 )
 
     async def _first(self, job: Job, watching: Watching) -> Done | None:
-        """Snapshot, k6, judgement by limits; saved."""
+        """Make the snapshot, run k6, judge by limits and save."""
         if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
             return None
         async with self._task(job, watching) as begun:
@@ -239,9 +239,9 @@ class Pipeline:
             return self._saved(task, measured, script, own)
 
     def _expect(self, job: Job, task: _Task, *, notify: bool | list[str] | None) -> None:
-        """Before the run is saved, so that no crash can lose what it will mean for people.
+        """Announce the run to the alerts before it is saved, so that a crash loses no alert.
 
-        A text of its own is answered to who sent it; it is no script that could be mended.
+        A one-off is left out: only its sender gets the result, and it has no incident.
         """
         if not job.one_off:
             self.alerts.expect(job.name, task.under_way.test_id, notify)
@@ -249,7 +249,7 @@ class Pipeline:
     async def _again(
         self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
     ) -> Done:
-        """Run the stored snapshot of a run once more; saved."""
+        """Run the stored snapshot of a run once more, and save the new run."""
         binary = await discovery.find(self._settings.k6.path)
         if old.snapshot is None:
             raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
@@ -341,7 +341,7 @@ class Pipeline:
         return bool(asked_for) or known is None or known.ran != script.fingerprint
 
     async def _keep_snapshot(self, script: Script) -> None:
-        """Before the run that needs it is saved; it may be large, so the loop does not wait."""
+        """Store the snapshot before its run is saved; in a thread, because it may be large."""
         if script.snapshot and script.archive:
             snapshot, archive = script.snapshot.id, script.archive
             await asyncio.to_thread(self._store.put_snapshot, snapshot, archive)
@@ -355,7 +355,7 @@ class Pipeline:
         *,
         confirms: str | None = None,
     ) -> Done:
-        """The record of an execution, judged by limits: snapshot, run file, index."""
+        """Judge an execution by limits, save its record and return it."""
         limits = self._settings.limits.merged(own.limits)
         run = recorded(
             task.under_way,
@@ -371,7 +371,7 @@ class Pipeline:
         return Done(run=run, result=measured.result, own=own, script=script)
 
     async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
-        """Compared with its history and confirmed by re-runs of the same snapshot; saved."""
+        """Compare with the history, confirm by re-runs of the same snapshot, and save."""
         unused = job.options.keys() - done.run.overrides.keys()
         again = replace(without(job, unused), trigger=Trigger.CONFIRMATION)
 
@@ -387,7 +387,7 @@ class Pipeline:
         )
 
     def _settle(self, done: Done, *, remember: bool) -> None:
-        """Only now, with the verdict saved, have these contents run."""
+        """Note, after the verdict is saved, that these contents of the script have run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
         self.aside.survived(run.script)
@@ -395,7 +395,7 @@ class Pipeline:
             self._remember(script, ran=None if is_unfinished(run) else script.fingerprint)
 
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
-        """What the daemon needs to tell, without k6, whether a script has changed."""
+        """Store the data that shows, without k6, whether a script has changed."""
         self.registration.remember(script, ran=ran)
 
     async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
@@ -407,7 +407,7 @@ class Pipeline:
         return done.run if self._background else await telling
 
     async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings | None) -> Run:
-        """The saved run, explained and saved again, then told; whatever fails, it is told."""
+        """Explain the saved run, save it again, and notify; notify also if a step fails."""
         explained = run
         try:
             explained = await self._explainer.explain(run, env=job.env)
@@ -417,12 +417,12 @@ class Pipeline:
             logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
         except Exception:
             logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
-        if own:  # of a replay or a text of its own nobody is told: it is not the script as it is
+        if own:  # replays and one-offs send no notification: they are not the current script
             self._tell(explained, own)
         return explained
 
     def _tell(self, run: Run, own: ScriptSettings) -> None:
-        """What the run means for its script's incident; a message about it into the outbox."""
+        """Update the incident of the script, and put its message into the outbox."""
         try:
             self.alerts.record(run, _notify(run.execution, own))
         except K6dError as error:
@@ -430,7 +430,7 @@ class Pipeline:
 
 
 def outline(run: Run) -> str:
-    """A run in half a sentence: "completed, anomalous (high): p95 …"."""
+    """Describe a run in short: "completed, anomalous (high): p95 …"."""
     verdict = run.anomaly_analysis
     if verdict.severity:
         return f"{run.execution.outcome}, anomalous ({verdict.severity}): {verdict.issues[0]}"
@@ -440,5 +440,5 @@ def outline(run: Run) -> str:
 
 
 def _notify(execution: Execution, own: ScriptSettings) -> bool | list[str] | None:
-    """What the script says of who is told; None, as it said last, when k6 could not run it."""
+    """Return the script's `notify` setting; None (the last known one) if k6 could not run it."""
     return own.notify if execution.exit_code is not None else None

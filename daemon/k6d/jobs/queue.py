@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from k6d.core.job import Job
 
-# A person waits for a manual run; an edit is news; a schedule can wait a little.
+# A person waits for a manual run, the author waits for a changed script; a schedule can wait.
 PRIORITY = {
     Trigger.MANUAL: 0,
     Trigger.CONFIRMATION: 0,
@@ -38,7 +38,7 @@ class JobStore(Protocol):
 
 
 class JobQueue:
-    """Jobs by priority, then first come first served; for one event loop."""
+    """Pending jobs by priority, then by age; for one event loop."""
 
     def __init__(self, stored: JobStore | None = None) -> None:
         self._stored = stored
@@ -53,19 +53,19 @@ class JobQueue:
 
     @property
     def idle(self) -> bool:
-        """Nothing pending, nothing under way."""
+        """Return whether nothing is pending or running."""
         return not self._pending and not self._running
 
     @property
     def running(self) -> frozenset[str]:
-        """Names of the scripts under way."""
+        """Return the names of the running scripts."""
         return frozenset(self._running)
 
     def put(self, job: Job) -> bool:
-        """Add a job; False when it was merged into one of its script that was pending already.
+        """Add a job; return False if it was merged with a pending job of its script.
 
-        The newest wins, with the place in line, the id and the more urgent trigger of the two. It
-        stays due if either was.
+        The merged job is the new one with the place and the id of the old one, and the more urgent
+        trigger of both. It stays due if either was due.
         """
         merged = self._pending.get(job.key)
         if merged:
@@ -79,34 +79,34 @@ class JobQueue:
         return merged is None
 
     def pending(self) -> list[Job]:
-        """The jobs that wait, in the order in which they will run."""
+        """Return the pending jobs in the order in which they will run."""
         return sorted(self._pending.values(), key=lambda job: PRIORITY[job.trigger])
 
     def waiting(self, name: str) -> Job | None:
-        """The pending job of a script as it is, without options of its own."""
+        """Return the pending job of a script without its own options."""
         return self._pending.get(name)
 
     def allow(self, triggers: Collection[Trigger]) -> None:
-        """From now on only jobs of these triggers start; the others wait."""
+        """Start only jobs of these triggers from now on; the others wait."""
         self._allowed = triggers
         self._changed.set()
 
     def group(self, name: str, group: str | None) -> None:
-        """From now on the script takes turns with the others of its group."""
+        """Set the group of a script; only one script of a group runs at a time."""
         if group is None:
             self._groups.pop(name, None)
         else:
             self._groups[name] = group
 
     def drop(self, key: str) -> bool:
-        """Forget the pending job of this key (its script is gone, say); False: there was none."""
+        """Remove the pending job of this key, for example if its script is gone; False if none."""
         job = self._pending.pop(key, None)
         if job and self._stored:
             self._stored.done(job)
         return job is not None
 
     async def get(self) -> Job:
-        """The next job, whose script counts as under way until `done`."""
+        """Wait for the next job and return it; its script counts as running until `done`."""
         while True:
             busy = {self._groups.get(name) for name in self._running} - {None}
             ready = [job for job in self._pending.values() if self._may_start(job, busy)]
@@ -119,7 +119,7 @@ class JobQueue:
             await self._changed.wait()
 
     def done(self, job: Job, *, left: bool = False) -> None:
-        """The job is over; a pending one of the same script may start. `left`: for another day."""
+        """End a job; the next one of its script may start. `left` keeps it in the journal."""
         self._running.discard(job.name)
         if self._stored and not left and job.key not in self._pending:
             self._stored.done(job)

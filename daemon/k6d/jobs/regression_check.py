@@ -60,7 +60,7 @@ def is_comparable(run: Run) -> bool:
 
 
 def can_compare(run: Run) -> bool:
-    """Whether a run may be compared with earlier ones: it ended, and not all of it failed."""
+    """Return whether a run may be compared with others: it ended, and not all requests failed."""
     metrics, verdict = run.load or run.metrics, run.anomaly_analysis
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
     expected = any(HINT in remark for remark in verdict.remarks)
@@ -75,9 +75,9 @@ def can_compare(run: Run) -> bool:
 
 
 def is_unfinished(run: Run) -> bool:
-    """Whether somebody, or the end of k6d, cut it off: k6, or the re-runs that were to confirm it.
+    """Return whether a person or the end of k6d stopped the run or its confirming re-runs.
 
-    What k6 itself or a lack of memory ended is no such thing.
+    A run that k6 itself or a lack of memory ended is not unfinished.
     """
     cut_off = run.execution.outcome is Outcome.ABORTED and not run.execution.error
     unsettled = run.anomaly_analysis.unsettled
@@ -92,7 +92,7 @@ async def compared(
     confirm: Callable[[], Awaitable[Done]],
     stop: asyncio.Event,
 ) -> Done:
-    """The same, judged against its history and saved; what got worse is confirmed by re-runs."""
+    """Compare a run with its history, confirm regressions by re-runs, and save it."""
     run = done.run
     compare_all = partial(
         comparison.compare_all,
@@ -141,9 +141,9 @@ def _nothing_to_compare(done: Done, store: Store) -> Done:
 
 
 def _unsettled(run: Run, alone: Sequence[Comparison], worse: Sequence[Comparison]) -> Run:
-    """What is kept should we die before its re-runs are done: nothing compares with it.
+    """Return the record to store before the re-runs, in case k6d dies; nothing compares with it.
 
-    It is neither normal, which would excuse the next runs, nor confirmed.
+    As a normal run, it would move the baseline; and its regression is not confirmed.
     """
     verdict = run.anomaly_analysis
     doubt = f"{wording.change(worse[0])}: its re-runs are not done, so nothing is said of it"
@@ -162,7 +162,7 @@ async def _confirmations(
     settings: Settings,
     stop: asyncio.Event,
 ) -> list[Done]:
-    """As many re-runs as are wanted, as time allows, and as can be believed."""
+    """Run the configured number of re-runs, within the time limit, while they are comparable."""
     began, confirmed = time.monotonic(), []
     for _ in range(settings.compare.confirm):
         left_s = settings.compare.confirm_time - (time.monotonic() - began)
@@ -206,19 +206,20 @@ def _verdict(
 
 
 def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> list[Past]:
-    """The runs that `run` compares with, oldest first: same script, same workload, since the
-    level was accepted last, if it was. `whole`: the newest ones, accepted or not, and `run` too.
+    """Return the runs to compare `run` with, oldest first.
 
-    A regression may have left few healthy ones among them, or none: those before it follow.
+    They have the same script and workload, and are not older than the last accepted level. With
+    `whole`, accepted levels are ignored and `run` is included. If a regression leaves few healthy
+    runs, the runs before it are added.
     """
     workload = run.snapshot.workload if run.snapshot else None
     accepted = None if whole else accepted_level(store, run)
     since, until = (accepted.since, accepted.until) if accepted else ("", "")
     known: dict[str, Past] = {}
-    worse: set[str] = set()  # runs since which something is worse
+    worse: set[str] = set()  # the first run of each regression
 
     def look(newest: str, limit: int) -> bool:
-        """Whether there may be older ones; only what is compared of a run stays in memory."""
+        """Load runs; return whether there may be older ones. Only compared values are kept."""
         found = store.history(run.script, limit, newest=newest, workload=workload, comparable=True)
         for test_id in (document["test_id"] for document in found):
             if test_id < since or test_id in known or (test_id == run.test_id and not whole):
@@ -241,12 +242,12 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
 
 
 def files_of(dependencies: Mapping[str, str], script: str, root: Path) -> dict[str, str]:
-    """The files of a snapshot by their paths from the scripts folder, so that folders may move."""
+    """Return the files of a snapshot relative to the scripts folder, so that folders may move."""
     return kept_paths(paths_now(dependencies, script=script, root=root), root=root)
 
 
 def _past(run: Run, root: Path, *, accepted: bool) -> Past:
-    """The run in short; what was worse in an accepted one is the normal now."""
+    """Return the compared part of a run; in an accepted run, nothing counts as worse."""
     compared = () if accepted else run.comparisons
     return Past(
         test_id=run.test_id,

@@ -1,7 +1,7 @@
-"""What a schedule wants now: pure decisions over a plan, what is known of it, and the time.
+"""Decides what a schedule does now; pure functions of its plan, its stored entry and the time.
 
-Every time that is due ends in exactly one of three ways: it starts a run, it is missed and said so,
-or, after a while in which nothing could start, it is one of several that a single run catches up.
+Each due time has exactly one of three results: it starts a run; it is reported as missed; or, after
+a time in which nothing could start, one run catches up on several due times.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from k6d.settings import Schedule, ScriptSchedule
     from k6d.settings.cron import Cron
 
-# A loop that is busy is late by seconds; what is later than this did not start when it should.
+# A busy event loop is late by seconds; a start that is later than this is missed.
 LATE = timedelta(seconds=60)
-# Clocks are corrected by less; when one is set back by more, what is due is reckoned anew.
+# Clock corrections are smaller; if the clock is set back by more, the next start is recalculated.
 CORRECTION = timedelta(minutes=10)
 MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """When one script is to run: `cron`, always `offset` later; `rule` is both in words."""
+    """The schedule of one script: `cron`, always `offset` later; `rule` is both as text."""
 
     script: str
     cron: Cron
@@ -37,23 +37,23 @@ class Plan:
     catch_up: bool = True
 
     def after(self, moment: datetime) -> datetime:
-        """The first start later than `moment`."""
+        """Return the first start after `moment`."""
         return self.cron.after(moment - self.offset) + self.offset
 
     def before(self, moment: datetime) -> datetime | None:
-        """The last start at `moment` or earlier."""
+        """Return the last start at `moment` or before."""
         due = self.cron.before(moment - self.offset)
         return due + self.offset if due else None
 
     def count(self, first: datetime, last: datetime) -> int:
-        """How many starts there are from `first` to `last`, counted up to MOST_COUNTED."""
+        """Return the number of starts from `first` to `last`, at most MOST_COUNTED."""
         return self.cron.count(first - self.offset, last - self.offset, limit=MOST_COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is kept of a plan: its `rule`, the `next` start, when that was reckoned (`at`), and the
-    `last` start that a run was queued for."""
+    """The stored data of a plan: its `rule`, the `next` start, when that was calculated (`at`),
+    and the `last` start that a run was queued for."""
 
     rule: str
     next: datetime
@@ -63,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The entry from now on; `due`: start a run for that time; `missed`: tell of it."""
+    """The new entry; `due`: start a run for that time; `missed`: report it."""
 
     entry: Entry
     due: datetime | None = None
@@ -73,10 +73,10 @@ class Step:
 def step(
     plan: Plan, entry: Entry | None, *, now: datetime, busy: str | None = None, late: str = ""
 ) -> Step:
-    """What to do at `now`, given that this is asked at every start or soon after.
+    """Return what to do at `now`; call it at every start or soon after.
 
-    `busy` says why the script cannot start now (it is under way); `late` says why nobody asked in
-    time, if so. The steps of one script must be kept in order, and so must their entries.
+    `busy` says why the script cannot start now (it is running). `late` says why the call is late,
+    if it is. Store the entries of one script in the order of the calls.
     """
     if entry is None or entry.rule != plan.rule:
         return Step(entry=Entry(rule=plan.rule, next=plan.after(now), at=now))
@@ -85,7 +85,7 @@ def step(
     if now < entry.next:
         return Step(entry=entry)
     last = plan.before(now)
-    if last is None or last < entry.next:  # not reached while `entry` is of this plan
+    if last is None or last < entry.next:  # impossible if `entry` belongs to this plan
         return Step(entry=replace(entry, next=plan.after(now), at=now))
     following = replace(entry, next=plan.after(now), at=now)
     count = plan.count(entry.next, last)
@@ -106,7 +106,7 @@ def step(
 
 
 def plan_for(script: str, settings: Schedule, own: ScriptSchedule | None = None) -> Plan | None:
-    """The plan of a script: its own `ext.k6d.schedule`, else the first pattern that matches."""
+    """Return the plan of a script: from its `ext.k6d.schedule`, else the first matching pattern."""
     matching = (text for glob, text in settings.scripts.items() if fnmatchcase(script, glob))
     text = next(matching, "") if own is None else own.cron
     if not text or not settings.enabled:
@@ -131,12 +131,12 @@ def _missed(plan: Plan, first: datetime, last: datetime, count: int, *, reason: 
 
 
 def _share(script: str) -> float:
-    """The script's place between 0 and 1: always the same, so that its runs are evenly apart."""
+    """Return a fixed number from 0 to 1 for the script, so that its runs have equal intervals."""
     return int.from_bytes(hashlib.sha256(script.encode()).digest()[:4]) / 2**32
 
 
 def upcoming(plan: Plan, entry: Entry | None, now: datetime, *, limit: int) -> list[datetime]:
-    """The next starts, as the daemon that keeps `entry` sees them."""
+    """Return the next starts for the stored `entry`."""
     done = step(plan, entry, now=now)
     starts = [now if done.due else done.entry.next]
     while len(starts) < limit:

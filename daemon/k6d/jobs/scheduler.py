@@ -1,7 +1,7 @@
-"""The schedules of all scripts: what is due goes into the queue, what was missed is told.
+"""Queues due scripts of all schedules, and reports missed starts.
 
-Next due times are kept in the state `schedule`. A job is in the queue, which keeps its jobs too,
-before the entry moves on: whenever k6d is killed, a run that was due is neither lost nor repeated.
+The next due times are in the state `schedule`. A job is stored in the queue before its entry moves
+to the next start. So a due run is neither lost nor repeated if k6d is killed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "schedule"
-KEPT_MISSED = 10  # of each script, for `k6d schedule`
+KEPT_MISSED = 10  # for each script; `k6d schedule` shows them
 STOPPED = "k6d was not running"
-SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a battery boots before that
+SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a clock battery boots with an older time
 UNSET = "the clock is not set yet"
 AWAY = "the scripts folder was away"
 ASLEEP = "the machine slept, or its clock was set forward"
@@ -46,7 +46,7 @@ WAITING = "its previous run is still waiting for its turn"
 
 @dataclass(slots=True)
 class Scheduler:
-    """One daemon's schedules; `tick` it whenever something is due, and now and then."""
+    """The schedules of one daemon; call `tick` when a script is due, and at least every 15 s."""
 
     settings: Settings
     store: Store
@@ -59,12 +59,14 @@ class Scheduler:
     _ticked: datetime | None = None
 
     def changed(self) -> None:
-        """The settings or what is known of scripts have changed: plan anew with the next tick."""
+        """Plan anew at the next tick, because the settings or the scripts have changed."""
         self._plans = None
 
     def tick(self, now: datetime, *, held: str | None = None) -> datetime | None:
-        """Do what is due; gives the next start. While `held` (why), nothing is done, and after it
-        what was due meanwhile counts as late for that reason.
+        """Queue due scripts and return the next start.
+
+        While `held` gives a reason, nothing starts; starts that were due meanwhile count as late
+        for that reason.
         """
         if self._plans is None or self._away:
             self._plans = self._planned()
@@ -81,19 +83,21 @@ class Scheduler:
         return min((self._entries[script].next for script in planned), default=None)
 
     def hold(self, reason: str) -> None:
-        """Nothing can be looked at now; what is due meanwhile will be late for this reason."""
+        """Note why no script can start now; starts that are due meanwhile are late for it."""
         self._late = reason
 
     def _planned(self) -> dict[str, Plan]:
-        """The plans. What is switched off or gone is forgotten, so it misses nothing; but where no
-        script is left at all, their folder is not mounted, say, and they miss what is due.
+        """Return the plans, and remove the entries of scripts that are switched off or gone.
+
+        Removed scripts miss no starts. But if no script is left at all, the folder is probably not
+        mounted; then the entries stay, and due starts are missed.
         """
         known = Registry(self.store, self.settings.scripts).all()
         found = plans(self.settings, known)
         self._entries = entries(self.store)
         here = any(map(self._is_there, known))
         self._away = None if here else AWAY
-        # Of one that was lost from the state it is not known whether it has a schedule of its own.
+        # A script that was lost from the state may have its own schedule, so its entry stays.
         looked_at = {script for script, state in known.items() if state.kind}
         unknown = set(filter(self._is_there, self._entries.keys() - looked_at))
         for script in self._entries.keys() - found.keys() - unknown if here else ():
@@ -114,7 +118,7 @@ class Scheduler:
             busy = WAITING
         done = step(plan, entry, now=now, busy=busy, late=self._late)
         missed = done.missed
-        if job and missed:  # the one that waits stands in for it, though its change be put back
+        if job and missed:  # the pending job replaces it, even if its change is reverted
             done = replace(done, missed=replace(missed, caught_up=True))
             if not job.due:
                 self.queue.put(replace(job, due=missed.last))
@@ -123,7 +127,7 @@ class Scheduler:
         if done.due and not self._is_there(plan.script):
             self.changed()
             return
-        # Killed between queue and entry, k6d finds the job of this very time in the queue.
+        # If k6d was killed between both writes, the queue already has the job for this time.
         same = bool(job and entry and job.due and job.due >= entry.next)
         if not same:
             self._start(plan, done)
@@ -148,9 +152,7 @@ class Scheduler:
 
 
 def held(settings: Settings, now: datetime) -> str | None:
-    """Why nothing may start by itself at `now`: a clock that no time can be told by, or the
-    maintenance window it is in, if any.
-    """
+    """Return why no script may start by itself at `now`: an unset clock or a maintenance window."""
     if now < SET:
         return UNSET
     for text in settings.schedule.maintenance:
@@ -161,7 +163,7 @@ def held(settings: Settings, now: datetime) -> str | None:
 
 
 def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Plan]:
-    """The plans of all scripts that have one, by script."""
+    """Return the plans of all scripts with a schedule, by script."""
     found: dict[str, Plan] = {}
     for script, seen in known.items():
         raw = seen.settings
@@ -172,7 +174,7 @@ def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Pla
         try:
             own = parse_script_settings(raw, script=script)
         except K6dError:
-            continue  # it was told when the script was looked at
+            continue  # reported when the script was inspected
         plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None
         if plan:
             found[script] = plan
@@ -180,7 +182,7 @@ def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Pla
 
 
 def entries(store: Store) -> dict[str, Entry]:
-    """What is kept of each schedule, by script."""
+    """Return the stored entries, by script."""
     found, state = {}, store.state(STATE)
     for script, kept in state.all().items():
         rule, following, at = (
@@ -197,7 +199,7 @@ def entries(store: Store) -> dict[str, Entry]:
 
 
 def missed_by(store: Store) -> dict[str, list[Missed]]:
-    """What each script has missed lately, oldest first."""
+    """Return the latest missed starts by script, oldest first."""
     return {
         script: [one for raw in _list(kept.get("missed")) if (one := _missed(raw))]
         for script, kept in store.state(STATE).all().items()
@@ -205,7 +207,7 @@ def missed_by(store: Store) -> dict[str, list[Missed]]:
 
 
 def said(missed: Missed) -> str:
-    """In one line: what did not start, when, why, and what stands in for it."""
+    """Describe in one line which starts were missed, why, and which run replaces them."""
     span = _clock(missed.first)
     if missed.count > 1:
         span = f"from {span} to {_clock(missed.last)}"
@@ -215,14 +217,14 @@ def said(missed: Missed) -> str:
 
 
 def pause_s(now: datetime, following: datetime | None, *, longest_s: float) -> float:
-    """How long to sleep until `following`, `longest_s` at most, for clocks jump."""
+    """Return the seconds until `following`, at most `longest_s`, because clocks can jump."""
     if following is None:
         return longest_s
     return min(max((following - now) / timedelta(seconds=1), 0.05), longest_s)
 
 
 def _missed(raw: Any) -> Missed | None:
-    """What was missed, as it is kept; None for what does not parse."""
+    """Parse a stored missed start; None if it is malformed."""
     try:
         first, last = kept_time(raw.get("first")), kept_time(raw.get("last"))
         missed = Missed(**raw | {"first": first, "last": last})
@@ -236,5 +238,5 @@ def _list(kept: object) -> list[Any]:
 
 
 def _clock(moment: datetime) -> str:
-    """The machine's time, as people read it."""
+    """Format a time in the machine's time zone."""
     return f"{moment.astimezone(UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"

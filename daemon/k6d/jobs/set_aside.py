@@ -1,12 +1,12 @@
-"""Scripts under way when k6d itself died: after three deaths in a row a script is set aside.
+"""Sets scripts aside that were running when the daemon died three times in a row.
 
-A script that makes the kernel kill the daemon each time (of hunger for memory, by the watchdog)
-would otherwise end it for ever, and with it all other tests. A script that is set aside does not
-run by itself until its contents change, or a person runs it and k6d outlives that.
+Otherwise a script that makes the daemon die each time (out of memory, or by the watchdog) would
+stop all other tests for ever. A script that is set aside does not run by itself until its contents
+change, or until a person runs it and k6d survives.
 
-The state `deaths` has an object for each script that was under way at the last death: how many in
-a row, the run that was counted last, and the `contents` that it had. The state `life` says whether
-the daemon before this one ended in good order; what `k6d run` left behind is no death of a daemon.
+The state `deaths` has an object for each script that was running at the last death: the number of
+deaths in a row, the run that was counted last, and the `contents` of the script. The state `life`
+says whether the previous daemon ended in an orderly way. The death of a `k6d run` does not count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_DEATHS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A script that was under way at the death of `deaths` daemons in a row."""
+    """A script that was running when the daemon died, `deaths` times in a row."""
 
     script: str
     deaths: int
@@ -42,22 +42,23 @@ class Death:
 
 
 class SetAside:
-    """What one data folder knows of such scripts."""
+    """The scripts of one data folder that are set aside."""
 
     def __init__(self, store: Store, registry: Registry, alerts: Alerts) -> None:
         self._registry, self._alerts = registry, alerts
         self._deaths, self._life = store.state("deaths"), store.state("life")
 
     def begin(self, under_way: Iterable[tuple[str, str]], scripts: Path) -> None:
-        """A daemon starts: count what was under way, (script, run), unless the last ended well.
+        """Count the (script, run) pairs that were running, unless the last daemon ended orderly.
 
-        What is set aside by this very death is told. What was not under way is forgotten.
+        Call it when a daemon starts. Scripts that are set aside by this death are reported. The
+        counts of all other scripts are removed.
         """
         ended_well = (self._life.get("daemon") or {}).get("orderly", True)
         found = {} if ended_well else dict(under_way)
         for script, run in found.items():
             before = self._deaths.get(script) or {}
-            if before.get("run") == run:  # killed again before it was through with this
+            if before.get("run") == run:  # counted already: killed again before this had finished
                 continue
             contents = self.contents(script, scripts / script)
             same = before.get("contents") == contents
@@ -84,18 +85,18 @@ class SetAside:
         )
 
     def end(self) -> None:
-        """The daemon ends in good order."""
+        """Note that the daemon ends in an orderly way."""
         self._note_life(orderly=True)
 
     def _note_life(self, *, orderly: bool) -> None:
-        """Write down how the daemon stands; a disk that refuses costs the count, not the daemon."""
+        """Store whether the daemon ended orderly; an error is only logged."""
         try:
             self._life.put("daemon", {"orderly": orderly})
         except K6dError as error:
             logger.error("whether the daemon ended in good order is not kept: %s", error)
 
     async def holds(self, script: str, path: Path) -> bool:
-        """Whether the script is set aside, as it is now; reads its files."""
+        """Return whether the script is set aside with its current contents; reads its files."""
         kept = self._deaths.get(script)
         if kept is None or _deaths_in(kept) < MOST_DEATHS:
             return False
@@ -105,12 +106,12 @@ class SetAside:
         return bool(now == kept.get("contents"))
 
     def survived(self, script: str) -> None:
-        """A run of it came to its end."""
+        """Reset the count of the script after a finished run."""
         if self._deaths.get(script) is not None:
             self._deaths.delete(script)
 
     def contents(self, script: str, path: Path) -> str:
-        """What stands for the script's file and all that it needs, as far as it can be read."""
+        """Return a digest of the script's file and its readable dependencies."""
         known = self._registry.get(script)
         needed = known.dependencies if known else {}
         found = hashlib.sha256()
@@ -124,7 +125,7 @@ class SetAside:
 
 
 def set_aside(store: Store) -> list[Death]:
-    """The scripts that are set aside."""
+    """Return the scripts that are set aside."""
     found = (
         Death(script=script, deaths=_deaths_in(kept), contents=str(kept.get("contents")))
         for script, kept in store.state("deaths").all().items()
@@ -133,6 +134,6 @@ def set_aside(store: Store) -> list[Death]:
 
 
 def _deaths_in(kept: dict[str, Any]) -> int:
-    """How many deaths an entry counts; 0 for one that does not parse."""
+    """Return the number of deaths in an entry; 0 if it is malformed."""
     deaths = kept.get("deaths")
     return deaths if isinstance(deaths, int) else 0

@@ -1,7 +1,7 @@
-"""Load tests take turns: a slot is a lock on a file, so that turns hold between processes.
+"""Limits how many load tests run at once; a slot is a file lock, so it holds between processes.
 
-`k6d run` beside a daemon on the same data waits for the daemon's test to end, because two load
-tests at once would measure each other.
+`k6d run` waits for the test of a daemon on the same data folder, because two load tests at once
+would disturb each other's measurements.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class StoppedError(K6dError):
-    """We were asked to stop before the load test began."""
+    """The job was stopped before its load test began."""
 
     def __init__(self) -> None:
         super().__init__("stopped before the load test began; start it again")
@@ -57,9 +57,10 @@ async def slot(
     stop: asyncio.Event | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> AsyncIterator[None]:
-    """Hold one of `count` slots, waiting for a free one; `on_wait` is called once if it must.
+    """Wait for one of `count` slots and hold it; `on_wait` is called once if it has to wait.
 
-    `root` is the data folder that `folder` is in. StoppedError when `stop` is set while it waits.
+    `root` is the data folder that contains `folder`. Raises StoppedError if `stop` is set while
+    waiting.
     """
     waited = False
     while (held := _try_any(folder, count, root=root)) is None:
