@@ -1,1 +1,1 @@
-"""Judging a result: pure functions over the records."""
+"""Judges results; pure functions of the records."""

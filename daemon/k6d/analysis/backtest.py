@@ -1,7 +1,7 @@
-"""Stored history judged again, run by run, as if each had just ended; and steps put into it.
+"""Judges the stored history again, run by run, and adds steps to it to measure their detection.
 
-Re-runs cannot be made up afterwards, so every run is judged by what it was alone (or by the stored
-median, where it was confirmed then): the alarms counted here are those before confirmation.
+Re-runs cannot be repeated afterwards. So each run is judged by its own values, or by the stored
+median if it was confirmed. The counted alarms are those before confirmation.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from k6d.core.model import Comparison
 
 STEPS_PERCENT = (5, 10, 20, 50)
-# As late as this a step counts as seen: a week of daily runs.
+# A step counts as seen within this many runs: a work week of daily runs.
 SEEN_WITHIN = 5
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """A run that would have been called worse, and by what; `lasting`: the one before was too."""
+    """A run that would be judged worse, and why; `lasting`: the run before it was worse too."""
 
     test_id: str
     what: str
@@ -39,10 +39,10 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """A step of `step_percent` put into the history at every place that leaves room.
+    """The detection of a step of `step_percent`, added to the history at each possible place.
 
-    `seen` of `tried` were noticed within five runs, after `delay_runs` on average (0: at once);
-    None where nothing was.
+    `seen` of `tried` steps were detected within five runs, after `delay_runs` on average (0: at
+    once; None: none was detected).
     """
 
     step_percent: int
@@ -52,7 +52,7 @@ class Power:
 
 
 def alarms(history: Sequence[Past], *, needed: int, least_percent: float) -> list[Alarm]:
-    """What each run of the history, oldest first, would have been told of at its time."""
+    """Return the alarms that the runs of the history (oldest first) would have raised."""
     found: list[Alarm] = []
     flagged: list[Past] = []
     judge = _judge(needed, least_percent)
@@ -67,9 +67,9 @@ def alarms(history: Sequence[Past], *, needed: int, least_percent: float) -> lis
 
 
 def power(history: Sequence[Past], key: str, *, needed: int, least_percent: float) -> list[Power]:
-    """How surely steps of the series `key` would have been seen in this history's own noise.
+    """Return how reliably steps of the series `key` are detected in the noise of this history.
 
-    Not where the history itself holds an alarm, which would be taken for the step.
+    Places where the history itself raises an alarm are left out: it would count as the step.
     """
     values = [run.series[key] for run in history if key in run.series]
     about = describe(key)
@@ -93,7 +93,7 @@ def power(history: Sequence[Past], key: str, *, needed: int, least_percent: floa
 
 
 def _judge(needed: int, least_percent: float) -> Callable[..., list[Comparison]]:
-    """Every run is judged after the same beginning, which is followed once."""
+    """Return a judge that caches `follow`, because all runs share the same beginning."""
     step = lru_cache(maxsize=None)(follow)
     return partial(compare_all, needed=needed, least_percent=least_percent, step=step)
 
@@ -108,7 +108,7 @@ def _stepped(values: Sequence[float], key: str, start: int, factor: float) -> li
 
 
 def _delay(runs: Sequence[Past], start: int, judge: Callable[..., list[Comparison]]) -> int | None:
-    """Runs from a step at `start` to its alarm; None when the five runs after it show none."""
+    """Return the runs from a step at `start` to its alarm; None without one in five runs."""
     for delay in range(SEEN_WITHIN):
         now = start + delay
         (found,) = judge([runs[now].series], runs[:now])

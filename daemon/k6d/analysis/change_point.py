@@ -1,16 +1,16 @@
-"""Has the level of a series changed, and since which run?
+"""Detects whether the level of a series has changed, and since which run.
 
-Runs are followed one by one. After each, the newest 3, 4, ... 12 runs are set against the (up to
-30) runs before them at the current level. A shift is reported when three things agree:
+Runs are processed one by one. After each run, the newest 3, 4, ... 12 runs are compared with the
+(up to 30) runs before them at the current level. A shift is reported if three tests agree:
 
-1. its size: the mean of the newest runs, each clipped so that one odd run cannot carry it, lies
-   at least 5 standard errors off the level (a likelihood ratio test for a shift of the mean);
-2. their order: a rank test, which knows nothing of distances, gives p <= 0.0025;
-3. it matters: the medians differ by 3 % or more.
+1. Size: the mean of the newest runs, each clipped to limit the effect of a single outlier, is at
+   least 5 standard errors from the level (a likelihood ratio test for a shift of the mean).
+2. Order: a rank test, which ignores distances, gives p <= 0.0025.
+3. Relevance: the medians differ by 3 % or more.
 
-The split with the largest ratio gives the run since which it holds. From there a new level begins,
-so earlier shifts never blur the noise, and whatever is compared next is compared with its own kind.
-A drift is reported as a step once it outruns the noise within some forty runs.
+The split with the largest ratio gives the first run of the new level. A new level begins there, so
+earlier shifts do not increase the noise, and later runs are compared only with runs of the new
+level. A drift is reported as a step once it exceeds the noise within about forty runs.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from k6d.analysis.significance import fewest_wins, rank_p_value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Fewer runs on the new side and no rank test can be sure; more and it would rarely be news.
+# With fewer runs on the new side, no rank test is significant; with more, the report comes late.
 SHORTEST: Final = 3
 LONGEST: Final = 12
-# The machine of two months ago is another machine: 30 runs give sigma to 15-20 %, enough.
+# Old runs are less comparable, since the machine changes; 30 runs give sigma to 15-20 %.
 REFERENCE: Final = 30
-# Below this many runs the level itself is not known ("learning").
+# With fewer runs, the level is not known ("learning").
 MINIMUM: Final = 5
-# Standard errors. Five is what ten splits a run over thousands of runs need; Siegmund (1985),
-# "Sequential Analysis", ch. 2, for the inflation by looking at every run.
+# In standard errors. Ten splits for each of thousands of runs need five; for the inflation by
+# repeated tests see Siegmund (1985), "Sequential Analysis", ch. 2.
 EVIDENCE: Final = 5.0
-# One run counts for at most 4 sigma, so a single outlier is never a shift. Huber (1981), ch. 1.7.
+# A run counts for at most 4 sigma, so a single outlier is never a shift. Huber (1981), ch. 1.7.
 CLIP: Final = 4.0
-# One in 400: the clearest order of six runs against six is 2 in C(12, 6), p = 0.0022, so that a
-# script with six runs of history can be helped at all.
+# 1 in 400. The clearest order of six runs against six has p = 2 / C(12, 6) = 0.0022, so a shift
+# can be detected with six runs of history.
 RANK_ALPHA: Final = 0.0025
-# No rank test of these sizes passes with a larger share of its pairs in the wrong order (12 against
-# 30 is the last to, at 0.2): the same answer for a fraction of the time.
+# With a larger share of pairs in the wrong order, no rank test of these sizes passes (the largest
+# is 0.2, for 12 against 30). Skipping it gives the same answer in a fraction of the time.
 MOST_OVERLAP: Final = 0.25
 # Changes below this are not worth a message even when they are real.
 LEAST_CHANGE: Final = 0.03
@@ -49,7 +49,7 @@ LEAST_CHANGE: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A lasting change of level. Indexes count all values given, missing ones included."""
+    """A lasting change of level. Indexes count all given values, including missing ones."""
 
     index: int
     found: int
@@ -63,9 +63,9 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What is known after the last run: when the level began, and its newest runs.
+    """The state after the last run: where the level began, and its newest runs.
 
-    `shift` is set only when the last run completed a shift.
+    `shift` is set only if the last run completed a shift.
     """
 
     seen: int = 0
@@ -76,9 +76,9 @@ class Level:
 
 
 def follow(level: Level, value: float | None, *, floor: float = 0.0) -> Level:
-    """The level after one more run. A missing or impossible value counts as seen, nothing else.
+    """Return the level after one more run. A missing or impossible value only counts as seen.
 
-    `floor` is the smallest change of interest in the unit of the series.
+    `floor` is the smallest relevant change, in the unit of the series.
     """
     if value is None or not is_measured(value):
         return replace(level, seen=level.seen + 1, shift=None)
@@ -104,7 +104,7 @@ def follow(level: Level, value: float | None, *, floor: float = 0.0) -> Level:
 
 
 def shifts(values: Iterable[float | None], *, floor: float = 0.0) -> list[Shift]:
-    """All shifts, in the order in which they would have been reported."""
+    """Return all shifts in the order of their reports."""
     level, found = Level(), []
     for value in values:
         level = follow(level, value, floor=floor)
@@ -114,13 +114,13 @@ def shifts(values: Iterable[float | None], *, floor: float = 0.0) -> list[Shift]
 
 
 def latest_shift(values: Iterable[float | None], *, floor: float = 0.0) -> Shift | None:
-    """The newest shift of the whole series, however long ago; None if the level always held."""
+    """Return the newest shift of the whole series; None if the level never changed."""
     found = shifts(values, floor=floor)
     return found[-1] if found else None
 
 
 def level_start(values: Sequence[float | None], *, floor: float = 0.0) -> int:
-    """Index of the first run at the current level: values[level_start(values):] are comparable."""
+    """Return the first index of the current level: values[level_start(values):] are comparable."""
     shift = latest_shift(values, floor=floor)
     return 0 if shift is None else shift.index
 
@@ -140,7 +140,7 @@ def _newest_shift(level: Level, *, floor: float) -> Shift | None:
 def _split(
     level: Level, newer: Sequence[float], older: Sequence[float], *, floor: float
 ) -> Shift | None:
-    """The shift between `older` and the newest runs, if the three tests agree; cheap ones first."""
+    """Return the shift between `older` and `newer` if all three tests agree; cheap tests first."""
     ordered = sorted(older)
     before = median(ordered)
     if (newer[0] - before) * (newer[-1] - before) <= 0:

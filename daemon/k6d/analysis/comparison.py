@@ -1,7 +1,8 @@
-"""One run against its comparable history, series by series.
+"""Compares a run with its history, series by series.
 
-The fast rule judges the newest value (of a confirmed run: the median of the group); the trend says
-since which run a change holds, and keeps a slow drift regressed that no single run would show.
+`prediction_interval` judges the newest value (for a confirmed run, the median of the group).
+`change_point` finds the run since which a change lasts, and detects a slow drift that no single run
+shows.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ MAX_KEPT = 48  # eight overall, two for each of twenty endpoints: a run stays sm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """An earlier comparable run: what of it is compared, and the files that it was made of.
+    """An earlier comparable run: its compared series, and its files with digests.
 
-    `worse` are the keys that were judged so when the run was new, and confirmed.
+    `worse` are the keys that were judged worse, and confirmed, when the run was new.
     """
 
     test_id: str
@@ -50,9 +51,9 @@ def compare_all(
     least_percent: float = 100 * LEAST_CHANGE,
     step: Callable[..., Level] = follow,
 ) -> list[Comparison]:
-    """Every series of a run, the first of `group`, judged by the median of the group.
+    """Compare every series of a run (the first of `group`) by the median of the group.
 
-    `history` is oldest first. Worst first is not promised; the order is that of the keys.
+    `history` is oldest first. The result has the order of the keys.
     """
     keys = list(group[0])
     against = partial(compare, series=len(keys), needed=needed, least_change=least_percent / 100)
@@ -100,7 +101,7 @@ def _compare(
 
 
 def _possible(bound: float | None, about: Series, past: Iterable[float | None]) -> float | None:
-    """The end of a band, no further than such a number can go."""
+    """Limit the end of a band to values that the series can have."""
     if bound is None:
         return None
     signed = any(value is not None and value < 0 for value in past)
@@ -109,9 +110,9 @@ def _possible(bound: float | None, about: Series, past: Iterable[float | None]) 
 
 
 def _failing(run: Past, about: Series) -> bool:
-    """Whether the run's errors spoil its other numbers: what fails answers faster, or slower.
+    """Return whether errors distort the run's other numbers: failures are faster or slower.
 
-    Else an outage would be the better level, and its end a regression.
+    Otherwise an outage could become a better level, and its end a regression.
     """
     if about.metric in ("error_rate", "failed_checks"):
         return False
@@ -124,9 +125,9 @@ def _state(
     *,
     drifted: bool,
 ) -> tuple[str, int]:
-    """The state of a group, and how many of it say so; most of them must.
+    """Return the state of a group, and how many of its runs have it; most of them must.
 
-    The median of two is their mean, which one odd run alone carries out of the band.
+    The median of two runs is their mean, and a single odd run can move the mean out of the band.
     """
     if drifted and found.state in ("steady", WORSE):
         return WORSE, len(alone)
@@ -136,9 +137,9 @@ def _state(
 
 
 def _flagged_since(key: str, history: Sequence[Past]) -> int | None:
-    """Index of the first of the newest runs in a row that were judged worse already.
+    """Return the first index of the unbroken row of newest runs that were judged worse.
 
-    A run without this series (too few requests of an endpoint) says nothing about it.
+    A run without this series (too few requests of an endpoint) does not break the row.
     """
     began = None
     for index in range(len(history) - 1, -1, -1):
@@ -150,7 +151,7 @@ def _flagged_since(key: str, history: Sequence[Past]) -> int | None:
 
 
 def key_of(comparison: Comparison) -> str:
-    """The key of the series that was compared."""
+    """Return the key of the compared series."""
     return comparison.metric + (f" {comparison.endpoint}" if comparison.endpoint else "")
 
 
@@ -164,7 +165,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def between(after: Run, before: Run) -> list[Comparison]:
-    """One run against another one; what counts as noise is what `after`'s own baseline said."""
+    """Compare two runs; the noise is that of the baseline of `after`."""
     bands = {key_of(c): c for c in after.comparisons}
     found = []
     for key, value in after.series.items():
@@ -201,17 +202,17 @@ def _change(key: str, value: float, was: float, band: Comparison | None) -> Comp
 
 
 def confirmed_before(comparisons: Iterable[Comparison]) -> bool:
-    """Whether all that is worse has been so for runs: then no re-run needs to confirm it."""
+    """Return whether all regressions began in earlier runs, so that no re-run is needed."""
     worse = [c for c in comparisons if c.state == WORSE]
     return bool(worse) and all(c.since for c in worse)
 
 
 def worth_keeping(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those to store: the overall ones, the first endpoints, and any that is not steady."""
+    """Return the comparisons to store: the first MAX_KEPT, and all that are not steady."""
     kept = {id(c) for c in comparisons[:MAX_KEPT]}
     return [c for c in comparisons if id(c) in kept or c.state in (WORSE, CHANGED, "better")]
 
 
 def settled(group: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The medians of a group, which stand for the run in later baselines."""
+    """Return the medians of a group; later baselines use them for the run."""
     return {key: median([values[key] for values in group if key in values]) for key in group[0]}

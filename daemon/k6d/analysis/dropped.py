@@ -1,8 +1,8 @@
-"""Iterations that k6 never started, read by what the executor of their scenario means by that.
+"""Explains dropped iterations (those that k6 never started) by the executor of their scenario.
 
-The executors that count iterations drop the rest when `maxDuration` ends. Those of an arrival rate
-drop what no virtual user is free for: too few are allowed for the planned rate, or the target
-became so slow that all of them wait. In each case the response times are the target's.
+Executors with a number of iterations drop the rest at the end of `maxDuration`. Executors with an
+arrival rate drop an iteration if no virtual user is free: too few are allowed for the planned rate,
+or the target became so slow that all of them wait. In both cases the response times are valid.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 DROPPED_PERCENT = 1.0
 BY_COUNT = ("shared-iterations", "per-vu-iterations")
 BY_RATE = ("constant-arrival-rate", "ramping-arrival-rate")
-# Iterations that take so many times as long as the fast ones of the same run became slow in it.
+# If the average iteration takes this many times as long as the fast ones, the run became slow.
 SLOWED = 1.5
-# Requests make up an iteration when they take this share of its time.
+# With this share of its time in requests, an iteration consists mostly of requests.
 BUSY_SHARE = 0.5
 
 
 def share(result: Result) -> float | None:
-    """Dropped iterations in percent of all that were due; None where no executor drops any."""
+    """Return dropped iterations in percent of all due ones; None if no executor drops any."""
     if not any(one.executor in (*BY_COUNT, *BY_RATE) for one in result.scenarios.values()):
         return None
     metrics = result.summary.metrics
@@ -37,7 +37,7 @@ def share(result: Result) -> float | None:
 
 
 def find(result: Result) -> list[Finding]:
-    """One finding for each scenario that dropped iterations."""
+    """Return a finding for each scenario that dropped iterations."""
     metrics = result.summary.metrics
     if not metrics.dropped_iterations:
         return []
@@ -96,7 +96,7 @@ def _no_free_vu(
 
 
 def _reason(iterations: Iterations, plan: Scenario | None, result: Result) -> tuple[str, str]:
-    """Why no virtual user was free, and what to do about it (Little's law: VUs = rate x time)."""
+    """Return why no virtual user was free, and the remedy (Little's law: VUs = rate x time)."""
     avg, fast = iterations.avg_ms, iterations.fast_ms
     least = result.summary.k6_metrics.get("iteration_duration", {}).get("min")
     fast = max(fast, least) if fast and least else fast  # the one is an estimate, the other exact
@@ -127,7 +127,7 @@ def _reason(iterations: Iterations, plan: Scenario | None, result: Result) -> tu
 
 
 def _in_requests(result: Result) -> float:
-    """The share of all iterations' time that was spent in HTTP requests."""
+    """Return the share of all iterations' time that was spent in HTTP requests."""
     metrics = result.judged
     took_ms = sum(one.count * (one.avg_ms or 0.0) for one in result.breakdown.iterations.values())
     if not took_ms or not metrics.total_requests:

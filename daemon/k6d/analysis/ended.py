@@ -1,4 +1,4 @@
-"""How an execution ended, and what the script threw or said itself, as findings."""
+"""Findings about the end of a run and about the script's exceptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEND = "Mend the script; k6d runs it again when it is saved."
 
 
 def find(result: Result) -> list[Finding]:
-    """What the end says, and the exceptions of a run that went on in spite of them."""
+    """Return findings about the end, and about exceptions that did not end the run."""
     return [*_end(result), *_exceptions(result)]
 
 
@@ -69,7 +69,7 @@ def _end(result: Result) -> list[Finding]:
 
 
 def _script_error(result: Result) -> tuple[str, str]:
-    """What failed, in k6's words or, after `fail()`, in those of the script."""
+    """Return what failed, in the words of k6 or, after `fail()`, of the script."""
     execution = result.execution
     words = one_line((execution.error or "").removeprefix(f"{FAIL}: "), MAX_WORDS)
     said = f": {words}" if words else ""
@@ -82,13 +82,13 @@ def _script_error(result: Result) -> tuple[str, str]:
 
 
 def _phase(execution: Execution) -> str | None:
-    """The phase outside of the iterations that the error's stack trace names."""
+    """Return "setup()" or "teardown()" if the error's stack trace names it."""
     error = execution.error or ""
     return next((f"{name}()" for name in ("setup", "teardown") if f" at {name} (" in error), None)
 
 
 def _exceptions(result: Result) -> list[Finding]:
-    """What iterations threw; where all of them did, nothing of the script worked."""
+    """Return a finding about exceptions in iterations; it is graver if every iteration threw."""
     outcome, first = result.execution.outcome, result.first_exception
     if not first or outcome not in (Outcome.COMPLETED, Outcome.ABORTED, Outcome.TIMED_OUT):
         return []

@@ -1,4 +1,4 @@
-"""Failed requests whose status a check of the script expects: no failures, but a hint."""
+"""Leaves out failed requests whose status a check of the script expects, and gives a hint."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from k6d.core.model import Result
 
 HINT = "tell k6 by http.expectedStatuses("
-# k6 calls these failed unless it is told otherwise.
+# k6 counts these statuses as failed by default.
 _FAILED = re.compile(r"[45]\d\d")
 _NEGATION = re.compile(r"\b(not?|never|without)\b|!=|n't", re.IGNORECASE)
 
 
 def without(result: Result) -> tuple[Result, list[str]]:
-    """The result without its failed requests, and hints, if checks expect all of them.
+    """Return the result without failed requests, and hints, if checks expect all of them.
 
-    A check expects a status that its name holds as a number when it never failed, and passed at
-    least as often as that status was answered.
+    A check expects a status if its name contains the number, if it never failed, and if it passed
+    at least as often as the status was returned.
     """
     metrics = result.judged
     counts = {s: n for s, n in result.breakdown.status_codes.items() if _FAILED.fullmatch(s)}

@@ -1,4 +1,4 @@
-"""WebSocket handshakes that the target refused, or did not answer."""
+"""Findings about WebSocket handshakes that the target refused or did not answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNANSWERED = "0"
 
 
 def find(result: Result, limits: Limits) -> list[Finding]:
-    """One finding: nobody answered, all were refused, or more than the limit of errors."""
+    """Return one finding if all handshakes failed, or more than the limit for errors allows."""
     counts = result.breakdown.handshakes
     total = sum(counts.values())
     failed = total - counts.get(AGREED, 0)

@@ -1,8 +1,8 @@
-"""What a series is compared with, and whether it is regressed already.
+"""Finds the baseline of a series, and whether the series is regressed already.
 
-A lasting change for the better moves the baseline. One for the worse doesn't: the series stays
-regressed, run after run, until it comes back or somebody accepts it. Otherwise every regression
-would be the new normal after a few runs.
+A lasting improvement moves the baseline. A lasting regression does not: the series stays regressed
+until it recovers or until somebody accepts the new level. Otherwise every regression would become
+the baseline after a few runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The comparable values, oldest first, and the change for the worse that still holds."""
+    """The comparable values, oldest first, and the regression that still lasts."""
 
     baseline: list[float | None]
     regressed: Shift | None = None
@@ -34,12 +34,12 @@ def standing(
     flagged: Collection[int] = (),
     step: Callable[..., Level] = follow,
 ) -> Standing:
-    """Where a series stands after `values`, oldest first; None where a run has no value.
+    """Return the standing of a series after `values` (oldest first; None for a missing value).
 
-    `step` is `follow`, or one that remembers: back-tests begin with the same values many times.
+    `step` is `follow` or a cached form of it, since back-tests repeat the same beginning often.
 
-    The `flagged` ones were judged worse when they were new, and never enter the baseline: else
-    the first runs after a change would be the habit that excuses the next ones.
+    Values whose index is in `flagged` were judged worse when they were new, and never enter the
+    baseline. Otherwise the first runs after a change would make the next ones look normal.
     """
     level = Level()
     unflagged = [None if i in flagged else value for i, value in enumerate(values)]
@@ -69,5 +69,5 @@ def standing(
 def _is_back(
     shift: Shift, baseline: Sequence[float | None], *, worse: Literal[-1, 1], floor: float
 ) -> bool:
-    """Whether a change of a regressed series ends the regression."""
+    """Return whether a change of a regressed series ends the regression."""
     return compare(shift.after, baseline, worse=worse, floor=floor).state in ("steady", "better")

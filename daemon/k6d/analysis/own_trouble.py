@@ -1,7 +1,7 @@
-"""What k6's own trouble means for the findings of its run: a doubt beside them, never silence.
+"""Adds doubts to the findings of a run in which k6 was short of CPU or memory; removes none.
 
-Times that k6 measured late may be milder than they look. Crossed thresholds, failed checks and
-failed requests keep their severity, whatever else is doubtful.
+Response times that k6 measured late may be too high. Crossed thresholds, failed checks and failed
+requests keep their severity.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Comparison, Generator
 
-# k6's own metrics of times and throughput; what a script measures by itself may be anything.
+# k6's own metrics of times and throughput; the meaning of a script's own metrics is unknown.
 SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")
-# The one request in twenty that p95 speaks of may have waited as many times longer than the mean:
-# measured with two and eight busy processes on two cores, p95 moved by 15 to 20 mean waits.
+# The slowest request in twenty, which decides p95, waits this many times longer than the mean.
+# Measured with two and eight busy processes on two cores, p95 rose by 15 to 20 mean waits.
 REACH = 20.0
 THROUGHPUT = ("requests_per_second", "dropped_iterations")
 
 
 def doubted(findings: Sequence[Finding], generator: Generator) -> list[Finding]:
-    """The same findings; those of times have k6's trouble as their doubt, where it had any.
+    """Return the findings; if k6 was short of CPU or memory, findings about times get that doubt.
 
-    Its trouble is a finding of its own as well. A slow finding becomes a low one if the trouble may
-    explain all of it; a wait for CPUs explains so many milliseconds, k6's own hunger for CPUs or
-    memory may explain any.
+    The shortage is added as a finding. A finding about times gets severity low if the shortage may
+    explain all of it. A wait for CPUs explains a limited number of milliseconds; k6's own use of
+    all CPUs or of the memory may explain any number.
     """
     if not generator.reasons:
         return list(findings)
@@ -41,9 +41,9 @@ def doubted(findings: Sequence[Finding], generator: Generator) -> list[Finding]:
 def credible(
     comparisons: Sequence[Comparison], generators: Sequence[Generator]
 ) -> tuple[list[Comparison], list[str]]:
-    """The comparisons of a run and its re-runs, without what k6's waits may explain; doubts of it.
+    """Return the comparisons without regressions that k6's waits may explain, and the doubts.
 
-    A worse time must differ from its baseline by more than k6 itself may have added.
+    A worse time must differ from its baseline by more than the time that k6 may have added.
     """
     reach = max(map(reach_ms, generators), default=0.0)
     if not any(one.reasons or one.doubts for one in generators):
@@ -63,7 +63,7 @@ def credible(
 
 
 def reach_ms(generator: Generator) -> float:
-    """How many milliseconds of a response time may be k6's wait for a CPU."""
+    """Return how many milliseconds of a response time may be k6's wait for a CPU."""
     return REACH * (generator.k6_lag_ms or 0.0)
 
 

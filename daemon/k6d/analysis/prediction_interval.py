@@ -1,11 +1,15 @@
-"""Is the newest result unlike the script's comparable runs?
+"""Decides whether the newest value of a series differs from the comparable runs.
 
-The fast rule: the newest value (or the median of a run and its immediate re-runs) against the level
-of the comparable runs. It is odd when it lies outside the interval in which a further run of the
-same kind would land, by Student's t with a robust sigma (a prediction interval, Hahn & Meeker
-(1991), "Statistical Intervals", ch. 4); when the change is large enough to matter;
-and when such values are not a habit of this script. Half the width of the interval is the noise
-budget: a smaller change can't be seen. Every doubt is in the returned `Comparison`.
+The newest value is that of a run, or the median of a run and its immediate re-runs. It differs if
+all three conditions hold:
+
+1. It is outside the interval of a further run, by Student's t with a robust sigma (a prediction
+   interval, Hahn & Meeker (1991), "Statistical Intervals", ch. 4).
+2. The change is large enough to matter.
+3. The script does not have such values now and then.
+
+Half the width of the interval is the smallest change that can be detected. The returned
+`Comparison` contains every doubt.
 """
 
 from __future__ import annotations
@@ -24,19 +28,19 @@ if TYPE_CHECKING:
 State = Literal["unmeasured", "learning", "steady", "worse", "better", "changed"]
 Direction = Literal[-1, 0, 1]
 
-# Four comparable runs would put the t limit at 12 sigma: no verdict worth the name.
+# With four comparable runs, the t limit would be 12 sigma, too wide for a verdict.
 NEEDED: Final = 5
 # Runs compared with. The level holds for all of them (`trend` sees to that), so more runs only make
 # sigma and the habits better known; past a hundred they add nothing.
 COMPARED: Final = 100
-# What one series may risk, and what all series of one run may risk together.
+# The probability of a false alarm: for one series, and for all series of a run together.
 SERIES_ALPHA: Final = 0.001
 RUN_ALPHA: Final = 0.01
 # A single run below this change is not worth a message: `trend` sees it if it lasts.
 LEAST_CHANGE: Final = 0.10
-# When more than one in ten comparable runs was as far out on this side, it is the script's habit.
+# If more than this share of comparable runs was as far out on the same side, it is a habit.
 HABIT: Final = 0.10
-# "As far out": nine tenths of the distance, for no two odd runs are equal.
+# "As far out" means this share of the distance, because no two odd runs are equal.
 AS_FAR: Final = 0.9
 # A fall to exactly 0 is odd, however wide the noise, when it is half as far again as any of at
 # least twenty comparable runs fell: nothing is not less, it is that nothing was served or counted.
@@ -47,10 +51,10 @@ NOTHING_RUNS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Newest value against its comparable runs, all in the unit of the series.
+    """The newest value and its comparable runs, all in the unit of the series.
 
-    `low`..`high` is where a further run would land; `visible_pct` the smallest change that shows.
-    Figures are None when they cannot be given: while learning, or a percentage of a level of 0.
+    A further run would lie in `low`..`high`; `visible_pct` is the smallest detectable change.
+    Values are None if they are unknown: while learning, or a percentage of a level of 0.
     """
 
     state: State
@@ -67,7 +71,7 @@ class Comparison:
 
     @property
     def is_alarm(self) -> bool:
-        """Whether someone should look: worse, or changed where neither direction is better."""
+        """Return whether to alarm: worse, or changed if neither direction is better."""
         return self.state in ("worse", "changed")
 
 
@@ -81,11 +85,11 @@ def compare(
     needed: int = NEEDED,
     least_change: float = LEAST_CHANGE,
 ) -> Comparison:
-    """Judge the newest value against `history`, its comparable runs, oldest first.
+    """Compare the newest value with `history`, the comparable runs, oldest first.
 
     Several newest values (a run and its re-runs) are judged by their median. `worse` is the bad
-    direction, 0 if either is; `series` the number of series judged in this run; `floor` the
-    smallest change of interest in the unit of the series. Missing values are left out.
+    direction, 0 if both are. `series` is the number of series judged in this run. `floor` is the
+    smallest relevant change, in the unit of the series. Missing values are left out.
     """
     fresh = measured([newest] if newest is None or isinstance(newest, int | float) else newest)
     comparable = measured(history)[-COMPARED:]
@@ -121,7 +125,7 @@ def compare(
 
 
 def _is_habit(comparable: Sequence[float], noise: Noise, change: float) -> bool:
-    """Whether the script lands this far out, on this side, now and then."""
+    """Return whether the script has values this far out, on this side, now and then."""
     reach = AS_FAR * abs(change)
     side = math.copysign(1, change)
     alike = sum(side * (value - noise.centre) >= reach for value in comparable)
@@ -129,7 +133,7 @@ def _is_habit(comparable: Sequence[float], noise: Noise, change: float) -> bool:
 
 
 def _never_near_nothing(comparable: Sequence[float], noise: Noise) -> bool:
-    """Whether a 0 would be far below all comparable runs, which say that the level is above it."""
+    """Return whether 0 is far below all comparable runs."""
     fell = max(0.0, noise.centre - min(comparable))
     return len(comparable) >= NOTHING_RUNS and noise.centre > NOTHING * fell
 
