@@ -1,5 +1,6 @@
-"""From a verdict to a message that arrived: incidents, the outbox, delivery through Apprise.
+"""From a verdict to a delivered message: incidents, the outbox, delivery through Apprise.
 
-`alerts` takes a run in (`incidents` decides, `message` words it, `outbox` keeps it); `sender` gets
-it out (`routing` says to whom and when, `render` how it looks), by helpers (`delivery`, `courier`).
+1. `alerting` records a run; `incidents` decides whether to notify; `message` writes the message.
+2. `outbox` stores the message.
+3. `delivery.sender` sends it: `planning` decides when, `addressing` to whom, `render` formats it.
 """

@@ -1,8 +1,10 @@
-"""What a run means for its incident, and the messages about it: into the outbox, each once.
+"""Record runs in incidents, and put each message about them into the outbox once.
 
-The standing of a script and what is to be told of it are written in one step; only then the
-message is made and put into the outbox under its own key. Killed in between, k6d makes it again
-from the run that is on the disk, and the outbox knows whether it had it.
+1. The script's incident state and its announcements are written in one step.
+2. The message is made and put into the outbox under the announcement's key.
+
+If k6d dies in between, it makes the message again from the stored run; the outbox refuses a key
+that it has had.
 """
 
 from __future__ import annotations
@@ -44,13 +46,13 @@ logger = logging.getLogger(__name__)
 
 ANYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104  (recognised, not bound to)
 ITSELF = ("127.0.0.1", "localhost", "[::1]")
-LOOK_S = 60.0  # how often it is looked whether a reminder is due
+LOOK_S = 60.0  # the interval of checks for due reminders
 
 
 class Alerts:
-    """The incidents of one store; what is to be told of them goes into `outbox`.
+    """The incidents of one store; their messages go into `outbox`.
 
-    `serving`: this process serves the dashboard, if there is one, and messages link to it.
+    `serving`: this process serves the dashboard (unless it is off), so messages link to it.
     """
 
     def __init__(
@@ -65,9 +67,9 @@ class Alerts:
         self._lock = settings.data / "state" / ".incidents.lock"
 
     def expect(self, script: str, test_id: str, notify: bool | list[str] | None = None) -> None:
-        """Remember, before it is saved, that a run is to be taken in: `recover` then does it.
+        """Remember a run before it is saved, so that `recover` can record it after a crash.
 
-        `notify` is what the script says of who is to be told; None for as it said last.
+        `notify` is the script's own setting; None keeps the last one.
         """
         with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(script), notify)
@@ -75,7 +77,7 @@ class Alerts:
             self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
 
     def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
-        """Take a saved run in, as `expect`; a run that was taken in before changes nothing."""
+        """Record a saved run in its incident; a run that was recorded before changes nothing."""
         with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(run.script), notify)
             standing, told = incidents.advance(standing, observe(run), self._rules(standing))
@@ -88,10 +90,9 @@ class Alerts:
             self._send_off(standing, run)
 
     def accept(self, run: Run, reason: str) -> Incident | None:
-        """The level of `run` is taken for normal: resolve what only that was wrong with its script.
+        """Accept the level of `run` as normal; resolve the incident if nothing else is wrong.
 
-        Gives the incident that it ended. What is to be told is decided here and sent off by the
-        daemon, who knows the receivers.
+        Returns the incident that this resolved, else None. The daemon sends the message.
         """
         with locked(self._lock, root=self._settings.data):
             was, now = self._standing(run.script), datetime.now(UTC)
@@ -101,18 +102,21 @@ class Alerts:
             return was.incident if standing.incident is None else None
 
     def end(self, script: str) -> bool:
-        """The script's incident, if there is one, is over, untold: it is a helper module, say."""
+        """End the script's incident without a message, for a file that is no test (any more).
+
+        Returns whether there was an incident.
+        """
         with locked(self._lock, root=self._settings.data):
             standing = self._standing(script)
             self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
             return standing.incident is not None
 
     def rebuild(self, scripts: Iterable[tuple[str, bool | list[str] | None, list[Run]]]) -> int:
-        """Make the standings that are missing from each script's runs, oldest first, in one write.
+        """Rebuild missing or damaged incident states from the scripts' runs, in one write.
 
-        One that does not parse counts as missing. With the script comes what it says of who is to
-        be told. Returns how many incidents are open. An announcement of an open incident is made
-        again; the outbox knows whether it had it.
+        `scripts` yields the name, the script's own `notify` and its runs, oldest first. Returns the
+        number of open incidents among them. Announcements of open incidents are made again; the
+        outbox refuses those that it has had.
         """
         with locked(self._lock, root=self._settings.data):
             known = self.standings()
@@ -126,7 +130,7 @@ class Alerts:
         return sum(standing.incident is not None for standing in made.values())
 
     def damaged(self) -> bool:
-        """Whether what is kept of some script does not parse."""
+        """Whether the stored state of some script does not parse."""
         return len(self.standings()) < len(self._standings.all())
 
     def _keep_ended(self, was: Standing, now: Standing) -> None:
@@ -135,9 +139,9 @@ class Alerts:
         self._keep(now)
 
     def remind(self, now: datetime) -> None:
-        """Tell what no run brings: the end of a mute, a reminder, what the disk once refused.
+        """Notify without a new run: after the end of a mute, for a reminder, or after a disk error.
 
-        Of a script that is gone nothing is told; gone for a day, its incident is over, untold.
+        A script whose file is missing gets no message; after a day its incident ends silently.
         """
         for name, known in self.standings().items():
             if known.incident is None and not known.outgoing:
@@ -152,7 +156,10 @@ class Alerts:
                 self._send_off(standing, None)
 
     def is_gone(self, script: str) -> bool:
-        """Whether its file is; not when the whole folder is, as with a disk that was unplugged."""
+        """Whether the script's file is missing, while the scripts folder exists and is not empty.
+
+        An unplugged disk must not end incidents.
+        """
         root = self._settings.scripts
         try:
             return not (root / script).exists() and root.is_dir() and any(root.iterdir())
@@ -160,7 +167,7 @@ class Alerts:
             return False
 
     def recover(self) -> None:
-        """Take in the runs, and make the messages, that a crash prevented."""
+        """Record the runs and make the messages that a crash prevented."""
         found = dict(self._expected())
         for run in found.values():
             if run:
@@ -177,11 +184,11 @@ class Alerts:
                 self._send_off(standing, None)
 
     def missing(self) -> list[Run]:
-        """The runs that a crash kept from being taken in."""
+        """The saved runs that were not recorded because of a crash."""
         return [run for _, run in self._expected() if run]
 
     def _expected(self) -> Iterator[tuple[str, Run | None]]:
-        """The expected runs whose record is there, None for one that is damaged."""
+        """The expected runs that were saved: the id, and the run or None if it is damaged."""
         for test_id in [i for s in self.standings().values() for i in s.expected]:
             try:
                 if self._store.run_path(test_id).exists():
@@ -202,7 +209,7 @@ class Alerts:
             return None
 
     async def keep_reminding(self) -> None:
-        """Look for what is due until cancelled."""
+        """Call `remind` every LOOK_S seconds until cancelled."""
         while True:
             try:
                 if await answers(self._settings.scripts):
@@ -220,9 +227,9 @@ class Alerts:
         severity: Severity,
         facts: Iterable[tuple[str, str]] = (),
     ) -> bool:
-        """Tell what no run says, such as a scheduled run that did not come; `key` is told once.
+        """Put a message without a run, such as a missed schedule, into the outbox once for `key`.
 
-        False when it was told before, or the script is muted, or nobody is to be told of it.
+        False when the key was used before, the script is muted or the settings exclude it.
         """
         standing = self._standing(script)
         if not self._rules(standing).tells(severity):
@@ -239,12 +246,12 @@ class Alerts:
         return self._outbox.put(message)
 
     def standings(self) -> dict[str, Standing]:
-        """What is remembered of each script."""
+        """The incident state of each script; damaged ones are left out."""
         found = ((name, _read(name, raw)) for name, raw in self._standings.all().items())
         return {name: standing for name, standing in found if standing}
 
     def mutes(self, now: datetime) -> dict[str, datetime]:
-        """Patterns of scripts that are muted, and until when."""
+        """The active mutes: pattern of scripts to the end of the mute."""
         untils = {k: kept_time(v.get("until")) for k, v in self._mutes.all().items()}
         return {pattern: until for pattern, until in untils.items() if until and until > now}
 
@@ -254,7 +261,7 @@ class Alerts:
         return {pattern: until for pattern, until in mutes if incidents.covers(pattern, script)}
 
     def mute(self, pattern: str, until: datetime | None) -> None:
-        """Tell nothing of scripts that match until then; None ends the mute."""
+        """Send no messages about scripts that match until then; None ends the mute."""
         if until is None:
             self._mutes.delete(pattern)
         else:
@@ -272,7 +279,7 @@ class Alerts:
         )
 
     def _send_off(self, standing: Standing, run: Run | None) -> None:
-        """Put into the outbox what is decided, then forget that it was to be done."""
+        """Put the outgoing announcements into the outbox, then remove them from the state."""
         done = []
         for announcement in standing.outgoing:
             newest = run if run and run.test_id == announcement.run else None
@@ -310,7 +317,7 @@ class Alerts:
         )
 
     def _dashboard(self) -> tuple[str, str] | None:
-        """The address that readers are given, else that of the daemon's dashboard while it is on.
+        """The link's label and address: notify.dashboard, else the running daemon's own.
 
         This process may be the daemon, or `k6d run` beside one.
         """

@@ -1,8 +1,8 @@
-"""Incidents as a pure state machine: a script's standing and one more run → what to tell, if any.
+"""Incidents as a pure state machine: the state of a script and one more run → an announcement.
 
-An incident compares what is so with what people were *told*: an opened, worsened, changed, improved
-or resolved is due when the two differ, and telling makes them equal. So nothing is told twice, and
-what a mute or a severity held back is told when it is free to be, if it is still so.
+An incident compares its state with the state that was last notified. If they differ, an
+announcement is due, and making it makes them equal. Nothing is therefore notified twice. What a
+mute held back is notified after the mute, if it still holds.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Run
 
-REMEMBERED_RUNS = 50  # a run is taken in once, even if a crash makes k6d look at it again
+REMEMBERED_RUNS = 50  # a run is recorded once, even if a crash makes k6d read it again
 MAX_RETURNS = 6
-GONE = timedelta(days=1)  # a script that is away for less may be in the middle of a move
-SILENT_RUNS = 30  # so many healthy runs end an incident, whatever they could not judge
+GONE = timedelta(days=1)  # a script that is missing for less may be about to move
+SILENT_RUNS = 30  # after so many healthy runs an incident ends, even if they cannot judge it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How patient and how talkative to be about one script; `remind_s` 0 means never."""
+    """When to notify about one script; `remind_s` 0 means no reminders."""
 
     open_after: int = 1
     resolve_after: int = 2
@@ -39,18 +39,18 @@ class Rules:
     muted: bool = False
 
     def tells(self, severity: Severity) -> bool:
-        """Whether people are to hear of something this bad."""
+        """Whether a problem of this severity is notified."""
         return not self.muted and severity.rank >= self.min_severity.rank
 
 
 def advance(
     standing: Standing, seen: Observation, rules: Rules
 ) -> tuple[Standing, Announcement | None]:
-    """Take one run in. The announcement is also put at the end of the standing's `outgoing`.
+    """Record one run. The announcement is also appended to the state's `outgoing`.
 
-    A run with other options than the script's own says nothing about the script's own workload: it
-    opens, changes and resolves no incident. An older k6d opened incidents by such runs; those go on
-    with runs of the same options.
+    A run with options of its own does not open, change or resolve an incident, because it says
+    nothing about the script's own workload. An older k6d opened incidents for such runs; runs with
+    the same options continue these.
     """
     if seen.run in standing.seen:
         return standing, None
@@ -81,9 +81,9 @@ def replayed(standing: Standing, runs: Sequence[Run], rules: Rules, *, since: da
 
 
 def remind(standing: Standing, now: datetime, rules: Rules) -> tuple[Standing, Announcement | None]:
-    """What is due of an open incident though no run came: what a mute held back, or a reminder.
+    """The announcement that is due without a new run: one that a mute held back, or a reminder.
 
-    Nothing while the newest run was healthy: the next one decides.
+    None while the newest run was healthy: the next run decides.
     """
     incident = standing.incident
     if incident is None or incident.healthy:
@@ -111,7 +111,7 @@ def accepted(standing: Standing, at: datetime, *, run: str, reason: str) -> Stan
 
 
 def ended(standing: Standing, at: datetime) -> Standing:
-    """The standing of what is no test any more: its incident is over, and nothing is well again."""
+    """The state after the incident ended without a healthy run and without an announcement."""
     last = replace(standing.incident, resolved_at=at) if standing.incident else standing.last
     return replace(
         standing,
@@ -125,7 +125,7 @@ def ended(standing: Standing, at: datetime) -> Standing:
 
 
 def covers(pattern: str, script: str) -> bool:
-    """Whether a mute is about the script: its name, which may look like a pattern, or a pattern."""
+    """Whether a mute covers the script: it is the script's name, or a pattern that matches."""
     return pattern == script or fnmatchcase(script, pattern)
 
 
@@ -219,10 +219,10 @@ def _failing(
 
 
 def _due(incident: Incident, now: datetime, rules: Rules, *, patience: int) -> Change | None:
-    """What differs between what is so and what people were told.
+    """The announcement that is due, None if the incident is as it was notified.
 
-    Worse than ever is told at once; milder, and as bad as before again, need `patience`: so many
-    runs in a row, twice as many after each return, for what goes to and fro is told ever less.
+    A new worst severity is due at once. A milder severity, or a return to an earlier one, needs
+    `patience` runs in a row. Flapping: each return doubles that number.
     """
     severity, told = incident.severity, incident.told
     if told is None:
@@ -283,7 +283,7 @@ def _has_same_options(standing: Standing, seen: Observation) -> bool:
 
 
 def _is_beside_the_point(standing: Standing, seen: Observation) -> bool:
-    """Whether a run says nothing of the problem that is open: k6's own machine was the trouble."""
+    """Whether the run cannot judge the open problem, because k6's own machine was overloaded."""
     known = standing.incident.problems if standing.incident else {}
     saturated = {_kind(key) for key in seen.problems} == {FindingKind.GENERATOR}
     return saturated and any(_kind(key) != FindingKind.GENERATOR for key in known)

@@ -1,4 +1,4 @@
-"""A change of an incident becomes a message: what, where, since when, how sure, what to do next."""
+"""Write the message about a change of an incident: what, where, since when, and what to do."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ALIASES = {METRICS[name].k6: name for name in ("response_time_p95", "error_rate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the words need beyond the run.
+    """The data for a message besides the run.
 
-    `history` are index documents of the script, newest first; `previous` is the newest healthy run
-    before the incident, or the newest failing one before its end; `dashboard` the label and the
-    address of a link to it.
+    `history` holds index documents of the script, newest first. `previous` is the newest healthy
+    run before the incident, or the newest failing run before its end. `dashboard` holds the label
+    and the address of the link.
     """
 
     data: Path
@@ -64,7 +64,7 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
 
 
 def bare(announcement: Announcement, context: Context) -> Message:
-    """As `compose`, of a run that does not read any more: what the incident itself knows."""
+    """As `compose`, for a run whose file is missing or damaged: only what the incident holds."""
     incident, over = announcement.incident, announcement.change is Change.RESOLVED
     issues = [] if over else list(incident.problems.values())
     return replace(
@@ -104,9 +104,9 @@ def notice(
     severity: Severity | None = None,
     tags: list[str] | None = None,
 ) -> Message:
-    """A message that is about no run: a test of the receivers, a scheduled run that did not come.
+    """A message without a run, such as a test of the receivers or a missed schedule.
 
-    `key` is told once, ever; a–z, 0–9 and -.
+    `key` consists of a–z, 0–9 and -; each key is notified only once.
     """
     return Message(
         id=key,
@@ -121,12 +121,12 @@ def notice(
 
 
 def moment(at: datetime) -> str:
-    """A time as all messages give it: "2026-11-22 14:05 UTC"."""
+    """A time in the form of all messages: "2026-11-22 14:05 UTC"."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _subject(announcement: Announcement, issues: list[str]) -> str:
-    """What the title says: the first clause of the worst finding; the body has all of it."""
+    """The title's text: the first clause of the worst finding; the body has the whole finding."""
     change, incident = announcement.change, announcement.incident
     lead = issues[0].partition("; ")[0] if issues else "no finding"
     lasted = seconds(round((announcement.at - incident.since).total_seconds()))
@@ -187,7 +187,7 @@ def _since(announcement: Announcement, incident: Incident) -> str:
 
 
 def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
-    """What the worst finding is measured against: earlier runs, or a limit."""
+    """The label and text of what the worst finding is compared with: earlier runs or a limit."""
     if worst is None or worst.kind is not FindingKind.REGRESSION:
         return "Expected", (worst and worst.expected) or ""
     place = (worst.metric, worst.endpoint)
@@ -200,7 +200,7 @@ def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
 
 
 def _certainty(run: Run, worst: Finding | None) -> str:
-    """How often it was seen; what else is in doubt says nothing against what was confirmed."""
+    """How certain the worst finding is; doubts are left out when re-runs confirmed it."""
     if worst is None:
         return ""
     sure = percent(round(100 * worst.confidence))
@@ -211,9 +211,9 @@ def _certainty(run: Run, worst: Finding | None) -> str:
 
 
 def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
-    """What the comparison says that changed, and what else is not as it was in `previous`.
+    """What changed by the comparison, and what differs from the run `previous`.
 
-    Nothing did only where both have a snapshot to tell by.
+    "nothing" is stated only when both runs have a snapshot.
     """
     told = [worst.changed] if worst and worst.changed else []
     if previous is not None:
@@ -228,7 +228,7 @@ def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
 
 
 def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
-    """What is not as it was in the run `previous`; of the script only if it is asked for."""
+    """The differences from the run `previous`; those of the script only if `script` is set."""
     now, then = run.snapshot, previous.snapshot
     changes = []
     if script and now and then and now.fingerprint != then.fingerprint:
@@ -273,12 +273,12 @@ def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]
 
 
 def _is_slower(run: Run) -> bool:
-    """Whether something got worse than it was, which may be accepted as the new level."""
+    """Whether the run has a regression, which a person may accept as the new level."""
     return any(f.kind is FindingKind.REGRESSION for f in run.anomaly_analysis.findings)
 
 
 def _quoted(word: str) -> str:
-    """A word for a shell; what calls people, or ends code in a chat, is spelt by its number."""
+    """A word quoted for a shell; characters with a meaning in chats are written as escapes."""
     if all(map(_is_plain, word)):
         return shlex.quote(word)
     spelt = (c if _is_plain(c) and c not in "'\\" else _number_of(c) for c in word)
@@ -295,7 +295,7 @@ def _number_of(character: str) -> str:
 
 
 def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:
-    """The metric of the worst finding that the index knows, else the p95, over the last runs."""
+    """The history of the worst finding's metric if it is indexed, else of the p95."""
     metrics = (ALIASES.get(f.metric or "", f.metric or "") for f in findings)
     metric = next((name for name in metrics if name in CHARTED), "response_time_p95")
     title, unit = METRICS[metric].title, METRICS[metric].unit

@@ -1,4 +1,4 @@
-"""The outbox: messages on the disk until everybody has them.
+"""The outbox: messages on the disk until all receivers have them.
 
     outbox/waiting/<id>.json   a message and where it stands at each receiver
     outbox/done/<id>.json      the same, when there is nothing left to do; kept for a while
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NOBODY = ""  # stands for a receiver that a message did not find
-KEPT_DAYS = 14  # delivered messages, so that what is told again by mistake is known
+NOBODY = ""  # the receiver's id in a delivery that found no receiver
+KEPT_DAYS = 14  # delivered messages are kept, so that a repeated key is recognised
 _ID = re.compile(r"[0-9a-z][0-9a-z-]{0,100}")
 _KEY = re.compile(rb"[0-9a-f]{64}")
 _DAEMON = "daemon"
@@ -67,7 +67,7 @@ class Outbox:
         self._sending = self._folder / "sending"
 
     def put(self, message: Message) -> bool:
-        """Take a message in, durably; False when it was taken in before, whatever became of it."""
+        """Store a message on the disk; False when a message with its id was stored before."""
         if not _ID.fullmatch(message.id):
             raise K6dError(f"{message.id!r} cannot name a message; use a-z, 0-9 and -")
         places = (self._waiting, self._done)
@@ -77,7 +77,7 @@ class Outbox:
         return True
 
     def waiting(self) -> list[Kept]:
-        """The messages that somebody has not got, oldest first."""
+        """The messages that some receiver has not got yet, oldest first."""
         return sorted(self._all(self._waiting, Kept), key=_age)
 
     def done(self) -> list[Kept]:
@@ -100,7 +100,7 @@ class Outbox:
             return [self._waiting / name for name in names(self._waiting) if ".unreadable" in name]
 
     def retry(self) -> int:
-        """Let all that was given up wait again; return how many messages."""
+        """Let all undeliverable messages wait again; returns their number."""
         found = self.undeliverable()
         for kept in found:
             deliveries = {
@@ -119,14 +119,14 @@ class Outbox:
         return len(found)
 
     def forget(self) -> int:
-        """Remove all that was given up; return how many messages."""
+        """Remove all undeliverable messages; returns their number."""
         found = self.undeliverable()
         for kept in found:
             self._remove(self._done / f"{kept.message.id}.json")
         return len(found)
 
     def repair(self, now: datetime) -> None:
-        """Remove what crashes left and what was delivered long ago; for who may send."""
+        """Remove leftovers of crashes and old messages; the caller holds the sender's lock."""
         places = [self._folder, self._waiting, self._done, self._sending]
         remove_leftovers(places, root=self._data)
         for kept in self.waiting():  # killed between the last write and the move
@@ -163,7 +163,7 @@ class Outbox:
         return found
 
     def end(self, sending: Sending) -> None:
-        """Forget a sending whose outcome the messages know."""
+        """Remove a sending whose outcome was entered into its messages."""
         path = self.sending_path(sending.key)
         self._remove(path)
         self._remove(path.with_suffix(".lock"))

@@ -1,6 +1,6 @@
-"""The records of alerting: incidents, what is told of them, and what became of the messages.
+"""The records of alerting: incidents, announcements, messages and deliveries.
 
-All of them are kept as JSON under these field names; times are aware, in UTC.
+All are stored as JSON with these field names. Times are aware and in UTC.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from enum import StrEnum
 
 from k6d.core.model import Severity  # noqa: TC001
 
-LONGEST_RETRY_AFTER_S = 86_400.0  # what a receiver may ask for
+LONGEST_RETRY_AFTER_S = 86_400.0  # the longest wait that a receiver may ask for
 
 
 class Change(StrEnum):
-    """What is told of an incident; a notice is about k6d itself or about what did not happen."""
+    """The kind of a message; NOTICE is about k6d itself or about a run that did not happen."""
 
     OPENED = "opened"
     WORSENED = "worsened"
@@ -28,15 +28,14 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one run says about its script: anomalous (a severity), healthy, or nothing at all.
+    """The result of one run: anomalous (with a severity), healthy, or neither.
 
-    `problems` maps what is wrong, as a key that stays the same from run to run, to its words.
-    `cause` names what scripts that fail together have in common; None when it is the script alone.
-    `deliberate` is a run after an edit, by hand, or because k6 is back; `edited` one after an edit.
-    `series` maps what the run measured to whether that was judged against earlier runs. `unsettled`
-    is a run whose re-runs are not done, so that it will be taken in again when they are. `first` is
-    the run since which it is so, this one or an earlier one that a lasting regression names;
-    `began` is when that run began.
+    `problems` maps keys, which stay the same from run to run, to texts. `cause` names a common
+    cause for several scripts, None for a problem of this script alone. `deliberate`: the run
+    followed an edit, a manual start, or the return of k6. `edited`: it followed an edit. `series`
+    maps each measured series to whether it was judged against earlier runs. `unsettled`: re-runs
+    are still to come, and the run is recorded again after them. `first` is the first run with the
+    problem: this run, or an earlier one that a lasting regression names; `began` is its start.
     """
 
     run: str
@@ -57,12 +56,12 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Something wrong with one script, from the first failing run to the run that resolved it.
+    """A problem of one script, from its first failing run to the run that resolved it.
 
-    `told` is the severity that people know of, None while nobody was told, `told_peak` the worst
-    that they were ever told of, `told_problems` what they were told is wrong. `healthy`, `milder`
-    and `graver` (than told) count runs in a row, `silent` healthy ones that could not judge what is
-    wrong, `returns` how often it got as bad again as it was before.
+    `told` is the severity of the last notification, None before the first. `told_peak` is the worst
+    notified severity; `told_problems` are the notified problems. `healthy`, `milder` and `graver`
+    (than `told`) count runs in a row. `silent` counts healthy runs that could not judge the
+    problem. `returns` counts how often the incident worsened again after it had improved.
     """
 
     id: str
@@ -92,9 +91,9 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One change of an incident, to be told once: `key` names it for good.
+    """One change of an incident, to notify once; `key` identifies it for ever.
 
-    `accepted` is why somebody took what was wrong for normal; None when nobody did.
+    `accepted` is the reason why a person accepted the change as normal, None if nobody did.
     """
 
     key: str
@@ -108,13 +107,13 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What is remembered of a script between its runs.
+    """The stored incident state of a script.
 
-    `outgoing` holds announcements that are decided but not in the outbox yet; `seen` the runs that
-    were taken in, the newest last; `last` the incident resolved last; `notify` is what the script
-    itself says of who is to be told; `expected` are runs to be taken in; `gone_since` is when the
-    script, whose incident is open, was first found to be away since its last run. `failing_since`
-    is when the run `first_failing` began, the first of the failing runs in a row.
+    `outgoing` holds announcements that are not in the outbox yet. `seen` lists recorded runs, the
+    newest last. `last` is the incident that was resolved last. `notify` is the script's own
+    setting. `expected` lists runs that are to be recorded. `gone_since` is the time when the file
+    of a script with an open incident was first found missing. `first_failing` is the first of the
+    failing runs in a row; `failing_since` is its start.
     """
 
     script: str
@@ -150,11 +149,11 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is to be told, in parts; how it looks is the receiver's business.
+    """A message in parts; `delivery.render` formats it.
 
-    `id` is the idempotency key and safe as a file name. `subject` is what the title says after the
-    mark and the script. `hidden` counts findings left out. `facts`, `commands` and `link` are
-    pairs of a label and a text. `tags` choose receivers; None means all.
+    `id` is the idempotency key and safe as a file name. `subject` follows the severity and the
+    script in the title. `hidden` counts findings that were left out. `facts`, `commands` and `link`
+    are pairs of a label and a text. `tags` select receivers; None means all.
     """
 
     id: str
@@ -185,7 +184,7 @@ class Receiver:
 
 
 class State(StrEnum):
-    """Where a message stands at one receiver."""
+    """The state of a message at one receiver."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -194,12 +193,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message on its way to one receiver.
+    """The delivery of a message to one receiver.
 
-    `next_at` is when to try again, `barred_until` when the receiver itself allows it (Retry-After);
-    `waited_s` adds up the waits between its attempts; `reached` are keyed hashes of those behind
-    the URL who have it already. `bound` names a sending that may have arrived in part or whole: it
-    is sent again as it was, and with nothing else.
+    `next_at` is the time of the next attempt. `barred_until` is the time that the receiver asked
+    for (Retry-After). `waited_s` is the sum of the waits between attempts. `reached` holds keyed
+    hashes of the addresses behind the URL that have the message. `bound` is the key of a sending
+    that may have arrived: it is repeated unchanged, without other messages.
     """
 
     receiver: str
@@ -218,10 +217,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A message in the outbox; `deliveries` is None while nobody is known who gets it.
+    """A message in the outbox; `deliveries` is None until its receivers are known.
 
-    `problem` is why somebody who should get it may not be known: a broken receiver file, say. As
-    long as there is one, the message waits, also when all who are known have it.
+    `problem` says why a receiver may be unknown, for example a broken Apprise file. The message
+    waits until the problem is solved, even when all known receivers have it.
     """
 
     message: Message
@@ -231,10 +230,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a helper found out about one sending.
-
-    `unsure` when the receiver may have taken it although it did not say so.
-    """
+    """The result of one sending; `unsure`: it may have arrived although it was not confirmed."""
 
     at: datetime
     delivered: bool
@@ -246,7 +242,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """Messages that go to one receiver as one, now; `begun` before the receiver is spoken to."""
+    """Messages that go to one receiver together; `begun` is set before the helper connects."""
 
     key: str
     receiver: str

@@ -1,7 +1,7 @@
-"""Who gets which message: the receivers that there are meet the tags of the messages.
+"""Find the receivers of each message by its tags.
 
-A receiver that cannot be known now, because its URL or the Apprise file does not read, loses
-nothing: the messages that it may want stay open until it can be known.
+A receiver may be unknown, because its URL or the Apprise file cannot be read. Messages that it may
+get then wait until the receiver is known, so that it misses nothing.
 """
 
 from __future__ import annotations

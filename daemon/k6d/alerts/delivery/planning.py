@@ -1,8 +1,8 @@
-"""Who gets a message, when, and together with what: pure decisions over the records of the outbox.
+"""Decide who gets a message, when, and together with which others; pure functions.
 
-Tags are Apprise's: a message with tags goes to the receivers that have one of them; a receiver
-without tags, which nothing can address, gets everything; so does one with Apprise's tag "always".
-A message that no route fits goes to these alone; without any routes, everybody gets it.
+Tags work as in Apprise. A message with tags goes to the receivers that have one of them. Receivers
+without tags, or with the tag "always", get every message. A message that matches no route goes only
+to these. Without routes every receiver gets every message.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When it is planned, and under what circumstances.
+    """The time of planning and its circumstances.
 
-    `told_lately` has when a receiver was last told of something shared, by (receiver, `crowd`);
-    `hurry` sends what would only wait for company.
+    `told_lately` holds the time of the last delivery by (receiver, `crowd`). `hurry` sends messages
+    that would only wait to be grouped.
     """
 
     now: datetime
@@ -59,7 +59,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to send now, which deliveries are past hope, and when to look again."""
+    """What to send now, which deliveries have passed the horizon, and when to look again."""
 
     sendings: list[Sending] = field(default_factory=list)
     expired: list[tuple[str, str]] = field(default_factory=list)

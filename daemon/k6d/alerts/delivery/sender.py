@@ -1,8 +1,8 @@
-"""The sender: takes what is due out of the outbox, to each receiver by itself, until all have it.
+"""The sender: sends due messages of the outbox to each receiver until all are delivered.
 
-One process sends for a data folder: the daemon, or `k6d run` where there is none. A failed sending
-waits and is tried again, longer each time, or as long as the receiver asked for; what cannot be
-delivered within the horizon is kept as undeliverable.
+One process sends for a data folder: the daemon, or `k6d run` when there is no daemon. After a
+failure the sender tries again with growing waits, or after the time that the receiver asked for. A
+message that cannot be delivered within the horizon is kept as undeliverable.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ class Sender:
 
     async def run(self) -> None:
         """Send until cancelled; then helpers under way may finish, for a while."""
-        with await self._right():
+        with await self._sender_lock():
             try:
                 while True:
                     await self._sleep(await self._safe_tick())
             finally:
                 await self._drain()
 
-    async def _right(self) -> TextIO:
+    async def _sender_lock(self) -> TextIO:
         """The right to send, once no other process has it and the disk lets us."""
         while True:
             pause_s = POLL_S
@@ -101,7 +101,7 @@ class Sender:
         if late:
             await asyncio.wait(late)
         with contextlib.suppress(K6dError):
-            self._settle(datetime.now(UTC))
+            self._enter_finished(datetime.now(UTC))
 
     async def flush(self) -> bool:
         """Try everything that is due once, unless a daemon does it; whether nothing is left."""
@@ -137,10 +137,10 @@ class Sender:
         return now + timedelta(seconds=AGAIN_S)
 
     async def _tick(self, *, hurry: bool = False) -> datetime | None:
-        """Settle what has ended, start what is due; when to look again."""
+        """Enter finished sendings, start due ones; returns when to look again, None for never."""
         now = datetime.now(UTC)
         self._seen = self._outbox.changed()
-        busy = self._settle(now)
+        busy = self._enter_finished(now)
         kept = self._outbox.waiting()
         if not kept:
             return now + timedelta(seconds=POLL_S) if busy else None
@@ -183,8 +183,8 @@ class Sender:
             logger.error("a delivery helper could not be started: %s", error)
         self._wake.set()
 
-    def _settle(self, now: datetime) -> set[str]:
-        """Enter the outcomes of sendings that have ended; the receivers of those that have not."""
+    def _enter_finished(self, now: datetime) -> set[str]:
+        """Enter the outcomes of finished sendings; returns the receivers of unfinished ones."""
         busy = set()
         for sending, active in self._outbox.sendings():
             if active:
@@ -210,7 +210,7 @@ class Sender:
             if found is None or found.state is not State.WAITING:
                 continue
             if item.message.id in sending.messages:
-                entered = self._entered(found, sending, outcome)
+                entered = self._delivery_after(found, sending, outcome)
                 if outcome.delivered and (shared := crowd(item.message)):
                     self._told_lately[sending.receiver, shared] = outcome.at
             elif outcome.delivered and found.attempts and found.next_at:
@@ -220,7 +220,7 @@ class Sender:
             self._put(item, entered)
         self._log(sending, outcome)
 
-    def _entered(self, found: Delivery, sending: Sending, outcome: Outcome) -> Delivery:
+    def _delivery_after(self, found: Delivery, sending: Sending, outcome: Outcome) -> Delivery:
         if outcome.delivered:
             return replace(found, state=State.DELIVERED, at=outcome.at, error=None)
         again_s = wait_s(
