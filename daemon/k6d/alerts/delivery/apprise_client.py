@@ -1,9 +1,9 @@
-"""Messages go out through Apprise, each to one receiver, in a short-lived helper process.
+"""Send messages through Apprise, each to one receiver, in a short-lived helper process.
 
-Apprise and its plugins weigh more than the whole daemon, and a receiver may hang: the helper ends
-by itself at its time-out and blocks nobody. It outlives a daemon that is killed, and writes what
-came of its sending itself. URLs hold secrets: they travel by standard input, and what comes back
-names each receiver by a label without any. The helper's side is `apprise_worker`.
+Apprise and its plugins need more memory than the whole daemon, and a receiver may hang. The helper
+ends by itself at its time-out. It survives a killed daemon and writes the outcome of its sending
+itself. URLs hold secrets: the helper gets them by standard input, and its answer names receivers by
+labels without secrets. The helper's code is `apprise_worker`.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ async def directory(addresses: Addresses) -> Directory:
 async def send(
     sending: Sending, rendered: Rendered, *, addresses: Addresses, path: Path, lock: TextIO
 ) -> None:
-    """Send, and return when the helper has ended; what came of it is in the file `path`.
+    """Send, and return when the helper has ended; it writes the outcome into the file `path`.
 
-    `lock` passes to the helper, which holds it as long as it lives, whatever becomes of us.
+    The helper inherits `lock` and holds it until it ends, even if this process dies before.
     """
     request = addresses.request("send", sending=sending, rendered=rendered, path=str(path))
     error = await _helper(request, timeout_s=START_S + addresses.timeout_s, lock=lock)
@@ -88,7 +88,7 @@ async def send(
 
 
 async def trial(sending: Sending, rendered: Rendered, *, addresses: Addresses) -> Outcome:
-    """Send what is in no outbox, and say what came of it; never raises."""
+    """Send a message that is not in the outbox and return the outcome; never raises."""
     request = addresses.request("send", sending=sending, rendered=rendered, path=None)
     answer = await _helper(request, timeout_s=START_S + addresses.timeout_s)
     if isinstance(answer, str):
@@ -99,7 +99,7 @@ async def trial(sending: Sending, rendered: Rendered, *, addresses: Addresses) -
 async def _helper(
     request: dict[str, Any], *, timeout_s: float, lock: TextIO | None = None
 ) -> dict[str, Any] | str:
-    """The answer of the helper, or what went wrong with it."""
+    """The helper's answer, or a text about the helper's failure."""
     with contextlib.ExitStack() as stack:
         if lock:
             stack.callback(lock.close)

@@ -92,9 +92,9 @@ def addressed(receiver_tags: Collection[str], tags: Iterable[str] | None) -> boo
 
 
 def crowd(message: Message) -> str | None:
-    """What the message has in common with those of other scripts that come one after another.
+    """The key that the message shares with messages of other scripts with the same cause.
 
-    None for what concerns one script alone, or an incident that people know of.
+    None for a message about one script alone or about an incident that was notified before.
     """
     if message.cause is None or message.change not in (Change.OPENED, Change.RESOLVED):
         return None
@@ -102,7 +102,7 @@ def crowd(message: Message) -> str | None:
 
 
 def told_lately(kept: Iterable[Kept]) -> dict[tuple[str, str], datetime]:
-    """When each receiver was last told of something shared, by (receiver, `crowd`)."""
+    """The time of the last delivery to each receiver of a shared cause, by (receiver, `crowd`)."""
     told: dict[tuple[str, str], datetime] = {}
     for item in kept:
         shared = crowd(item.message)
@@ -113,7 +113,7 @@ def told_lately(kept: Iterable[Kept]) -> dict[tuple[str, str], datetime]:
 
 
 def quiet_until(quiet: QuietHours | None, now: datetime) -> datetime | None:
-    """When the quiet hours end that `now` falls into, in UTC; None when it doesn't."""
+    """The end of the quiet hours that contain `now`, in UTC; None outside of them."""
     if quiet is None:
         return None
     local = now.astimezone(ZoneInfo(quiet.zone) if quiet.zone else None)
@@ -197,7 +197,7 @@ def _waiting(kept: Sequence[Kept], receiver: str, moment: Moment) -> tuple[list[
 
 
 def _ahead(at: datetime | None, moment: Moment) -> bool:
-    """Whether the time is in the future, as the clock has it since it was set back."""
+    """Whether the time is in the future, because the clock was set back since."""
     return at is not None and at > moment.now + CLOCK_SLACK
 
 

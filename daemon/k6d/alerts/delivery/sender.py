@@ -70,7 +70,7 @@ class Sender:
         self._repair_at = datetime.min.replace(tzinfo=UTC)
 
     async def run(self) -> None:
-        """Send until cancelled; then helpers under way may finish, for a while."""
+        """Send until cancelled; then running helpers get DRAIN_S seconds to finish."""
         with await self._sender_lock():
             try:
                 while True:
@@ -79,7 +79,7 @@ class Sender:
                 await self._drain()
 
     async def _sender_lock(self) -> TextIO:
-        """The right to send, once no other process has it and the disk lets us."""
+        """Wait for the sender's lock and return it; a disk error is logged and retried."""
         while True:
             pause_s = POLL_S
             try:
@@ -91,7 +91,7 @@ class Sender:
             await asyncio.sleep(pause_s)
 
     async def _drain(self) -> None:
-        """Let helpers finish, for a while; a message that is cut off is sent again, and says so."""
+        """Wait up to DRAIN_S for running helpers; the next start sends cut-off messages again."""
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
@@ -104,7 +104,7 @@ class Sender:
             self._enter_finished(datetime.now(UTC))
 
     async def flush(self) -> bool:
-        """Try everything that is due once, unless a daemon does it; whether nothing is left."""
+        """Try all due messages once, unless a daemon sends them; returns whether none is left."""
         patience_s = apprise_client.START_S + self._notify.timeout
         deadline = asyncio.get_running_loop().time() + patience_s
         while (lock := self._outbox.sender(daemon=False)) is None:
@@ -120,7 +120,7 @@ class Sender:
         return not self._outbox.waiting()
 
     async def _safe_tick(self) -> datetime:
-        """One look at the outbox; whatever goes wrong, the daemon goes on."""
+        """One pass over the outbox; errors are logged and never raised."""
         now = datetime.now(UTC)
         try:
             if now >= self._repair_at:
@@ -248,7 +248,7 @@ class Sender:
         self._outbox.update(replace(item, deliveries=deliveries))
 
     def _log(self, sending: Sending, outcome: Outcome) -> None:
-        """One line for each change: a message arrived, a receiver fails, it is back."""
+        """Log one line for each delivery and for the first failure of a receiver."""
         count = plural(len(sending.messages), "message")
         if outcome.delivered:
             logger.info("delivered %s to %s", count, sending.label)
@@ -276,7 +276,7 @@ class Sender:
         return next((i for i in self._outbox.waiting() if i.message.id == item.message.id), item)
 
     async def _sleep(self, until: datetime) -> None:
-        """Until a helper ends, a message comes, the time is there, or the clock was set."""
+        """Sleep until `until`, the end of a helper, a new message, or a change of the clock."""
         loop = asyncio.get_running_loop()
         left_s = (until - datetime.now(UTC)).total_seconds()
         end, offset_s = loop.time() + min(left_s, LONGEST_SLEEP_S), _clock_offset_s()
@@ -292,12 +292,12 @@ class Sender:
 
 
 def _last_wait_s(found: Delivery) -> float:
-    """How long the last attempt was waited for, as it was decided, whatever the clock did since."""
+    """The planned wait after the last attempt, in seconds, whatever the clock did since."""
     if not found.attempts or found.at is None or found.next_at is None:
         return 0.0
     return min(max((found.next_at - found.at).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _clock_offset_s() -> float:
-    """By how much the clock is ahead of the time that the machine ran; changes when it is set."""
+    """System clock minus monotonic clock, in seconds; it changes when the system clock is set."""
     return time.time() - time.monotonic()
