@@ -1,7 +1,7 @@
-"""Fixed limits: which of its numbers make a result a bad one, whatever came before it.
+"""Judges a result by fixed limits, independent of earlier runs.
 
-The default numbers are those of the original service. Every function takes the result and gives
-the findings it has to offer.
+The default limits are those of the original service. Each function takes the result and returns
+its findings.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from k6d.core.model import Breakdown, RequestStats, Threshold
     from k6d.settings import Limits
 
-# Little's law: requests in flight a VU = rate a VU x mean response time. Below this share of its
-# time in requests, a VU is slow because the script sleeps, not because the target is slow.
+# Little's law: requests in flight per VU = rate per VU x mean response time. If a VU spends less
+# than this share of its time in requests, the script sleeps and the target is not slow.
 BUSY_SHARE = 0.5
-# One endpoint is named as the place of an error rate when it has this share of the failures.
+# An endpoint is named as the place of an error rate if it has this share of the failures.
 MAIN_SHARE = 0.5
-# k6's error codes of answers: 1404 is HTTP 404.
+# k6's error codes of responses begin with these digits: 1404 is HTTP 404.
 HTTP_ERRORS = ("14", "15")
 MAX_REASON = 120
 NO_NETWORK = "network is unreachable"  # the kernel's words when it has no way to send
@@ -33,7 +33,7 @@ RESPONSE_TIMES = ("response_time_avg", "response_time_p95")
 
 
 def find(result: Result, limits: Limits) -> list[Finding]:
-    """All findings of the rules, in no particular order; one cause makes one finding."""
+    """Return all findings of the rules, unordered; each cause has one finding."""
     findings = [*_thresholds(result), *_checks(result, limits)]
     if total_failure := _total_failure(result):
         return [*findings, total_failure]
@@ -69,7 +69,7 @@ def _crossed(threshold: Threshold) -> str:
 
 
 def _total_failure(result: Result) -> Finding | None:
-    """Every request failed, or none was answered, unless that was what the script expected."""
+    """Return a finding if all requests failed or none was answered, unless expected."""
     metrics, breakdown = result.judged, result.breakdown
     if not metrics.total_requests or metrics.error_rate not in (None, 100):
         return None
@@ -100,7 +100,7 @@ def _total_failure(result: Result) -> Finding | None:
 
 
 def _no_network(requests: int, total: int) -> Finding:
-    """No word of the target: this machine could not send anything to it."""
+    """Return the finding that this machine could not send anything; the target is not judged."""
     return Finding(
         kind=FindingKind.NO_NETWORK,
         severity=Severity.HIGH,
@@ -131,7 +131,7 @@ def _reasons(breakdown: Breakdown) -> Counter[str]:
 
 
 def _error_rates(result: Result, limits: Limits) -> list[Finding]:
-    """The overall error rate, and that of each endpoint where it is graver than overall.
+    """Return findings for the overall error rate, and for endpoints with a graver one.
 
     An endpoint needs enough requests to be judged.
     """
@@ -207,7 +207,7 @@ def _error_finding(
 
 
 def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
-    """Lower end of the 95 % interval of a share (Wilson, JASA 22, 1927, p. 209); 0 of nothing."""
+    """Return the lower end of a share's 95 % interval (Wilson, JASA 22, 1927, p. 209)."""
     if total == 0:
         return 0.0
     share = hits / total
@@ -217,7 +217,7 @@ def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
 
 
 def _response_times(result: Result, limits: Limits) -> list[Finding]:
-    """The average and p95 over all requests, the graver first."""
+    """Return findings for the average and p95 of all requests, the graver first."""
     found = []
     for metric in RESPONSE_TIMES:
         about = METRICS[metric]

@@ -1,7 +1,7 @@
-"""What of a run is compared with earlier runs: one number a series, by a key that is stored.
+"""The series of a run that are compared with earlier runs: one number per stored key.
 
-A key is a metric, and the endpoint behind a space where there is one: "response_time_p95",
-"error_rate GET /cart", "custom:checkout_time:p(95):<". The key alone says all about the series.
+A key is a metric, with a space and the endpoint if there is one: "response_time_p95",
+"error_rate GET /cart", "custom:checkout_time:p(95):<". The key alone describes the series.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from k6d.core.model import RequestStats, Result, Threshold
 
-# Beyond the busiest endpoints, more series only make every one of them harder to judge.
+# Each further series makes the others harder to judge, so only the busiest endpoints are compared.
 MAX_ENDPOINTS = 50
 _THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
 CUSTOM = "custom:"
@@ -46,9 +46,9 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """How to read one series: `floor` is the least change of interest, in `unit`.
+    """The properties of a series: `floor` is the smallest relevant change, in `unit`.
 
-    What is not `judged` is compared and told, and never alarms.
+    A series that is not `judged` is compared and shown, and never causes an alarm.
     """
 
     metric: str
@@ -68,7 +68,7 @@ OVERALL_METRICS = (
 
 
 def of(result: Result, *, min_requests: int) -> dict[str, float]:
-    """The numbers of one run by key; what was not measured, or on too few requests, is left out."""
+    """Return the numbers of a run by key, without those not measured or with too few requests."""
     metrics = result.judged
     values = {
         "response_time_p95": metrics.response_time_p95,
@@ -87,7 +87,7 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
 
 
 def describe(key: str) -> Series:
-    """The series that a key stands for; ValueError for a key that is none."""
+    """Return the series of a key; ValueError if the key is unknown."""
     if key.startswith(CUSTOM):
         metric, stat, operator = key.removeprefix(CUSTOM).rsplit(":", 2)
         worse: Literal[-1, 1] = 1 if operator == "<" else -1
@@ -145,7 +145,7 @@ def _with_thresholds(thresholds: Iterable[Threshold]) -> dict[str, float | None]
 
 
 def _of_protocols(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
-    """The main numbers of the other protocols that the script speaks."""
+    """Return the main numbers of other protocols that the script uses."""
     values: dict[str, float | None] = {}
     for metric, stat in PROTOCOLS:
         seen = metrics.get(metric, {})

@@ -1,6 +1,6 @@
-"""Two runs side by side: totals and endpoints, before, after, and the change in percent.
+"""Compares two runs: totals and endpoints with before, after and change in percent.
 
-Numbers only; whether a change is more than noise is the judge's business, and told beside it.
+This module does not judge whether a change is more than noise; it only adds the noise.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ ENDPOINT = {"p50_ms": "ms", "p95_ms": "ms", "error_rate": "%", "count": ""}
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What changed from the run `before` to the run `after`, both as in their JSON files.
+    """Return the changes from the run `before` to the run `after`, both as in their JSON files.
 
-    `noise_percent` is the least change that the baseline of `after` lets one see, None without;
-    `noise` the same in the metric's unit, which tells more where the baseline is close to zero.
+    `noise_percent` is the smallest change that is detectable with the baseline of `after`; None
+    without a baseline. `noise` is the same in the metric's unit, for baselines close to zero.
     """
     compared = {(c["metric"], c["endpoint"]): c for c in after.get("comparisons", [])}
     noise = {key: c["visible_percent"] for key, c in compared.items()}
@@ -82,6 +82,6 @@ def _snapshot(run: dict[str, Any], name: str) -> str | None:
 
 
 def _change(before: float | None, after: float | None, unit: str) -> dict[str, Any]:
-    """`change_percent` is None where there is nothing to divide by."""
+    """Return one row; `change_percent` is None if `before` is zero or a value is missing."""
     percent = round((after - before) / before * 100, 2) if before and after is not None else None
     return {"before": before, "after": after, "change_percent": percent, "unit": unit}

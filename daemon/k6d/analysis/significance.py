@@ -1,4 +1,4 @@
-"""How surprising is it: Student's t, the rank test, and many series judged at once."""
+"""Significance tests: Student's t, the rank test, and a correction for many series."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Continued fractions and bisection stop here: more digits than any decision needs.
+# The limit for continued fractions and bisection; it gives more digits than any decision needs.
 STEPS: Final = 200
 PRECISION: Final = 1e-12
 TINY: Final = 1e-300
 
 
 def student_tail(t: float, degrees: float) -> float:
-    """P(|T| > t) of Student's t: the regularized incomplete beta I_x(degrees/2, 1/2).
+    """Return P(|T| > t) of Student's t: the regularized incomplete beta I_x(degrees/2, 1/2).
 
     Abramowitz & Stegun (1964), 26.7.1.
     """
@@ -29,7 +29,7 @@ def student_tail(t: float, degrees: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(alpha: float, degrees: int) -> float:
-    """The t that |T| exceeds with probability `alpha` (two-sided), by bisection."""
+    """Return the t that |T| exceeds with probability `alpha` (two-sided), by bisection."""
     low, high = 0.0, 1.0
     while student_tail(high, degrees) > alpha and high < 1e12:
         high *= 2
@@ -45,10 +45,10 @@ def student_quantile(alpha: float, degrees: int) -> float:
 
 
 def share_of(alpha: float, series: int) -> float:
-    """What each of `series` independent tests may risk so that all together risk `alpha`.
+    """Return the alpha of each of `series` independent tests that together have `alpha`.
 
     Sidak (1967), "Rectangular Confidence Regions for the Means of Multivariate Normal
-    Distributions", JASA 62. Series of one run resemble each other, which makes this cautious.
+    Distributions", JASA 62. The series of a run are correlated, so the result is conservative.
     """
     return float(-math.expm1(math.log1p(-alpha) / max(1, series)))
 
@@ -66,7 +66,7 @@ def rank_p_value(newer: Sequence[float], older: Sequence[float]) -> float:
 
 
 def fewest_wins(newer: Sequence[float], ordered: Sequence[float]) -> float:
-    """Mann and Whitney's U: pairs in the rarer order, ties one half; `ordered` ascends."""
+    """Return Mann and Whitney's U: pairs in the rarer order, ties one half; `ordered` ascends."""
     wins = sum(bisect_left(ordered, new) + bisect_right(ordered, new) for new in newer) / 2
     return min(wins, len(newer) * len(ordered) - wins)
 

@@ -1,12 +1,12 @@
-"""Where inside one run something went wrong: spikes, steps and collapses, by the second.
+"""Finds spikes, steps and collapses inside one run, second by second.
 
-Each second is judged against what the seconds before it lead one to expect: a robust straight line
-through the last 20 normal seconds, so a ramp of virtual users, over which load and response times
-grow steadily, is what is expected and no spike. Seconds that stand out are left out of the line;
-when they last 10 seconds the new level is accepted as a step, and judging goes on from there.
+Each second is compared with its expected value: a robust straight line through the last 20 normal
+seconds. So a ramp of virtual users, in which load and response times grow steadily, is not a spike.
+Abnormal seconds are left out of the line. If they last 10 seconds, the new level is accepted as a
+step, and judging continues from there.
 
-Errors are counts: their expectation is the share of requests that failed so far, times the requests
-of this second, so more load alone is no burst of errors either.
+The expected number of errors is the share of requests that failed so far, times the requests of
+this second. So more load alone is not a burst of errors.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from k6d.analysis.noise import difference_sigma, is_measured, mad_sigma
 Kind = Literal["slow", "errors", "collapse"]
 Shape = Literal["spike", "step"]
 
-# Connections open and caches fill: the first seconds of any run are their own.
+# The first seconds of a run differ, because connections open and caches fill.
 WARM_UP_S: Final = 5
-# The line needs this many normal seconds for a verdict, and looks back no farther than the other.
+# The line needs at least LEARNED_S normal seconds, and uses at most WINDOW_S.
 LEARNED_S: Final = 8
 WINDOW_S: Final = 20
-# What has lasted this long is no spike; the server stays like this.
+# A change that lasts this long is a step, not a spike.
 STEP_S: Final = 10
 # A run has some thousand seconds, three columns: 6 sigma, for the tails of a p95 of few requests
 # are far heavier than normal.
@@ -76,10 +76,10 @@ class Second:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A stretch of seconds that stands out: p95 in ms, failed requests a second, or requests/s.
+    """An abnormal stretch of seconds: p95 in ms, failed requests per second, or requests/s.
 
-    `observed` is the median of the stretch (its peak for errors), `expected` what the seconds
-    before it led one to expect. A step still stood at its last judged second.
+    `observed` is the median of the stretch (for errors, its peak); `expected` comes from the
+    seconds before it. A step still lasted at its last judged second.
     """
 
     kind: Kind
@@ -94,7 +94,7 @@ Limit = Callable[[Sequence[Second], Second], tuple[float, float, float] | None]
 
 
 def find_spikes(seconds: Sequence[Second]) -> list[Finding]:
-    """All findings of one run, by start. The first 5 s and the last, partial one are not judged."""
+    """Return all findings of a run by start; the first 5 s and the last second are not judged."""
     judged = list(seconds[WARM_UP_S:-1])
     findings = [
         *_scan(judged, kind="slow", limit=_slow),
@@ -127,7 +127,7 @@ def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Findin
 
 
 def _is_enough(kind: Kind, stretch: Sequence[tuple[Second, float, float]]) -> bool:
-    """Whether a stretch is more than the chance of a few slow requests."""
+    """Return whether a stretch is more than a few slow requests by chance."""
     if kind != "slow" or not stretch:
         return bool(stretch)
     requests = sum(second.rps for second, _, _ in stretch if is_measured(second.rps))
@@ -195,7 +195,7 @@ def _errors(normal: Sequence[Second], second: Second) -> tuple[float, float, flo
 
 
 def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
-    """The seconds whose virtual users are like this one's; all where they are not known."""
+    """Return the seconds with a similar number of virtual users; all if that is unknown."""
     vus = second.vus
     if vus is None:
         return list(normal)

@@ -1,4 +1,4 @@
-"""Findings become a verdict: worst first, one for each cause, with what could not be judged."""
+"""Makes the verdict from the findings: worst first, one for each cause, with all doubts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def judge(
     regressions: Sequence[Finding] = (),
     doubts: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on one result. An aborted run that did nothing wrong is doubted, not judged."""
+    """Return the verdict on a result. An aborted run without findings gets a doubt."""
     result, hints = expected.without(result)
     spikes = _spikes(result)
     step_s = result.breakdown.timeline.resolution_s
@@ -66,10 +66,10 @@ def judge(
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:
-    """All that is broken; of what one cause explains as well, only that which says most.
+    """Return the findings with one for each cause; broken limits always stay.
 
-    Errors explain slowness, slowness explains fewer requests: then a regression or a spike of the
-    one is not told beside the other, unless it is graver. A broken limit is always told.
+    Errors explain slowness, and slowness explains fewer requests. So a regression or spike that
+    another finding explains is dropped, unless it is graver.
     """
     by_family: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -112,9 +112,9 @@ def _family(finding: Finding) -> str | None:
 
 
 def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Finding]:
-    """Crossed thresholds that want a count which a run that was cut short had no time for.
+    """Return crossed thresholds on counts that a run which ended early had no time to reach.
 
-    If a threshold itself cut it and there is no other, that was the one.
+    If a threshold ended the run and there is no other crossed one, that threshold counts.
     """
     if execution.outcome not in (Outcome.ABORTED, Outcome.TIMED_OUT):
         return []
@@ -124,7 +124,7 @@ def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Findin
 
 
 def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:
-    """Whether it is worth an alarm: heavy-tailed response times alone make a slow second or two."""
+    """Return whether spikes are worth an alarm; one or two slow seconds happen by chance."""
     return any(
         spike.shape == "step" or spike.length_s >= max(LASTING_S, 2 * step_s) for spike in spikes
     )
@@ -173,7 +173,7 @@ def _in_seconds(spike: Spike, step_s: int) -> Spike:
 
 
 def _spike(spikes: Sequence[Spike]) -> Finding:
-    """The longest of its kind speaks for all."""
+    """Return a finding about the longest spike of its kind."""
     longest = max(spikes, key=lambda spike: spike.length_s)
     metric, title, unit = SPIKES[longest.kind]
     lasting = longest.shape == "step"

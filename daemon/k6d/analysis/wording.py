@@ -1,4 +1,4 @@
-"""A comparison in words: one finding for each cause, improvements, noise, doubts."""
+"""Describes comparisons as text: one finding for each cause, improvements, noise and doubts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from k6d.analysis.comparison import Past
     from k6d.settings import Limit
 
-# When this many endpoints, and most of those compared, are worse, no single one is the place.
+# If this many endpoints, and most of those compared, are worse, no endpoint is named.
 EVERYWHERE = 3
 # Nobody waits for these to be learned; a history that began before they were has none of them.
 QUIETLY = ("dropped_iterations", "setup_avg")
-# A noise budget worth a word: a change of a quarter would go unseen.
+# From this noise on, there is a doubt: a change of a quarter would not be detected.
 COARSE_PERCENT = 25.0
 
 
@@ -40,9 +40,9 @@ def findings(
     *,
     sizes: Sizes,
 ) -> list[Finding]:
-    """What got worse, one finding for each cause: errors explain latency, latency throughput.
+    """Return one finding for each cause: errors explain latency, latency explains throughput.
 
-    `files` are those that the run itself was made of, by path, with their digests.
+    `files` are the files of the run by path, with digests.
     """
     worse = [c for c in comparisons if c.state == WORSE]
     errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
@@ -102,7 +102,7 @@ def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Com
 
 
 def _size(comparison: Comparison) -> float:
-    """How large a change is among its like: in points of a percentage, else in percent."""
+    """Return the size of a change: in points for a percentage, else in percent."""
     if comparison.unit == "%":
         return abs(comparison.observed - (comparison.expected or 0.0))
     return math.inf if comparison.change_percent is None else abs(comparison.change_percent)
@@ -181,7 +181,7 @@ def _origin(
 
 
 def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Files whose contents are new or gone; one that only moved, with its folder, is neither."""
+    """Return files with new or removed contents; a file that only moved is not changed."""
     new = [path for path, known in after.items() if known not in before.values()]
     gone = [p for p, known in before.items() if p not in after and known not in after.values()]
     return sorted([*new, *gone])
@@ -216,14 +216,14 @@ def _advice(lead: Comparison, changed: str | None) -> str:
 
 
 def improvements(comparisons: Sequence[Comparison]) -> list[str]:
-    """What got better, in words; it never alarms. Not while errors explain that it is faster."""
+    """Describe improvements, which never alarm; none if errors explain the faster responses."""
     if any(c.state == WORSE and c.metric == "error_rate" for c in comparisons):
         return []
     return [change(c) for c in comparisons if c.state == "better"]
 
 
 def remarks(comparisons: Sequence[Comparison]) -> list[str]:
-    """What got worse and is not judged, in words."""
+    """Describe regressions of series that are not judged."""
     return [f"{change(c)}: not the load, so not judged" for c in comparisons if c.state == CHANGED]
 
 
@@ -244,7 +244,7 @@ def noise(
 
 
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:
-    """How far the baseline is from being known, and what it cannot show."""
+    """Describe what is missing for a baseline, and which changes it cannot show."""
     overall = [c for c in comparisons if c.endpoint is None and c.metric not in QUIETLY]
     learning = [c for c in overall if c.state == LEARNING]
     if learning:
