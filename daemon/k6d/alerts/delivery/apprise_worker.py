@@ -1,4 +1,4 @@
-"""The helper process that speaks to one receiver, through Apprise; `delivery` starts it."""
+"""The helper process that sends to one receiver through Apprise; `apprise_client` starts it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BODY_SHARE = 0.1  # of the time-out, for the body of an answer whose status is k
 
 
 def main() -> None:
-    """A request on standard input, its answer on standard output; ends at the time-out."""
+    """Read a request from standard input and write its answer; the process ends at the time-out."""
     memory.limit()
     request = orjson.loads(sys.stdin.buffer.read())
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,7 +1,7 @@
-"""A sign of life for a dead man's switch: a URL that is called while all is well.
+"""The heartbeat: k6d calls a URL at intervals while it works.
 
-Healthchecks and its like raise the alarm when the calls stay away, which nothing on a machine
-that is down could do.
+A service such as Healthchecks alerts people when the calls stop. k6d itself could not do so when
+its machine is down.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Heartbeat:
 
 
 def _call(url: str, *, timeout_s: float) -> str | None:
-    """What went wrong, in words that don't name the URL."""
+    """The error of one call, None if it succeeded; the text does not contain the URL."""
     import urllib.error
     import urllib.request
 

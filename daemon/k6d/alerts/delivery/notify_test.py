@@ -1,4 +1,4 @@
-"""A test message to every receiver, past the outbox: does it work, and if not, why?"""
+"""Send a test message to every receiver, without the outbox, and report errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE = 4  # helpers; each weighs 40 MiB
 
 
 async def try_all(settings: Settings, *, tags: Sequence[str]) -> list[dict[str, Any]]:
-    """Send to each receiver that the tags address: its label, whether it took it, and why not."""
+    """Send to each receiver with the tags; returns label, success and error of each."""
     given = addresses(settings.notify, key="trial")
     directory = await apprise_client.directory(given)
     chosen = [r for r in directory.receivers if addressed(r.tags, tags or None)]

@@ -1,7 +1,7 @@
-"""The history of a metric as a small PNG, drawn without any library: mail clients show no SVG.
+"""Draw the history of a metric as a small PNG, because mail clients show no SVG.
 
-Only lines and dots are drawn; numbers and dates are text of the mail around the picture, crisp and
-readable by a screen reader.
+Only lines and dots are drawn. Numbers and dates are text of the mail, so that screen readers can
+read them.
 """
 
 from __future__ import annotations

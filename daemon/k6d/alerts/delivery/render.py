@@ -1,7 +1,7 @@
-"""Messages as one title and one body: plain text, Markdown for chats, HTML for mail.
+"""Render messages as one title and one body: plain text, Markdown for chats, HTML for mail.
 
-Texts from scripts and responses are hostile until escaped, each format in its own way; `harmless`
-takes from all of them what calls people.
+Texts from scripts and responses are untrusted: each format escapes them in its own way, and
+`harmless` disables mentions such as @name in all of them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def without_picture(page: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that calls nobody: chat services act on @name and <!name>."""
+    """The text without mentions: chat services notify people for @name and <!name>."""
     return text.replace("@", "@\u200b").replace("<!", "<\u200b!")
 
 
@@ -220,7 +220,7 @@ class Detail(IntEnum):
 
 
 def _fitting(above: list[_Line], entries: list[_Entry]) -> list[_Line]:
-    """The digest in as much detail as fits; it names every script, also where nothing fits."""
+    """The digest with as much detail as fits; it names every script in any case."""
     lines: list[_Line] = []
     for detail in sorted(Detail, reverse=True):
         lines = [*above, *_digest(entries, detail)]
@@ -260,7 +260,7 @@ def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
 
 
 def _cut(lines: list[str]) -> str:
-    """The lines as far as they fit; what a long list lacks is said."""
+    """The lines that fit, and how many more there are."""
     kept: list[str] = []
     room = MAX_BODY
     for number, line in enumerate(lines):
