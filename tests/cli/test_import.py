@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.target import Target
+
 MANY = 1000
 
 
@@ -267,3 +269,30 @@ def test_as_baseline_later_runs_compare_with_them(
     assert posted.snapshot is not None
     assert posted.snapshot.workload == workload
     assert len(store.search(Query(trigger="imported", since=datetime(2026, 1, 1, tzinfo=UTC)))) == 9
+
+
+def test_a_baseline_is_replayed(tmp_path: Path, target: Target) -> None:
+    """With --as-baseline k6 made an archive of the script and its options, and that runs again."""
+    made = Served(tmp_path)
+    text = hitting(f"{target.url}/again").replace("iterations: 2, ", "")
+    one = row(1, script_content=text, test_options='{"vus": 3, "iterations": 6}')
+    done = made.call("import", str(sqlite_file(tmp_path / "a.db", [one])), "--as-baseline")
+    assert done.returncode == 0, done.stderr
+    (old,) = made.runs(made.store.history()[0]["script"])
+    replayed = made.call("replay", "latest", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert target.requests["GET /again"] == 6
+    new = json.loads(replayed.stdout)
+    assert old.snapshot is not None
+    assert (new["script"], new["snapshot"]["workload"]) == (old.script, old.snapshot.workload)
+    assert new["trigger"] == "manual"
+
+
+def test_what_the_original_kept_stays_as_long_as_its_run(tmp_path: Path) -> None:
+    """Runs are years old when they come; retention does not take their output away at once."""
+    made = Served(tmp_path)
+    made.call("import", str(sqlite_file(tmp_path / "a.db", [row(1)])))
+    before = made.store.run_path(made.store.find("latest")).read_bytes()
+    pruned = made.call("prune", K6D_RETENTION__FULL_DAYS="1", K6D_RETENTION__DETAIL_DAYS="2")
+    assert pruned.returncode == 0, pruned.stderr
+    assert made.store.run_path(made.store.find("latest")).read_bytes() == before

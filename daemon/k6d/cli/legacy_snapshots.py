@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.analysis import series
-from k6d.core.model import Breakdown, K6dError, Result, Snapshot, Summary
+from k6d.core.model import IMPORTED_TEXT, Breakdown, K6dError, Result, Snapshot, Summary
 from k6d.execution import posted
 from k6d.execution.local import discovery, variables
 from k6d.execution.local.process_group import Guard
@@ -38,9 +38,9 @@ def text_snapshot(script: str, run: Run, store: Store) -> Snapshot:
     content = hashlib.sha256(text).hexdigest()
     key = orjson.dumps([content, given], option=orjson.OPT_SORT_KEYS)
     snapshot = Snapshot(
-        id=f"imported-{hashlib.sha256(key).hexdigest()[:16]}",
+        id=f"{IMPORTED_TEXT}{hashlib.sha256(key).hexdigest()[:16]}",
         fingerprint=content[:16],
-        workload=f"imported-{hashlib.sha256(orjson.dumps(given)).hexdigest()[:8]}",
+        workload=f"{IMPORTED_TEXT}{hashlib.sha256(orjson.dumps(given)).hexdigest()[:8]}",
     )
     if not store.snapshot_path(snapshot.id).exists():
         with tempfile.NamedTemporaryFile(suffix=".tar") as file:

@@ -248,6 +248,10 @@ class Log:
     cut_bytes: int = 0
 
 
+# How the ids of such snapshots begin, and their workloads, which compare with nothing.
+IMPORTED_TEXT = "imported-"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The immutable archive of a script that ran.
@@ -261,6 +265,11 @@ class Snapshot:
     fingerprint: str
     workload: str
     dependencies: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_text_only(self) -> bool:
+        """Whether it holds the text of an imported script, which k6 has never read."""
+        return self.id.startswith(IMPORTED_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,10 +118,11 @@ class Pipeline:
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
     ) -> Run:
         """Run the stored snapshot of an old run again; its record is compared like any other."""
-        if old.imported is not None:
+        if old.snapshot and old.snapshot.is_text_only:
             raise K6dError(
-                f"run {old.test_id} was imported, and k6's options of it are not known; run the "
-                "text again: script_content of GET /api/v1/test/results"
+                f"run {old.test_id} was imported without k6's options of it, so it cannot be "
+                "replayed; post its text to POST /api/v1/test/run (script_content of "
+                f"GET /api/v1/test/results/{old.test_id})"
             )
         watching = watching or Watching()
         job = Job(

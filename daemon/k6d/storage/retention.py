@@ -152,8 +152,11 @@ def tier(age: timedelta, policy: Retention) -> Tier:
 def slimmed(record: Mapping[str, Any], wanted: Tier) -> dict[str, Any] | None:
     """The run's JSON without the fields that the tier `wanted` drops; None when it has none.
 
-    Its field `removed` names the dropped fields.
+    Its field `removed` names the dropped fields. An imported run keeps all of them: what the
+    original service kept of it stays as long as the run.
     """
+    if record.get("imported"):
+        return None
     dropped = [name for name in DROPPED[wanted] if record.get(name)]
     if not dropped:
         return None

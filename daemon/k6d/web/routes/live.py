@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from k6d.web.context import Context, K6d
+from k6d.web.local_paths import without_folder
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
@@ -32,7 +33,7 @@ async def _events(k6d: Context, request: Request) -> AsyncIterator[bytes]:
             if await request.is_disconnected():
                 return
             if event:
-                name, data = event["kind"].encode(), orjson.dumps(event["data"])
-                yield b"event: " + name + b"\ndata: " + data + b"\n\n"
+                data = orjson.dumps(without_folder(event["data"], k6d.settings.data))
+                yield b"event: " + event["kind"].encode() + b"\ndata: " + data + b"\n\n"
             elif not events.over:
                 yield b": idle\n\n"

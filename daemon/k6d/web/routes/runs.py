@@ -26,8 +26,8 @@ REPORTS = ("text/html", "text/markdown", "application/xml")
 
 @router.get("/{test_id}", responses=schemas.response({"type": "object"}, _404="No such run"))
 async def record(test_id: str, k6d: K6d, request: Request) -> Response:
-    """The run's file, unchanged, as `k6d show --json` prints it."""
-    data = await asyncio.to_thread(read_run, k6d, test_id)
+    """The run's file, as `k6d show --json` prints it, without paths of the data folder."""
+    data = await asyncio.to_thread(_shown_run, k6d, test_id)
     path = k6d.store.run_path(await asyncio.to_thread(full_id, k6d, test_id))
     status = path.stat()
     tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
@@ -49,11 +49,11 @@ async def log(
 ) -> Response:
     """The stored output of k6 and of the script's console."""
     run = await asyncio.to_thread(load_run, k6d, test_id)
-    if stream in run["removed"]:
+    text = without_folder(kept_log(run, stream), k6d.settings.data)
+    if stream in run["removed"] and not text:
         raise Problem(
             404, f"run {run['test_id']} has no {stream} any more: {removed(run['removed'])}"
         )
-    text = without_folder(kept_log(run, stream), k6d.settings.data)
     return Response(text, media_type=PLAIN, headers=_named(run, "log"))
 
 
@@ -120,6 +120,14 @@ def full_id(k6d: Context, test_id: str) -> str:
 def read_run(k6d: Context, test_id: str) -> bytes:
     """Return the run's file."""
     return k6d.store.load_raw(full_id(k6d, test_id))
+
+
+def _shown_run(k6d: Context, test_id: str) -> bytes:
+    """The run's file; one that names the data folder is written anew without its paths."""
+    data, folder = read_run(k6d, test_id), k6d.settings.data
+    if str(folder).encode() not in data:
+        return data
+    return orjson.dumps(without_folder(orjson.loads(data), folder))
 
 
 def load_run(k6d: Context, test_id: str) -> dict[str, Any]:

@@ -99,9 +99,11 @@ def result(record: dict[str, Any], *, source: str | None, data: Path) -> dict[st
         "console_output": kept_log(record) or error or "",
         "notes": notes(record),
     }
-    for name in ("execution", "anomaly_analysis", "log", "output", "console_output"):
-        shown[name] = without_folder(shown.get(name), data)
-    return {**shown, **_as_imported(record), "script_content": source}
+    return {
+        **without_folder(shown, data),
+        **_as_imported(record),
+        "script_content": source,
+    }
 
 
 def _as_imported(record: dict[str, Any]) -> dict[str, Any]:
