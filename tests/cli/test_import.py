@@ -296,3 +296,16 @@ def test_what_the_original_kept_stays_as_long_as_its_run(tmp_path: Path) -> None
     pruned = made.call("prune", K6D_RETENTION__FULL_DAYS="1", K6D_RETENTION__DETAIL_DAYS="2")
     assert pruned.returncode == 0, pruned.stderr
     assert made.store.run_path(made.store.find("latest")).read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["data", "."], ids=["the folder", "a folder above it"])
+def test_backups_in_the_data_folder_itself(tmp_path: Path, source: str) -> None:
+    """K6_RESULTS_DIR is both; what k6d has made of a run is not imported as another run."""
+    made = Served(tmp_path)
+    made.data.mkdir()
+    for number in range(2):
+        (made.data / f"test_{number}.json").write_text(json.dumps(backup(number)))
+    for expected in ("2 runs taken over; 0 were", "0 runs taken over; 2 were"):
+        done = made.call("import", str(tmp_path / source))
+        assert done.stdout.startswith(f"{expected} there already\n"), (done.stdout, done.stderr)
+    assert len(made.store.history(limit=None)) == 2

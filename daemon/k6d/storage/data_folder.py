@@ -26,7 +26,8 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 # The folders and files that k6d makes in a data folder; those in _NESTED hold further folders.
 FOLDERS = ("index", "one-off", "outbox", "runs", "slots", "snapshots", "state", "work")
-FILES = ("api-token", "daemon.lock")
+LOCK = "daemon.lock"
+FILES = ("api-token", LOCK)
 _NESTED = {"index", "outbox", "runs", "slots"}
 # The names of folders that k6d removes with all contents, by their parent folder.
 _REMOVABLE = {
@@ -52,6 +53,18 @@ class NotAFileError(K6dError):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(f"{path}: is not a regular file, as k6d makes it; move it away")
+
+
+def is_of_k6d(path: Path, *, below: Path) -> bool:
+    """Whether k6d made this file: it lies in one of the folders of a data folder.
+
+    Data folders are looked for from `below` down to the file.
+    """
+    parts = path.relative_to(below).parts
+    return any(
+        name in FOLDERS and below.joinpath(*parts[:depth], LOCK).exists()
+        for depth, name in enumerate(parts[:-1])
+    )
 
 
 def refuse_link(path: Path) -> None:

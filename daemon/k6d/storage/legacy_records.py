@@ -17,6 +17,7 @@ from urllib.parse import quote
 from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, reason
 from k6d.core.reading import open_regular
+from k6d.storage.data_folder import is_of_k6d
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,8 +171,15 @@ def _json_refusal(file: Path, why: str) -> str:
 
 
 def _folder(folder: Path) -> Iterator[Found]:
-    """The records of the JSON backups below a folder; K6dError when there is none."""
-    files = sorted(path for path in folder.rglob("*.json") if path.is_file())
+    """The records of the JSON backups below a folder; K6dError when there is none.
+
+    The folder may also be k6d's data folder (K6_RESULTS_DIR); the files that k6d made are left out.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*.json")
+        if path.is_file() and not is_of_k6d(path, below=folder)
+    )
     if not any(isinstance(record, dict) for file in files for _, record in _backup(file, folder)):
         raise K6dError(f"{folder}: holds no JSON backup of the original service; {REFUSED}")
     return (found for file in files for found in _backup(file, folder))
