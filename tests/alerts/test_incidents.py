@@ -21,8 +21,8 @@ from k6d.alerts.incidents import (
 )
 from k6d.alerts.observation import observe
 from k6d.alerts.records import Change, Observation, Standing
+from k6d.core.measurements import Breakdown
 from k6d.core.model import (
-    Breakdown,
     Comparison,
     Execution,
     Finding,

@@ -17,13 +17,13 @@ from k6d.alerts.delivery.png import HEIGHT, SCALE, WIDTH, png
 from k6d.alerts.delivery.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
 from k6d.alerts.message import Context, compose, notice
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.core.measurements import Metrics
 from k6d.core.model import (
     Comparison,
     Execution,
     Explanation,
     Finding,
     FindingKind,
-    Metrics,
     Outcome,
     Severity,
     Verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from k6d.analysis.expected import without
-from k6d.core.model import Breakdown, Check
+from k6d.core.measurements import Breakdown, Check
 from support.results import endpoint, result
 
 

@@ -9,17 +9,8 @@ from typing import Any
 import pytest
 
 from k6d.analysis.rules import find, wilson_lower
-from k6d.core.model import (
-    Breakdown,
-    Check,
-    Execution,
-    Finding,
-    FindingKind,
-    Outcome,
-    Result,
-    Severity,
-    Threshold,
-)
+from k6d.core.measurements import Breakdown, Check, Threshold
+from k6d.core.model import Execution, Finding, FindingKind, Outcome, Result, Severity
 from k6d.core.text import plural
 from k6d.settings import Limits
 from support.results import endpoint, result

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from k6d.analysis import series
-from k6d.core.model import Breakdown, Metrics, Result, Threshold
+from k6d.core.measurements import Breakdown, Metrics, Threshold
 from support.results import endpoint, result
+
+if TYPE_CHECKING:
+    from k6d.core.model import Result
 
 
 def test_a_run_in_numbers() -> None:

@@ -9,17 +9,8 @@ from typing import Any
 import pytest
 
 from k6d.analysis.verdict import conclude, judge, one_cause
-from k6d.core.model import (
-    Breakdown,
-    Execution,
-    Finding,
-    FindingKind,
-    Generator,
-    Outcome,
-    Severity,
-    Threshold,
-    Timeline,
-)
+from k6d.core.measurements import Breakdown, Generator, Threshold, Timeline
+from k6d.core.model import Execution, Finding, FindingKind, Outcome, Severity
 from k6d.settings import Limits
 from support.results import endpoint, result
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from k6d.analysis import series, side_by_side
+from k6d.core.measurements import Metrics
 from k6d.core.metrics import INDEXED, METRICS, ORIGINAL
-from k6d.core.model import Metrics
 
 
 def test_what_is_stored_and_shown_is_in_the_list() -> None:

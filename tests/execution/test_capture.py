@@ -19,7 +19,8 @@ import pytest
 
 from k6d.analysis import series
 from k6d.analysis.rules import find
-from k6d.core.model import Execution, Metrics, Outcome, Result
+from k6d.core.measurements import Metrics
+from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import summary
 from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
 from k6d.execution.local import discovery
@@ -32,7 +33,7 @@ from support.target import Target
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k6d.core.model import Breakdown, RequestStats, Summary
+    from k6d.core.measurements import Breakdown, RequestStats, Summary
 
 BUCKET = 2 ** (1 / 8)
 START_MS = 1_800_000_000_000

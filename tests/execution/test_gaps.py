@@ -7,17 +7,8 @@ from typing import Any
 import pytest
 
 from k6d.analysis.verdict import judge
-from k6d.core.model import (
-    Breakdown,
-    Execution,
-    Metrics,
-    Outcome,
-    RequestStats,
-    Result,
-    Severity,
-    Summary,
-    Threshold,
-)
+from k6d.core.measurements import Breakdown, Metrics, RequestStats, Summary, Threshold
+from k6d.core.model import Execution, Outcome, Result, Severity
 from k6d.execution.gaps import gaps, with_crossed
 from k6d.execution.local.k6 import Ended
 from k6d.settings import Limits

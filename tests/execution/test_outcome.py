@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.core.model import Metrics, Outcome, Summary
+from k6d.core.measurements import Metrics, Summary
+from k6d.core.model import Outcome
 from k6d.execution.local.k6 import Ended
 from k6d.execution.outcome import classify, measured, one_line
 from support.binaries import BINARIES, bare_run

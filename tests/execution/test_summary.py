@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from k6d.core.model import Check, K6dError, Metrics, Summary, Threshold
+from k6d.core.measurements import Check, Metrics, Summary, Threshold
+from k6d.core.model import K6dError
 from k6d.execution import summary
 from support.paths import DATA
 

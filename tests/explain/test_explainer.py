@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k6d import settings
-from k6d.core.model import FindingKind, Log, Run, Severity, Verdict
+from k6d.core.measurements import Log
+from k6d.core.model import FindingKind, Run, Severity, Verdict
 from k6d.explain.explainer import Explainer
 from k6d.storage import Store
 from support.gemini_server import (

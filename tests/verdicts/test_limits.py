@@ -18,7 +18,8 @@ from support.verdicts.specimen import run_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k6d.core.model import Metrics, Run
+    from k6d.core.measurements import Metrics
+    from k6d.core.model import Run
     from support.verdicts.specimen import Specimen
 
 DEFAULT_MAX_CPU = Compare().max_cpu  # other tests say 100, so that no machine counts as busy

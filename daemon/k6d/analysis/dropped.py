@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Finding, FindingKind, Iterations, Severity
+from k6d.core.measurements import Iterations
+from k6d.core.model import Finding, FindingKind, Severity
 from k6d.core.numbers import ms, number, percent
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from k6d.core.model import Result, Scenario
+    from k6d.core.measurements import Scenario
+    from k6d.core.model import Result
 
 # An arrival-rate scenario drops one or two iterations while its VUs start.
 DROPPED_PERCENT = 1.0

@@ -16,7 +16,8 @@ from k6d.core.numbers import ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.core.model import Comparison, Generator
+    from k6d.core.measurements import Generator
+    from k6d.core.model import Comparison
 
 # k6's own metrics of times and throughput; the meaning of a script's own metrics is unknown.
 SPEED = ("http_req", "iteration", "group_duration", "ws_", "grpc_req_", "browser_")

@@ -17,7 +17,7 @@ from k6d.core.numbers import against, against_threshold, ms
 from k6d.core.text import group, one_line, plural
 
 if TYPE_CHECKING:
-    from k6d.core.model import Breakdown, RequestStats, Threshold
+    from k6d.core.measurements import Breakdown, RequestStats, Threshold
     from k6d.settings import Limits
 
 # Little's law: requests in flight per VU = rate per VU x mean response time. If a VU spends less

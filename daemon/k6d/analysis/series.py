@@ -16,7 +16,8 @@ from k6d.core.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from k6d.core.model import RequestStats, Result, Threshold
+    from k6d.core.measurements import RequestStats, Threshold
+    from k6d.core.model import Result
 
 # Each further series makes the others harder to judge, so only the busiest endpoints are compared.
 MAX_ENDPOINTS = 50

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.analysis import series
-from k6d.core.model import IMPORTED_TEXT, Breakdown, K6dError, Result, Snapshot, Summary
+from k6d.core.measurements import Breakdown, Summary
+from k6d.core.model import IMPORTED_TEXT, K6dError, Result, Snapshot
 from k6d.execution import posted
 from k6d.execution.local import discovery, variables
 from k6d.execution.local.process_group import Guard

@@ -1,7 +1,7 @@
 """The metrics of a run, once: their names, titles, units, and which change of them is bad.
 
 Everything that shows, compares, stores or exposes a metric takes these from here. The fields of
-`core.model.Metrics` have the same names.
+`core.measurements.Metrics` have the same names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The records that the rooms exchange; this module imports no other module of k6d.
+"""The records that the rooms exchange. What was measured is in `core.measurements`.
 
 Each `Run` is stored as one JSON file with the field names of this module. Names that end in `_s`,
 `_ms`, `_percent` or `_bytes` give their unit. The metrics of the original service keep its names:
@@ -13,6 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
 from enum import StrEnum
 from typing import Any
+
+from k6d.core.measurements import (
+    Breakdown,
+    Check,
+    Generator,
+    Log,
+    Metrics,
+    Scenario,
+    Summary,
+    Threshold,
+)
 
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
@@ -89,165 +100,6 @@ class FindingKind(StrEnum):
     CHECKS = "failed checks"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestStats:
-    """HTTP requests of one endpoint, scenario or group.
-
-    Latencies are None when there were no requests. `unjudged` counts requests whose success k6 was
-    told not to judge. `rate` is in requests per second, `error_rate` in percent. Counts and the
-    average are exact. Quantiles are interpolated in a histogram whose buckets grow by 2^(1/8): they
-    are at most 9 % off and never above the run's longest response time. `max_bucket_ms` is the
-    upper bound of the last bucket.
-    """
-
-    name: str
-    method: str | None = None
-    count: int
-    failed: int | None
-    unjudged: int = 0
-    rate: float
-    error_rate: float | None
-    avg_ms: float | None
-    p50_ms: float | None
-    p90_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    max_bucket_ms: float | None
-
-    @property
-    def title(self) -> str:
-        """Method and name: "GET /cart"; the name alone when there is no method."""
-        return f"{self.method} {self.name}" if self.method else self.name
-
-    @property
-    def judged(self) -> int:
-        """The number of requests on which the error rate is based."""
-        return self.count - self.unjudged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """Columns of equal length with one entry for each interval of `resolution_s` seconds.
-
-    `t` is the end of the interval, in seconds since k6's first push. Rates are per second. None
-    marks an interval without a measurement.
-    """
-
-    resolution_s: int = 1
-    t: list[int] = field(default_factory=list)
-    vus: list[int | None] = field(default_factory=list)
-    requests_per_second: list[float | None] = field(default_factory=list)
-    errors_per_second: list[float | None] = field(default_factory=list)
-    p95_ms: list[float | None] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Iterations:
-    """The iterations of one scenario: `count` ended, `dropped` were never started by k6.
-
-    `avg_ms` and `fast_ms` are the average and the 5 % quantile of their duration.
-    """
-
-    count: int = 0
-    dropped: int = 0
-    avg_ms: float | None = None
-    fast_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breakdown:
-    """The details of k6's remote-write stream, which the summary's totals do not have.
-
-    `errors` counts k6's messages for requests without an answer, the most frequent first.
-    `iterations` is by scenario. `handshakes` counts WebSocket sessions by HTTP status ("0": no
-    answer). Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
-    teardown() and those that the script excludes, under "setup", "teardown" and "excluded".
-    """
-
-    endpoints: list[RequestStats] = field(default_factory=list)
-    scenarios: list[RequestStats] = field(default_factory=list)
-    groups: list[RequestStats] = field(default_factory=list)
-    status_codes: dict[str, int] = field(default_factory=dict)
-    error_codes: dict[str, int] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
-    iterations: dict[str, Iterations] = field(default_factory=dict)
-    handshakes: dict[str, int] = field(default_factory=dict)
-    apart: dict[str, list[RequestStats]] = field(default_factory=dict)
-    timeline: Timeline = field(default_factory=Timeline)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
-    """The totals of a run, or of its load alone.
-
-    Totals of a run are exact and come from k6's end-of-test summary. Of the load alone, averages
-    and counts are exact; quantiles are as exact as those of `RequestStats`.
-    """
-
-    response_time_avg: float | None = None
-    response_time_min: float | None = None
-    response_time_med: float | None = None
-    response_time_p90: float | None = None
-    response_time_p95: float | None = None
-    response_time_p99: float | None = None
-    response_time_max: float | None = None
-    error_rate: float | None = None
-    failed_requests: int | None = None
-    total_requests: int | None = None
-    requests_per_second: float | None = None
-    virtual_users: int | None = None
-    duration_ms: float | None = None
-    iterations: int | None = None
-    iterations_per_second: float | None = None
-    dropped_iterations: int | None = None
-    checks_passed: int | None = None
-    checks_failed: int | None = None
-    data_received_bytes: int | None = None
-    data_sent_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One check of the script; `group` is k6's path such as "::cart::add", "" outside groups."""
-
-    name: str
-    group: str
-    passes: int
-    fails: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """One threshold of the script and its result."""
-
-    metric: str
-    expression: str
-    crossed: bool
-    observed: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """k6's end-of-test summary, parsed from either of its two JSON forms."""
-
-    metrics: Metrics
-    checks: list[Check] = field(default_factory=list)
-    thresholds: list[Threshold] = field(default_factory=list)
-    k6_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
-    custom_metrics: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
-    """A log of k6 or the console output of a script: its head, and its tail if lines were cut."""
-
-    head: str = ""
-    tail: str = ""
-    cut_lines: int = 0
-    cut_bytes: int = 0
-
-
 # How the ids of such snapshots begin, and their workloads, which compare with nothing.
 IMPORTED_TEXT = "imported-"
 
@@ -299,39 +151,6 @@ class Execution:
         Such a run is judged like any other, but it covers only a part of the plan.
         """
         return self.outcome is Outcome.ABORTED and self.exit_code == THRESHOLDS_CROSSED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generator:
-    """The load of k6 and of its machine, in percent of all CPUs and of all memory.
-
-    `k6_lag_ms` is the average time that a thread of k6 waited for a CPU. `reasons` name bottlenecks
-    of k6 itself, which distort response times and throughput. `doubts` name other load on the
-    machine. A value is None when /proc does not provide it.
-    """
-
-    k6_cpu_percent: float | None = None
-    k6_lag_ms: float | None = None
-    k6_memory_percent: float | None = None
-    machine_cpu_percent: float | None = None
-    busy_seconds_percent: float | None = None
-    memory_free_percent: float | None = None
-    reasons: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """The plan of a scenario.
-
-    `max_vus` is the largest number of virtual users. `rate` is the peak in iterations per second,
-    for scenarios with an arrival rate only.
-    """
-
-    executor: str
-    max_vus: int | None = None
-    rate: float | None = None
-    max_duration: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

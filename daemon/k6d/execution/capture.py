@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
-from k6d.core.model import Breakdown
+from k6d.core.measurements import Breakdown
 from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
@@ -30,7 +30,7 @@ from k6d.execution.timeline import Recorder, Tally, ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from k6d.core.model import Metrics
+    from k6d.core.measurements import Metrics
     from k6d.execution.remote_write import Series
 
 log = logging.getLogger(__name__)

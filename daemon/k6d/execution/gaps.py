@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import THRESHOLDS_CROSSED, Threshold
+from k6d.core.measurements import Threshold
+from k6d.core.model import THRESHOLDS_CROSSED
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from k6d.core.model import Breakdown, Summary
+    from k6d.core.measurements import Breakdown, Summary
     from k6d.execution.local.k6 import Ended
 
 # k6's error with exit code 99, and when a threshold with abortOnFail ends the run.

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from k6d.core.model import Breakdown, Execution, Log, Result, Summary
+    from k6d.core.measurements import Breakdown, Log, Summary
+    from k6d.core.model import Execution, Result
     from k6d.core.redact import Redactor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Iterations
+from k6d.core.measurements import Iterations
 from k6d.execution.remote_write import Histogram, tags
 from k6d.execution.timeline import ms
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.core.model import Log
+from k6d.core.measurements import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from k6d.core.model import Breakdown, Execution, K6dError, Log, Metrics, Result, Summary
+from k6d.core.measurements import Breakdown, Log, Metrics, Summary
+from k6d.core.model import Execution, K6dError, Result
 from k6d.core.redact import Redactor
 from k6d.execution import archive as scripts
 from k6d.execution import outcome, summary

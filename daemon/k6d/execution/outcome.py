@@ -10,7 +10,7 @@ from k6d.core.model import ABORTED_BY_SCRIPT, BROWSER, FAIL, THRESHOLDS_CROSSED,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.core.model import Summary
+    from k6d.core.measurements import Summary
     from k6d.execution.local.k6 import Ended
 
 # Exit codes of k6 (errext/exitcodes/codes.go) after which its summary is a measurement: success,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import Scenario
+from k6d.core.measurements import Scenario
 from k6d.core.parse import parse_duration
 
 if TYPE_CHECKING:

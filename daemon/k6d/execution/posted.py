@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from k6d.core.model import Log
+    from k6d.core.measurements import Log
     from k6d.execution.archive import Script
     from k6d.execution.measure import Measured
 

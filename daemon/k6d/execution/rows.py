@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Metrics, RequestStats
+from k6d.core.measurements import Metrics, RequestStats
 from k6d.execution.remote_write import Histogram
 from k6d.execution.timeline import Tally, ms
 

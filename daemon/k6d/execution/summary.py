@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from k6d.core.model import Check, K6dError, Metrics, Summary, Threshold
+from k6d.core.measurements import Check, Metrics, Summary, Threshold
+from k6d.core.model import K6dError
 
 # k6's own metrics: https://grafana.com/docs/k6/latest/using-k6/metrics/reference/
 _BUILT_IN = re.compile(

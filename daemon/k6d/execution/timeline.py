@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from k6d.core.model import Timeline
+from k6d.core.measurements import Timeline
 from k6d.execution.remote_write import Histogram
 
 _MAX_POINTS = 600

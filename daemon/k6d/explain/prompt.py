@@ -25,7 +25,8 @@ from k6d.explain.source import without_texts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from k6d.core.model import Log, RequestStats, Run, Timeline
+    from k6d.core.measurements import Log, RequestStats, Timeline
+    from k6d.core.model import Run
 
 MAX_DATA = 40_000  # characters in all; some 12,000 tokens
 MAX_SOURCE = 12_000

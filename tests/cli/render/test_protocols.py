@@ -8,7 +8,8 @@ from rich.console import Console, Group
 
 from k6d.cli.render.baseline import comparison_table
 from k6d.cli.render.protocols import beside
-from k6d.core.model import Breakdown, Comparison
+from k6d.core.measurements import Breakdown
+from k6d.core.model import Comparison
 from support.records import make_run
 from support.results import endpoint
 

@@ -12,17 +12,8 @@ from rich.console import Console
 
 from k6d.cli.render.baseline import comparison_table
 from k6d.cli.render.run import history_table, run_report, scripts_report, spark, verdict_word
-from k6d.core.model import (
-    Breakdown,
-    Check,
-    Comparison,
-    Execution,
-    Log,
-    Metrics,
-    Outcome,
-    Threshold,
-    Timeline,
-)
+from k6d.core.measurements import Breakdown, Check, Log, Metrics, Threshold, Timeline
+from k6d.core.model import Comparison, Execution, Outcome
 from support.records import make_anomaly, make_endpoint, make_run
 
 if TYPE_CHECKING:

@@ -9,19 +9,15 @@ import pytest
 from lxml import etree
 
 from k6d.analysis.verdict import judge
+from k6d.core.measurements import Breakdown, Check, Generator, Log, Threshold
 from k6d.core.model import (
-    Breakdown,
-    Check,
     Execution,
     Explanation,
     Finding,
     FindingKind,
-    Generator,
-    Log,
     Outcome,
     Run,
     Severity,
-    Threshold,
     Verdict,
 )
 from k6d.settings import Limits

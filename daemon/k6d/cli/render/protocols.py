@@ -12,7 +12,8 @@ from k6d.core.numbers import count, in_unit, ms, number, percent
 from k6d.core.text import plural, printable
 
 if TYPE_CHECKING:
-    from k6d.core.model import Breakdown, RequestStats, Run
+    from k6d.core.measurements import Breakdown, RequestStats
+    from k6d.core.model import Run
 
 MAX_ROWS = 10
 _PROTOCOLS = {"WebSocket": "ws_", "gRPC": "grpc_", "browser": "browser_"}

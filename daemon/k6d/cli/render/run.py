@@ -10,7 +10,8 @@ from rich.text import Text
 
 from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
-from k6d.core.model import Metrics, Outcome, Trigger
+from k6d.core.measurements import Metrics
+from k6d.core.model import Outcome, Trigger
 from k6d.core.numbers import against_threshold, count, ms, number, percent, rate, seconds
 from k6d.core.text import common_origin, group, one_line, plural, removed
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from k6d.core.model import Breakdown, Explanation, Log, RequestStats, Run, Timeline, Verdict
+    from k6d.core.measurements import Breakdown, Log, RequestStats, Timeline
+    from k6d.core.model import Explanation, Run, Verdict
     from k6d.storage import Statistics
 
 STYLES = {

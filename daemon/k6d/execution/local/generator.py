@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Generator
+from k6d.core.measurements import Generator
 from k6d.core.numbers import ms, percent
 
 if TYPE_CHECKING:
