@@ -256,6 +256,26 @@ def test_an_ad_hoc_workload_has_its_own_history(home: Home, target: Target) -> N
     assert f"{other['id']} (vus 2, iterations 30" in home.error("trend", script, "--workload", "x")
 
 
+def test_files_of_handle_summary_are_kept_with_the_run(home: Home) -> None:
+    """Listed by show, in text and JSON, and printed by their names; without secrets."""
+    text = """
+        export const options = { iterations: 1 };
+        import { check } from 'k6';
+        export default function () { check(1, { ok: () => true }); }
+        export const handleSummary = () => ({
+          'report.json': JSON.stringify({ token: 'hunter2-' + 'hunter2' }),
+          'report.html': '<b>well</b>',
+        });"""
+    run = home.json("run", home.write("s.js", text), "--env", f"TOKEN={SECRET}")
+    sizes = {file["name"]: file["bytes"] for file in run["files"]}
+    assert sizes.keys() == {"report.json", "report.html"}
+    assert sizes["report.html"] == 11
+    assert "file: report.html, 11 bytes" in home.k6d("show", "latest").stdout
+    assert home.k6d("show", "latest", "--file", "report.html").stdout == "<b>well</b>"
+    assert SECRET not in home.k6d("show", "latest", "--file", "report.json").stdout
+    assert "the run has no file 'other'" in home.error("show", "latest", "--file", "other")
+
+
 def test_a_variable_reaches_the_script_and_nothing_else(home: Home, target: Target) -> None:
     """--env is seen in __ENV, the daemon's own secrets are not, and no file keeps a value."""
     target.status["/leak"] = 500

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from k6d.core.model import Finding, FindingKind, Severity, Verdict
+from k6d.core.model import Finding, FindingKind, KeptFile, Severity, Verdict
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
 from support.serving import Served, small_script
@@ -347,12 +347,34 @@ def test_run_files(shared: Served, target: Target) -> None:
     assert shared.get("/api/v1/runs/latest").body == record.body
 
 
+def _downloads(served: Served, test_id: str) -> None:
+    """What a script wrote is listed, and comes as a download that no browser runs as a page."""
+    address = f"/api/v1/runs/{test_id}"
+    names = [file["name"] for file in served.get(address).json["files"]]
+    assert names == ["out/ü.html", "shot.png"]
+    page = served.get(f"{address}/files/out/%C3%BC.html")
+    assert page.text == "<script>ü</script>"
+    assert page.headers["content-type"] == "text/plain; charset=utf-8"
+    assert page.headers["content-disposition"] == "attachment; filename*=UTF-8''%C3%BC.html"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    picture = served.get(f"{address}/files/shot.png")
+    assert picture.headers["content-type"] == "application/octet-stream"
+    for other in ("other", "..%2F..%2Fstate", "out"):
+        assert served.get(f"{address}/files/{other}").status == 404
+    assert f"{address}/files/out/%C3%BC.html" in served.get(f"/runs/{test_id}").text
+
+
 def test_scripts_series_comparison_and_acceptance(served: Served) -> None:
     """The catalogue, a metric over the runs, two runs side by side, and a level accepted."""
     runs = [_stored(number) for number in range(4)]
+    wrote = [("out/ü.html", "<script>ü</script>".encode()), ("shot.png", b"\x89PNG\0")]
+    kept = [KeptFile(name=name, bytes=len(contents)) for name, contents in wrote]
+    runs[0] = replace(runs[0], files=kept)
+    served.store.keep_files(runs[0].test_id, wrote)
     for run in runs:
         served.store.save(run)
     served.start()
+    _downloads(served, runs[0].test_id)
     served.write("new.js", "export const helper = 1;\n")
     known = served.store.state("scripts")
     served.until(lambda: known.get("new.js"), "the daemon to know the script")

@@ -189,6 +189,9 @@ def history(
 def show(
     run_id: RunId = "latest",
     log: Annotated[bool, typer.Option("--log", help="Also show k6's log and output.")] = False,
+    file: Annotated[
+        str | None, typer.Option(help="Print only this file, which the script wrote.")
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
@@ -196,7 +199,9 @@ def show(
     """Show all data of one run."""
     loaded = load_settings(config, data=data)
     store, test_id = open_store(loaded), run_named(run_id, loaded)
-    if as_json:
+    if file is not None:
+        sys.stdout.buffer.write(store.kept_file(test_id, file))
+    elif as_json:
         print_raw(store.load_raw(test_id))
     else:
         print_run(store.load(test_id), terminal(), log=log)

@@ -300,6 +300,14 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """A file that the script wrote, by its path from its working folder, and its size."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The stored record of one run; its JSON file has these fields.
 
@@ -337,6 +345,7 @@ class Run:
     comparable: bool = False
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)
+    files: list[KeptFile] = field(default_factory=list)
     explanation: Explanation | None = None
     removed: list[str] = field(default_factory=list)
     imported: dict[str, Any] | None = None

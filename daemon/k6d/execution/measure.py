@@ -20,6 +20,7 @@ from k6d.execution.hidden_secrets import log_without_secrets, result_without_sec
 from k6d.execution.local.generator import Monitor
 from k6d.execution.log_buffer import KeptLog
 from k6d.execution.plan import scenarios_of
+from k6d.execution.written_files import Written, written_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -67,6 +68,7 @@ class Measured:
     elapsed_s: float = 0.0
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)
+    files: list[Written] = field(default_factory=list)
 
 
 def unmeasured(execution: Execution) -> Measured:
@@ -140,7 +142,8 @@ async def measure(
         signals=ended.signals,
     )
     breakdown = capture.result(totals.metrics)
-    notes = [*order.notes, *_about_timeout(order, execution.deadline_s)]
+    kept, left = await asyncio.to_thread(written_files, files, redactor)
+    notes = [*order.notes, *left, *_about_timeout(order, execution.deadline_s)]
     notes += workload_note(order.options, binary.release)
     tagged = order.options.get("systemTags")
     if isinstance(tagged, list) and "status" not in tagged:
@@ -164,6 +167,7 @@ async def measure(
         elapsed_s=ended.elapsed_s,
         log=log_without_secrets(log.log(), redactor),
         output=log_without_secrets(output.log(), redactor),
+        files=kept,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Execution, Outcome, Run, Verdict
+from k6d.core.model import Execution, K6dError, KeptFile, Outcome, Run, Verdict
 from k6d.execution.archive import machine
 from k6d.execution.measure import Measured, unmeasured
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from k6d.core.model import Snapshot
     from k6d.execution.local.k6 import K6
     from k6d.execution.workdir import UnderWay
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
 
 
 def refused(error: str, binary: K6) -> Execution:
@@ -24,6 +29,18 @@ def refused(error: str, binary: K6) -> Execution:
         k6_version=binary.version,
         machine=machine(),
     )
+
+
+def with_files_kept(measured: Measured, under_way: UnderWay, store: Store) -> Measured:
+    """Keep the files that the script wrote; if the disk refuses, the same without them."""
+    files = [(file.name, file.contents) for file in measured.files]
+    try:
+        if files:
+            store.keep_files(under_way.test_id, files)
+    except K6dError as error:
+        logger.error("%s: the files that it wrote are not kept: %s", under_way.script, error)
+        return replace(measured, files=[])
+    return measured
 
 
 def recorded(
@@ -57,6 +74,7 @@ def recorded(
         generator=result.generator,
         log=measured.log,
         output=measured.output,
+        files=[KeptFile(name=f.name, bytes=len(f.contents)) for f in measured.files],
     )
 
 

@@ -29,7 +29,7 @@ from k6d.execution.excluded import Exclude
 from k6d.execution.local import discovery, k6, variables
 from k6d.execution.local.process_group import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
-from k6d.execution.record import interrupted, recorded, refused
+from k6d.execution.record import interrupted, recorded, refused, with_files_kept
 from k6d.execution.workdir import UnderWay, leftovers, workdir
 from k6d.explain.explainer import Explainer
 from k6d.jobs.registration import Registration, endless
@@ -357,6 +357,7 @@ class Pipeline:
         confirms: str | None = None,
     ) -> Done:
         """Judge an execution by limits, save its record and return it."""
+        measured = with_files_kept(measured, task.under_way, self._store)
         limits = self._settings.limits.merged(own.limits)
         run = recorded(
             task.under_way,

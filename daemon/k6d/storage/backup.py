@@ -45,7 +45,7 @@ FURTHER_HEADERS = (
 )
 # The files that an archive may hold; any other name is refused.
 _NAMES = re.compile(
-    r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.json"
+    r"runs/\d{4}-\d{2}/\d{8}-\d{6}-[0-9a-f]{6}\.(?:json|tar)"
     r"|snapshots/[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.tar"
     r"|state/[a-z][a-z0-9_-]{0,63}\.json"
 )
@@ -91,7 +91,7 @@ def export(data: Path, file: Path) -> int:
                     _add(tar, name, contents)
         manifest = {"schema_version": SCHEMA_VERSION, "files": digests}
         _add(tar, MANIFEST, io.BytesIO(orjson.dumps(manifest)))
-    return sum(name.startswith("runs/") for name in digests)
+    return sum(_is_run(name) for name in digests)
 
 
 def is_archive(file: Path) -> bool:
@@ -122,7 +122,7 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
         with replacing(path, root=data) as copy:
             if _digest_and_copy(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
-        counts[name.partition("/")[0]] += 1
+        counts[name.partition("/")[0]] += _is_run(name) or not name.startswith("runs/")
     look_again(store)
     store.repair()
     return Restored(
@@ -216,6 +216,11 @@ def _files(folder: Path, data: Path) -> list[Path]:
         for path in folder.rglob("*")
         if _NAMES.fullmatch(path.relative_to(data).as_posix()) and not path.is_symlink()
     )
+
+
+def _is_run(name: str) -> bool:
+    """Whether it is the file of a run; beside it may be what the script wrote."""
+    return name.startswith("runs/") and name.endswith(".json")
 
 
 def _add(tar: tarfile.TarFile, name: str, contents: IO[bytes]) -> None:

@@ -11,15 +11,17 @@ from pydantic import ValidationError
 
 from k6d.core.model import SCHEMA_VERSION, K6dError, Run
 from k6d.storage.checksum import Seal
-from k6d.storage.data_folder import check_way, read_file
+from k6d.storage.data_folder import check_way, read_file, remove_file
 from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
 from k6d.storage.record import check_test_id, encode, index_document, is_test_id, run_adapter
+from k6d.storage.run_files import keep_files, kept_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
+FILES_ENDING = ".tar"
 _SEAL = Seal(b'"crc32":', b"}\n")
 _RESTORE = "restore it from a backup or move it away"
 
@@ -35,8 +37,9 @@ class RunFiles:
         return Path(self._place(test_id))
 
     def size(self, test_id: str) -> int:
-        """The size of the run's file in bytes; 0 when it does not exist."""
-        return size(self._place(test_id))
+        """What the run takes, in bytes, with the files that its script wrote; 0 when it is gone."""
+        place = self._place(test_id)
+        return size(place) + size(place.removesuffix(_ENDING) + FILES_ENDING)
 
     def _place(self, test_id: str) -> str:
         """The path as a str: pathlib interns each name, which would take memory for each run."""
@@ -57,6 +60,26 @@ class RunFiles:
         path = self.path(test_id)
         check_way(path.parent, root=self._root)
         return path
+
+    def files_path(self, test_id: str) -> Path:
+        """Where the files that the script wrote are kept, whether there are any or not."""
+        return self.path(test_id).with_suffix(FILES_ENDING)
+
+    def keep_files(self, test_id: str, files: Iterable[tuple[str, bytes]]) -> None:
+        """Keep the files that the script wrote, by name, before the run itself is saved."""
+        self.own_path(test_id)
+        keep_files(self.files_path(test_id), files, root=self._root)
+
+    def kept_file(self, test_id: str, name: str) -> bytes:
+        """A file that the script wrote; K6dError when the run has none of that name."""
+        return kept_file(self.files_path(test_id), name)
+
+    def delete(self, test_id: str) -> None:
+        """Remove what is kept of the run; its own file last, so that it is found until then."""
+        path = self.own_path(test_id)
+        with disk_errors("remove", path):
+            remove_file(path.with_suffix(FILES_ENDING), root=self._root)
+            remove_file(path, root=self._root)
 
     def months(self) -> list[Path]:
         """The folders of run files, the oldest month first."""

@@ -56,6 +56,7 @@ class Store:
 
     def __init__(self, data: Path) -> None:
         self._runs = RunFiles(data / "runs", root=data)
+        self.keep_files, self.kept_file = self._runs.keep_files, self._runs.kept_file
         self._data = data
         self._snapshots = data / "snapshots"
         self._state = data / "state"
@@ -181,9 +182,7 @@ class Store:
             if generation:
                 generation.remove(set(test_ids))
             for test_id in test_ids:
-                path = self._runs.own_path(test_id)
-                with disk_errors("remove", path):
-                    remove_file(path, root=self._data)
+                self._runs.delete(test_id)
         self._answers.clear()
         log.debug("removed %d runs", len(test_ids))
 

@@ -62,6 +62,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _Timeline(run.breakdown.timeline)]
     notes = filter(None, [*run.breakdown.notes, removed(run.removed)])
     parts += [_text(f"note: {note}", "dim") for note in notes]
+    parts += [_text(f"file: {file.name}, {file.bytes:,} bytes", "dim") for file in run.files]
     if log:
         parts += ["", _log("k6's log", run.log), "", _log("k6's output", run.output)]
     return Group(*parts)

@@ -3,6 +3,7 @@
 import asyncio
 from email.utils import formatdate
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -72,6 +73,28 @@ async def snapshot(test_id: str, k6d: K6d) -> Response:
 
 
 @router.get(
+    "/{test_id}/files/{name:path}",
+    responses=schemas.text("application/octet-stream", description="a file the script wrote"),
+)
+async def written_file(test_id: str, name: str, k6d: K6d) -> Response:
+    """A file that the script's handleSummary wrote, always as a download."""
+
+    def read() -> bytes:
+        run = load_run(k6d, test_id)
+        if name not in [file["name"] for file in run["files"]]:
+            raise Problem(404, f"run {run['test_id']} has no file {name[:200]!r}")
+        try:
+            return k6d.store.kept_file(run["test_id"], name)
+        except K6dError as error:
+            raise Problem(500, str(error)) from error
+
+    contents = await asyncio.to_thread(read)
+    saved = quote(name.rpartition("/")[2], safe="")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{saved}"}
+    return Response(contents, media_type=_safe_type(contents), headers=headers)
+
+
+@router.get(
     "/{test_id}/report", responses=schemas.text(*REPORTS, description="a report of the run")
 )
 async def report(
@@ -138,6 +161,15 @@ def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
         raise Problem(500, str(error)) from error
     record: dict[str, Any] = orjson.loads(orjson.dumps(run))
     return record
+
+
+def _safe_type(contents: bytes) -> str:
+    """A type that no browser runs: a script's HTML must not act as a page of ours."""
+    try:
+        contents.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    return "application/octet-stream" if b"\0" in contents else PLAIN
 
 
 def _named(run: dict[str, str], ending: str) -> dict[str, str]:
