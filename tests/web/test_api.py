@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from k6d.core.model import Finding, FindingKind, KeptFile, Severity, Verdict
+from k6d.storage import new_test_id
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
 from support.serving import Served, small_script
@@ -23,6 +24,7 @@ from support.serving import Served, small_script
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from k6d.core.model import Run
     from support.target import Target
 
 # The original service's response models: names and types, none of them optional.
@@ -347,6 +349,25 @@ def test_run_files(shared: Served, target: Target) -> None:
     assert shared.get("/api/v1/runs/latest").body == record.body
 
 
+def _ad_hoc_beside(served: Served, own: Run) -> None:
+    """A run with other options is no state of its script, and its page draws it when asked."""
+    assert own.snapshot is not None
+    snapshot = replace(own.snapshot, workload="0123456789abcdef")
+    ad_hoc = replace(
+        own, test_id=new_test_id(datetime.now(UTC)), snapshot=snapshot, overrides={"vus": "1"}
+    )
+    served.store.save(ad_hoc)
+    rows = {row["script"]: row for row in served.get("/api/v1/scripts").json["scripts"]}
+    assert rows["c.js"]["last_run"]["test_id"] == own.test_id
+    address = "/api/v1/scripts/series?script=c.js&workload="
+    counts = [len(served.get(f"{address}{one}").json["points"]) for one in ("own", "all", "0123")]
+    assert counts == [2, 3, 1]
+    page = served.get("/script?name=c.js&workload=0123456789abcdef").text
+    assert '<option value="0123456789abcdef" selected>vus 1 (1 run)</option>' in page
+    assert "Fewer than two runs of this workload measured it." in page
+    assert "other options</span>" in page
+
+
 def _downloads(served: Served, test_id: str) -> None:
     """What a script wrote is listed, and comes as a download that no browser runs as a page."""
     address = f"/api/v1/runs/{test_id}"
@@ -389,6 +410,7 @@ def test_scripts_series_comparison_and_acceptance(served: Served) -> None:
     asked = f"/api/v1/scripts/series?script=c.js&workload={own['id'][:6]}"
     assert len(served.get(asked).json["points"]) == 2
     assert served.get("/api/v1/scripts/series?script=c.js&workload=nine").status == 422
+    _ad_hoc_beside(served, runs[2])
     compared = served.get(f"/api/v1/runs/{runs[2].test_id}/compare?to={runs[0].test_id}").json
     average = next(m for m in compared["metrics"] if m["metric"] == "response_time_avg")
     assert (average["before"], average["after"], average["change_percent"]) == (100.0, 102.0, 2.0)
