@@ -385,7 +385,6 @@ def test_what_a_run_says() -> None:
 @pytest.mark.parametrize(
     ("kind", "metric", "urls", "cause"),
     [
-        (FindingKind.K6_UNAVAILABLE, None, [], "k6 unavailable"),
         (FindingKind.UNREACHABLE, "error_rate", ["http://shop:80/a", "http://shop:80/b"],
          "target shop:80"),
         (FindingKind.UNREACHABLE, "error_rate", ["/a"], "target unreachable"),

@@ -351,28 +351,3 @@ def test_every_number_of_a_finding_is_finite() -> None:
     ):
         for finding in find(result(**metrics), DEFAULT):
             assert finding.observed is None or math.isfinite(finding.observed)
-
-
-@pytest.mark.parametrize(
-    ("errors", "kind"),
-    [
-        ({"dial: unknown errno 101 error with msg `network is unreachable`": 50}, "no network"),
-        ({"lookup: dial udp: connect: network is unreachable": 50}, "no network"),
-        ({"dial: connection refused": 50}, "target unreachable"),
-        ({"lookup: no such host": 50}, "target unreachable"),
-        (
-            {"dial: connection refused": 30, "connect: network is unreachable": 20},
-            "target unreachable",
-        ),
-    ],
-)
-def test_a_machine_without_network_says_nothing_of_the_target(
-    errors: dict[str, int], kind: str
-) -> None:
-    """By the kernel's words for most of the requests."""
-    silent = Breakdown(status_codes={"0": 50}, errors=errors)
-    finding = _only(
-        result(error_rate=100.0, failed_requests=50, total_requests=50, breakdown=silent)
-    )
-    assert finding.kind.value == kind
-    assert finding.message.startswith("inconclusive: this machine") is (kind == "no network")

@@ -10,7 +10,7 @@ import pytest
 
 from k6d.analysis.verdict import conclude, judge, one_cause
 from k6d.core.measurements import Breakdown, Generator, Threshold, Timeline
-from k6d.core.model import Execution, Finding, FindingKind, Outcome, Severity
+from k6d.core.model import INCONCLUSIVE, Execution, Finding, FindingKind, Outcome, Severity
 from k6d.settings import Limits
 from support.results import endpoint, result
 
@@ -304,3 +304,25 @@ def test_an_aborted_run_has_no_spikes() -> None:
     aborted = Execution(outcome=Outcome.ABORTED)
     slow = _minute(range(30, 45))
     assert not judge(result(execution=aborted, breakdown=slow), limits=DEFAULT).findings
+
+
+@pytest.mark.parametrize("outcome", sorted(INCONCLUSIVE))
+def test_a_fault_of_this_machine_is_inconclusive(outcome: Outcome) -> None:
+    """No anomaly, whatever looks wrong with the target; a crossed threshold is a doubt."""
+    crossed = Threshold(metric="http_req_failed", expression="rate<0.01", crossed=True)
+    dead = result(
+        execution=Execution(outcome=outcome, error="the reason"),
+        breakdown=Breakdown(status_codes={"0": 6000}),
+        thresholds=(crossed,),
+        error_rate=100.0,
+        failed_requests=6000,
+    )
+    verdict = judge(dead, limits=DEFAULT)
+    assert (verdict.anomalies_detected, verdict.severity, verdict.confidence) == (False, None, 0.0)
+    (finding,) = verdict.findings
+    assert finding.kind == outcome
+    assert finding.message.startswith("inconclusive: ")
+    assert finding.message.endswith("the reason")
+    assert "again" in finding.recommendation or "k6d runs the script" in finding.recommendation
+    (doubt,) = verdict.doubts
+    assert doubt == "threshold http_req_failed: rate<0.01 was crossed: not judged"

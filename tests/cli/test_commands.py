@@ -498,12 +498,13 @@ def test_a_script_that_sleeps_by_design_is_healthy(home: Home, target: Target) -
 
 
 def test_without_k6_a_run_is_recorded_and_says_how_to_get_one(home: Home) -> None:
-    """Exit code 2, critical, and doctor says the same with exit code 1."""
+    """Exit code 2, inconclusive, and doctor says the same with exit code 1."""
     script = home.write("s.js", _script(""))
     gone = str(home.folder / "no-k6")
     run = home.json("run", script, code=2, K6D_K6__PATH=gone)
     assert run["execution"]["outcome"] == "k6 unavailable"
-    assert run["anomaly_analysis"]["severity"] == "critical"
+    assert run["anomaly_analysis"]["severity"] is None
+    assert run["anomaly_analysis"]["issues"][0].startswith("inconclusive: nothing was tested")
     done = home.k6d("doctor", K6D_K6__PATH=gone)
     assert done.returncode == 1
     assert "✗ k6: not usable" in done.stdout

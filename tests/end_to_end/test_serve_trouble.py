@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import tarfile
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import orjson
@@ -17,8 +19,10 @@ import pytest
 from k6d.core.model import Outcome, Trigger
 from k6d.core.numbers import seconds
 from support.daemon import K6, PATIENCE_S, Daemon, Mailbox, hitting, until
+from support.receivers import TestCa, closed_port
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -154,6 +158,60 @@ def test_what_a_schedule_wanted_without_k6_runs_in_the_life_in_which_k6_is_back(
     daemon.start(K6D_K6__PATH=str(link))
     again = daemon.run("a.js", 3)
     assert (again.execution.outcome, again.trigger) == (Outcome.COMPLETED, Trigger.SCHEDULED)
+
+
+def test_a_module_server_that_is_down_is_tried_again_by_itself(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    """No mistake of the script, no incident; killed in between, the next life tries again."""
+    authority, port = TestCa(tmp_path), closed_port()
+    trust = {"SSL_CERT_FILE": str(authority.path)}
+    module = f"https://127.0.0.1:{port}/x.js"
+    daemon.start(**trust)
+    daemon.write(
+        "a.js", f"import {{ check }} from 'k6';\nimport x from '{module}';\n"
+        "export default () => check(x, { one: (v) => v === 1 });\n"
+    )  # fmt: skip
+    down = daemon.run("a.js")
+    assert down.execution.outcome is Outcome.MODULE_SERVER
+    assert (down.anomaly_analysis.severity, down.anomaly_analysis.anomalies_detected) == (None, 0)
+    assert "unavailable" in down.anomaly_analysis.issues[0]
+    assert "Mend the script" not in "".join(down.anomaly_analysis.recommendations)
+    assert daemon.end(signal.SIGKILL) == -signal.SIGKILL
+    daemon.start(**trust)
+    assert daemon.run("a.js", 2).execution.outcome is Outcome.MODULE_SERVER
+    with _serving(b"export default 1;\n", authority.server_context("localhost"), port):
+        again = daemon.run("a.js", 3)
+    assert (again.execution.outcome, again.anomaly_analysis.severity) == (Outcome.COMPLETED, None)
+    daemon.barrier()
+    assert daemon.counts() == {"a.js": 3}
+    incidents = daemon.store.state("incidents").all()
+    assert all(kept["incident"] is None for kept in incidents.values())
+    assert daemon.store.state("outages").all() == {}
+
+
+@contextmanager
+def _serving(body: bytes, context: ssl.SSLContext, port: int) -> Iterator[None]:
+    """An HTTPS server that answers everything with `body`."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words: object) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _put_in_the_way(place: Path, aside: Path) -> None:

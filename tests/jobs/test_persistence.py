@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from k6d.core.job import Job
-from k6d.core.model import Execution, Outcome, Trigger
+from k6d.core.model import INCONCLUSIVE, Execution, Outcome, Trigger
 from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.storage import Store, new_test_id
@@ -98,11 +98,12 @@ def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path)
 
 
 def test_a_run_whose_confirmation_was_cut_off_is_repeated(tmp_path: Path) -> None:
-    """It has no verdict yet, though a re-run of it ended well; nor is a run without k6 a run."""
+    """It has no verdict yet, though a re-run of it ended well; nor is an inconclusive run one."""
     queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
     queue.put(_job())
-    _ran(tmp_path, outcome=Outcome.K6_UNAVAILABLE)
-    assert [job.repeats for job in _left(tmp_path)] == [0]
+    for outcome in INCONCLUSIVE:
+        _ran(tmp_path, outcome=outcome)
+        assert [job.repeats for job in _left(tmp_path)] == [0]
     _ran(tmp_path, outcome=Outcome.COMPLETED, comparable=False)
     confirming = {"trigger": Trigger.CONFIRMATION, "later": timedelta(seconds=2)}
     _ran(tmp_path, outcome=Outcome.COMPLETED, **confirming)

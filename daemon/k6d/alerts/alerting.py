@@ -24,6 +24,7 @@ from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
 from k6d.alerts.observation import observe
+from k6d.alerts.outages import Outages
 from k6d.alerts.outbox import KEPT_DAYS
 from k6d.alerts.records import Change, Standing
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
@@ -64,6 +65,7 @@ class Alerts:
         self._serving = serving
         self._standings = store.state("incidents")
         self._mutes = store.state("mutes")
+        self._outages = Outages(store, self.announce, self.is_gone)
         self._lock = settings.data / "state" / ".incidents.lock"
 
     def expect(self, script: str, test_id: str, notify: bool | list[str] | None = None) -> None:
@@ -80,7 +82,10 @@ class Alerts:
         """Record a saved run in its incident; a run that was recorded before changes nothing."""
         with locked(self._lock, root=self._settings.data):
             standing = incidents.noted(self._standing(run.script), notify)
-            standing, told = incidents.advance(standing, observe(run), self._rules(standing))
+            rules = self._rules(standing)
+            if run.test_id not in standing.seen:
+                self._outages.record(run, quiet=rules.muted)
+            standing, told = incidents.advance(standing, observe(run), rules)
             self._keep(standing)
             if told:
                 logger.info(
@@ -226,9 +231,11 @@ class Alerts:
         subject: str,
         severity: Severity,
         facts: Iterable[tuple[str, str]] = (),
+        about: Iterable[str] = (),
     ) -> bool:
         """Put a message without a run, such as a missed schedule, into the outbox once for `key`.
 
+        The receivers of the scripts `about` get it, if there are any, else those of `script`.
         False when the key was used before, the script is muted or the settings exclude it.
         """
         standing = self._standing(script)
@@ -241,9 +248,19 @@ class Alerts:
             subject=subject,
             severity=severity,
             facts=facts,
-            tags=tags_for(script, severity, self._settings.notify.routes, standing.notify),
+            tags=self._tags(tuple(about) or (script,), severity),
         )
         return self._outbox.put(message)
+
+    def _tags(self, scripts: Iterable[str], severity: Severity) -> list[str] | None:
+        """The tags of a message about all these scripts; None: everybody."""
+        routes, found = self._settings.notify.routes, []
+        for script in scripts:
+            tags = tags_for(script, severity, routes, self._standing(script).notify)
+            if tags is None:
+                return None
+            found += tags
+        return list(dict.fromkeys(found))
 
     def standings(self) -> dict[str, Standing]:
         """The incident state of each script; damaged ones are left out."""

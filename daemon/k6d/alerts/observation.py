@@ -60,15 +60,11 @@ def _key(finding: Finding) -> str:
 
 
 def _cause(run: Run) -> str | None:
-    """What this failure may have in common with those of other scripts: no k6, or one target."""
+    """What this failure may have in common with those of other scripts: one target."""
     findings = run.anomaly_analysis.findings
     if not findings:
         return None
     worst = findings[0]
-    if worst.kind is FindingKind.K6_UNAVAILABLE:
-        return "k6 unavailable"
-    if worst.kind is FindingKind.NO_NETWORK:
-        return "no network"
     unreachable = worst.kind is FindingKind.UNREACHABLE
     if not unreachable and worst.metric not in ERRORS:
         return None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_WORDS = 500
 SEE_LOG = "Look at the log for the reason that the script gave."
+OFFLINE = "this machine has no network, so nothing is known of the target"
 START_BROWSER = (
     "Make Chromium start on this machine; K6_BROWSER_ARGS in k6.env gives it flags, such as "
     "no-sandbox."
@@ -37,8 +38,15 @@ def _end(result: Result) -> list[Finding]:
             message, recommendation = _script_error(result)
         case Outcome.K6_UNAVAILABLE:
             kind, severity = FindingKind.K6_UNAVAILABLE, Severity.CRITICAL
-            message = f"nothing was tested{said}"
+            message = f"inconclusive: nothing was tested{said}"
             recommendation = "Install k6; k6d runs the script when it finds it."
+        case Outcome.NO_NETWORK:
+            kind, message = FindingKind.NO_NETWORK, f"inconclusive: {OFFLINE}{said}"
+            recommendation = "Mend this machine's network; k6d runs the script again by itself."
+        case Outcome.MODULE_SERVER:
+            kind = FindingKind.MODULE_SERVER
+            message = f"inconclusive: the server of an imported module is unavailable{said}"
+            recommendation = "Look at that server; k6d runs the script again by itself."
         case Outcome.TIMED_OUT:
             kind = FindingKind.TIMED_OUT
             message = (

@@ -28,7 +28,6 @@ MAIN_SHARE = 0.5
 # k6's error codes of responses begin with these digits: 1404 is HTTP 404.
 HTTP_ERRORS = ("14", "15")
 MAX_REASON = 120
-NO_NETWORK = "network is unreachable"  # the kernel's words when it has no way to send
 RESPONSE_TIMES = ("response_time_avg", "response_time_p95")
 
 
@@ -79,9 +78,6 @@ def _total_failure(result: Result) -> Finding | None:
         return None
     unknown = Counter({"no answer" if silent else "k6 was told not to say why": total})
     why, n = (_reasons(breakdown) or unknown).most_common(1)[0]
-    offline = sum(n for why, n in _reasons(breakdown).items() if NO_NETWORK in why)
-    if silent and 2 * offline > total:
-        return _no_network(offline, total)
     share = "all" if n >= total else "most of" if 2 * n > total else f"{n:,} of"
     requests = f"{one_line(why, MAX_REASON)} for {share} {plural(total, 'request')}"
     return Finding(
@@ -96,21 +92,6 @@ def _total_failure(result: Result) -> Finding | None:
         recommendation="Check that the target is up and that the script's address is right."
         if silent
         else "Look at the target's own log: it answers, but never with success.",
-    )
-
-
-def _no_network(requests: int, total: int) -> Finding:
-    """Return the finding that this machine could not send anything; the target is not judged."""
-    return Finding(
-        kind=FindingKind.NO_NETWORK,
-        severity=Severity.HIGH,
-        metric="error_rate",
-        observed=100.0,
-        expected="< 100 %",
-        unit="%",
-        message=f"inconclusive: this machine has no network ({NO_NETWORK} for {requests:,} of "
-        f"{plural(total, 'request')}), so nothing is known of the target",
-        recommendation="Mend this machine's network, then run the script again.",
     )
 
 

@@ -11,7 +11,7 @@ from k6d.analysis import dropped, ended, expected, handshakes
 from k6d.analysis import rules as limit_rules
 from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
-from k6d.core.model import Finding, FindingKind, Outcome, Result, Severity, Verdict
+from k6d.core.model import INCONCLUSIVE, Finding, FindingKind, Outcome, Result, Severity, Verdict
 from k6d.core.numbers import against
 from k6d.core.text import plural
 
@@ -41,6 +41,8 @@ def judge(
     doubts: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict on a result. An aborted run without findings gets a doubt."""
+    if result.execution.outcome in INCONCLUSIVE:
+        return _inconclusive(result, limits)
     result, hints = expected.without(result)
     spikes = _spikes(result)
     step_s = result.breakdown.timeline.resolution_s
@@ -63,6 +65,14 @@ def judge(
     verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
     brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
     return replace(verdict, remarks=[*hints, *brief])
+
+
+def _inconclusive(result: Result, limits: Limits) -> Verdict:
+    """No anomaly of the target: what else seems wrong has the same cause, and is a doubt."""
+    others = limit_rules.find(result, limits)
+    crossed = [f.message for f in others if f.kind is FindingKind.THRESHOLD]
+    verdict = conclude(ended.find(result), [f"{said}: not judged" for said in crossed])
+    return replace(verdict, anomalies_detected=False, severity=None, confidence=0.0)
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:

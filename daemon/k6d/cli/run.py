@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from k6d.cli.common import ANOMALOUS, HEALTHY, NOT_RUN, open_store, print_raw, print_run, terminal
-from k6d.core.model import K6dError, Outcome
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -72,7 +72,7 @@ def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
         print_raw(open_store(loaded).load_raw(result.test_id))
     else:
         print_run(result, terminal())
-    failed = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED)
+    failed = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, *INCONCLUSIVE)
     ended = result.execution
     if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
         return NOT_RUN

@@ -64,6 +64,12 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed out"
     ABORTED = "aborted"
     K6_UNAVAILABLE = "k6 unavailable"
+    NO_NETWORK = "no network"
+    MODULE_SERVER = "module server unavailable"
+
+
+# Nothing is known of the target, and the script is tried again: its verdict is inconclusive.
+INCONCLUSIVE = frozenset({Outcome.K6_UNAVAILABLE, Outcome.NO_NETWORK, Outcome.MODULE_SERVER})
 
 
 class Severity(StrEnum):
@@ -85,6 +91,7 @@ class FindingKind(StrEnum):
 
     K6_UNAVAILABLE = "k6 unavailable"
     NO_NETWORK = "no network"
+    MODULE_SERVER = "module server unavailable"
     SCRIPT_ERROR = "script error"
     NO_DATA = "no data"
     GENERATOR = "load generator saturated"

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
-from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.schedule import LATE, Entry
 from k6d.jobs.scheduler import STATE, entries, plans
 from k6d.scripts.registry import Registry, ScriptState
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_REPLAYED = 200  # runs for each script; an older incident begins with the oldest of these runs
-NOT_ITS_OWN = (Outcome.ABORTED, Outcome.K6_UNAVAILABLE)  # do not prove that the contents ran
+NOT_ITS_OWN = (Outcome.ABORTED, *INCONCLUSIVE)  # do not prove that the contents ran
 
 
 def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from k6d.alerts.delivery.heartbeat import Heartbeat
 from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
 from k6d.core.memory import give_back, one_heap, trim
-from k6d.core.model import K6dError, Missed, Outcome, Severity, Trigger, reason
+from k6d.core.model import INCONCLUSIVE, K6dError, Missed, Outcome, Severity, Trigger, reason
 from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.daemon import signals
@@ -57,6 +57,7 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 10.0  # for running explanations when the daemon stops
 K6_POLL_S = 5.0  # how often to look for a missing k6
 RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0  # before a job without a result runs again; doubled
+TRIED_AGAIN = INCONCLUSIVE - {Outcome.K6_UNAVAILABLE}  # without k6 the whole queue waits
 AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # settings that need a restart
 
 
@@ -291,8 +292,8 @@ class Service:
     def _is_left(self, job: Job, run: Run | None) -> bool:
         """Return whether the job must run again: later, or after a restart of the daemon."""
         if run is None:
-            return self._stop.is_set() or bool(self._failures[job.name])
-        if run.execution.outcome is Outcome.K6_UNAVAILABLE:
+            return self._stop.is_set() or bool(self._failures[job.key])
+        if run.execution.outcome in INCONCLUSIVE:
             return True
         return self._stop.is_set() and is_unfinished(run)
 
@@ -313,7 +314,10 @@ class Service:
         run, why = None, None
         try:
             run = await self._pipeline.run(job, watching=self._activity.watching(job))
-            self._failures.pop(job.name, None)
+            if run and run.execution.outcome in TRIED_AGAIN and not job.one_off:
+                self._run_later(job)
+            else:
+                self._failures.pop(job.key, None)
         except StoppedError:
             why = "is left for the next start" if self._stop.is_set() else "was cancelled"
             logger.info("%s %s", job.name, why)
@@ -322,7 +326,8 @@ class Service:
             if job.path.exists():
                 logger.error("%s has no result: %s", job.name, self._reason(error))
                 self._no_result(job, self._reason(error))
-                self._run_later(job)
+                if job.trigger is not Trigger.MANUAL:  # people ask again
+                    self._run_later(replace(job, id=token_hex(6)))
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
@@ -335,15 +340,14 @@ class Service:
         return run
 
     def _run_later(self, job: Job) -> None:
-        """Queue a job without a result again, for example after a full disk; not a manual one."""
-        if job.trigger is Trigger.MANUAL:
-            return
-        pause_s = min(RETRY_S * 2 ** min(self._failures[job.name], 10), LONGEST_RETRY_S)
-        self._failures[job.name] += 1
+        """Queue a job without a verdict again after a pause, which doubles each time."""
+        pause_s = min(RETRY_S * 2 ** min(self._failures[job.key], 10), LONGEST_RETRY_S)
+        self._failures[job.key] += 1
+        logger.info("%s runs again in %g s", job.name, pause_s)
 
         def again() -> None:
-            if self._failures[job.name] and not self._queue.waiting(job.name):
-                self._queue.put(replace(job, id=token_hex(6)))
+            if self._failures[job.key] and not self._queue.waiting(job.key):
+                self._queue.put(job)
                 self._activity.changed()
 
         asyncio.get_running_loop().call_later(pause_s, again)

@@ -12,7 +12,7 @@ from k6d.core.measurements import Breakdown, Log, Metrics, Summary
 from k6d.core.model import Execution, K6dError, Result
 from k6d.core.redact import Redactor
 from k6d.execution import archive as scripts
-from k6d.execution import outcome, summary
+from k6d.execution import blame, outcome, summary
 from k6d.execution.deadline import phases_s
 from k6d.execution.excluded import Exclude
 from k6d.execution.gaps import gaps, with_crossed, workload_note
@@ -162,6 +162,7 @@ async def measure(
         load=capture.load(totals.metrics),
         mixes=capture.mixes(),
     )
+    result = await blame.without_own_trouble(result, settings.network.witness)
     return Measured(
         result=result_without_secrets(result, redactor),
         elapsed_s=ended.elapsed_s,

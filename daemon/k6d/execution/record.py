@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from k6d.core.model import Execution, K6dError, KeptFile, Outcome, Run, Verdict
 from k6d.execution.archive import machine
+from k6d.execution.blame import outcome_of_refusal
 from k6d.execution.measure import Measured, unmeasured
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 def refused(error: str, binary: K6) -> Execution:
     """Return the execution of a script that k6 refused with `error`."""
     return Execution(
-        outcome=Outcome.SCRIPT_ERROR,
+        outcome=outcome_of_refusal(error),
         error=error,
         k6_version=binary.version,
         machine=machine(),

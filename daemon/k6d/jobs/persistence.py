@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.job import Job
-from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.regression_check import is_unfinished
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
     """
     if datetime.fromisoformat(run["timestamp"]) < at or run["trigger"] == Trigger.CONFIRMATION:
         return False
-    if run["outcome"] == Outcome.K6_UNAVAILABLE:
+    if run["outcome"] in INCONCLUSIVE:
         return False
     if run["outcome"] == Outcome.ABORTED:
         return bool(run["trigger"] == kept["trigger"])

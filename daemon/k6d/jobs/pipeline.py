@@ -436,7 +436,8 @@ def outline(run: Run) -> str:
     verdict = run.anomaly_analysis
     if verdict.severity:
         return f"{run.execution.outcome}, anomalous ({verdict.severity}): {verdict.issues[0]}"
-    doubts = f" ({verdict.doubts[0]})" if verdict.doubts else ""
+    said = [*verdict.issues, *verdict.doubts][:1]
+    doubts = f" ({said[0]})" if said else ""
     judged = run.execution.outcome is Outcome.COMPLETED
     return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
 

@@ -16,7 +16,7 @@ from k6d.analysis import comparison, own_trouble, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
-from k6d.core.model import WORSE, FindingKind, K6dError, Outcome, Trigger
+from k6d.core.model import INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
 from k6d.storage.accepted import accepted_level
 from k6d.storage.retention import HISTORY_RUNS
@@ -81,7 +81,8 @@ def is_unfinished(run: Run) -> bool:
     """
     cut_off = run.execution.outcome is Outcome.ABORTED and not run.execution.error
     unsettled = run.anomaly_analysis.unsettled
-    return cut_off or unsettled or (is_comparable(run) and not run.comparable)
+    inconclusive = run.execution.outcome in INCONCLUSIVE
+    return cut_off or inconclusive or unsettled or (is_comparable(run) and not run.comparable)
 
 
 async def compared(

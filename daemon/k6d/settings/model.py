@@ -22,6 +22,7 @@ from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
     AbsolutePath,
+    Address,
     Deadline,
     Duration,
     Origin,
@@ -213,6 +214,16 @@ class Api(Section):
         return token
 
 
+class Network(Section):
+    """How a fault of this machine's network is told from one of a target."""
+
+    witness: Annotated[Address | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        description="host:port or URL; while it cannot be reached, a run without an answer is "
+        "inconclusive",
+    )
+
+
 class Forward(Section):
     """Forwarding of k6's metrics to the user's own Prometheus."""
 
@@ -254,6 +265,9 @@ class Settings(BaseSettings):
     k6: K6 = Field(default_factory=K6, description="how k6 is run")
     capture: Capture = Field(
         default_factory=Capture, description="what is measured beyond k6's totals"
+    )
+    network: Network = Field(
+        default_factory=Network, description="whether this machine itself is off the network"
     )
     limits: Limits = Field(
         default_factory=Limits, description="what no run may pass, whatever its history"

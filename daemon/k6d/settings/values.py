@@ -103,6 +103,13 @@ def _matching(pattern: str, allowed: str) -> AfterValidator:
 
 
 URL_ALLOWED = "should be an http:// or https:// URL"
+Address = Annotated[
+    str,
+    _matching(
+        r"https?://[^\s/]\S*|([^\s/:\[\]]+|\[[0-9a-fA-F:.]+\]):\d{1,5}",
+        "should be host:port, or an http:// or https:// URL",
+    ),
+]
 Url = Annotated[str, _matching(r"https?://[^\s/]\S*", URL_ALLOWED)]
 
 

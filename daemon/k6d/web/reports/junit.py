@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from k6d.core.model import FindingKind, Outcome
+from k6d.core.model import INCONCLUSIVE, FindingKind, Outcome
 from k6d.core.numbers import against_threshold
 from k6d.core.text import group
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # XML 1.0 cannot escape these characters, but scripts may use them in names.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.K6_UNAVAILABLE, Outcome.ABORTED, Outcome.NO_DATA)
+NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, Outcome.NO_DATA, *INCONCLUSIVE)
 
 
 def write_junit(run: Run) -> str:
@@ -66,7 +66,7 @@ def _execution(suite: ET.Element, run: Run) -> None:
 def _judged(suite: ET.Element, run: Run) -> str:
     """Add a case for each threshold, check and finding; return the failures without a finding."""
     verdict, told = run.anomaly_analysis, ""
-    findings = list(verdict.findings)
+    findings = list(verdict.findings) if verdict.anomalies_detected else []
     for kind, name, wrong, found in (*_thresholds(run), *_checks(run)):
         case = _case(suite, kind, name)
         if found:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, field_validator
 
 from k6d.core.job import Job
-from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.core.parse import parse_duration
 from k6d.scripts.catalog import path_of
 from k6d.web.context import Context, K6d, as_json
@@ -136,8 +136,8 @@ async def respond(k6d: Context, job: Job) -> Response:
     outcome, error = record["execution"]["outcome"], record["execution"]["error"]
     if outcome == Outcome.SCRIPT_ERROR:
         raise Problem(422, error or "the script has an error", test_id=record["test_id"])
-    if outcome == Outcome.K6_UNAVAILABLE:
-        raise Problem(503, error or "k6 is missing", test_id=record["test_id"])
+    if outcome in INCONCLUSIVE:
+        raise Problem(503, error or outcome, test_id=record["test_id"])
     return as_json(test(record))
 
 

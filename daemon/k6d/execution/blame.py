@@ -1,0 +1,94 @@
+"""Who kept a run from being measured: this machine's network, a module server, or neither.
+
+k6's words decide. Where they leave a doubt, `network.witness` decides, if it is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from k6d.core.model import Outcome
+
+if TYPE_CHECKING:
+    from k6d.core.model import Result
+
+NO_NETWORK = "network is unreachable"  # the kernel's words when it has no route
+WITNESS_S = 5.0
+# Somebody answered, so there was a network.
+_ANSWERED = ("connection refused", "reset by peer")
+# The same in k6 0.57 to 2.2. A module that is not there, or not for us, is the script's mistake.
+_MODULE = re.compile(
+    r'^The moduleSpecifier "[^"]*" couldn\'t be retrieved from the resolved url "https?://[^"]*"\. '
+    r'Error : "(?P<why>.*)"'
+)
+_STATUS = re.compile(r"wrong status code \((\d+)\)")
+_FOR_NOW = (408, 425, 429)
+
+
+def outcome_of_refusal(error: str) -> Outcome:
+    """The outcome for a script that k6 refuses with these words."""
+    found = _MODULE.match(error)
+    if found is None or found["why"].startswith("not found:"):
+        return Outcome.SCRIPT_ERROR
+    if NO_NETWORK in found["why"]:
+        return Outcome.NO_NETWORK
+    status = _STATUS.match(found["why"])
+    lasting = status and int(status[1]) < 500 and int(status[1]) not in _FOR_NOW
+    return Outcome.SCRIPT_ERROR if lasting else Outcome.MODULE_SERVER
+
+
+async def without_own_trouble(result: Result, witness: str | None) -> Result:
+    """The result, with the outcome "no network" when this machine's network is why it is empty.
+
+    `witness` is an address, host:port or a URL, that answers whenever the network is well.
+    """
+    words = _why_silent(result)
+    if words is None:
+        return result
+    if NO_NETWORK not in words:
+        if not witness or _was_answered(words) or await answers(witness):
+            return result
+        words = f"{words}; nor can the witness {witness} be reached"
+    execution = replace(result.execution, outcome=Outcome.NO_NETWORK, error=words)
+    return replace(result, execution=execution)
+
+
+def _why_silent(result: Result) -> str | None:
+    """k6's words, when no request was answered and they are those of most; None otherwise."""
+    execution, breakdown = result.execution, result.breakdown
+    if execution.outcome in (Outcome.NO_DATA, Outcome.SCRIPT_ERROR):
+        answered = bool(result.summary.metrics.data_received_bytes)
+        return None if answered or execution.told_by_script else execution.error
+    if execution.outcome is not Outcome.COMPLETED and not execution.cut_by_threshold:
+        return None
+    total = result.judged.total_requests or 0
+    if not total or breakdown.status_codes.get("0", 0) < total:
+        return None
+    offline = sum(n for why, n in breakdown.errors.items() if NO_NETWORK in why)
+    if 2 * offline > total:
+        return f"{NO_NETWORK} for {offline:,} of {total:,} requests"
+    ((why, count),) = Counter(breakdown.errors).most_common(1) or [("", 0)]
+    return why if 2 * count > total and NO_NETWORK not in why else None
+
+
+def _was_answered(words: str) -> bool:
+    """Whether somebody at the target refused; a refused look-up is the resolver's."""
+    return "lookup" not in words and any(said in words for said in _ANSWERED)
+
+
+async def answers(witness: str) -> bool:
+    """Whether somebody takes a connection at host:port, or at the host of a URL."""
+    parts = urlsplit(witness if "://" in witness else f"tcp://{witness}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(WITNESS_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
