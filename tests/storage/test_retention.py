@@ -631,3 +631,9 @@ def test_killed_while_pruning(tmp_path: Path, files_left: int) -> None:
         run.test_id for run in staying
     }
     assert len(list((tmp_path / "data" / "snapshots").iterdir())) == 5
+
+
+def test_the_newest_run_without_other_options_stays() -> None:
+    """It is the state of its script, however many ad-hoc runs came after it."""
+    runs = [replace(_stored(9 - n, age_days=n), overrides=n < 3) for n in range(6)]
+    assert baselines(runs, history=0) == {"run-0009", "run-0006"}

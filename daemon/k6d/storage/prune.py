@@ -124,6 +124,7 @@ def _all_runs(store: Store) -> list[Stored]:
             workload=once(document["workload"]),
             fingerprint=once(document["fingerprint"]),
             comparable=document["comparable"],
+            overrides=document["overrides"],
             bytes=store.run_bytes(document["test_id"]),
         )
 

@@ -34,6 +34,7 @@ class Stored:
     fingerprint: str | None
     comparable: bool
     bytes: int
+    overrides: bool = False
 
     @property
     def contents(self) -> Contents:
@@ -79,16 +80,18 @@ def baselines(
 ) -> set[str]:
     """The ids of the runs that later runs need as baseline, and of each script's newest run.
 
+    The newest run without options given beside the script is kept too: it is the script's state.
+
     `runs` are newest first. `history` runs are kept for each script and workload. `failing` names
     the first run of each script's open incident: `history` runs before it are kept as well, so that
     a long incident does not remove the normal baseline.
     """
     found: set[str] = set()
     seen: Counter[tuple[str, str | None, bool]] = Counter()
-    scripts: set[str] = set()
+    scripts: set[tuple[str, bool]] = set()
     for run in runs:
-        if run.script not in scripts:
-            scripts.add(run.script)
+        if (run.script, run.overrides) not in scripts:
+            scripts.add((run.script, run.overrides))
             found.add(run.test_id)
         key = run.script, run.workload, run.test_id < (failing or {}).get(run.script, "")
         if run.comparable and seen[key] < history:
