@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import shutil
 import threading
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from k6d.core.model import Outcome
 from k6d.execution.local.k6 import Ended
 from k6d.execution.outcome import classify, measured, one_line
 from support.binaries import BINARIES, bare_run
+from support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,13 +126,12 @@ def test_a_browser_that_cannot_start_says_why() -> None:
     assert classify(alone, EMPTY) == (Outcome.SCRIPT_ERROR, ended)
 
 
-CHROMIUM = shutil.which("chromium")
-
-
-@pytest.mark.skipif(not CHROMIUM or os.geteuid() != 0, reason="needs Chromium, and to be root")
 @pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
 async def test_chromium_refuses_root_and_k6_says_so(tmp_path: Path, binary: Path) -> None:
     """The real one: Chromium does not run as root without --no-sandbox."""
+    program("chromium")
+    if os.geteuid() != 0:
+        pytest.skip("for want of root")
     script = tmp_path / "s.js"
     script.write_text("""import { browser } from 'k6/browser';
 const ui = { executor: 'shared-iterations', options: { browser: { type: 'chromium' } } };

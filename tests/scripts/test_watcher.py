@@ -21,6 +21,7 @@ import pytest
 from k6d.scripts.candidates import is_candidate
 from k6d.scripts.watcher import Watcher
 from support.dead_mount import dead_mount
+from support.rights import of_an_ordinary_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -592,15 +593,14 @@ async def test_an_unreadable_subfolder_is_said_once(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With what to do; the others are watched, and scripts in it are not reported as deleted."""
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
     path, inner = script(root / "a.js"), script(root / "closed/b.js")
-    async with Watcher(root, settle_s=0.1, rescan_s=0.2) as watcher:
-        assert await batch(watcher) == {path, inner}
-        inner.parent.chmod(0)
-        try:
-            await until(lambda: "closed cannot be read" in caplog.text)
-            await quiet(watcher)
-        finally:
-            inner.parent.chmod(0o700)
+    with of_an_ordinary_user():
+        async with Watcher(root, settle_s=0.1, rescan_s=0.2) as watcher:
+            assert await batch(watcher) == {path, inner}
+            inner.parent.chmod(0)
+            try:
+                await until(lambda: "closed cannot be read" in caplog.text)
+                await quiet(watcher)
+            finally:
+                inner.parent.chmod(0o700)
     assert caplog.text.count("closed cannot be read") == 1

@@ -31,7 +31,7 @@ def program(name: str) -> str:
     """The path of a program; the test is left out where it is not installed."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"need {name} (apt-get install {PACKAGES[name]})")
+        pytest.skip(f"for want of {name} (apt-get install {PACKAGES[name]})")
     return found
 
 
