@@ -22,7 +22,6 @@ from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.core.script import Kind
-from k6d.core.text import plural
 from k6d.execution import archive as scripts
 from k6d.execution import posted
 from k6d.execution.excluded import Exclude
@@ -32,6 +31,7 @@ from k6d.execution.measure import Measured, Order, measure, unmeasured
 from k6d.execution.record import interrupted, recorded, refused, with_files_kept
 from k6d.execution.workdir import UnderWay, leftovers, workdir
 from k6d.explain.explainer import Explainer
+from k6d.jobs.follow_up import FollowUp, notify_of, outline
 from k6d.jobs.registration import Registration, endless
 from k6d.jobs.regression_check import Done, compared, is_comparable, is_unfinished
 from k6d.jobs.set_aside import SetAside
@@ -90,12 +90,11 @@ class Pipeline:
         self._settings = settings
         self._store = store
         self._stop = stop
-        self._background = background
-        self._telling: set[asyncio.Task[Run]] = set()
         self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
         self._explainer = Explainer(settings, store, stop=stop)
+        self._follow_up = FollowUp(store, self._explainer, self.alerts, background=background)
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
         """Run the job through all stages and return its saved record.
@@ -112,7 +111,7 @@ class Pipeline:
                 return None
             done = await self._compared(done, job, watching)
             self._settle(done, remember=not (done.run.overrides or job.one_off))
-        return await self._tell_soon(done, job, tell=not job.one_off)
+        return await self._follow_up.take(done, job, notify=not job.one_off)
 
     async def replay(
         self, old: Run, *, env: dict[str, str], watching: Watching | None = None
@@ -137,7 +136,7 @@ class Pipeline:
             done = await self._again(old, job, watching)
             done = await self._compared(done, job, watching)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
-        return await self._tell_soon(done, job, tell=False)
+        return await self._follow_up.take(done, job, notify=False)
 
     def reread(self, settings: Settings) -> None:
         """Use these settings for jobs that start from now on."""
@@ -145,14 +144,7 @@ class Pipeline:
 
     async def drain(self, limit_s: float) -> None:
         """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
-        if not self._telling:
-            return
-        _, late = await asyncio.wait(self._telling, timeout=limit_s)
-        for task in late:
-            task.cancel()
-        if late:
-            logger.error("%s given up at the end", plural(len(late), "delivery", "deliveries"))
-            await asyncio.wait(late)
+        await self._follow_up.drain(limit_s)
 
     def recover(self) -> list[Run]:
         """Record the jobs whose process died as aborted, and return the new records."""
@@ -235,7 +227,7 @@ class Pipeline:
                 measured = unmeasured(refused(script.error, binary))
             else:
                 measured = await self._measure(task, binary, script, own)
-            self._expect(job, task, notify=_notify(measured.result.execution, own))
+            self._expect(job, task, notify=notify_of(measured.result.execution, own))
             await self._keep_snapshot(script)
             return self._saved(task, measured, script, own)
 
@@ -399,49 +391,3 @@ class Pipeline:
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """Store the data that shows, without k6, whether a script has changed."""
         self.registration.remember(script, ran=ran)
-
-    async def _tell_soon(self, done: Done, job: Job, *, tell: bool = True) -> Run:
-        telling = asyncio.create_task(
-            self._explain_and_tell(done.run, job, done.own if tell else None)
-        )
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
-        return done.run if self._background else await telling
-
-    async def _explain_and_tell(self, run: Run, job: Job, own: ScriptSettings | None) -> Run:
-        """Explain the saved run, save it again, and notify; notify also if a step fails."""
-        explained = run
-        try:
-            explained = await self._explainer.explain(run, env=job.env)
-            if explained is not run:
-                self._store.save(explained)
-        except K6dError as error:
-            logger.error("run %s: its explanation is not kept: %s", run.test_id, error)
-        except Exception:
-            logger.exception("run %s: not explained, for a mistake of k6d's own", run.test_id)
-        if own:  # replays and one-offs send no notification: they are not the current script
-            self._tell(explained, own)
-        return explained
-
-    def _tell(self, run: Run, own: ScriptSettings) -> None:
-        """Update the incident of the script, and put its message into the outbox."""
-        try:
-            self.alerts.record(run, _notify(run.execution, own))
-        except K6dError as error:
-            logger.error("run %s is not notified: %s", run.test_id, error)
-
-
-def outline(run: Run) -> str:
-    """Describe a run in short: "completed, anomalous (high): p95 …"."""
-    verdict = run.anomaly_analysis
-    if verdict.severity:
-        return f"{run.execution.outcome}, anomalous ({verdict.severity}): {verdict.issues[0]}"
-    said = [*verdict.issues, *verdict.doubts][:1]
-    doubts = f" ({said[0]})" if said else ""
-    judged = run.execution.outcome is Outcome.COMPLETED
-    return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
-
-
-def _notify(execution: Execution, own: ScriptSettings) -> bool | list[str] | None:
-    """Return the script's `notify` setting; None (the last known one) if k6 could not run it."""
-    return own.notify if execution.exit_code is not None else None
