@@ -12,9 +12,10 @@ import orjson
 import pytest
 
 from k6d.alerts.alerting import Alerts
+from k6d.alerts.outages import Outages
 from k6d.alerts.outbox import Outbox
 from k6d.core.job import Job
-from k6d.core.model import Severity, Trigger
+from k6d.core.model import Execution, Outcome, Severity, Trigger
 from k6d.daemon.rebuild import rebuild
 from k6d.explain.quota import Allowance
 from k6d.jobs.persistence import StoredJobs
@@ -303,6 +304,8 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     prune(settings, store, now=NOW)
     store.state("deaths").put("good.js", {"deaths": 3, "run": "x", "contents": "y"})
     store.state("life").put("daemon", {"orderly": False})
+    outage = {"since": "x", "scripts": {"good.js": 2, "bad.js": 1}, "told": True}
+    store.state("outages").put("no network", outage)
     found = {name: store.state(name).all() for name in STATES}
     assert {name for name, kept in found.items() if kept} >= set(STATES) - {"retention"}
     return found
@@ -320,6 +323,9 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             alerts.standings()
             alerts.mutes(NOW)
             alerts.remind(NOW)
+            for outcome in (Outcome.NO_NETWORK, Outcome.COMPLETED):
+                run = make_run(script="good.js", execution=Execution(outcome=outcome))
+                Outages(store, alerts.announce, alerts.is_gone).record(run)
             StoredJobs(store, settings.scripts).left(repeat=True)
             entries(store)
             missed_by(store)

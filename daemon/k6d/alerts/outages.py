@@ -68,13 +68,14 @@ class Outages:
             if not quiet:
                 self._met(run, outcome)
         elif outcome is not Outcome.ABORTED:
-            for cause, kept in self._state.all().items():
-                if run.script in kept["scripts"]:
+            for cause, document in self._state.all().items():
+                kept = _read(document)
+                if cause in TITLES and run.script in kept["scripts"]:
                     self._verdict_again(cause, kept, run)
 
     def _met(self, run: Run, outcome: Outcome) -> None:
         cause = outcome.value
-        kept = self._state.get(cause) or {"since": run.test_id, "scripts": {}, "told": False}
+        kept = _read(self._state.get(cause) or {"since": run.test_id})
         runs = kept["scripts"].get(run.script, 0) + 1
         kept["scripts"][run.script] = runs
         self._state.put(cause, kept)
@@ -116,6 +117,17 @@ class Outages:
                 about=list(kept["scripts"]),
             )
         self._state.delete(cause)
+
+
+def _read(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with all its fields; one of another shape counts as missing."""
+    scripts = document.get("scripts")
+    scripts = scripts if isinstance(scripts, dict) else {}
+    return {
+        "since": str(document.get("since")),
+        "scripts": {name: runs for name, runs in scripts.items() if isinstance(runs, int)},
+        "told": document.get("told") is True,
+    }
 
 
 def _names(kept: dict[str, Any]) -> str:
