@@ -35,15 +35,16 @@ test: .venv/.ready $(K6_OLD)  ## run the tests
 	@$(BIN)/pytest -n 4 --dist loadgroup
 
 # What starts daemons, browsers or many processes; the rest takes less than a minute.
-SLOW := alerts/test_alerts alerts/test_outbox alerts/test_sender alerts/test_wire \
-	explain/test_command explain/test_daemon explain/test_explain explain/test_gemini \
-	test_api test_api_access test_api_process test_api_schema test_cli test_comparing test_completion \
-	test_crash test_daemon test_damage test_dashboard test_demo test_detection test_full_disk test_metrics \
-	test_older test_readme test_refusals test_retention test_scheduling test_serve test_serve_stop \
-	test_serve_trouble test_store test_upkeep test_watch execution/test_generator
+SLOW := end_to_end web daemon verdicts alerts/delivery alerts/test_outbox.py analysis/test_detection.py \
+	cli/test_commands.py cli/test_completion.py cli/test_demo.py cli/test_import.py \
+	execution/local/test_generator.py execution/local/test_k6.py execution/test_blame.py \
+	execution/test_capture.py execution/test_excluded.py execution/test_k6_versions.py \
+	execution/test_posted.py explain/test_explainer.py explain/test_gemini_worker.py \
+	jobs/test_regression_check.py jobs/test_scheduler.py jobs/test_set_aside.py \
+	scripts/test_watcher.py storage/test_older.py storage/test_retention.py storage/test_store.py
 
 test-quick: .venv/.ready $(K6_OLD)  ## run the tests that start no daemon, in under a minute
-	@$(BIN)/pytest -n 2 --dist worksteal $(SLOW:%=--ignore=tests/%.py)
+	@$(BIN)/pytest -n 2 --dist worksteal $(SLOW:%=--ignore=tests/%)
 
 fresh-root:  ## run demo, tests and installation in a minimal Debian: make fresh-root SUITE=trixie
 	@tests/fresh_root.sh $(or $(SUITE),bookworm)

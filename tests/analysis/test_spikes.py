@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -191,3 +192,40 @@ def test_another_page_or_scenario_is_no_anomaly(then: dict[str, int], found: int
 def test_that_a_fast_page_is_left_makes_no_slowness() -> None:
     """Only the slow one goes on."""
     assert not find_spikes(_phases({"s /a": 60, "s /b": 40}, {"s /b": 100}, slow_ms=600.0))
+
+
+def quiet_at(start: int) -> list[Second]:
+    """Twenty seconds, with requests in the first two."""
+    made = run(20, vus=lambda t: 5)
+    quiet = [replace(s, rps=0.0, p95_ms=None) if s.t_s >= 2 else s for s in made]
+    return [replace(s, t_s=start + s.t_s) for s in quiet]
+
+
+def quiet_from(start: int, length: int, **given: Shape) -> list[Second]:
+    """A run of which no request ends from a second on; five virtual users, unless given."""
+    made = run(length, vus=given.get("vus", lambda t: 5), rps=given.get("rps", lambda t: 90))
+    return [replace(s, rps=0.0, p95_ms=None) if s.t_s >= start else s for s in made]
+
+
+def test_a_target_that_stops_answering_is_a_collapse() -> None:
+    """Requests that hang when the run ends are in no number of k6: the silence is what tells."""
+    (finding,) = find_spikes(quiet_from(8, 25))
+    assert (finding.kind, finding.shape, finding.start_s) == ("collapse", "step", 8)
+    assert (finding.length_s, finding.observed) == (16, 0.0)
+    assert finding.expected == pytest.approx(90, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("why", "seconds"),
+    [
+        ("the script pauses after its first requests", quiet_from(2, 40)),
+        ("it pauses between its requests", [s for t in range(0, 60, 20) for s in quiet_at(t)]),
+        ("the load ends as planned", quiet_from(8, 25, vus=lambda t: 5 if t < 8 else 0)),
+        ("the load goes down as planned", quiet_from(8, 25, vus=lambda t: 50 if t < 8 else 5)),
+        ("the silence is short", quiet_from(8, 16)),
+        ("few requests came before", quiet_from(8, 25, rps=lambda t: 2)),
+    ],
+)
+def test_other_silence_is_no_collapse(why: str, seconds: list[Second]) -> None:
+    """A script may pause, and a plan may end."""
+    assert find_spikes(seconds) == [], why

@@ -441,7 +441,7 @@ def test_incidents_in_a_terminal(tmp_path: Path, width: int) -> None:
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     words = " ".join(" ".join(lines).split())
-    assert ("script shop/a.js since 2026-11-22 12:01" in words) == (width < 80)
+    assert ("script shop/a.js since 2026-11-22 12:00" in words) == (width < 80)
     for problem in incident.problems.values():
         assert set(problem.split()) <= set(words.split())
     assert len(lines) == 2 or width < 80

@@ -101,6 +101,8 @@ def find_spikes(seconds: Sequence[Second]) -> list[Finding]:
         *_scan(judged, kind="errors", limit=_errors),
         *_scan(judged, kind="collapse", limit=_collapse),
     ]
+    if not any(finding.kind == "collapse" for finding in findings):
+        findings += _silent_end(seconds[:-1])
     return sorted(findings, key=lambda finding: (finding.start_s, finding.kind))
 
 
@@ -179,6 +181,30 @@ def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, f
     sigma = max(line[1], math.sqrt(expected))  # arrivals vary by their square root at least
     allowed = max((1 - COLLAPSE_TO) * expected, min(COLLAPSE_EVIDENCE * sigma, 0.9 * expected))
     return second.rps, expected, expected - second.rps - allowed
+
+
+def _silent_end(seconds: Sequence[Second]) -> list[Finding]:
+    """Return the collapse of a target that stops answering until the run ends.
+
+    k6 counts a request when it ends, so requests that hang are in no other number. The end is
+    silent when no request ended in at least STEP_S seconds, a quarter of the run or more, while as
+    many virtual users were active as in the seconds before. In these, at least WARM_UP_S in a row,
+    requests ended in each second: a script that pauses between its requests has gaps there.
+    """
+    silent = len(seconds)
+    while silent and seconds[silent - 1].rps == 0 and seconds[silent - 1].vus:
+        silent -= 1
+    active = silent
+    while active and is_measured(seconds[active - 1].rps) and seconds[active - 1].rps > 0:
+        active -= 1
+    end, before = seconds[silent:], seconds[active:silent]
+    if len(end) < max(STEP_S, len(seconds) / 4) or len(before) < WARM_UP_S:
+        return []
+    expected = median(second.rps for second in before)
+    if expected < COLLAPSE_RPS or any(len(_same_load(end, one)) < len(end) for one in before):
+        return []
+    stretch = [(second, 0.0, expected) for second in end]
+    return [_finding("collapse", "step", stretch)]
 
 
 def _errors(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:

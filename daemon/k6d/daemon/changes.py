@@ -15,6 +15,7 @@ from k6d.core import reading
 from k6d.core.job import Job
 from k6d.core.model import K6dError, Trigger
 from k6d.core.script import Kind
+from k6d.core.text import plural
 from k6d.execution.archive import name_of, unchanged
 from k6d.execution.recognise import Recognised, Texts, Uses
 from k6d.scripts.candidates import is_candidate
@@ -107,7 +108,7 @@ class Changes:
         return Job(name=name, path=path, trigger=trigger)
 
     async def _leave_alone(self, found: dict[str, Recognised]) -> None:
-        logger.info("%d files are left alone: 'k6d scripts' says why", len(found))
+        logger.info("left alone, no tests: %s; 'k6d scripts' says why", plural(len(found), "file"))
         while True:
             try:
                 self._registration.leave_alone(found)
