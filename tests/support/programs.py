@@ -21,9 +21,11 @@ PACKAGES = {
     "chromedriver": "chromium chromium-driver",
     "chromium": "chromium chromium-driver",
     "curl": "curl",
+    "ip": "iproute2",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
+    "unshare": "util-linux",
 }
 
 
