@@ -48,7 +48,8 @@ def observe(run: Run) -> Observation:
         deliberate=run.trigger in DELIBERATE,
         edited=run.trigger in EDITS,
         series={key: run.comparable and states.get(key, others) != LEARNING for key in run.series},
-        overrides=dict(run.overrides),
+        # Variables alone are no other workload: a script may need them for each run by hand.
+        overrides={k: v for k, v in run.overrides.items() if not k.startswith("env ")},
         first=first,
         began=run.timestamp if first == run.test_id else started(first),
         unsettled=unsettled,

@@ -23,6 +23,7 @@ from k6d.execution.local import discovery, k6, variables
 from k6d.execution.local.process_group import Guard
 from k6d.execution.log_buffer import KeptLog
 from support.binaries import BINARIES, NEW, bare_run
+from support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -450,7 +451,7 @@ def test_tags_of_the_script_survive_those_of_ours(own: dict[str, str], flags: li
 
 def test_the_docs_name_the_versions_that_were_tried() -> None:
     """The newest that k6d knows has a column and the oldest, too."""
-    page = (Path(__file__).parents[2] / "daemon" / "docs" / "k6-versions.md").read_text()
+    page = (ROOT / "daemon" / "docs" / "k6-versions.md").read_text()
     table = next(line for line in page.splitlines() if line.startswith("| |"))
     columns = [tuple(map(int, name.split(".")[:2])) for name in re.findall(r"[\d.]+", table)]
     assert (columns[0], columns[-1]) == (discovery.OLDEST, discovery.NEWEST_TRIED)
