@@ -14,7 +14,7 @@ from k6d.web.daemon_client import DaemonClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the routes may use; `desk` is where the daemon is asked."""
+    """What the routes may use; `desk` asks the daemon about its queue and jobs."""
 
     settings: Settings
     store: Store
