@@ -245,11 +245,14 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("prot = 1", "prot: unknown key, did you mean api.port?"),
         ("[api]\nport = true", "api.port: True should be a number"),
         ("[limits]\nerror_rate = {high = true}", "limits.error_rate.high: True should be a number"),
-        ("[api]\nport = 'x'", "api.port: 'x' should be a whole number (TCP port to listen on"),
+        ("[api]\nport = 'x'", "api.port: 'x' should be a whole number (TCP port that the API"),
         ("[api]\nenabled = 'maybe'", "api.enabled: 'maybe' should be true or false ("),
-        ("[forward]\nurl = 'host:9090'", "'host:9090' should be an http:// or https:// URL (where"),
+        (
+            "[forward]\nurl = 'host:9090'",
+            "'host:9090' should be an http:// or https:// URL (URL of a Prom",
+        ),
         ("[notify]\nurls = ['']", "notify.urls.0: should not be empty (Apprise URLs"),
-        ("[[notify.routes]]\nscripts = ['*']", "notify.routes.0.tags: is missing (which tags"),
+        ("[[notify.routes]]\nscripts = ['*']", "notify.routes.0.tags: is missing (A list of"),
         (
             "[[notify.routes]]\ntags = ['a!']",
             "'a!' should be tags of letters, digits and . _ - only",
@@ -493,7 +496,7 @@ def _reference(model: type[Section] = settings.Settings) -> str:
         kind = info.annotation
         section = isinstance(kind, type) and issubclass(kind, Section) and kind
         if section and not issubclass(section, Limit):
-            lines += ["", f"# {info.description[0].upper()}{info.description[1:]}."]
+            lines += ["", f"# {info.description}"]
             lines += [f"[{name}]", _reference(section).rstrip("\n")]
         else:
             lines += textwrap.wrap(f"# {info.description}", 98, subsequent_indent="# ")

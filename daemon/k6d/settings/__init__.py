@@ -5,9 +5,10 @@ line never contains a secret.
 """
 
 from k6d.settings.limits import Limit, Limits
-from k6d.settings.model import Ai, Api, Capture, Compare, Forward, ScriptSettings, Settings, fields
+from k6d.settings.model import Ai, Api, ScriptSettings, Settings, fields
 from k6d.settings.notify import Notify, QuietHours, Route
 from k6d.settings.own_secrets import redactor_of
+from k6d.settings.running import Capture, Compare, Forward
 from k6d.settings.sources import ORIGINAL_NAMES, PATHS, load, parse_script_settings, secret_settings
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import Deadline, Duration, Section

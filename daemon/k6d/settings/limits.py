@@ -22,13 +22,17 @@ class Limit(Section):
     falls_below: ClassVar[bool] = False
     maximum: ClassVar[float] = math.inf
 
-    low: Bound | None = Field(default=None, description="a finding of severity low beyond this")
-    medium: Bound | None = Field(
-        default=None, description="a finding of severity medium beyond this"
+    low: Bound | None = Field(
+        default=None, description="A value beyond this bound is a finding of severity low."
     )
-    high: Bound | None = Field(default=None, description="a finding of severity high beyond this")
+    medium: Bound | None = Field(
+        default=None, description="A value beyond this bound is a finding of severity medium."
+    )
+    high: Bound | None = Field(
+        default=None, description="A value beyond this bound is a finding of severity high."
+    )
     critical: Bound | None = Field(
-        default=None, description="a finding of severity critical beyond this"
+        default=None, description="A value beyond this bound is a finding of severity critical."
     )
 
     def bounds(self) -> dict[Severity, float]:
@@ -90,24 +94,29 @@ class Limits(Section):
     """The fixed limits; they apply to every run, whatever its history."""
 
     error_rate: PercentLimit = Field(
-        default=PercentLimit(medium=5, high=10), description="failed requests, in percent, above"
+        default=PercentLimit(medium=5, high=10),
+        description="Upper limit of the failed requests, in percent.",
     )
     response_time_avg: Limit = Field(
-        default=Limit(medium=2000, high=3000), description="average response time, in ms, above"
+        default=Limit(medium=2000, high=3000),
+        description="Upper limit of the average response time, in milliseconds.",
     )
     response_time_p95: Limit = Field(
-        default=Limit(high=5000), description="95th percentile of the response time, in ms, above"
+        default=Limit(high=5000),
+        description="Upper limit of the 95th percentile of the response time, in milliseconds.",
     )
     requests_per_second_per_vu: RateLimit = Field(
-        default=RateLimit(medium=0.1), description="requests a second of one virtual user, below"
+        default=RateLimit(medium=0.1),
+        description="Lower limit of the requests per second of one virtual user.",
     )
     failed_checks: PercentLimit = Field(
-        default=PercentLimit(medium=0, high=10), description="failed checks, in percent, above"
+        default=PercentLimit(medium=0, high=10),
+        description="Upper limit of the failed checks, in percent.",
     )
     min_requests: int = Field(
         default=20,
         ge=1,
-        description="an endpoint with fewer requests is not judged by itself, 1 or more",
+        description="An endpoint with fewer requests than this is not judged by itself, 1 or more.",
     )
 
     def merged(self, script_limits: Limits) -> Limits:
@@ -119,9 +128,17 @@ class Limits(Section):
 class Excluded(Section):
     """Requests that are counted and shown but never judged; patterns with `*` and `?`."""
 
-    name: list[str] = Field(default_factory=list, description="of the name tag or the URL")
-    group: list[str] = Field(default_factory=list, description="of the group's path, a::b")
-    tag: dict[str, str] = Field(default_factory=dict, description="of tags, by their names")
+    name: list[str] = Field(
+        default_factory=list,
+        description="Patterns with * and ? for the name tag or the URL of requests.",
+    )
+    group: list[str] = Field(
+        default_factory=list,
+        description="Patterns with * and ? for the path of the request's group, such as a::b.",
+    )
+    tag: dict[str, str] = Field(
+        default_factory=dict, description="A table of tag = pattern with * and ?."
+    )
 
     @model_validator(mode="before")
     @classmethod

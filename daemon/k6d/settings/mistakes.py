@@ -78,7 +78,9 @@ def explained(
             value = f"{mistake['input']!r:.60} " if shown else ""
             wording = _wording(mistake["type"], mistake["msg"])
             problem = wording if wording.startswith(value.strip()) else value + wording
-        meaning = f" ({info.description})" if info and info.description else ""
+        meaning = (
+            f" ({info.description.split(';')[0].rstrip('.')})" if info and info.description else ""
+        )
         full = ".".join(filter(None, (prefix, dotted)))
         problems.append(f"{where}: {full}: {problem}{meaning}")
     return printable("; ".join(problems))

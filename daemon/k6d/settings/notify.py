@@ -52,13 +52,15 @@ class Route(Section):
     """A route: messages that match also go to the receivers with one of its tags."""
 
     scripts: Annotated[list[str], BeforeValidator(lines)] = Field(
-        default=["*"], min_length=1, description='patterns of script names, such as "shop/*"'
+        default=["*"], min_length=1, description='Patterns of script names, such as "shop/*".'
     )
     min_severity: Annotated[Severity, BeforeValidator(lower)] = Field(
-        default=Severity.LOW, description="only messages of this severity and worse"
+        default=Severity.LOW,
+        description="Lowest severity of the messages that this route sends: low, medium, high or "
+        "critical.",
     )
     tags: Annotated[list[Tags], BeforeValidator(lines)] = Field(
-        min_length=1, description='tags of receivers; "team berlin" means both'
+        min_length=1, description='Tags of receivers; "team berlin" means receivers that have both.'
     )
 
 
@@ -93,57 +95,76 @@ class Notify(Section):
 
     urls: Annotated[list[Secret], BeforeValidator(one_by_one)] = Field(
         default=[],
-        description="Apprise URLs of the receivers (better as a credential or K6D_NOTIFY__URLS); "
-        "in a text they stand on lines or behind commas",
+        description="Apprise URLs of the receivers; a text may hold several, on lines or behind "
+        "commas; better as a credential or in K6D_NOTIFY__URLS.",
     )
     config: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
-        default=None, description="an Apprise configuration file (YAML or text), see apprise.yml"
+        default=None,
+        description="Path of an Apprise configuration file (YAML or text), see apprise.yml; empty: "
+        "none.",
     )
     min_severity: Annotated[Severity, BeforeValidator(lower)] = Field(
-        default=Severity.LOW, description="tell only of low, medium, high or critical and worse"
+        default=Severity.LOW,
+        description="Lowest severity that is alerted: low, medium, high or critical.",
     )
-    timeout: Deadline = Field(default=60.0, description="the longest a delivery may take")
+    timeout: Deadline = Field(default=60.0, description="Longest time of one delivery, in seconds.")
     routes: list[Route] = Field(
         default=[],
-        description="which tags of the Apprise file get what: { tags, scripts, min_severity }; "
-        "receivers without a tag get everything",
+        description="A list of { tags, scripts, min_severity }, which sends messages to receivers "
+        "of the Apprise file by their tags; receivers without a tag get every message.",
     )
     open_after: int = Field(
-        default=1, ge=1, le=100, description="failing runs in a row that open an incident"
+        default=1,
+        ge=1,
+        le=100,
+        description="Number of failing runs in a row that open an incident, 1 to 100.",
     )
     resolve_after: int = Field(
         default=2,
         ge=1,
         le=100,
-        description="healthy runs in a row that resolve it; one is enough after an edit",
+        description="Number of healthy runs in a row that resolve an incident, 1 to 100; after an "
+        "edit of the script one is enough.",
     )
     remind: Duration = Field(
-        default=86_400.0, description="tell again of an incident that stays open (0: never)"
+        default=86_400.0,
+        description="Seconds after which an open incident is alerted again; 0: never.",
     )
     group_wait: Duration = Field(
-        default=10.0, description="a message waits that long for others of the same cause"
+        default=10.0, description="Seconds that a message waits for others with the same cause."
     )
     group_interval: Duration = Field(
-        default=300.0, description="the next message of a cause that several scripts share waits"
+        default=300.0,
+        description="Seconds between two messages about one cause that several scripts share.",
     )
     quiet_hours: Annotated[QuietHours | None, EMPTY_IS_NONE] = Field(
-        default=None, description='only critical messages then: "22:00-07:00 Europe/Berlin"'
+        default=None,
+        description='Hours of the day in which only critical messages go out, such as "22:00-07:00 '
+        'Europe/Berlin"; empty: none.',
     )
     retry: Deadline = Field(
-        default=10.0, description="the first wait after a failed delivery; it grows to an hour"
+        default=10.0,
+        description="Seconds before the second attempt of a failed delivery; later waits grow to an"
+        " hour.",
     )
     horizon: Deadline = Field(
-        default=259_200.0, description="a message not delivered by then is kept as undeliverable"
+        default=259_200.0,
+        description="Seconds after which a message that could not be delivered is set aside as "
+        "undeliverable.",
     )
     dashboard: Annotated[Url | None, EMPTY_IS_NONE] = Field(
         default=None,
-        description="the dashboard's address as readers reach it, for links (empty: as api says)",
+        description="URL of the dashboard as readers reach it, for links in messages; empty: made "
+        "from api.host and api.port.",
     )
     heartbeat: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
-        default=None, description="URL to call while all is well, as Healthchecks wants it"
+        default=None,
+        description="URL that k6d calls while all is well, as Healthchecks wants it; empty: none.",
     )
     heartbeat_every: Deadline = Field(
-        default=60.0, description="how often the daemon calls it; a run calls it as well"
+        default=60.0,
+        description="Seconds between two calls of the heartbeat by the daemon; each run calls it as"
+        " well.",
     )
 
     @field_validator("heartbeat")
