@@ -13,6 +13,7 @@ import pytest
 
 from k6d.core.model import K6dError
 from k6d.core.reading import digest_of
+from k6d.core.redact import Redactor
 from k6d.execution import archive
 from k6d.execution.archive import Kind, Script, name_of, unchanged
 from k6d.execution.local import discovery, variables
@@ -21,7 +22,7 @@ from k6d.execution.mentions import on_this_machine
 from support.binaries import BINARIES, NEW, bare_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 both = pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
 EMPTY = "export default function () {}\n"
@@ -34,6 +35,7 @@ async def _look(
     env: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
     extra: Mapping[str, str] | None = None,
+    hide: Callable[[str], str] = str,
 ) -> Script:
     work = path.parent / f"work of {path.name}"
     work.mkdir(exist_ok=True)
@@ -48,6 +50,7 @@ async def _look(
             env=variables.environment(env or {}),
             options=options,
             extra_workload=extra,
+            hide=hide,
         )
 
 
@@ -165,6 +168,19 @@ async def test_a_long_error_text_costs_little(tmp_path: Path) -> None:
     script = await _look(_write(tmp_path / "s.js", text))
     assert script.kind is Kind.BROKEN
     assert len(script.error or "") < 20_000
+
+
+async def test_half_a_secret_at_the_cut_of_a_long_error_is_hidden(tmp_path: Path) -> None:
+    """Secrets are hidden before an error is cut, known ones and those that look like one."""
+    jwt = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiJodW50ZXIyIn0." + "Zx9Qw3Er7Ty2Ui8Op4As6Df1Gh5JkLmN"
+    known = "tok-hunter2-" + "4711" * 10
+    for secret in (known, jwt):
+        error = "'x '.repeat(1985) + " + repr(secret) + " + ' y'.repeat(3000)"  # cut at 4,000
+        path = _write(tmp_path / "s.js", f"throw new Error({error});\n")
+        script = await _look(path, hide=Redactor({known: "known"}).text)
+        assert script.kind is Kind.BROKEN
+        assert "x x x" in (script.error or "")
+        assert secret[:12] not in (script.error or "")
 
 
 @both

@@ -45,6 +45,7 @@ SETTINGS = {
     "K6D_NOTIFY__RESOLVE_AFTER": "1",  # so that the last run alone decides
     "K6D_NOTIFY__TIMEOUT": "3",
     "K6D_NOTIFY__RETRY": "0.3",
+    "K6D_NOTIFY__GROUP_INTERVAL": "2",  # else a failure of the same target waits five minutes
 }
 LOGIN = "/login"  # where redirects lead
 PAUSE: tuple[int, dict[str, str]] = (429, {"Retry-After": "1"})

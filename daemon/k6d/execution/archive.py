@@ -27,7 +27,7 @@ from k6d.core.script import Kind
 from k6d.execution.mentions import concerned, on_this_machine, unreadable_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from k6d.execution.local.k6 import K6
     from k6d.execution.local.process_group import Guard
@@ -118,12 +118,14 @@ async def look(
     options: Mapping[str, str] | None = None,
     extra_workload: Mapping[str, str] | None = None,
     refusal: str | None = None,
+    hide: Callable[[str], str] = str,
 ) -> Script:
     """Archive the script into `workdir` and return its kind and snapshot; this runs its init code.
 
     `options` (vus, duration, iterations) replace those of the script. `extra_workload` holds
     everything else that makes the run comparable only to runs with the same values. With a
-    `refusal`, k6 is not started and the script is broken for that reason. Raises K6dError if the
+    `refusal`, k6 is not started and the script is broken for that reason. `hide` removes secrets
+    from errors that are cut. Raises K6dError if the
     file cannot be read.
     """
     own = await reading.apart(reading.digest_of, path, about=str(path))
@@ -134,7 +136,7 @@ async def look(
     if refusal:
         return await _no_test(path, Kind.BROKEN, own, message=refusal, name=name)
     archive = workdir / ARCHIVE
-    ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {})
+    ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {}, hide=hide)
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")

@@ -27,7 +27,8 @@ class KeptLog:
     """Reads a stream and keeps at most `limit` bytes of readable lines: half first, half last.
 
     `hide` removes known secrets from a text before the text is cut, because half of a secret can
-    no longer be recognised.
+    no longer be recognised. A text that is not cut is left as it is: files are found by the paths
+    in errors.
     """
 
     def __init__(self, limit: int, *, hide: Callable[[str], str] = str) -> None:
@@ -107,7 +108,7 @@ class KeptLog:
         it as a stack trace.
         """
         if refused := _REFUSED_FLAG.match(line):
-            self.errors[MAX_ERRORS - 1 :] = [_unquoted(refused[1])]
+            self.errors[MAX_ERRORS - 1 :] = [self._cut(_unquoted(refused[1]))]
         if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
             return
         if b'"source":"console"' in line:
@@ -119,7 +120,12 @@ class KeptLog:
             self.errors[MAX_ERRORS - 1 :] = [self._message(line)]
 
     def _message(self, line: bytes) -> str:
-        return self._hide(readable(line, message_only=True))[:MAX_ERROR_CHARS]
+        return self._cut(readable(line, message_only=True))
+
+    def _cut(self, message: str) -> str:
+        if len(message) <= MAX_ERROR_CHARS:
+            return message
+        return self._hide(message[: 2 * MAX_ERROR_CHARS])[:MAX_ERROR_CHARS]
 
 
 def _is_rejection(line: bytes) -> bool:
@@ -129,9 +135,9 @@ def _is_rejection(line: bytes) -> bool:
 
 def _unquoted(text: bytes) -> str:
     try:
-        return str(orjson.loads(text))[:MAX_ERROR_CHARS]
+        return str(orjson.loads(text))
     except orjson.JSONDecodeError:
-        return text.decode(errors="replace").strip('"')[:MAX_ERROR_CHARS]
+        return text.decode(errors="replace").strip('"')
 
 
 def _shorten(line: bytes, hide: Callable[[str], str]) -> bytes:

@@ -302,6 +302,7 @@ class Pipeline:
         known = self.registration.registry.get(job.name)
         refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
         look = posted.look if job.one_off else scripts.look
+        redactor = redactor_of(self._settings, job.env)
         script = await look(
             job.path,
             name=job.name,
@@ -312,10 +313,10 @@ class Pipeline:
             options=job.options,
             extra_workload=job.env,
             refusal=refusal,
+            hide=redactor.text,
         )
         if script.error is None:
             return script
-        redactor = redactor_of(self._settings, job.env)
         return replace(script, error=redactor.text(script.error))
 
     def _environment(self, job: Job) -> dict[str, str]:

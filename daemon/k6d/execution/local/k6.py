@@ -85,12 +85,13 @@ class K6:
         guard: Guard,
         env: Mapping[str, str],
         options: Mapping[str, str],
+        hide: Callable[[str], str] = str,
         timeout_s: float = INIT_TIMEOUT_S,
     ) -> Ended:
         """Write the script and every file that it loads to the tar `target`; runs its init code.
 
         The script sees the environment, but the archive does not contain it. `options` are flags of
-        k6 by name: vus, duration, iterations.
+        k6 by name: vus, duration, iterations. `hide` removes secrets from errors that are cut.
         """
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         command = [
@@ -100,7 +101,7 @@ class K6:
         ]
         process = await guard.spawn(command, env=env, cwd=target.parent)
         started = time.monotonic()
-        log, unread = KeptLog(INIT_LOG_BYTES), KeptLog(0)
+        log, unread = KeptLog(INIT_LOG_BYTES, hide=hide), KeptLog(0)
         try:
             async with _ending(process), asyncio.timeout(timeout_s):
                 await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
