@@ -59,7 +59,7 @@ def test_only_one_module_removes_and_renames() -> None:
     known = {
         ("web/rendering/charts.py", "node.remove"),
         ("storage/index.py", "generation.remove"),
-        ("storage/state.py", "Documents(self._storage).remove"),
+        ("storage/state.py", "self._storage.table().remove"),
         ("storage/index.py", "table.remove"),
         ("storage/repair.py", "generation.remove"),
         ("storage/store.py", "generation.remove"),

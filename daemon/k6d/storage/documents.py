@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from tinydb import where
 from tinydb.storages import Storage
-from tinydb.table import Document, Table
+from tinydb.table import Table
 
 from k6d.core.model import K6dError
 from k6d.storage.checksum import Seal
@@ -16,12 +16,14 @@ from k6d.storage.data_folder import NotAFileError, open_file
 from k6d.storage.files import disk_errors, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["AtomicStorage", "DamagedError", "Document", "Documents", "where"]
+__all__ = ["AtomicStorage", "DamagedError", "where"]
 
 Tables = dict[str, dict[str, Any]]
+
+TABLE = "_default"  # the name of the table that plain `TinyDB(path)` reads and writes
 
 # The checksum is the last table of a file, so that plain TinyDB can read the file as well.
 _SEAL = Seal(b'"check":{"1":{"crc32":', b"}}}")
@@ -86,7 +88,7 @@ class AtomicStorage(Storage):
     def __init__(
         self, path: Path, *, root: Path, wanted: Callable[[str, Any], bool] | None = None
     ) -> None:
-        self._path, self._root, self._wanted = path, root, wanted
+        self.path, self._root, self._wanted = path, root, wanted
         self.left_out = 0
         self._copy: _Copy | None = None
 
@@ -96,56 +98,48 @@ class AtomicStorage(Storage):
 
     def read(self) -> Tables | None:
         """The tables; None when there is no file. Raises DamagedError or K6dError."""
-        with disk_errors("read", self._path):
+        with disk_errors("read", self.path):
             try:
-                now = self._path.stat()
+                now = self.path.stat()
                 copy = self._copy
                 identity = (now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size)
                 if copy is None or copy.identity != identity:
                     self._copy = None
-                    copy = _Copy(self._path)
-                    self.left_out = copy.read(self._path, self._wanted)
+                    copy = _Copy(self.path)
+                    self.left_out = copy.read(self.path, self._wanted)
                     self._copy = copy
             except FileNotFoundError:
                 return None
             except NotAFileError as error:
-                raise DamagedError(self._path) from error
+                raise DamagedError(self.path) from error
         return dict(copy.tables)  # a copy: TinyDB puts a changed table into it before `write`
 
     def write(self, data: Tables) -> None:
         """Replace the file; after a K6dError the old file is still in its place."""
         self._copy = None  # if this write fails, the copy may hold changes that are not on the disk
-        contents = orjson.dumps(data or {"_default": {}})
-        write_atomic(self._path, _SEAL.put(contents), root=self._root)
-        with disk_errors("read", self._path):
-            copy = _Copy(self._path)
+        contents = orjson.dumps(data or {TABLE: {}})
+        write_atomic(self.path, _SEAL.put(contents), root=self._root)
+        with disk_errors("read", self.path):
+            copy = _Copy(self.path)
         copy.tables = dict(data)
         self._copy = copy
 
+    def table(self) -> Table:
+        """The documents as a TinyDB table.
 
-class Documents(Table):
-    """The documents of one storage; plain `TinyDB(path)` reads the same file.
+        Make a new table for each use and keep only the storage: a table caches the next free id,
+        which another process may make stale.
+        """
+        return Table(self, TABLE, cache_size=0)
 
-    Make a new `Documents` for each use and keep only the storage: a Table caches the next free id
-    and query results, which another process may make stale.
-    """
-
-    def __init__(self, storage: AtomicStorage) -> None:
-        super().__init__(storage, "_default", cache_size=0)
-
-    def plain(self) -> list[dict[str, Any]]:
+    def documents(self) -> list[dict[str, Any]]:
         """The stored documents themselves; callers must not change them.
 
-        This is four times as fast as iterating, which copies each document.
+        This is four times as fast as iterating over a table, which copies each document.
         """
-        return cast("list[dict[str, Any]]", list(self._read_table().values()))
+        return list((self.read() or {}).get(TABLE, {}).values())
 
-    def replace(self, documents: Iterable[Document]) -> None:
-        """Replace the contents of the table by `documents`, in one write."""
-        contents = {document.doc_id: dict(document) for document in documents}
-
-        def refill(table: dict[int, Any]) -> None:
-            table.clear()
-            table.update(contents)
-
-        self._update_table(refill)
+    def replace(self, documents: Mapping[int, dict[str, Any]]) -> None:
+        """Replace all documents by `documents`, which have ids as keys, in one write."""
+        table = {str(number): document for number, document in documents.items()}
+        self.write((self.read() or {}) | {TABLE: table})

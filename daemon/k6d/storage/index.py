@@ -15,12 +15,11 @@ import re
 import zlib
 from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
-from itertools import islice
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder
-from k6d.storage.documents import AtomicStorage, DamagedError, Document, Documents
+from k6d.storage.documents import AtomicStorage, DamagedError
 from k6d.storage.files import disk_errors, folders, locked, make_folder, names, write_atomic
 from k6d.storage.record import FIELDS, is_test_id
 
@@ -68,12 +67,12 @@ class Generation:
         end: str | None = None
         for path in reversed(paths):
             if newest is None or path.stem <= newest:
-                yield from _by_age(_load(path, end))
+                yield from _by_age(_load(_storage(path), end))
             end = path.stem
 
     def add(self, documents: Sequence[dict[str, Any]]) -> None:
         """Add documents sorted by id, or replace those with the same ids. Lock held."""
-        rest = [Document(document, _number(document["test_id"])) for document in documents]
+        rest = list(documents)
         while rest:
             paths = self.paths()
             if not paths or paths[0].stem != LOWEST_ID:
@@ -91,7 +90,7 @@ class Generation:
         """Drop the documents of `test_ids`. Lock held."""
         paths = self.paths() if test_ids else []
         for path in paths:
-            table = _documents(path)
+            table = _storage(path).table()
             gone = [document.doc_id for document in table if document["test_id"] in test_ids]
             if gone:
                 table.remove(doc_ids=gone)
@@ -106,7 +105,7 @@ class Generation:
         for at, path in enumerate(paths):
             end = paths[at + 1].stem if at + 1 < len(paths) else None
             try:
-                yield path, end, {document["test_id"] for document in _load(path, end)}
+                yield path, end, {document["test_id"] for document in _load(_storage(path), end)}
             except DamagedError:
                 yield path, end, None
 
@@ -115,24 +114,22 @@ class Generation:
         for path in paths:
             write_atomic(self.folder / path.name, path.read_bytes(), root=_root_of(path))
 
-    def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[Document]) -> None:
+    def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[dict[str, Any]]) -> None:
         """Put `new` into partition `at` and split that partition if it becomes too large."""
         path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
-        table = _documents(path)
-        loaded = (Document(d, _number(d["test_id"])) for d in _load(path, end, table))
-        held = {document.doc_id: document for document in loaded}
-        merged = held | {document.doc_id: document for document in new}
-        rows = iter([merged[number] for number in sorted(merged)])
-        appended = not held or new[0].doc_id > max(held)
+        storage = _storage(path)
+        held = _load(storage, end)
+        by_id = {document["test_id"]: document for document in (*held, *new)}
+        merged = [by_id[test_id] for test_id in sorted(by_id)]
+        appended = not held or new[0]["test_id"] > held[-1]["test_id"]
         size = PARTITION_LIMIT
         if len(merged) > PARTITION_LIMIT and not appended:
             size = PARTITION_LIMIT // 2  # half full, or the next late document would split again
-        first, *others = iter(lambda: list(islice(rows, size)), [])
+        first, *others = (merged[start : start + size] for start in range(0, len(merged), size))
         for piece in reversed(others):
-            beyond = self.folder / f"{piece[0]['test_id']}.json"
-            _documents(beyond).replace(piece)
-        if first != list(held.values()):
-            table.replace(first)
+            _replace(_storage(self.folder / f"{piece[0]['test_id']}.json"), piece)
+        if first != held:
+            _replace(storage, first)
 
 
 class Index:
@@ -225,21 +222,26 @@ class Index:
         return [self._folder, *folders(self._folder)]
 
 
-def _load(path: Path, end: str | None, table: Documents | None = None) -> list[dict[str, Any]]:
+def _load(storage: AtomicStorage, end: str | None) -> list[dict[str, Any]]:
     """The documents of a partition below the id `end`, sorted by id.
 
     The caller must not change them. DamagedError when it does not parse or lacks a field.
     """
-    documents = (_documents(path) if table is None else table).plain()
+    documents = storage.documents()
     if not all(one.keys() >= FIELDS and isinstance(one["test_id"], str) for one in documents):
-        raise DamagedError(path)
+        raise DamagedError(storage.path)
     if end is None or not documents or documents[-1]["test_id"] < end:
         return documents
     return [document for document in documents if document["test_id"] < end]
 
 
-def _documents(path: Path) -> Documents:
-    return Documents(AtomicStorage(path, root=_root_of(path)))
+def _replace(storage: AtomicStorage, documents: Sequence[dict[str, Any]]) -> None:
+    """Write a partition with exactly `documents`, which are sorted by id."""
+    storage.replace({_number(document["test_id"]): document for document in documents})
+
+
+def _storage(path: Path) -> AtomicStorage:
+    return AtomicStorage(path, root=_root_of(path))
 
 
 def _root_of(path: Path) -> Path:

@@ -9,7 +9,7 @@ import orjson
 
 from k6d.core.model import K6dError
 from k6d.storage.data_folder import path_aside, read_file
-from k6d.storage.documents import AtomicStorage, DamagedError, Document, Documents, where
+from k6d.storage.documents import AtomicStorage, DamagedError, where
 from k6d.storage.files import locked, set_aside, write_atomic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class State:
                 value = orjson.loads(orjson.dumps({key: document}))[key]
             except orjson.JSONEncodeError as error:
                 raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
-            Documents(self._storage).upsert({"key": key, "value": value}, where("key") == key)
+            self._storage.table().upsert({"key": key, "value": value}, where("key") == key)
         return document
 
     def put_all(self, documents: Mapping[str, dict[str, Any]]) -> None:
@@ -83,7 +83,7 @@ class State:
         """Remove the document of `key` if there is one."""
         with locked(self._lock, root=self._root):
             if key in self._items():
-                Documents(self._storage).remove(where("key") == key)
+                self._storage.table().remove(where("key") == key)
 
     def rest(self) -> None:
         """Free the memory of the cached contents; the next call reads the file again."""
@@ -111,12 +111,11 @@ class State:
     def _rewrite(self, documents: dict[str, dict[str, Any]]) -> None:
         """Write a file with exactly `documents`. The caller holds the lock."""
         rows = [{"key": key, "value": value} for key, value in documents.items()]
-        numbered = (Document(row, number) for number, row in enumerate(rows, 1))
-        Documents(self._storage).replace(numbered)
+        self._storage.replace(dict(enumerate(rows, 1)))
 
     def _items(self) -> dict[str, dict[str, Any]]:
         """The stored documents by key; callers must not change them. Raises DamagedError."""
-        return {item["key"]: item["value"] for item in Documents(self._storage).plain()}
+        return {item["key"]: item["value"] for item in self._storage.documents()}
 
 
 def _is_entry(number: str, document: Any) -> bool:
