@@ -82,7 +82,7 @@ def query(url: str, expression: str) -> list[dict[str, Any]]:
 
 def until_counted(served: Served) -> None:
     """Wait for the count of runs, which comes after their record; verdicts begin at 0."""
-    counted = re.compile(r'^k6d_runs_total\{verdict="\w+"\} 1$', re.MULTILINE)
+    counted = re.compile(r'^k6d_runs_total\{verdict="\w+"\} 1\.0$', re.MULTILINE)
     served.until(lambda: counted.search(served.get("/metrics").text), "the run to be counted")
 
 
@@ -141,7 +141,7 @@ def test_cardinality_is_bounded() -> None:
     ]
     rows = endpoints_of(run)
     assert len(rows) == MOST_ENDPOINTS
-    text = exposition(Facts(last=[], endpoints={"x": rows[:1]}))
+    text = exposition(Facts(last=[], endpoints={"x": rows[:1]})).decode()
     assert "endpoint" not in text
     document = {
         "test_id": "x",
@@ -159,13 +159,13 @@ def test_cardinality_is_bounded() -> None:
         "virtual_users": None,
     }
     twin = document | {"script": "s" * 400 + "2"}
-    text = exposition(Facts(last=[document, twin], endpoints={"x": rows[:1]}))
+    text = exposition(Facts(last=[document, twin], endpoints={"x": rows[:1]})).decode()
     assert lint(text) == ""
     series = [line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#"]
     assert len(series) == len(set(series))
     assert max(len(line) for line in text.splitlines()) < 3 * MOST_LABEL
     assert f'k6d_script_severity{{script="{"s" * (MOST_LABEL - 9)}…' in text
-    assert 'k6d_runs_total{verdict="healthy"} 0' in text
+    assert 'k6d_runs_total{verdict="healthy"} 0.0' in text
     assert "k6d_script_response_time" not in text
 
 

@@ -1,4 +1,4 @@
-"""Formats the state of k6d as Prometheus text; pure functions.
+"""The state of k6d as Prometheus metrics; the only module that imports prometheus_client.
 
 The cardinality is bounded: only the scripts that ran last, and the busiest endpoints of each. Names
 follow https://prometheus.io/docs/practices/naming/: base units (seconds, ratios), `_total` for
@@ -10,10 +10,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k6d import __version__
 from k6d.core.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_SCRIPTS = 200
@@ -50,46 +55,63 @@ def endpoints_of(run: Row) -> list[Row]:
     return [{name: row[name] for name in columns} for row in rows]
 
 
-def exposition(facts: Facts) -> str:
-    """Return the whole text."""
-    lines: list[str] = []
+def exposition(facts: Facts) -> bytes:
+    """All metrics in Prometheus' text format 0.0.4."""
+    # Imported here because the web process needs the library only when somebody scrapes it.
+    from prometheus_client import CollectorRegistry, generate_latest
 
-    def add(name: str, kind: str, text: str, samples: list[Sample]) -> None:
-        told = [(labels, value) for labels, value in samples if value is not None]
-        if told:
-            lines.append(f"# HELP {name} {text}")
-            lines.append(f"# TYPE {name} {kind}")
-            lines.extend(f"{name}{_labels(labels)} {value:.12g}" for labels, value in told)
+    registry = CollectorRegistry()
+    registry.register(StateCollector(facts))
+    return generate_latest(registry)
 
-    add("k6d_build_info", "gauge", "The version of k6d.", [({"version": __version__}, 1)])
-    add("k6d_queue_jobs", "gauge", "Jobs that wait for their turn.", [({}, facts.pending)])
-    add("k6d_running_jobs", "gauge", "Jobs under way.", [({}, facts.running)])
+
+class StateCollector:
+    """A collector for prometheus_client."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def collect(self) -> Iterator[Metric]:
+        """Each metric that has a value."""
+        from prometheus_client.core import Metric
+
+        for name, kind, text, samples in _families(self._facts):
+            # prometheus_client appends "_total" to the name of a counter.
+            metric = Metric(name.removesuffix("_total"), text, kind)
+            for labels, value in samples:
+                if value is not None:
+                    cleaned = {label: _label(text) for label, text in labels.items()}
+                    metric.add_sample(name, cleaned, value)
+            if metric.samples:
+                yield metric
+
+
+def _families(facts: Facts) -> Iterator[tuple[str, str, str, list[Sample]]]:
+    """Name, kind, help text and samples of each metric."""
+    yield "k6d_build_info", "gauge", "The version of k6d.", [({"version": __version__}, 1)]
+    yield "k6d_queue_jobs", "gauge", "Jobs that wait for their turn.", [({}, facts.pending)]
+    yield "k6d_running_jobs", "gauge", "Jobs under way.", [({}, facts.running)]
     # Each series starts at 0; otherwise Prometheus would see no increase at its first run.
     runs = dict.fromkeys(("healthy", *Severity), 0) | facts.runs
     verdicts: list[Sample] = [({"verdict": word}, n) for word, n in sorted(runs.items())]
-    add("k6d_runs_total", "counter", "Runs since the start of k6d, by verdict.", verdicts)
-    add("k6d_run_seconds_total", "counter", "Time that runs took.", [({}, facts.run_seconds)])
-    open_: list[Sample] = [({"severity": s.value}, facts.incidents.get(s, 0)) for s in Severity]
-    add("k6d_open_incidents", "gauge", "Open incidents, by severity.", open_)
+    yield "k6d_runs_total", "counter", "Runs since the start of k6d, by verdict.", verdicts
+    yield "k6d_run_seconds_total", "counter", "Time that runs took.", [({}, facts.run_seconds)]
+    incidents: list[Sample] = [({"severity": s.value}, facts.incidents.get(s, 0)) for s in Severity]
+    yield "k6d_open_incidents", "gauge", "Open incidents, by severity.", incidents
     messages: list[Sample] = [({"state": state}, n) for state, n in facts.messages.items()]
-    add("k6d_messages", "gauge", "Messages in the outbox, by state.", messages)
-    add(
-        "k6d_scripts_not_exposed",
-        "gauge",
-        f"Scripts beyond the {MOST_SCRIPTS} that ran last.",
-        [({}, facts.dropped)],
-    )
+    yield "k6d_messages", "gauge", "Messages in the outbox, by state.", messages
+    beyond = f"Scripts beyond the {MOST_SCRIPTS} that ran last."
+    yield "k6d_scripts_not_exposed", "gauge", beyond, [({}, facts.dropped)]
     for name, text, value in _OF_SCRIPT:
         samples: list[Sample] = [({"script": d["script"]}, value(d)) for d in facts.last]
-        add(f"k6d_script_{name}", "gauge", f"Last run of the script: {text}.", samples)
-    for name, text, column, scale in _OF_ENDPOINT:
+        yield f"k6d_script_{name}", "gauge", f"Last run of the script: {text}.", samples
+    for name, text, column, divisor in _OF_ENDPOINT:
         samples = [
-            (_endpoint(document, row), _scaled(row[column], scale))
+            (_endpoint(document, row), _divided(row[column], divisor))
             for document in facts.last
             for row in facts.endpoints.get(document["test_id"], [])
         ]
-        add(f"k6d_endpoint_{name}", "gauge", f"Last run, by endpoint: {text}.", samples)
-    return "\n".join(lines) + "\n"
+        yield f"k6d_endpoint_{name}", "gauge", f"Last run, by endpoint: {text}.", samples
 
 
 def _severity(document: Row) -> float:
@@ -97,12 +119,8 @@ def _severity(document: Row) -> float:
     return Severity(severity).rank + 1 if severity else 0
 
 
-def _ratio(value: float | None) -> float | None:
-    return _scaled(value, 0.01)
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
+def _divided(value: float | None, divisor: int) -> float | None:
+    return None if value is None else value / divisor
 
 
 _OF_SCRIPT = (
@@ -118,44 +136,34 @@ _OF_SCRIPT = (
     (
         "response_time_avg_seconds",
         "average response time",
-        lambda d: _scaled(d["response_time_avg"], 0.001),
+        lambda d: _divided(d["response_time_avg"], 1000),
     ),
     (
         "response_time_p95_seconds",
         "95th percentile of the response time",
-        lambda d: _scaled(d["response_time_p95"], 0.001),
+        lambda d: _divided(d["response_time_p95"], 1000),
     ),
-    ("error_ratio", "failed requests of all", lambda d: _ratio(d["error_rate"])),
+    ("error_ratio", "failed requests of all", lambda d: _divided(d["error_rate"], 100)),
     ("requests", "requests made", lambda d: d["total_requests"]),
     ("requests_per_second", "request rate", lambda d: d["requests_per_second"]),
     ("virtual_users", "most virtual users", lambda d: d["virtual_users"]),
 )
 _OF_ENDPOINT = (
-    ("requests", "requests made", "count", 1.0),
-    ("error_ratio", "failed requests of all", "error_rate", 0.01),
-    ("response_time_p50_seconds", "median of the response time", "p50_ms", 0.001),
-    ("response_time_p95_seconds", "95th percentile of the response time", "p95_ms", 0.001),
-    ("response_time_p99_seconds", "99th percentile of the response time", "p99_ms", 0.001),
+    ("requests", "requests made", "count", 1),
+    ("error_ratio", "failed requests of all", "error_rate", 100),
+    ("response_time_p50_seconds", "median of the response time", "p50_ms", 1000),
+    ("response_time_p95_seconds", "95th percentile of the response time", "p95_ms", 1000),
+    ("response_time_p99_seconds", "99th percentile of the response time", "p99_ms", 1000),
 )
 
 
 def _endpoint(document: Row, row: Row) -> dict[str, str]:
-    return {
-        "script": document["script"],
-        "method": row["method"] or "",
-        "endpoint": row["name"],
-    }
+    return {"script": document["script"], "method": row["method"] or "", "endpoint": row["name"]}
 
 
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    """Escape a label value; a long one is cut and gets a hash, so that series stay distinct."""
+def _label(value: str) -> str:
+    """A label value as UTF-8; a long one is cut and gets a hash, so that series stay distinct."""
     text = value.encode("utf-8", "replace").decode()
     if len(text) > MOST_LABEL:
         text = f"{text[: MOST_LABEL - 9]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return text

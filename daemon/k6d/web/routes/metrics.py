@@ -22,14 +22,14 @@ Endpoints = list[dict[str, object]]
 @router.get("/metrics", responses=schemas.text(CONTENT_TYPE, description="Prometheus text format"))
 async def metrics(k6d: K6d) -> Response:
     """Last results by script and endpoint, verdicts, queue and runs, with bounded cardinality."""
-    text = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
-    return Response(text, media_type=CONTENT_TYPE)
+    contents = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
+    return Response(contents, media_type=CONTENT_TYPE)
 
 
-def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
+def _scrape(k6d: Context, counts: dict[str, Any]) -> bytes:
     standings = list(k6d.store.standings(recent=1).values())
     last = [standing.last for standing in standings[:MOST_SCRIPTS]]
-    standings_ = alerts_of(k6d).standings().values()
+    incident_states = alerts_of(k6d).standings().values()
     outbox = Outbox(k6d.settings.data)
     return exposition(
         Facts(
@@ -37,7 +37,7 @@ def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
             dropped=max(0, len(standings) - MOST_SCRIPTS),
             endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
             **counts,
-            incidents=Counter(s.incident.severity for s in standings_ if s.incident),
+            incidents=Counter(s.incident.severity for s in incident_states if s.incident),
             messages={
                 "waiting": len(outbox.waiting()),
                 "undeliverable": len(outbox.undeliverable()),
@@ -47,7 +47,7 @@ def _scrape(k6d: Context, counts: dict[str, Any]) -> str:
 
 
 def _endpoints(k6d: Context, test_ids: list[str]) -> dict[str, Endpoints]:
-    """Return endpoint rows by run; rows of runs that are still the last ones are cached."""
+    """Endpoint rows by run; rows of runs that are still the last ones are cached."""
     known = k6d.cache.get("endpoints")
     before: dict[str, Endpoints] = known if isinstance(known, dict) else {}
     now = {test_id: before.get(test_id) or _read(k6d, test_id) for test_id in test_ids}
