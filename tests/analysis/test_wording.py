@@ -201,6 +201,17 @@ def test_a_file_that_only_moved_did_not_change(after: dict[str, str], changed: s
     assert found.changed == (changed and f"{changed} changed with this run")
 
 
+def test_a_module_from_a_server_changed_if_both_runs_know_it() -> None:
+    """Runs that older versions of k6d stored do not know such modules."""
+    url, here = "https://modules.example/lib.js", {"shop.js": "x"}
+    for before, changed in ((here | {url: "1"}, True), (here, False)):
+        history = [past(i, {P95: v}, files=before) for i, v in enumerate(QUIET)]
+        compared = compare_all([{P95: 150.0}], history)
+        (found,) = wording.findings(compared, history, here | {url: "2"}, sizes=SIZES)
+        words = "modules.example/lib.js changed with this run"
+        assert found.changed == (words if changed else None)
+
+
 def test_since_which_run_and_what_changed_then() -> None:
     """The run is named with its time, and the files that changed with it, not those of today."""
     fine = [past(i, {P95: v}, files={"lib/cart.js": "1"}) for i, v in enumerate(QUIET)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,8 @@ from k6d.execution.blame import outcome_of_refusal, without_own_trouble
 from k6d.execution.local import discovery, variables
 from k6d.execution.local.process_group import Guard
 from support.binaries import BINARIES
-from support.receivers import TestCa, closed_port
+from support.module_server import ModuleServer
+from support.receivers import closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,24 +77,19 @@ class _ByPath(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """An HTTPS server, and the certificate that makes k6 trust it."""
-    authority = TestCa(tmp_path_factory.mktemp("certificate"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _ByPath)
-    context = authority.server_context("localhost")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"https://127.0.0.1:{server.server_port}", authority.path
-    server.shutdown()
-    server.server_close()
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleServer]:
+    """An HTTPS server that k6 trusts."""
+    with ModuleServer(tmp_path_factory.mktemp("certificate")) as server:
+        server.modules["/503.js"] = 503
+        yield server
 
 
 @pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
 async def test_a_real_module_server(
-    tmp_path: Path, binary: Path, module_server: tuple[str, Path]
+    tmp_path: Path, binary: Path, module_server: ModuleServer
 ) -> None:
     """503 and a refused connection are the server's, 404 is the script's."""
-    url, certificate = module_server
+    url = module_server.url
     expected = {
         f"{url}/503.js": Outcome.MODULE_SERVER,
         f"https://127.0.0.1:{closed_port()}/x.js": Outcome.MODULE_SERVER,
@@ -111,7 +106,7 @@ async def test_a_real_module_server(
                 k6=k6,
                 guard=guard,
                 workdir=tmp_path,
-                env=variables.environment({"SSL_CERT_FILE": str(certificate)}),
+                env=variables.environment(module_server.trust),
             )
         assert outcome_of_refusal(looked.error or "") is outcome, looked.error
 

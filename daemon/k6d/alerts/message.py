@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from k6d.core.model import Finding, Run, Severity
+    from k6d.core.model import Finding, Run, Severity, Snapshot
 
 MAX_LINE = 240
 MAX_FINDINGS = 5
@@ -231,9 +231,10 @@ def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
     """The differences from the run `previous`; those of the script only if `script` is set."""
     now, then = run.snapshot, previous.snapshot
     changes = []
-    if script and now and then and now.fingerprint != then.fingerprint:
+    modules = _changed_modules(now, then) if now and then else set()
+    if script and now and then and (now.fingerprint != then.fingerprint or modules):
         edited = {p for p, h in now.dependencies.items() if then.dependencies.get(p) != h}
-        names = ", ".join(sorted(p.rpartition("/")[2] for p in edited)[:3])
+        names = ", ".join(sorted(p.rpartition("/")[2] for p in edited | modules)[:3])
         changes.append(f"the script ({names})" if names else "the script")
     if now and then and now.workload != then.workload:
         changes.append("the workload")
@@ -244,6 +245,11 @@ def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
         if new and old and new != old:
             changes.append(f"{what} (from {old} to {new})")
     return changes
+
+
+def _changed_modules(now: Snapshot, then: Snapshot) -> set[str]:
+    """The modules from a server that both snapshots have, with other contents."""
+    return {url for url, known in now.remote.items() if then.remote.get(url, known) != known}
 
 
 def _raised(run: Run) -> str:

@@ -181,10 +181,15 @@ def _origin(
 
 
 def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return files with new or removed contents; a file that only moved is not changed."""
-    new = [path for path, known in after.items() if known not in before.values()]
-    gone = [p for p, known in before.items() if p not in after and known not in after.values()]
-    return sorted([*new, *gone])
+    """Return files with new or removed contents; a file that only moved is not changed.
+
+    A module from a server counts only if both runs know it: runs of older versions do not, and a
+    script that imports another module has changed itself.
+    """
+    new = {path for path, known in after.items() if known not in before.values()}
+    gone = {p for p, known in before.items() if p not in after and known not in after.values()}
+    on_one_side = {path for path in before.keys() ^ after.keys() if "://" in path}
+    return sorted((new | gone) - on_one_side)
 
 
 def _short(path: str) -> str:

@@ -116,14 +116,16 @@ class Snapshot:
     """The immutable archive of a script that ran.
 
     `fingerprint` is a hash of the script and of every file that it imports or opens. `workload` is
-    a hash of what makes runs comparable: scenarios, virtual users, durations. `id` covers both and
-    names the stored archive. `dependencies` maps absolute paths to the SHA-256 of their contents.
+    a hash of what makes runs comparable: scenarios, virtual users, durations. `id` covers the
+    options and every member of the archive, and names the stored archive. `dependencies` maps
+    absolute paths to the SHA-256 of their contents, `remote` the modules that came from a server.
     """
 
     id: str
     fingerprint: str
     workload: str
     dependencies: dict[str, str] = field(default_factory=dict)
+    remote: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_text_only(self) -> bool:

@@ -43,6 +43,7 @@ _NOT_A_TEST = re.compile(
 )
 # k6 2.x puts this before a syntax error, which names the file as well.
 _WHERE_K6_WAS = re.compile(r"^could not initialize '[^']*': could not load JS test '[^']*': ")
+_LOGIN, _QUERY = re.compile(r"^(\w+://)[^/]*@"), re.compile(r"[?#].*$", re.DOTALL)
 ARCHIVE = "snapshot.tar"
 MOST_METADATA_BYTES = 64 << 20  # options and k6's own data; far more than any script needs
 MOST_LEVELS = 100  # nested objects and lists in the options; the file of a run can hold 250
@@ -200,6 +201,7 @@ def _script(
     archive: Path,
     metadata: dict[str, Any],
     files: dict[str, str],
+    remote: dict[str, str],
     workload: list[Any],
 ) -> Script:
     options = metadata.get("options") or {}
@@ -208,11 +210,14 @@ def _script(
     dependencies = {on_this_machine(member, path): known for member, known in files.items()}
     fingerprint = digest(_canonical(sorted(_relative(dependencies, path).items())))[:16]
     load = {key: options.get(key) for key in WORKLOAD_OPTIONS if options.get(key) is not None}
+    # Without remote modules the id is as older versions of k6d made it.
+    identity = [fingerprint, options, metadata.get("k6version"), *([remote] if remote else [])]
     snapshot = Snapshot(
-        id=digest(_canonical([fingerprint, options, metadata.get("k6version")]))[:16],
+        id=digest(_canonical(identity))[:16],
         fingerprint=fingerprint,
         workload=digest(_canonical([load, *workload]))[:16],
         dependencies=dependencies,
+        remote=_without_queries(remote),
     )
     return Script(
         name=name,
@@ -253,29 +258,46 @@ def _expected_s(options: Mapping[str, Any]) -> float | None:
     return max(ends, default=None)
 
 
-def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the archive's metadata, and the digest of each local file by its path in the archive.
+def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """Return the metadata, and the digests of local files by path and of other members by name.
 
     Raises K6dError if the archive is damaged.
     """
     metadata: dict[str, Any] = {}
     files: dict[str, str] = {}
+    remote: dict[str, str] = {}
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in (one for one in tar if one.isfile() or one.islnk()):
                 extracted = tar.extractfile(member)
                 if extracted and member.name == "metadata.json":
                     metadata = orjson.loads(extracted.read(MOST_METADATA_BYTES))
-                elif extracted and member.name.startswith("file/"):
+                elif extracted and "/" in member.name:  # `data` is the script once more
                     found = reading.stream_digest(cast("BinaryIO", extracted))
-                    files[member.name.removeprefix("file")] = found
+                    scheme, path = member.name.split("/", 1)
+                    if scheme == "file":
+                        files[f"/{path}"] = found
+                    else:
+                        remote[f"{scheme}://{path}"] = found
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         if "limit" in str(error):  # the JSON parser's limit of nested levels
             raise OptionsError(TOO_DEEP) from error
         raise K6dError(f"{archive} is damaged: {error}") from error
     if not metadata:
         raise K6dError(f"{archive} is damaged: it is no archive of k6")
-    return metadata, files
+    return metadata, files, remote
+
+
+def _without_queries(remote: Mapping[str, str]) -> dict[str, str]:
+    """Shorten the addresses of modules: a login, a query and a fragment may hold secrets."""
+    found: dict[str, list[str]] = {}
+    for address, known in sorted(remote.items()):
+        shown = _LOGIN.sub(r"\1", _QUERY.sub("", address))
+        found.setdefault(shown, []).append(known)
+    return {
+        address: known[0] if len(known) == 1 else digest(_canonical(known))
+        for address, known in found.items()
+    }
 
 
 def _relative(dependencies: Mapping[str, str], script: Path) -> dict[str, str]:
@@ -331,12 +353,13 @@ def reopen(
     extra_workload: Mapping[str, str] | None = None,
 ) -> Script:
     """Read a script from a stored archive; its workload counts as of this machine and this k6."""
-    metadata, files = _read(archive)
+    metadata, files, remote = _read(archive)
     return _script(
         path,
         name=name,
         archive=archive,
         metadata=metadata,
         files=files,
+        remote=remote,
         workload=[k6.minor, machine(), dict(extra_workload or {})],
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from k6d.core.measurements import Breakdown, Log, Summary
-    from k6d.core.model import Execution, Result
+    from k6d.core.model import Execution, Result, Snapshot
     from k6d.core.redact import Redactor
 
 
@@ -30,6 +30,12 @@ def result_without_secrets(result: Result, redactor: Redactor) -> Result:
 def log_without_secrets(log: Log, redactor: Redactor) -> Log:
     """Redact both parts of a log."""
     return replace(log, head=redactor.text(log.head), tail=redactor.text(log.tail))
+
+
+def snapshot_without_secrets(snapshot: Snapshot, redactor: Redactor) -> Snapshot:
+    """Redact the addresses of remote modules."""
+    remote = {redactor.name(address): known for address, known in snapshot.remote.items()}
+    return replace(snapshot, remote=remote)
 
 
 def _execution(execution: Execution, redactor: Redactor) -> Execution:

@@ -25,6 +25,7 @@ from k6d.core.script import Kind
 from k6d.execution import archive as scripts
 from k6d.execution import posted
 from k6d.execution.excluded import Exclude
+from k6d.execution.hidden_secrets import snapshot_without_secrets
 from k6d.execution.local import discovery, k6, variables
 from k6d.execution.local.process_group import Guard
 from k6d.execution.measure import Measured, Order, measure, unmeasured
@@ -352,11 +353,15 @@ class Pipeline:
         """Judge an execution by limits, save its record and return it."""
         measured = with_files_kept(measured, task.under_way, self._store)
         limits = self._settings.limits.merged(own.limits)
+        snapshot = script.snapshot if script else None
+        if snapshot and snapshot.remote:
+            redactor = redactor_of(self._settings, task.job.env)
+            snapshot = snapshot_without_secrets(snapshot, redactor)
         run = recorded(
             task.under_way,
             measured,
             verdict=judge(measured.result, limits=limits),
-            snapshot=script.snapshot if script else None,
+            snapshot=snapshot,
             overrides=task.job.overrides,
         )
         values = series.of(measured.result, min_requests=limits.min_requests)

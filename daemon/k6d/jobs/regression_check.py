@@ -22,7 +22,7 @@ from k6d.storage.accepted import accepted_level
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from k6d.core.model import Comparison, Result, Run, Verdict
@@ -189,8 +189,7 @@ def _verdict(
     settings: Settings,
     doubts: Sequence[str],
 ) -> Verdict:
-    snapshot = done.run.snapshot
-    files = files_of(snapshot.dependencies if snapshot else {}, done.run.script, settings.scripts)
+    files = files_of(done.run, settings.scripts)
     sizes = wording.Sizes(percent=settings.compare.percent, points=settings.compare.points)
     verdict = judge(
         done.result,
@@ -242,9 +241,15 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     return [known[test_id] for test_id in sorted(known)]
 
 
-def files_of(dependencies: Mapping[str, str], script: str, root: Path) -> dict[str, str]:
-    """Return the files of a snapshot relative to the scripts folder, so that folders may move."""
-    return kept_paths(paths_now(dependencies, script=script, root=root), root=root)
+def files_of(run: Run, root: Path) -> dict[str, str]:
+    """Return the digests of what a script consisted of when it ran.
+
+    Files are relative to the scripts folder, so that folders may move.
+    """
+    if run.snapshot is None:
+        return {}
+    files = paths_now(run.snapshot.dependencies, script=run.script, root=root)
+    return kept_paths(files, root=root) | run.snapshot.remote
 
 
 def _past(run: Run, root: Path, *, accepted: bool) -> Past:
@@ -254,6 +259,6 @@ def _past(run: Run, root: Path, *, accepted: bool) -> Past:
         test_id=run.test_id,
         timestamp=run.timestamp,
         series=run.series,
-        files=files_of(run.snapshot.dependencies if run.snapshot else {}, run.script, root),
+        files=files_of(run, root),
         worse=frozenset(comparison.key_of(c) for c in compared if c.state == WORSE),
     )
