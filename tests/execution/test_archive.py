@@ -17,7 +17,6 @@ from k6d.core.redact import Redactor
 from k6d.execution import archive
 from k6d.execution.archive import Kind, Script, name_of, unchanged
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
 from k6d.execution.mentions import on_this_machine
 from support.binaries import BINARIES, NEW, bare_run
 
@@ -40,18 +39,16 @@ async def _look(
     work = path.parent / f"work of {path.name}"
     work.mkdir(exist_ok=True)
     found = await discovery.find(binary)
-    async with Guard() as guard:
-        return await archive.look(
-            path,
-            name=path.name,
-            k6=found,
-            guard=guard,
-            workdir=work,
-            env=variables.environment(env or {}),
-            options=options,
-            extra_workload=extra,
-            hide=hide,
-        )
+    return await archive.look(
+        path,
+        name=path.name,
+        k6=found,
+        workdir=work,
+        env=variables.environment(env or {}),
+        options=options,
+        extra_workload=extra,
+        hide=hide,
+    )
 
 
 def _write(path: Path, text: str) -> Path:

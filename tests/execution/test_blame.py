@@ -12,7 +12,6 @@ from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import archive
 from k6d.execution.blame import outcome_of_refusal, without_own_trouble
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
 from support.binaries import BINARIES
 from support.module_server import ModuleServer
 from support.receivers import closed_port
@@ -99,15 +98,13 @@ async def test_a_real_module_server(
     script = tmp_path / "s.js"
     for module, outcome in expected.items():
         script.write_text(f"import x from '{module}';\nexport default () => x;\n")
-        async with Guard() as guard:
-            looked = await archive.look(
-                script,
-                name="s.js",
-                k6=k6,
-                guard=guard,
-                workdir=tmp_path,
-                env=variables.environment(module_server.trust),
-            )
+        looked = await archive.look(
+            script,
+            name="s.js",
+            k6=k6,
+            workdir=tmp_path,
+            env=variables.environment(module_server.trust),
+        )
         assert outcome_of_refusal(looked.error or "") is outcome, looked.error
 
 

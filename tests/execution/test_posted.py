@@ -9,7 +9,6 @@ import pytest
 from k6d.execution import posted
 from k6d.execution.archive import Kind, Script
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
 from support.binaries import BINARIES, NEW
 
 if TYPE_CHECKING:
@@ -32,16 +31,14 @@ async def _look(folder: Path, text: str, *, binary: Path = NEW, **options: str) 
     path, work = folder / "posted.js", folder / "work"
     path.write_text(text)
     work.mkdir()
-    async with Guard() as guard:
-        return await posted.look(
-            path,
-            options=options,
-            name="one-off/posted.js",
-            k6=await discovery.find(binary),
-            guard=guard,
-            workdir=work,
-            env=variables.environment({}),
-        )
+    return await posted.look(
+        path,
+        options=options,
+        name="one-off/posted.js",
+        k6=await discovery.find(binary),
+        workdir=work,
+        env=variables.environment({}),
+    )
 
 
 @each_k6

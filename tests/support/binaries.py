@@ -71,9 +71,7 @@ async def bare_run(
         asyncio.get_running_loop().call_later(stop_after_s, stop.set)
     env = variables.environment({})
     async with Guard() as guard:
-        looked = await archive.look(
-            script, name=script.name, k6=found, guard=guard, workdir=work, env=env
-        )
+        looked = await archive.look(script, name=script.name, k6=found, workdir=work, env=env)
         assert looked.archive is not None, looked.error
         command, env = found.run_command(
             looked.archive, summary=summary_file, options=looked.options, env=env

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k6d.execution import archive
+from k6d.execution.executor import Measured, Order
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
-from k6d.execution.measure import Measured, Order, measure
+from k6d.execution.local.executor import LocalExecutor
 from k6d.settings import load
 
 if TYPE_CHECKING:
@@ -148,25 +148,18 @@ async def run(case: Case, *, binary: Path, folder: Path, target: str) -> Ran:
     if case.tags:
         forward = settings.forward.model_copy(update={"url": f"{target}/forward"})
         settings = settings.model_copy(update={"forward": forward})
-    async with Guard() as guard:
-        script = await archive.look(path, name="s.js", k6=found, guard=guard, workdir=work, env=env)
-        if script.error is not None or script.archive is None:
-            return Ran(script=script, measured=None)
-        order = Order(
-            archive=script.archive,
-            folder=work,
-            env=env,
-            options=script.options,
-            tags=case.tags,
-            timeout_s=None,
-            notes=variables.left_out(case.env),
-        )
-        measured = await measure(
-            order,
-            binary=found,
-            guard=guard,
-            settings=settings,
-            stop=asyncio.Event(),
-            on_start=lambda _: None,
-        )
+    script = await archive.look(path, name="s.js", k6=found, workdir=work, env=env)
+    if script.error is not None or script.archive is None:
+        return Ran(script=script, measured=None)
+    order = Order(
+        archive=script.archive,
+        folder=work,
+        env=env,
+        options=script.options,
+        tags=case.tags,
+        timeout_s=None,
+        notes=variables.left_out(case.env),
+    )
+    executor = LocalExecutor(found, settings)
+    measured = await executor.run(order, stop=asyncio.Event(), on_start=lambda _: None)
     return Ran(script=script, measured=measured)

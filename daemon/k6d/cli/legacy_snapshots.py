@@ -19,7 +19,6 @@ from k6d.core.measurements import Breakdown, Summary
 from k6d.core.model import IMPORTED_TEXT, K6dError, Result, Snapshot
 from k6d.execution import posted
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
 from k6d.jobs.regression_check import can_compare
 
 if TYPE_CHECKING:
@@ -128,16 +127,14 @@ class Baselines:
         work = path.parent / "work"
         with suppress(FileExistsError):
             work.mkdir()
-        async with Guard() as guard:
-            return await posted.look(
-                path,
-                options=options,
-                name=name,
-                k6=self._k6,
-                guard=guard,
-                workdir=work,
-                env=variables.environment(self._settings.k6.env),
-            )
+        return await posted.look(
+            path,
+            options=options,
+            name=name,
+            k6=self._k6,
+            workdir=work,
+            env=variables.environment(self._settings.k6.env),
+        )
 
 
 def _series(run: Run) -> dict[str, float]:

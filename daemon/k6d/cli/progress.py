@@ -14,11 +14,11 @@ from k6d.core.text import printable
 from k6d.jobs.pipeline import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from rich.console import Console
 
-    from k6d.execution.capture import Capture
+    from k6d.execution.executor import Live
     from k6d.execution.workdir import UnderWay
 
 REFRESH_S = 0.2
@@ -26,7 +26,7 @@ MAX_NAME = 20  # leaves room for the numbers on a line of 80
 
 
 class LiveLine:
-    """Shows the progress of a capture; shows nothing if the console is not a terminal."""
+    """Shows the progress of a run; shows nothing if the console is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -39,7 +39,7 @@ class LiveLine:
             disable=not console.is_terminal,
         )
         self._bar = self._progress.add_task("looking at the script", total=None, numbers="")
-        self._capture: Capture | None = None
+        self._live: Callable[[], Live] | None = None
         self._began = 0.0
         self.watching = Watching(
             waiting=self._waiting, started=self._started, planned=self._planned
@@ -58,8 +58,8 @@ class LiveLine:
     def _waiting(self) -> None:
         self._progress.update(self._bar, description="waiting for another load test to end")
 
-    def _started(self, under_way: UnderWay, capture: Capture) -> None:
-        self._capture, self._began = capture, time.monotonic()
+    def _started(self, under_way: UnderWay, progress: Callable[[], Live]) -> None:
+        self._live, self._began = progress, time.monotonic()
         self._progress.update(self._bar, description=_short(under_way.script))
 
     def _planned(self, total_s: float) -> None:
@@ -68,9 +68,9 @@ class LiveLine:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
-            if self._capture is None:
+            if self._live is None:
                 continue
-            live, elapsed_s = self._capture.live(), time.monotonic() - self._began
+            live, elapsed_s = self._live(), time.monotonic() - self._began
             numbers = seconds(int(elapsed_s))
             if live.requests:
                 numbers += (

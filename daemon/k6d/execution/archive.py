@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from k6d.execution.local.k6 import K6
-    from k6d.execution.local.process_group import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +112,6 @@ async def look(
     *,
     name: str,
     k6: K6,
-    guard: Guard,
     workdir: Path,
     env: Mapping[str, str],
     options: Mapping[str, str] | None = None,
@@ -137,7 +135,7 @@ async def look(
     if refusal:
         return await _no_test(path, Kind.BROKEN, own, message=refusal, name=name)
     archive = workdir / ARCHIVE
-    ended = await k6.archive(path, archive, guard=guard, env=env, options=options or {}, hide=hide)
+    ended = await k6.archive(path, archive, env=env, options=options or {}, hide=hide)
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")

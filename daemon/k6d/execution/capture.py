@@ -14,13 +14,13 @@ import logging
 import secrets
 import socket
 import threading
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
 from k6d.core.measurements import Breakdown
 from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
+from k6d.execution.executor import Live
 from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
@@ -46,19 +46,6 @@ _ITERATION = name_label("k6_iteration_duration_seconds")
 _Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, running total, time in ms
 _SESSIONS = name_label("k6_ws_sessions_total")
 _READ = (_LATENCY, _VUS, _DROPPED, _ITERATION, _SESSIONS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """The progress of a run: totals so far, and the rates and p95 of its last second."""
-
-    elapsed_s: float
-    vus: int | None
-    requests: int
-    failed: int | None
-    requests_per_second: float
-    errors_per_second: float | None
-    p95_ms: float | None
 
 
 class Capture:

@@ -1,7 +1,8 @@
-"""Computes how long a script may take outside its scenarios, for the deadline of a run."""
+"""Computes the deadline of a run from k6's plan, and from what k6's plan leaves out."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import tarfile
@@ -12,6 +13,9 @@ from k6d.core.parse import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from k6d.execution.executor import Order
+    from k6d.execution.local.k6 import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +28,31 @@ PHASES_S = {
 }
 MAX_SOURCE_BYTES = 8 << 20  # enough for a bundle; larger files are data
 SOURCES = (".js", ".ts", ".mjs", ".cjs", "data")
+PLANLESS_S = 3600.0  # if k6 gives no plan; without a limit the run could last for ever
+
+
+async def deadline_s(order: Order, plan: asyncio.Task[Plan | None], *, grace_s: float) -> float:
+    """Return the seconds that the run may take, as soon as k6's plan is known."""
+    planned = await asyncio.shield(plan)
+    if order.timeout_s and not order.timeout_is_least:
+        return order.timeout_s
+    needed_s = PLANLESS_S
+    if planned:
+        rest_s = await asyncio.to_thread(phases_s, order.archive, order.options)
+        needed_s = planned.total_s + rest_s + grace_s
+    return max(needed_s, order.timeout_s or 0.0)
+
+
+def timeout_note(order: Order, deadline_s: float | None) -> list[str]:
+    """Return a note if the original service, with its K6_TIMEOUT, would have cut the run short."""
+    if not order.timeout_is_least or not order.timeout_s or (deadline_s or 0) <= order.timeout_s:
+        return []
+    note = (
+        f"K6_TIMEOUT ({order.timeout_s:g} s) is shorter than the {deadline_s:g} s that this script "
+        "may take by its plan: the run had that time; k6.timeout (K6D_K6__TIMEOUT) cuts runs"
+    )
+    logger.warning("%s: %s", order.tags.get("script", order.archive), note)
+    return [note]
 
 
 def phases_s(archive: Path, options: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from k6d.core.measurements import Log
     from k6d.execution.archive import Script
-    from k6d.execution.measure import Measured
+    from k6d.execution.executor import Measured
 
 logger = logging.getLogger(__name__)
 

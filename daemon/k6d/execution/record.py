@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from k6d.core.model import Execution, K6dError, KeptFile, Outcome, Run, Verdict
 from k6d.execution.archive import machine
 from k6d.execution.blame import outcome_of_refusal
-from k6d.execution.measure import Measured, unmeasured
+from k6d.execution.executor import Measured, unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

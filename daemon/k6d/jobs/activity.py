@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from k6d.core.job import Job
     from k6d.core.model import Run
-    from k6d.execution.capture import Capture
+    from k6d.execution.executor import Live
     from k6d.execution.workdir import UnderWay
     from k6d.jobs.queue import JobQueue
 
@@ -37,27 +37,27 @@ KEPT_EVENTS = 100
 
 @dataclass(slots=True)
 class Running:
-    """A running job; `under_way` and `capture` are set when k6 starts."""
+    """A running job; `under_way` and `progress` are set when k6 starts."""
 
     job: Job
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     began: float = field(default_factory=time.monotonic)
     waiting: bool = False
     under_way: UnderWay | None = None
-    capture: Capture | None = None
+    progress: Callable[[], Live] | None = None
     planned_s: float | None = None
 
     def entry(self) -> dict[str, Any]:
         """Return the job with its measurements so far."""
         phase = (
-            "running" if self.capture else "waiting for its turn" if self.waiting else "starting"
+            "running" if self.progress else "waiting for its turn" if self.waiting else "starting"
         )
         return {
             **_entry(self.job, phase),
             "test_id": self.under_way.test_id if self.under_way else None,
             "planned_s": self.planned_s,
             "elapsed_s": round(time.monotonic() - self.began, 1),
-            "live": asdict(self.capture.live()) if self.capture else None,
+            "live": asdict(self.progress()) if self.progress else None,
         }
 
 
@@ -127,8 +127,8 @@ class Activity:
             logger.info("%s waits: a load test of its group, or outside this daemon", job.name)
             self.changed()
 
-        def started(under_way: UnderWay, capture: Capture) -> None:
-            running.under_way, running.capture = under_way, capture
+        def started(under_way: UnderWay, progress: Callable[[], Live]) -> None:
+            running.under_way, running.progress = under_way, progress
             running.began = time.monotonic()
             self.changed()
 

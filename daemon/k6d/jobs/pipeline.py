@@ -22,13 +22,12 @@ from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.core.script import Kind
-from k6d.execution import archive as scripts
-from k6d.execution import posted
+from k6d.execution import archive, posted
 from k6d.execution.excluded import Exclude
+from k6d.execution.executor import Order, unmeasured
 from k6d.execution.hidden_secrets import snapshot_without_secrets
 from k6d.execution.local import discovery, k6, variables
-from k6d.execution.local.process_group import Guard
-from k6d.execution.measure import Measured, Order, measure, unmeasured
+from k6d.execution.local.executor import LocalExecutor
 from k6d.execution.record import interrupted, recorded, refused, with_files_kept
 from k6d.execution.workdir import UnderWay, leftovers, workdir
 from k6d.explain.explainer import Explainer
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.execution.archive import Script
-    from k6d.execution.capture import Capture
+    from k6d.execution.executor import Live, Measured
     from k6d.settings import Settings
     from k6d.storage import Store
 
@@ -62,19 +61,18 @@ class Watching:
     """
 
     waiting: Callable[[], None] = lambda: None
-    started: Callable[[UnderWay, Capture], None] = lambda _under_way, _capture: None
+    started: Callable[[UnderWay, Callable[[], Live]], None] = lambda _under_way, _progress: None
     planned: Callable[[float], None] = lambda _total_s: None
     stop: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """A job with its folder and process group."""
+    """A job with its folder."""
 
     job: Job
     under_way: UnderWay
     folder: Path
-    guard: Guard
     watching: Watching
 
 
@@ -177,21 +175,18 @@ class Pipeline:
         if group is None:
             return contextlib.nullcontext()
         data, stop = self._settings.data, self._stop_of(watching)
-        folder = data / "slots" / f"group-{scripts.digest(group.encode())[:16]}"
+        folder = data / "slots" / f"group-{archive.digest(group.encode())[:16]}"
         return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
 
     @contextlib.asynccontextmanager
     async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
-        """Make an id, a folder and a process group for one execution."""
+        """Make an id and a folder for one execution."""
         now = datetime.now(UTC)
         under_way = UnderWay(
             test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
         )
         with workdir(self._settings.data, under_way) as folder:
-            async with Guard() as guard:
-                yield _Task(
-                    job=job, under_way=under_way, folder=folder, guard=guard, watching=watching
-                )
+            yield _Task(job=job, under_way=under_way, folder=folder, watching=watching)
 
     async def _first(self, job: Job, watching: Watching) -> Done | None:
         """Make the snapshot, run k6, judge by limits and save."""
@@ -251,10 +246,10 @@ class Pipeline:
         if not kept.exists():
             raise K6dError(f"{kept} is gone: the snapshot of run {old.test_id} was removed")
         async with self._task(job, watching) as task:
-            archive = task.folder / scripts.ARCHIVE
-            await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, archive)
-            script = scripts.reopen(
-                archive, path=job.path, name=job.name, k6=binary, extra_workload=job.env
+            snapshot = task.folder / archive.ARCHIVE
+            await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, snapshot)
+            script = archive.reopen(
+                snapshot, path=job.path, name=job.name, k6=binary, extra_workload=job.env
             )
             if script.error is not None:
                 raise K6dError(f"{kept} cannot run: {script.error}")
@@ -269,7 +264,7 @@ class Pipeline:
         if script.expected_s is not None:
             task.watching.planned(script.expected_s)
         order = Order(
-            archive=script.archive or task.folder / scripts.ARCHIVE,
+            archive=script.archive or task.folder / archive.ARCHIVE,
             folder=task.folder,
             env=self._environment(task.job),
             options=script.options,
@@ -286,13 +281,10 @@ class Pipeline:
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            measured = await measure(
+            measured = await LocalExecutor(binary, self._settings).run(
                 order,
-                binary=binary,
-                guard=task.guard,
-                settings=self._settings,
                 stop=self._stop_of(task.watching),
-                on_start=lambda capture: task.watching.started(task.under_way, capture),
+                on_start=lambda progress: task.watching.started(task.under_way, progress),
             )
         if task.job.one_off:
             return posted.without_folder(measured, task.job.path.parent)
@@ -302,13 +294,12 @@ class Pipeline:
         job = task.job
         known = self.registration.registry.get(job.name)
         refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
-        look = posted.look if job.one_off else scripts.look
+        look = posted.look if job.one_off else archive.look
         redactor = redactor_of(self._settings, job.env)
         script = await look(
             job.path,
             name=job.name,
             k6=binary,
-            guard=task.guard,
             workdir=task.folder,
             env=self._environment(job),
             options=job.options,
@@ -338,8 +329,8 @@ class Pipeline:
     async def _keep_snapshot(self, script: Script) -> None:
         """Store the snapshot before its run is saved; in a thread, because it may be large."""
         if script.snapshot and script.archive:
-            snapshot, archive = script.snapshot.id, script.archive
-            await asyncio.to_thread(self._store.put_snapshot, snapshot, archive)
+            put = self._store.put_snapshot
+            await asyncio.to_thread(put, script.snapshot.id, script.archive)
 
     def _saved(
         self,

@@ -184,7 +184,7 @@ async def test_an_archive_holds_the_options_and_no_environment(
     env = variables.environment({"TOKEN": "hunter2"})
     async with Guard() as guard:
         options = {"vus": "3", "duration": "1m30s"}
-        ended = await found.archive(script, target, guard=guard, env=env, options=options)
+        ended = await found.archive(script, target, env=env, options=options)
         plan = await found.inspect(target, guard=guard, env=env, options={"vus": 3})
         gone = script.with_name("gone.tar")
         no_plan = await found.inspect(gone, guard=guard, env=env, options={})
@@ -227,9 +227,7 @@ async def test_the_plan_is_that_of_the_snapshot(
     found = await discovery.find(binary)
     passed = variables.environment(env)
     async with Guard() as guard:
-        looked = await archive.look(
-            script, name="s.js", k6=found, guard=guard, workdir=work, env=passed
-        )
+        looked = await archive.look(script, name="s.js", k6=found, workdir=work, env=passed)
         assert looked.archive is not None, looked.error
         plan = await found.inspect(looked.archive, guard=guard, env=passed, options=looked.options)
     assert plan == k6.Plan(total_s=planned_s)
@@ -241,15 +239,13 @@ async def test_init_code_that_never_ends_is_ended(tmp_path: Path, binary: Path) 
     found = await discovery.find(binary)
     for loop in ("while (true) {}", "while (true) { console.log('x'.repeat(1000)) }"):
         script = _script(tmp_path, "", top=loop)
-        async with Guard() as guard:
-            ended = await found.archive(
-                script,
-                tmp_path / "x.tar",
-                guard=guard,
-                env=variables.environment({}),
-                options={},
-                timeout_s=0.5,
-            )
+        ended = await found.archive(
+            script,
+            tmp_path / "x.tar",
+            env=variables.environment({}),
+            options={},
+            timeout_s=0.5,
+        )
         assert ended.timed_out
         assert ended.errors == ["the script's init code did not end within 0.5 s"]
 

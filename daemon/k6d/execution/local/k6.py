@@ -14,13 +14,12 @@ import orjson
 
 from k6d.core.parse import parse_duration
 from k6d.execution.local import variables
+from k6d.execution.local.process_group import Guard
 from k6d.execution.log_buffer import KeptLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
-
-    from k6d.execution.local.process_group import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,6 @@ class K6:
         script: Path,
         target: Path,
         *,
-        guard: Guard,
         env: Mapping[str, str],
         options: Mapping[str, str],
         hide: Callable[[str], str] = str,
@@ -99,13 +97,14 @@ class K6:
             *("--include-system-env-vars", "--exclude-env-vars", *flags),
             *("-O", str(target), "--", str(script)),
         ]
-        process = await guard.spawn(command, env=env, cwd=target.parent)
         started = time.monotonic()
         log, unread = KeptLog(INIT_LOG_BYTES, hide=hide), KeptLog(0)
         try:
-            async with _ending(process), asyncio.timeout(timeout_s):
-                await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
-                await process.wait()
+            async with Guard() as guard:
+                process = await guard.spawn(command, env=env, cwd=target.parent)
+                async with _ending(process), asyncio.timeout(timeout_s):
+                    await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
+                    await process.wait()
         except TimeoutError:
             message = f"the script's init code did not end within {timeout_s:g} s"
             return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, errors=[message])

@@ -1,0 +1,129 @@
+"""Runs a snapshot with k6 on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from k6d.core.model import K6dError
+from k6d.execution import summary
+from k6d.execution.deadline import deadline_s
+from k6d.execution.local.generator import Monitor
+from k6d.execution.local.process_group import Guard
+from k6d.execution.log_buffer import KeptLog
+from k6d.execution.measure import Observed, measured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from pathlib import Path
+
+    from k6d.core.measurements import Summary
+    from k6d.execution.executor import Live, Measured, Order
+    from k6d.execution.local.k6 import K6
+    from k6d.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class LocalExecutor:
+    """Runs snapshots with this k6; see `Executor`."""
+
+    def __init__(self, k6: K6, settings: Settings) -> None:
+        self._k6 = k6
+        self._settings = settings
+
+    async def run(
+        self, order: Order, *, stop: asyncio.Event, on_start: Callable[[Callable[[], Live]], None]
+    ) -> Measured:
+        """Run the snapshot in a process of k6, which pushes its metrics to this process."""
+        observed = await self._run(order, stop, on_start)
+        return await measured(order, observed, settings=self._settings)
+
+    async def _run(
+        self, order: Order, stop: asyncio.Event, on_start: Callable[[Callable[[], Live]], None]
+    ) -> Observed:
+        """Run k6 and collect everything that it leaves, including its last push."""
+        # These modules import HTTP, which an idle daemon does not need.
+        from k6d.execution.capture import Capture, Receiver
+        from k6d.execution.forward import Forwarder
+
+        k6, settings, hide = self._k6, self._settings, order.redactor
+        log, output = (KeptLog(settings.k6.log_bytes, hide=hide.known) for _ in range(2))
+        summary_file, files = order.folder / "summary.json", order.folder / "files"
+        files.mkdir()
+        command, env = k6.run_command(
+            order.archive,
+            summary=summary_file,
+            options=order.options,
+            env=order.env,
+            tags=order.tags if settings.forward.url else {},
+        )
+        capture = Capture(
+            max_endpoints=settings.capture.max_endpoints, exclude=order.exclude, hide=hide.name
+        )
+        monitor = Monitor()
+        async with Guard() as guard, _beside() as beside:
+            plan = beside(
+                k6.inspect(order.archive, guard=guard, env=order.env, options=order.options)
+            )
+            deadline = beside(deadline_s(order, plan, grace_s=settings.k6.grace))
+            with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
+                on_start(capture.live)
+                ended = await k6.run(
+                    command,
+                    guard=guard,
+                    env=k6.receiving(receiver.url, env),
+                    cwd=files,
+                    log=log,
+                    output=output,
+                    deadline=asyncio.shield(deadline),
+                    stop=stop,
+                    stop_grace_s=settings.k6.stop_grace,
+                    on_start=lambda pid: beside(monitor.watch(pid)),
+                )
+            planned = await plan
+        return Observed(
+            ended=ended,
+            k6=k6,
+            command=command,
+            planned_s=planned.total_s if planned else None,
+            deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
+            summary=_read_summary(summary_file),
+            capture=capture,
+            generator=monitor.health(settings.compare),
+            log=log.log(),
+            output=output.log(),
+            files=files,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _beside() -> AsyncIterator[Callable[[Coroutine[None, None, T]], asyncio.Task[T]]]:
+    """Yield a function that starts tasks; at the end, cancel unfinished tasks and await them."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+        tasks.append(task := asyncio.create_task(work))
+        return task
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _read_summary(path: Path) -> Summary | None:
+    """Return the totals; None if k6 was killed before it wrote them, or they are unreadable."""
+    try:
+        return summary.parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except K6dError as error:
+        logger.error("%s", error)
+        return None
