@@ -8,20 +8,12 @@ import pytest
 
 from support.binaries import BINARIES
 from support.target import Target
-from support.verdicts import table_apart, table_load, table_more, table_protocols, table_script
+from support.verdicts import TABLES
 from support.verdicts.specimen import Specimen, mistakes, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-TABLES = {
-    "load": table_load.TABLE,
-    "apart": table_apart.TABLE,
-    "script": table_script.TABLE,
-    "protocols": table_protocols.TABLE,
-    "more": table_more.TABLE,
-}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,9 @@ def test_every_verdict_is_one_that_a_k6_user_would_sign(
     table: str, version: str, shared: Target, tmp_path: Path
 ) -> None:
     """All findings, their severity and their words; all that is wrong is listed at once."""
-    specimens: Sequence[Specimen] = [one for one in TABLES[table] if version not in one.not_on]
+    specimens: Sequence[Specimen] = [
+        one for one in TABLES[table].TABLE if version not in one.not_on
+    ]
     runs = run_all(specimens, binary=BINARIES[version], url=shared.url, home=tmp_path)
     wrong = {
         one.name: found
