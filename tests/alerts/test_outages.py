@@ -31,7 +31,7 @@ class _Home:
             data=folder, scripts=self.scripts, notify__urls=["json://127.0.0.1:1/"], **more
         )
         self.store, self.outbox = Store(folder), Outbox(folder)
-        self.alerts = Alerts(loaded, self.store, self.outbox)
+        self.alerts = Alerts(loaded, self.store)
         self._second = 0
 
     def ran(self, script: str, outcome: Outcome = Outcome.COMPLETED, **changes: Any) -> None:
@@ -139,7 +139,7 @@ def test_only_the_receivers_of_the_scripts_hear_of_it(tmp_path: Path) -> None:
 
 def test_a_script_that_wants_nobody_told_is_not_named(home: _Home) -> None:
     """Muted, it counts for no outage."""
-    home.alerts.mute("quiet.js", make_run().timestamp.replace(year=2999))
+    home.alerts.mutes.put("quiet.js", "1d")
     for name in ("quiet.js", "quiet.js"):
         home.ran(name, Outcome.NO_NETWORK)
     assert home.told() == []

@@ -128,7 +128,7 @@ def load(data: str, url: str) -> Settings:
 def run_is_told(loaded: Settings) -> None:
     """What the pipeline does with a run, once k6 has ended."""
     store = Store(loaded.data)
-    alerts = Alerts(loaded, store, Outbox(loaded.data))
+    alerts = Alerts(loaded, store)
     run = make_run(script="a.js", anomaly_analysis=make_anomaly())
     alerts.expect(run.script, run.test_id)
     store.save(run)
@@ -173,9 +173,9 @@ def test_killed_at_every_step_from_the_run_to_the_outbox(tmp_path: Path, driver:
         saved = bool(store.history())
         loaded = load(str(data), "json://127.0.0.1:1/")
         for _ in range(2):
-            Alerts(loaded, store, outbox).recover()
+            Alerts(loaded, store).recover()
             assert len(outbox.waiting()) == saved, f"killed before step {step}"
-        standing = Alerts(loaded, store, outbox).standings().get("a.js")
+        standing = Alerts(loaded, store).standings().get("a.js")
         if saved:
             assert standing is not None
             assert (standing.expected, standing.outgoing) == ([], [])

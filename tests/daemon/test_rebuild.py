@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from k6d.alerts.alerting import Alerts
+from k6d.alerts.mutes import Mutes
 from k6d.alerts.outages import Outages
 from k6d.alerts.outbox import Outbox
 from k6d.core.job import Job
@@ -89,7 +90,7 @@ def _run(hours: int, **changes: Any) -> Run:
 
 
 def _alerts(settings: Settings) -> Alerts:
-    return Alerts(settings, Store(settings.data), Outbox(settings.data))
+    return Alerts(settings, Store(settings.data))
 
 
 def _lived(settings: Settings) -> Alerts:
@@ -118,7 +119,7 @@ def _restart(settings: Settings) -> Alerts:
     """What the start of a daemon does."""
     store = Store(settings.data)
     found = store.repair()
-    alerts = Alerts(settings, store, Outbox(settings.data))
+    alerts = Alerts(settings, store)
     rebuild(settings, store, alerts, lost=found.states)
     alerts.recover()
     return alerts
@@ -296,7 +297,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     queue.put(Job(name="good.js", path=path, trigger=Trigger.MANUAL, options={"vus": "1"}))
     Scheduler(settings, store, queue).tick(NOW - HOUR)
     Scheduler(settings, store, queue).tick(NOW + HOUR)
-    _alerts(settings).mute("bad*", NOW + HOUR)
+    Mutes(Store(settings.data)).put("bad*", "1h")
     accept(store.load(store.find("latest")), store, reason="x")
     allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
     allowance.take(NOW)
@@ -319,9 +320,9 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
         for odd in _odd(document):
             store = Store(settings.data)
             store.state(name).put(key, odd)
-            alerts = Alerts(settings, store, Outbox(settings.data))
+            alerts = Alerts(settings, store)
             alerts.standings()
-            alerts.mutes(NOW)
+            alerts.mutes.active(NOW)
             alerts.remind(NOW)
             for outcome in (Outcome.NO_NETWORK, Outcome.COMPLETED):
                 run = make_run(script="good.js", execution=Execution(outcome=outcome))

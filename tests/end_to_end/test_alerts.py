@@ -274,7 +274,7 @@ def _alerts(tmp_path: Path, **notify: Any) -> tuple[Alerts, Store, Outbox]:
     more = {f"notify__{name}": value for name, value in notify.items()}
     loaded = settings.load(data=tmp_path, scripts=tmp_path / "scripts", **more)
     store, outbox = Store(tmp_path), Outbox(tmp_path)
-    return Alerts(loaded, store, outbox), store, outbox
+    return Alerts(loaded, store), store, outbox
 
 
 def _record(alerts: Alerts, store: Store, test_id: str, **changes: Any) -> None:
@@ -330,7 +330,7 @@ def test_a_link_to_the_dashboard_if_it_is_on(
     more = {f"api__{name}": value for name, value in api.items()}
     loaded = settings.load(data=tmp_path, notify__urls=["json://127.0.0.1:1/"], **more)
     store, outbox = Store(tmp_path), Outbox(tmp_path)
-    alerts = Alerts(loaded, store, outbox, serving=serving)
+    alerts = Alerts(loaded, store, serving=serving)
     _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
     (kept,) = outbox.waiting()
     assert kept.message.link == (link and (link[0], f"{link[1]}/runs/20261122-120009-aaaaaa"))
@@ -344,7 +344,7 @@ def test_a_run_beside_a_daemon_links_to_its_dashboard(tmp_path: Path, enabled: b
     )
     store, outbox = Store(tmp_path), Outbox(tmp_path)
     with only_daemon(tmp_path):
-        alerts = Alerts(loaded, store, outbox)
+        alerts = Alerts(loaded, store)
         _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
     (kept,) = outbox.waiting()
     address = "http://127.0.0.1:81/runs/20261122-120009-aaaaaa"
@@ -403,14 +403,14 @@ def test_a_run_that_the_disk_refuses_for_now_is_taken_in_later(tmp_path: Path) -
 def test_muted_scripts_and_what_comes_after(tmp_path: Path) -> None:
     """A mute tells nothing; when it ends, what is still wrong is told."""
     alerts, store, outbox = _alerts(tmp_path)
-    alerts.mute("shop/*", datetime.now(UTC) + timedelta(hours=1))
+    alerts.mutes.put("shop/*", "1h")
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
     assert outbox.waiting() == []
     alerts.remind(datetime.now(UTC))
     assert outbox.waiting() == []
-    alerts.mute("[id].js", datetime.now(UTC) + timedelta(hours=1))
-    assert list(alerts.mutes_of("[id].js", datetime.now(UTC))) == ["[id].js"]
-    alerts.mute("shop/*", None)
+    alerts.mutes.put("[id].js", "1h")
+    assert list(alerts.mutes.of("[id].js", datetime.now(UTC))) == ["[id].js"]
+    alerts.mutes.put("shop/*", "0s")
     alerts.remind(datetime.now(UTC))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
     _record(alerts, store, "20261122-120002-aaaaaa", anomaly_analysis=make_anomaly())

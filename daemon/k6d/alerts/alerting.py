@@ -23,21 +23,22 @@ from k6d.alerts import incidents
 from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
+from k6d.alerts.mutes import Mutes
 from k6d.alerts.observation import observe
 from k6d.alerts.outages import Outages
-from k6d.alerts.outbox import KEPT_DAYS
+from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, Standing
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
-from k6d.core.numbers import kept_time
 from k6d.core.reading import answers
+from k6d.storage import accepted, printable
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
 from k6d.storage.locks import daemon_of
+from k6d.storage.workloads import newest_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from k6d.alerts.outbox import Outbox
     from k6d.alerts.records import Announcement, Incident
     from k6d.core.model import Run
     from k6d.settings import Settings
@@ -51,20 +52,18 @@ LOOK_S = 60.0  # the interval of checks for due reminders
 
 
 class Alerts:
-    """The incidents of one store; their messages go into `outbox`.
+    """The incidents of one store; their messages go into its outbox.
 
     `serving`: this process serves the dashboard (unless it is off), so messages link to it.
     """
 
-    def __init__(
-        self, settings: Settings, store: Store, outbox: Outbox, *, serving: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, *, serving: bool = False) -> None:
         self._settings = settings
         self._store = store
-        self._outbox = outbox
+        self._outbox = Outbox(settings.data)
         self._serving = serving
         self._standings = store.state("incidents")
-        self._mutes = store.state("mutes")
+        self.mutes = Mutes(store)
         self._outages = Outages(store, self.announce, self.is_gone)
         self._lock = settings.data / "state" / ".incidents.lock"
 
@@ -94,17 +93,20 @@ class Alerts:
                 )
             self._send_off(standing, run)
 
-    def accept(self, run: Run, reason: str) -> Incident | None:
-        """Accept the level of `run` as normal; resolve the incident if nothing else is wrong.
+    def accept(self, script: str, reason: str) -> tuple[str, Incident | None]:
+        """Accept the present level of a script as normal; resolve its incident if it was about it.
 
-        Returns the incident that this resolved, else None. The daemon sends the message.
+        Returns the id of the run with which the level began, and the incident that this resolved,
+        else None. The daemon sends the message. NoComparableRunError: there is no level.
         """
+        run, reason = newest_run(self._store, script), printable(reason.strip())
+        since = accepted.accept(run, self._store, reason=reason)
         with locked(self._lock, root=self._settings.data):
-            was, now = self._standing(run.script), datetime.now(UTC)
+            was, now = self._standing(script), datetime.now(UTC)
             standing = incidents.accepted(was, now, run=run.test_id, reason=reason)
             if standing != was:
                 self._keep_ended(was, standing)
-            return was.incident if standing.incident is None else None
+        return since, was.incident if standing.incident is None else None
 
     def end(self, script: str) -> bool:
         """End the script's incident without a message, for a file that is no test (any more).
@@ -267,23 +269,6 @@ class Alerts:
         found = ((name, _read(name, raw)) for name, raw in self._standings.all().items())
         return {name: standing for name, standing in found if standing}
 
-    def mutes(self, now: datetime) -> dict[str, datetime]:
-        """The active mutes: pattern of scripts to the end of the mute."""
-        untils = {k: kept_time(v.get("until")) for k, v in self._mutes.all().items()}
-        return {pattern: until for pattern, until in untils.items() if until and until > now}
-
-    def mutes_of(self, script: str, now: datetime) -> dict[str, datetime]:
-        """The mutes that cover the script, its own or a pattern's."""
-        mutes = self.mutes(now).items()
-        return {pattern: until for pattern, until in mutes if incidents.covers(pattern, script)}
-
-    def mute(self, pattern: str, until: datetime | None) -> None:
-        """Send no messages about scripts that match until then; None ends the mute."""
-        if until is None:
-            self._mutes.delete(pattern)
-        else:
-            self._mutes.put(pattern, {"until": until.astimezone(UTC).isoformat()})
-
     def _rules(self, standing: Standing) -> Rules:
         notify = self._settings.notify
         silent = standing.notify is False or not (notify.urls or notify.config)
@@ -292,7 +277,7 @@ class Alerts:
             resolve_after=notify.resolve_after,
             min_severity=notify.min_severity,
             remind_s=notify.remind,
-            muted=silent or bool(self.mutes_of(standing.script, datetime.now(UTC))),
+            muted=silent or bool(self.mutes.of(standing.script, datetime.now(UTC))),
         )
 
     def _send_off(self, standing: Standing, run: Run | None) -> None:

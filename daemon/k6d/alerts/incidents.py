@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.alerts.observation import MAX_PROBLEMS, observe
@@ -122,11 +121,6 @@ def ended(standing: Standing, at: datetime) -> Standing:
         first_failing=None,
         gone_since=None,
     )
-
-
-def covers(pattern: str, script: str) -> bool:
-    """Whether a mute covers the script: it is the script's name, or a pattern that matches."""
-    return pattern == script or fnmatchcase(script, pattern)
 
 
 def looked_for(standing: Standing, now: datetime, *, gone: bool) -> Standing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,15 +26,12 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.core.model import K6dError
-from k6d.core.parse import LONGEST_S, parse_duration
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k6d.alerts.alerting import Alerts
     from k6d.alerts.records import Incident, Kept
-    from k6d.settings import Settings
 
 commands = typer.Typer()
 
@@ -53,11 +50,12 @@ def incidents(
     config: Config = None,
 ) -> None:
     """List open incidents, worst first, and mutes. Exit code 1: there is an open incident."""
+    from k6d.alerts.alerting import Alerts
     from k6d.alerts.outbox import Outbox
     from k6d.cli.render.alerts import incidents_table
 
     loaded = load_settings(config, data=data)
-    alerts = alerts_of(loaded)
+    alerts = Alerts(loaded, open_store(loaded))
     if end is not None:
         name = known_script(end, loaded)
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
@@ -67,7 +65,7 @@ def incidents(
     open_ = [s.incident for s in standings if s.incident]
     resolved = [s.last for s in standings if s.last] if everything else []
     shown = sorted(open_, key=_badness) + sorted(resolved, key=_badness)
-    mutes = alerts.mutes(now)
+    mutes = alerts.mutes.active(now)
     if as_json:
         print_json({"incidents": shown, "mutes": mutes})
     elif shown:
@@ -103,24 +101,26 @@ def mute(
 
     An incident that is still open when the mute ends is reported then.
     """
-    from k6d.alerts.incidents import covers
+    from k6d.alerts.mutes import Mutes, covers
     from k6d.scripts.catalog import names
 
     loaded = load_settings(config, data=data)
+    mutes = Mutes(open_store(loaded))
     try:
         pattern, matches = known_script(script, loaded), True
     except K6dError:  # a pattern, or a script that does not exist yet
         pattern = script_name(script, loaded)
         matches = any(covers(pattern, name) for name in names(loaded, open_store(loaded)))
-    alerts = alerts_of(loaded)
-    now = datetime.now(UTC)
-    if off:
-        alerts.mute(pattern, None)
-        others = ", ".join(alerts.mutes_of(pattern, now))
+    try:
+        until = mutes.put(pattern, "0s" if off else for_)
+    except ValueError as error:
+        raise K6dError(
+            f"--for {for_}: should be a duration such as 30m, 2h or 7d, a year at most"
+        ) from error
+    if until is None:
+        others = ", ".join(mutes.of(pattern, datetime.now(UTC)))
         say(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
         return
-    until = now + timedelta(seconds=_seconds(for_))
-    alerts.mute(pattern, until)
     say(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
     if not matches:
         say("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
@@ -211,21 +211,3 @@ def _rows(item: Kept) -> Iterable[dict[str, Any]]:
 
 def _badness(incident: Incident) -> tuple[bool, int, str]:
     return incident.resolved_at is not None, -incident.severity.rank, incident.script
-
-
-def _seconds(given: str) -> float:
-    try:
-        seconds = parse_duration(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= LONGEST_S:
-        raise K6dError(f"--for {given}: should be a duration such as 30m, 2h or 7d, a year at most")
-    return seconds
-
-
-def alerts_of(loaded: Settings) -> Alerts:
-    """Return the incidents in the data folder."""
-    from k6d.alerts.alerting import Alerts
-    from k6d.alerts.outbox import Outbox
-
-    return Alerts(loaded, open_store(loaded), Outbox(loaded.data))

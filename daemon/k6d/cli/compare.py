@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from k6d.cli.alerts import alerts_of
 from k6d.cli.common import (
     JUDGE,
     RUN,
@@ -163,14 +162,13 @@ def accept(
 
     An incident that was only about this level is resolved.
     """
-    from k6d.storage import accepted
+    from k6d.alerts.alerting import Alerts
 
     loaded = load_settings(config, data=data)
-    store = open_store(loaded)
-    run = _newest(script, loaded, store)
-    since = accepted.accept(run, store, reason=reason)
-    say(f"accepted: {run.script} is compared with its runs since {since}")
-    if ended := alerts_of(loaded).accept(run, reason):
+    name = known_script(script, loaded)
+    since, ended = Alerts(loaded, open_store(loaded)).accept(name, reason)
+    say(f"accepted: {name} is compared with its runs since {since}")
+    if ended:
         say(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
 
 
@@ -235,17 +233,6 @@ def replay(
     sys.exit(finish(result, loaded, as_json=as_json))
 
 
-def _newest(script: str, loaded: Settings, store: Store, workload: str = "own") -> Run:
-    """The newest comparable run of a script under a workload."""
-    from k6d.storage.workloads import newest_comparable
-
-    name = known_script(script, loaded)
-    found = newest_comparable(store, name, workload)
-    if not found:
-        raise K6dError(f"{name} has no comparable run yet; see k6d history {name}")
-    return store.load(found["test_id"])
-
-
 def _imported(name: str, metric: str, store: Store) -> dict[str, float]:
     """Return a series of a script's imported runs, by their ids."""
     found = store.history(name, HISTORY_RUNS, trigger=Trigger.IMPORTED)
@@ -278,8 +265,9 @@ def _history(
 ) -> tuple[Run, list[Past]]:
     """Return the newest comparable run, and all runs comparable with it; it is the last of them."""
     from k6d.jobs import regression_check
+    from k6d.storage.workloads import newest_run
 
-    run = _newest(script, loaded, store, workload)
+    run = newest_run(store, known_script(script, loaded), workload)
     return run, regression_check.history_of(run, store, root=loaded.scripts, whole=True)
 
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from k6d.alerts.alerting import Alerts
-from k6d.alerts.outbox import Outbox
 from k6d.analysis import series
 from k6d.analysis.verdict import judge
 from k6d.core import reading
@@ -89,7 +88,7 @@ class Pipeline:
         self._settings = settings
         self._store = store
         self._stop = stop
-        self.alerts = Alerts(settings, store, Outbox(settings.data), serving=background)
+        self.alerts = Alerts(settings, store, serving=background)
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
         self._explainer = Explainer(settings, store, stop=stop)

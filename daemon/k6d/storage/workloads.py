@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from k6d.core.model import K6dError, Trigger
 
 if TYPE_CHECKING:
+    from k6d.core.model import Run
     from k6d.storage.query import IndexDocument, Query
     from k6d.storage.store import Store
 
@@ -23,6 +24,10 @@ MOST_LISTED = 20
 
 class UnknownWorkloadError(K6dError):
     """Somebody named a workload that the script does not have."""
+
+
+class NoComparableRunError(K6dError):
+    """No run of the script can be compared with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,14 @@ def newest_comparable(store: Store, script: str, workload: str = OWN) -> IndexDo
     elif workload == OWN and has_own(store, script):
         filters["overrides"] = False
     return next(iter(store.history(script, 1, newest=None, **filters)), None)
+
+
+def newest_run(store: Store, script: str, workload: str = OWN) -> Run:
+    """The run of `newest_comparable`; NoComparableRunError if there is none."""
+    found = newest_comparable(store, script, workload)
+    if found is None:
+        raise NoComparableRunError(f"{script} has no comparable run yet; see k6d history {script}")
+    return store.load(found["test_id"])
 
 
 def _label(store: Store, newest: tuple[bool, str], *, own: bool) -> str:

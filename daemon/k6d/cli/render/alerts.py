@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.padding import Padding
 from rich.text import Text
 
-from k6d.alerts.incidents import covers
 from k6d.alerts.message import moment
+from k6d.alerts.mutes import covers
 from k6d.cli.render.table import plain_table
 from k6d.core.numbers import seconds
 from k6d.core.text import one_line

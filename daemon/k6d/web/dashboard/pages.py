@@ -12,6 +12,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from k6d.alerts.mutes import Mutes
 from k6d.analysis.side_by_side import compare
 from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
@@ -160,7 +161,7 @@ def _workloads(name: str, given: str, k6d: Context) -> tuple[list[Workload], str
 
 def _mutes(name: str, k6d: Context) -> dict[str, str]:
     """Return the mutes that match the script, with their ends, for templates."""
-    mutes = alerts_of(k6d).mutes_of(name, datetime.now(UTC))
+    mutes = Mutes(k6d.store).of(name, datetime.now(UTC))
     return {pattern: end.isoformat() for pattern, end in mutes.items()}
 
 

@@ -2,15 +2,14 @@
 
 import asyncio
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from k6d.alerts.alerting import Alerts
-from k6d.alerts.outbox import Outbox
-from k6d.core.parse import LONGEST_S, parse_duration
+from k6d.alerts.mutes import Mutes
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
@@ -35,7 +34,7 @@ async def incidents(k6d: K6d) -> Response:
         return {
             "incidents": [asdict(s.incident) for s in standings if s.incident],
             "resolved": [asdict(s.last) for s in standings if s.last],
-            "mutes": alerts.mutes(datetime.now(UTC)),
+            "mutes": alerts.mutes.active(datetime.now(UTC)),
         }
 
     return as_json(await asyncio.to_thread(read))
@@ -49,19 +48,13 @@ async def mute(body: Mute, k6d: K6d) -> Response:
 
 
 def mute_for(k6d: Context, script: str, duration: str) -> datetime | None:
-    """Mute like `k6d mute`; return the end of the mute, or None if it has ended."""
+    """See `Mutes.put`; Problem for a wrong duration."""
     try:
-        seconds = parse_duration(duration)
-        script.encode()
+        return Mutes(k6d.store).put(script, duration)
     except ValueError as error:
-        raise Problem(422, "duration: should be such as 30m, 2h, 7d") from error
-    if not 0 <= seconds <= LONGEST_S:
-        raise Problem(422, "duration: should be a year at most")
-    until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
-    alerts_of(k6d).mute(script, until)
-    return until
+        raise Problem(422, f"duration: {error}") from error
 
 
 def alerts_of(k6d: Context) -> Alerts:
     """Return the incidents in the data folder; the daemon keeps none in memory."""
-    return Alerts(k6d.settings, k6d.store, Outbox(k6d.settings.data))
+    return Alerts(k6d.settings, k6d.store)

@@ -10,14 +10,13 @@ from pydantic import BaseModel, Field
 from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
 from k6d.storage import Query as Search
-from k6d.storage import accepted, printable
 from k6d.storage.workloads import (
     OWN,
+    NoComparableRunError,
     UnknownWorkloadError,
     Workload,
     find_workload,
     narrowed,
-    newest_comparable,
     workloads,
 )
 from k6d.web.context import Context, K6d, as_json
@@ -50,15 +49,11 @@ async def accept(body: Acceptance, k6d: K6d) -> Response:
 
 
 def accept_level(k6d: Context, script: str, reason: str) -> str:
-    """Accept like `k6d accept`; return the run with which the accepted level began."""
-    found = newest_comparable(k6d.store, script)
-    if not found:
-        raise Problem(404, f"{script[:100]} has no comparable run yet")
-    run = k6d.store.load(found["test_id"])
-    reason = printable(reason.strip())
-    since = accepted.accept(run, k6d.store, reason=reason)
-    alerts_of(k6d).accept(run, reason)
-    return since
+    """See `Alerts.accept`; return the run with which the accepted level began."""
+    try:
+        return alerts_of(k6d).accept(script, reason)[0]
+    except NoComparableRunError as error:
+        raise Problem(404, f"{script[:100]} has no comparable run yet") from error
 
 
 @router.get("/series", responses=schemas.response(schemas.SERIES))
