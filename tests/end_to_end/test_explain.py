@@ -16,8 +16,8 @@ import orjson
 import pytest
 from rich.console import Console
 
-from k6d.cli.demo import Shop
 from k6d.cli.render.run import run_report
+from k6d.cli.shop import Shop
 from k6d.core.model import Explanation, Run, Severity
 from k6d.explain.merge import merge
 from k6d.storage import Store

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import textwrap
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from apprise import AppriseConfig
@@ -16,11 +14,9 @@ from dotenv import dotenv_values
 
 from k6d import settings
 from k6d.core.model import K6dError, Severity
-from k6d.settings import Limit, Limits, Section, load, parse_script_settings
+from k6d.settings import Limit, Limits, load, parse_script_settings
+from support import settings_reference
 from support.paths import ROOT
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
 
 CONFIG = ROOT / "config"
 SECRET = "hunter2-hunter2"  # an obvious text that must never be shown
@@ -480,36 +476,10 @@ def test_settings_are_frozen() -> None:
         loaded.api.port = 1
 
 
-def _toml_value(info: FieldInfo) -> str:
-    default = info.get_default(call_default_factory=True)
-    if isinstance(default, Limit):
-        pairs = ", ".join(f"{name} = {bound:g}" for name, bound in default.bounds().items())
-        return f"{{ {pairs} }}"
-    if isinstance(default, float):
-        return f"{default:g}"
-    return json.dumps("" if default is None else default, default=str)
-
-
-def _reference(model: type[Section] = settings.Settings) -> str:
-    lines: list[str] = []
-    for name, info in model.model_fields.items():
-        kind = info.annotation
-        section = isinstance(kind, type) and issubclass(kind, Section) and kind
-        if section and not issubclass(section, Limit):
-            lines += ["", f"# {info.description}"]
-            lines += [f"[{name}]", _reference(section).rstrip("\n")]
-        else:
-            lines += textwrap.wrap(f"# {info.description}", 98, subsequent_indent="# ")
-            lines += [f"#{name} = {_toml_value(info)}"]
-    return "\n".join(lines) + "\n"
-
-
-def test_the_reference_file_is_what_the_models_say() -> None:
-    """config/k6d.toml names every setting, in order, with its description and its default."""
-    text = (CONFIG / "k6d.toml").read_text()
-    head, body = text.split("\n\n", 1)
-    assert all(line.startswith("# ") for line in head.splitlines())
-    assert body == _reference()
+@pytest.mark.parametrize("path", settings_reference.FILES, ids=lambda path: path.name)
+def test_the_reference_is_what_the_models_say(path: Path) -> None:
+    """k6d.toml and the manual's page have every setting; `make docs` writes both."""
+    assert path.read_text() == settings_reference.FILES[path](), "run `make docs`"
 
 
 def test_the_reference_file_holds_the_defaults(home: Path) -> None:

@@ -38,7 +38,7 @@ def run_k6d(
         socket.socket(socket.AF_UNIX) as connection,
     ):
         connection.settimeout(timeout_s)
-        connection.connect(_server())
+        connection.connect(server_address())
         socket.send_fds(connection, [b"!"], [out.fileno(), err.fileno()])
         connection.sendall(json.dumps(request).encode())
         connection.shutdown(socket.SHUT_WR)
@@ -63,7 +63,7 @@ def _outcome(connection: socket.socket, arguments: tuple[str, ...], timeout_s: f
 
 
 @functools.cache
-def _server() -> str:
+def server_address() -> str:
     """The address of this process's server, which ends when this process does."""
     folder = tempfile.mkdtemp(prefix="k6d-commands-")
     address = f"{folder}/socket"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from k6d import __version__, settings
-from k6d.cli import alerts, browse, compare, explain, maintenance
+from k6d.cli import alerts, browse, compare, explain, learn, maintenance
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="k6d",
-    help="The k6 daemon: drop k6 scripts into a folder; it runs, judges, keeps and tells.",
+    help="The k6 daemon runs the k6 scripts of a folder, judges the results and sends alerts. "
+    "Start with: k6d demo, k6d help.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -260,22 +261,9 @@ def reindex(data: Data = None, config: Config = None) -> None:
     say(f"{total} runs indexed")
 
 
-@app.command(rich_help_panel=RUN)
-def demo(
-    keep: Annotated[bool, typer.Option(help="Keep the daemon running at the end.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the results.", show_default="a new one, temporary"),
-    ] = None,
-) -> None:
-    """Show k6d at work against a built-in target, in under a minute."""
-    from k6d.cli.demo import play
-
-    asyncio.run(play(terminal(), keep=keep, data=data and data.absolute()))
-
-
 app.add_typer(browse.commands)
 app.add_typer(compare.commands)
 app.add_typer(alerts.commands)
 app.add_typer(explain.commands)
 app.add_typer(maintenance.commands)
+app.add_typer(learn.commands)

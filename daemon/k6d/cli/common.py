@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
 # The headings in `k6d --help`.
-RUN, LOOK, JUDGE, ALERTS, UPKEEP = "Run", "Look", "Judge", "Alerts", "Upkeep"
+RUN, LOOK, JUDGE, ALERTS, UPKEEP, LEARN = "Run", "Look", "Judge", "Alerts", "Upkeep", "Learn"
 
 Data = Annotated[
     Path | None,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -18,13 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from k6d.cli.render.run import run_report
+from k6d.cli.shop import Checkout, Shop
 from k6d.core.model import K6dError
 from k6d.storage import Store
 
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
 
 PATIENCE_S = 40.0
-LATENCY_S = {"/": 0.004, "/products": 0.012, "/cart": 0.020, "/checkout": 0.035}
 
 SCRIPT = """\
 import http from 'k6/http';
@@ -60,51 +56,6 @@ export default function () {
   });
 }
 """
-
-
-class Shop(ThreadingHTTPServer):
-    """The target; its checkout fails while it is `broken`. It also receives alerts at /alerts."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.broken = False
-        self.alerts: list[dict[str, Any]] = []
-        self.address = f"127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Shop
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # sends a whole response with one write
-
-    def do_GET(self) -> None:
-        """Send a page of the shop, after a random delay around its usual latency."""
-        usual_s = LATENCY_S.get(self.path, 0.001)
-        time.sleep(random.lognormvariate(0, 0.15) * usual_s)
-        failing = self.server.broken and self.path == "/checkout"
-        self._answer(503 if failing else 200, b"sorry" if failing else b"welcome")
-
-    def do_POST(self) -> None:
-        """Like GET; an alert is stored."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path == "/alerts":
-            self.server.alerts.append(orjson.loads(body))
-            self._answer(200, b"")
-        else:
-            self.do_GET()
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing: the demo prints what happens."""
 
 
 async def play(console: Console, *, keep: bool, data: Path | None = None) -> None:
@@ -134,7 +85,7 @@ async def play(console: Console, *, keep: bool, data: Path | None = None) -> Non
             say.show(await _next_run(store, 2, daemon))
 
             say("Now the checkout breaks, and somebody saves the script once more …")
-            shop.broken = True
+            shop.checkout = Checkout.FAIL
             _write(scripts / "shop.js", shop, vus=3)
             run = await _next_run(store, 3, daemon)
             say.show(run)

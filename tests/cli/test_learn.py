@@ -1,0 +1,138 @@
+"""Commands for newcomers: the demo's target as a command, and the manual in the terminal."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from k6d.cli import manual
+from support.commands import run_k6d
+from support.receivers import HttpReceiver, closed_port
+from support.serving import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE_S = 60.0
+ENV = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLUMNS": "100"}
+
+
+def _k6d(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_k6d(*words, cwd=home, env=ENV | {"HOME": str(home)}, timeout_s=PATIENCE_S)
+
+
+def _ask(port: int, path: str, body: str = "") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection.request("POST", path, body=body)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_the_demo_target_breaks_and_mends_and_prints_alerts(tmp_path: Path) -> None:
+    """--fail and --ok change the shop that runs; nonsense is refused; Ctrl-C ends it in peace."""
+    port = free_port()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-m", "k6d", "demo-target", "--port", str(port)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as target:
+        assert target.stdout is not None
+        assert f"http://127.0.0.1:{port}/" in target.stdout.readline()
+        assert f"json://127.0.0.1:{port}/alerts" in target.stdout.readline()
+        assert _ask(port, "/checkout") == 200
+        assert _k6d(tmp_path, "demo-target", "--port", str(port), "--fail").returncode == 0
+        assert (_ask(port, "/checkout"), _ask(port, "/products")) == (503, 200)
+        assert _k6d(tmp_path, "demo-target", "--port", str(port), "--slow").returncode == 0
+        assert _ask(port, "/checkout") == 200
+        assert _k6d(tmp_path, "demo-target", "--port", str(port), "--ok").returncode == 0
+        assert (
+            _ask(port, "/alerts", '{"title": "[HIGH] shop", "message": "broken\\u001b[2J"}') == 200
+        )
+        assert _ask(port, "/alerts", "no JSON") == 400
+        assert _ask(port, "/state", "exploded") == 400
+        assert target.stdout.readline() == "  │ [HIGH] shop\n"
+        assert target.stdout.readline() == "  │ broken\\x1b[2J\n"
+        twice = _k6d(tmp_path, "demo-target", "--port", str(port))
+        assert (twice.returncode, twice.stdout) == (2, "")
+        assert twice.stderr.startswith(f"k6d: port {port} is not free (")
+        target.send_signal(signal.SIGINT)
+        printed, errors = target.communicate(timeout=PATIENCE_S)
+    assert (printed, errors, target.returncode) == ("The shop has ended.\n", "", 0)
+
+
+def test_a_change_needs_a_demo_target(tmp_path: Path) -> None:
+    """Without one, with something else at the port, or with two states: one line that says so."""
+    with HttpReceiver() as other:
+        cases = {
+            (closed_port(), "--fail"): "start one with 'k6d demo-target'",
+            (other.port, "--ok"): "is no demo target: name another --port",
+            (other.port, "--ok", "--slow"): "give --fail, --slow or --ok",
+        }
+        for (port, *options), words in cases.items():
+            done = _k6d(tmp_path, "demo-target", "--port", str(port), *options)
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+            assert words in done.stderr
+
+
+def test_help_lists_and_shows_every_page(tmp_path: Path) -> None:
+    """Each page of the index is there, each file is in the index, and its title is shown."""
+    listed = _k6d(tmp_path, "help").stdout
+    topics = manual.topics()
+    files = {path.stem for path in manual.folder().glob("*.md")} - {"index"}
+    assert {topic.name for topic in topics} == files
+    for topic in topics:
+        assert f"{topic.name} " in listed
+        with (console := Console(file=StringIO(), width=100)).capture() as shown:
+            console.print(manual.page(topic))
+        assert topic.path.read_text().splitlines()[0].removeprefix("# ") in shown.get()
+
+
+def test_help_names_the_command_for_a_link(tmp_path: Path) -> None:
+    """A link to another page of the manual is a command in the terminal, not a file."""
+    shown = _k6d(tmp_path, "help", "alerts").stdout
+    assert "(k6d help robustness)" in " ".join(shown.split())
+    assert ".md)" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["p95"], "findings: "),
+        (["quiet", "hours"], "alerts: "),
+        (["notify.group_wait"], "settings: notify"),
+        (["--search", "schedules"], "scripts: When a script runs"),
+        (["another k6d (pid"], "troubleshooting: "),
+    ],
+)
+def test_help_finds_words(tmp_path: Path, words: list[str], place: str) -> None:
+    """Words that name no page are found in the pages; --search finds also those that do."""
+    found = _k6d(tmp_path, "help", *words)
+    assert found.returncode == 0, found.stderr
+    headings = [line for line in found.stdout.splitlines() if not line.startswith("  ")]
+    assert any(line.startswith(place) for line in headings), found.stdout
+
+
+def test_help_has_no_answer_to_everything(tmp_path: Path) -> None:
+    """Words that no page has are a mistake that names the list; so is --search alone."""
+    nothing = _k6d(tmp_path, "help", "xyzzy")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert nothing.stderr == (
+        "k6d: the manual has nothing on 'xyzzy'; 'k6d help' lists its pages\n"
+    )
+    assert _k6d(tmp_path, "help", "--search").returncode == 2
+
+
+def test_a_topic_may_be_shortened() -> None:
+    """The start of one page's name is enough; a start of two is none."""
+    assert (found := manual.topic_named("alert")) is not None
+    assert found.name == "alerts"
+    assert manual.topic_named("s") is None

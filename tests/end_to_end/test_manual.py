@@ -1,0 +1,183 @@
+"""The manual: every command and block of each page, run in order."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from k6d import settings
+from k6d.cli.shop import Shop
+from support.daemon import K6
+from support.pages import Shell, blocks_of, pages
+from support.paths import ROOT
+from support.programs import program
+from support.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RUNS = 6  # one more than the comparison needs
+# What is not run here, by its first words, and what stands for it.
+NOT_RUN = {
+    "k6d serve\n": "a daemon runs already, for all pages; test_readme.py starts one so",
+    "python3 -m venv /opt/k6d": "changes the machine; tests/fresh_root.sh installs so",
+    "journalctl": "needs a systemd that runs the service",
+    "systemd-creds": "needs root and a systemd that runs",
+    "k6d import loadgenie.db": "tests/cli/test_legacy_import.py imports such a database",
+    "K6D_TEST_K6=": "tests/execution/test_k6_versions.py is that test",
+    "PYTHONPATH=tests .venv/bin/python -m support.record_k6": "records a k6 that is not here",
+    "PYTHONPATH=tests .venv/bin/python -m support.verdicts": "tests/verdicts/test_document.py",
+}
+ONLY_NAMED = ("make ",)  # `make -n` says that these are known
+# Commands that say by exit code 1 that something is wrong with a target or a setting.
+TELLING = ("k6d run", "k6d replay")
+PAGES = [page for page in pages() if page.name != "README.md" and blocks_of(page)]
+
+
+@dataclass(frozen=True)
+class House:
+    """A folder with a script, some runs and a daemon; the shop that the script tests."""
+
+    daemon: Served
+    shop: Shop
+
+    def here(self, text: str) -> str:
+        """The text with the addresses of this test."""
+        return text.replace("127.0.0.1:8090", self.shop.address).replace(
+            "127.0.0.1:8000", f"127.0.0.1:{self.daemon.port}"
+        )
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A script with a short history, and one daemon for all pages."""
+    shop = Shop()
+    threading.Thread(target=shop.serve_forever, args=(0.02,), daemon=True).start()
+    with closing(Served(tmp_path_factory.mktemp("manual"))) as daemon:
+        made = House(daemon, shop)
+        script = next(b.text for b in blocks_of(pages()[0]) if "export default" in b.text)
+        script = script.partition("<<'END'\n")[2].partition("END\n")[0]
+        daemon.write("shop.js", made.here(script).replace("duration: '5s'", "iterations: 10"))
+        for _ in range(RUNS):
+            daemon.call("run", "shop.js", K6D_COMPARE__CONFIRM="0")
+        daemon.start()
+        yield made
+    shop.shutdown()
+    shop.server_close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page(page: Path, house: House, tmp_path: Path) -> None:
+    """Its blocks work in order: commands in a shell, scripts in k6, settings in k6d."""
+    home = house.daemon.home
+    variables = house.daemon.environment(K6D_DATA="data", K6D_COMPARE__CONFIRM="0")
+    del variables["PATH"]
+    printed = ""
+    with Shell(home, work=tmp_path, quick=True, **variables) as shell:
+        for block in blocks_of(page):
+            text = house.here(block.text)
+            match block.language:
+                case "sh":
+                    printed = _run(shell, text)
+                case "js":
+                    _inspect(text, tmp_path / "script.js")
+                case "toml":
+                    (home / "k6d.toml").write_text(text)
+                    settings.load(home / "k6d.toml")
+                case "yaml":
+                    _use(shell, yaml.safe_load(text), text, home)
+                case "json":
+                    _is_like(json.loads(printed), json.loads(text))
+                case language:
+                    assert language == "", f"{page.name}: a block in {language}"
+    for name in ("k6d.toml", ".env"):
+        (home / name).unlink(missing_ok=True)
+
+
+def _run(shell: Shell, text: str) -> str:
+    if text.startswith(tuple(NOT_RUN)):
+        return ""
+    if text.startswith(ONLY_NAMED):
+        for command in text.splitlines():
+            subprocess.run(
+                ["bash", "-c", command.replace("make", "make -n", 1)], cwd=ROOT, check=True
+            )
+        return ""
+    if "systemd-analyze" in text:
+        return _analyze(text)
+    if "curl" in text:
+        program("curl")
+        text = text.replace("curl -s", "curl -sf")
+    printed = shell.run(text)
+    wrong = [
+        (code, command)
+        for code, command in shell.failed
+        if not (code == 1 and command.startswith(TELLING))
+    ]
+    assert wrong == [], printed
+    return printed
+
+
+def _inspect(text: str, script: Path) -> None:
+    """K6 takes the script, or the part of one, and k6d its own settings."""
+    whole = text if "export default" in text else f"{text}\nexport default function () {{}}\n"
+    script.write_text(whole)
+    done = subprocess.run([K6, "inspect", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    settings.parse_script_settings(json.loads(done.stdout)["ext"]["k6d"], script="the manual")
+
+
+def _use(shell: Shell, parsed: dict[str, Any], text: str, home: Path) -> None:
+    """An Apprise file is stored for what follows; the commands of a pipeline are run."""
+    if "urls" in parsed:
+        (home / "apprise.yml").write_text(text)
+        return
+    for job in parsed.values():
+        for line in [*job["script"], *job["after_script"]]:
+            _run(shell, line)
+
+
+def _is_like(real: Any, shown: Any) -> None:
+    """Whether real JSON has the keys that a page shows, with values of the same types."""
+    if isinstance(shown, dict):
+        assert shown.keys() <= real.keys()
+        for key, value in shown.items():
+            _is_like(real[key], value)
+    elif isinstance(shown, list):
+        for value in shown:
+            _is_like(real[0], value)
+    elif shown is not None and real is not None:
+        assert type(real) is type(shown), (real, shown)
+
+
+def _analyze(text: str) -> str:
+    """systemd's own score of the unit is as low as the page says."""
+    program("systemd-analyze")
+    done = subprocess.run(
+        ["bash", "-ec", text], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    score = re.search(r"exposure level for k6d.service: ([\d.]+)", done.stdout)
+    assert score is not None
+    assert float(score.group(1)) <= 1.5
+    return done.stdout
+
+
+def test_what_is_not_run_is_there() -> None:
+    """The list of blocks that are not run names no block that is gone."""
+    texts = [block.text for page in PAGES for block in blocks_of(page)]
+    assert [one for one in NOT_RUN if not any(text.startswith(one) for text in texts)] == []
+
+
+def test_the_unit_leaves_what_the_generators_health_is_read_from() -> None:
+    """With ProcSubset=pid there would be no /proc/stat, and no doubt about a busy machine."""
+    unit = (ROOT / "systemd/k6d.service").read_text()
+    assert "\nProcSubset=" not in unit
