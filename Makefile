@@ -32,7 +32,7 @@ demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
 	@$(BIN)/k6d demo
 
 test: .venv/.ready $(K6_OLD)  ## run the tests
-	@$(BIN)/pytest -n 4 --dist loadgroup
+	@$(BIN)/pytest -n 4 --dist loadscope
 
 # What starts daemons, browsers or many processes; the rest takes less than a minute.
 SLOW := end_to_end web daemon verdicts alerts/delivery alerts/test_outbox.py analysis/test_detection.py \
@@ -44,7 +44,7 @@ SLOW := end_to_end web daemon verdicts alerts/delivery alerts/test_outbox.py ana
 	scripts/test_watcher.py storage/test_older.py storage/test_retention.py storage/test_store.py
 
 test-quick: .venv/.ready $(K6_OLD)  ## run the tests that start no daemon, in under a minute
-	@$(BIN)/pytest -n 2 --dist worksteal $(SLOW:%=--ignore=tests/%)
+	@$(BIN)/pytest -n 2 --dist loadscope $(SLOW:%=--ignore=tests/%)
 
 fresh-root:  ## run demo, tests and installation in a minimal Debian: make fresh-root SUITE=trixie
 	@tests/fresh_root.sh $(or $(SUITE),bookworm)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import cache
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from support.daemon import Daemon
 from support.serving import Served
@@ -16,6 +18,8 @@ from support.target import Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from xdist.remote import Producer
 
 pytest_plugins = ["support.programs"]
 
@@ -29,16 +33,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("k6d")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests that share a fixture of their module run in one process."""
-    for item in items:
-        if isinstance(item, pytest.Function) and any(
-            definition.scope == "module"
-            for definitions in item._fixtureinfo.name2fixturedefs.values()
-            for definition in definitions[-1:]
-        ):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+class Grouped(LoadScopeScheduling):
+    """Each test goes to whichever process is free; those of a file with shared fixtures to one.
+
+    `--dist loadgroup` of pytest-xdist 3.8 would do this, but pytest 9.2 ignores its group names.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _shares_fixtures(self.config.rootpath / file) else nodeid
+
+
+@cache
+def _shares_fixtures(file: Path) -> bool:
+    return 'scope="module"' in file.read_text(encoding="utf-8")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
+    """Distribute the tests by file where they share what is expensive."""
+    return Grouped(config, log)
 
 
 @pytest.fixture
