@@ -18,12 +18,12 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pygal
 from idle import memory_mib
-from pygal.style import CleanStyle
 from stage import PATIENCE_S, ROOT, Table, verdict, wait
 from stored import fill
 
+from k6d.core.numbers import seconds
+from k6d.web.rendering.svg import Plot, legend, tag
 from support.daemon import hitting, lasting
 from support.receivers import HttpReceiver
 from support.serving import Served
@@ -44,6 +44,13 @@ WARM_UP = 1 / 6  # of the time: everything has been used once, caches are full
 BLOCK_S = 150.0  # the slope is fitted to medians of blocks, which are nearly independent
 GOAL_MIB = 1.0  # an hour, plus what the fit cannot tell from nothing
 PLOT = Path(__file__).with_name("soak.svg")
+STYLE = """
+svg { font: 11px sans-serif; background: #fff; } path { fill: none; } .y { text-anchor: end; }
+.x { text-anchor: middle; } .guide { stroke: #d5d8e2; } .line { stroke-width: 1.5; }
+.line.a { stroke: #4338ca; } .line.b { stroke: #c2410c; } .line.c { stroke: #15693a; }
+.line.d { stroke: #565b6e; } .swatch.a { fill: #4338ca; } .swatch.b { fill: #c2410c; }
+.swatch.c { fill: #15693a; } .swatch.d { fill: #565b6e; }
+"""
 LOOKS = (
     *("/", "/runs", "/queue", "/statistics", "/script?name=shop-1.js", "/docs", "/metrics"),
     *("/api/v1/test/history?limit=20", "/api/v1/test/statistics?days=7", "/api/v1/incidents"),
@@ -146,23 +153,17 @@ def commit() -> str:
 
 def plot(samples: Sequence[Sample], title: str) -> None:
     """Memory over time, from 0, as an SVG that needs nothing else."""
-    most = max(one["RSS, MiB"] for one in samples)
-    chart = pygal.XY(
-        js=[],
-        width=900,
-        height=360,
-        show_dots=False,
-        style=CleanStyle,
-        legend_at_bottom=True,
-        range=(0, most * 1.15),
-        title=title,
-        x_title="minutes",
-        disable_xml_declaration=True,
-        no_prefix=True,
+    names = {"RSS, MiB": "a", "of the daemon, MiB": "b", "open files": "c", "threads": "d"}
+    values = [one[name] for name in names for one in samples]
+    end = samples[-1]["at"]
+    chart = Plot(start=0, end=end, interval_s=SAMPLE_S, values=values, unit="", height=360)
+    lines = (
+        chart.line([(one["at"], one[name]) for one in samples], kind)
+        for name, kind in names.items()
     )
-    for name in ("RSS, MiB", "of the daemon, MiB", "open files", "threads"):
-        chart.add(name, [(round(one["at"] / 60, 2), round(one[name], 1)) for one in samples])
-    PLOT.write_text(chart.render(is_unicode=True) + "\n")
+    style = tag("style", STYLE)
+    drawn = chart.svg(style, *lines, legend(names), label=title, kind="line", name_of=seconds)
+    PLOT.write_text(str(drawn).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n")
 
 
 def soak(load: Load, minutes: float, *, watched: Callable[[float], None]) -> None:

@@ -57,7 +57,6 @@ def test_only_one_module_removes_and_renames() -> None:
                 found.add((path.relative_to(package).as_posix(), ast.unparse(node)))
     beside = {one for one in found if one[0] != "storage/data_folder.py"}
     known = {
-        ("web/rendering/charts.py", "node.remove"),
         ("storage/index.py", "generation.remove"),
         ("storage/state.py", "self._storage.table().remove"),
         ("storage/index.py", "table.remove"),

@@ -116,10 +116,18 @@ async def script(request: Request, k6d: K6d) -> Response:
             accepted=accepted,
             standing=standing if chosen in (OWN, ALL) else None,
         )
-        band = trend.band(judged, metric, k6d.store)
+        newest = trend.newest_record(judged, k6d.store)
+        band, threshold = trend.band(newest, metric), charts.threshold_of(newest, metric)
         about = METRICS[metric]
         start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
-        drawn = charts.trend(points, title=about.short, unit=about.unit, band=band, start=start)
+        drawn = points and charts.trend(
+            points,
+            title=about.short,
+            unit=about.unit,
+            band=band,
+            start=start,
+            threshold=threshold,
+        )
         return page(
             request,
             k6d,
@@ -135,6 +143,8 @@ async def script(request: Request, k6d: K6d) -> Response:
             points=points,
             marks={mark for point in points for mark in point["marks"]},
             band=band,
+            threshold=threshold,
+            unit=about.unit,
             incident=_plain(standing.incident) if standing else None,
             mutes=_mutes(name, k6d),
             accepted=accepted,

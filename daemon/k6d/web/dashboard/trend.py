@@ -53,14 +53,19 @@ def points(
     return found
 
 
-def band(rows: Sequence[Row], metric: str, store: Store) -> Row | None:
-    """Return the baseline band of the newest comparable run in `rows`."""
+def newest_record(rows: Sequence[Row], store: Store) -> Row:
+    """The stored JSON of the newest comparable run in `rows`; empty when there is none."""
     newest = _newest(rows)
     try:
-        raw = store.load_raw(newest["test_id"]) if newest else b"{}"
-        compared = orjson.loads(raw).get("comparisons") or []
+        record: Row = orjson.loads(store.load_raw(newest["test_id"])) if newest else {}
     except (K6dError, ValueError):
-        return None
+        return {}
+    return record
+
+
+def band(record: Row, metric: str) -> Row | None:
+    """The baseline band of a run."""
+    compared = record.get("comparisons") or []
     return next((c for c in compared if c["metric"] == metric and c["endpoint"] is None), None)
 
 

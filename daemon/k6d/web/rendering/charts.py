@@ -1,73 +1,105 @@
-"""Draws charts as inline SVG with pygal; points are links, and the page sets the colours.
-
-pygal's style sheet and script are removed, because the pages' security policy forbids them. The
-page sets colours by class, so that they follow the reader's light or dark mode.
-"""
+"""The charts of pages and reports: a script's trend, a run's time line, runs by day."""
 
 from __future__ import annotations
 
-import sys
-from functools import cache
+import re
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from k6d.core.model import Severity
-from k6d.core.numbers import in_unit
+from k6d.core.numbers import in_unit, seconds
+from k6d.web.rendering.svg import DAY, Plot, legend, most, tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from xml.etree.ElementTree import Element
 
-SVG = "http://www.w3.org/2000/svg"
-XLINK = "http://www.w3.org/1999/xlink"
-WIDTH, HEIGHT = 900, 260
-MOST_POINTS = 240  # more could not be distinguished at this width
-LABELS = 6
-HEADROOM = 1.06  # above the highest point, for the ring around it
+MOST_POINTS = 240  # more could not be distinguished
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+SHOWN_THRESHOLD = 4  # times the largest value; a higher one would press the line to the axis
+# Of a metric of k6d: k6's metric, the form of a threshold, and what one of its units is in ours.
+THRESHOLDS = {
+    "response_time_p95": ("http_req_duration", r"p\(95(?:\.0+)?\)<=?", 1),
+    "response_time_avg": ("http_req_duration", "avg<=?", 1),
+    "error_rate": ("http_req_failed", "rate<=?", 100),
+    "requests_per_second": ("http_reqs", "rate>=?", 1),
+}
+TIMELINE = (
+    ("requests/s", "/s", {"requests/s": "requests_per_second", "errors/s": "errors_per_second"}),
+    ("p95 of each second", "ms", {"p95": "p95_ms"}),
+    ("virtual users", "", {"virtual users": "vus"}),
+)
+RESULTS = ("healthy", *(severity.value for severity in Severity))
 
 Row = dict[str, Any]
 
 
 def trend(
-    points: Sequence[Row], *, title: str, unit: str, band: Row | None = None, start: int = 0
+    points: Sequence[Row],
+    *,
+    title: str,
+    unit: str,
+    band: Row | None = None,
+    start: int = 0,
+    threshold: float | None = None,
 ) -> Markup:
     """Draw a metric over a script's runs, oldest first.
 
     Each point is {test_id, timestamp, value, verdict, marks, notes, incident}. `marks` are classes
     ("change", "accepted"), `notes` are the same in words, and `incident` is whether one was open.
     `band` is the last run's comparison with its baseline, {expected, low, high}; it is drawn from
-    the point `start` on.
+    the point `start` on. `threshold` is a bound that the script sets.
     """
     levels = [band.get(name) if band else None for name in ("expected", "low", "high")]
-    tops = [value for value in (*levels, *(point["value"] for point in points)) if value]
-    options = {"range": (0, max(tops) * HEADROOM)} if tops else {}
-    chart = _made(_pygal().Line, unit, title, dots_size=3, **options)
-    chart.x_labels = [_short(point["timestamp"]) for point in points]
-    chart.x_labels_major = _some([_short(point["timestamp"]) for point in points])
-    chart.add(title, [_point(point) for point in points], allow_interruptions=True)
-    for level in levels:
-        line = [level and max(0.0, level)] * (len(points) - start)
-        chart.add("", [None] * start + line, show_dots=False, allow_interruptions=True)
-    chart.add(
-        "",
-        [0 if point["incident"] else None for point in points],
-        allow_interruptions=True,
-        formatter=lambda _: "an incident was open",
+    times = [_seconds(point["timestamp"]) for point in points]
+    values = [point["value"] for point in points]
+    bound = threshold if _is_near(threshold, values) else None
+    plot = Plot(
+        start=min(times),
+        end=max(times),
+        interval_s=60,
+        values=[*levels, *values, bound],
+        unit=unit,
     )
-    return _svg(chart, f"{title} of the last {len(points)} runs, oldest first", kind="trend")
+    names = zip(levels, ("baseline", "noise", "noise"), strict=True)
+    return plot.svg(
+        *(plot.level(value, name, start=times[start]) for value, name in names),
+        plot.level(bound, "threshold"),
+        *(_incident(plot, times[i : i + 2]) for i, point in enumerate(points) if point["incident"]),
+        plot.line(zip(times, values, strict=True), "series-0"),
+        *(
+            _link(plot, at, point)
+            for at, point in zip(times, points, strict=True)
+            if point["value"] is not None
+        ),
+        label=f"{title} of the last {len(points)} runs, oldest first",
+        kind="trend",
+        name_of=_clock if plot.end - plot.start < 5 * DAY else _date,
+    )
 
 
-def _point(point: Row) -> Row:
+def _link(plot: Plot, at: float, point: Row) -> Markup:
+    """The point of a run, as a link to it."""
     when = f"{point['timestamp'][:19].replace('T', ' ')} UTC"
-    verdict = f"v-{point['verdict'].replace(' ', '-')}"
-    return {
-        "value": point["value"],
-        "label": ", ".join([when, point["verdict"], *point["notes"]]),
-        "xlink": {"href": f"/runs/{point['test_id']}"},
-        "node": {"class": " ".join([verdict, *point["marks"]])},
-    }
+    notes = ", ".join([when, point["verdict"], *point["notes"]])
+    title = f"{in_unit(point['value'], plot.unit)} ({notes})"
+    return tag(
+        "a",
+        tag("title", title),
+        tag("circle", cx=plot.x(at), cy=plot.y(point["value"]), r=3, class_="dot"),
+        href=f"/runs/{point['test_id']}",
+        aria_label=title,
+        class_=" ".join([f"v-{point['verdict'].replace(' ', '-')}", *point["marks"]]),
+    )
+
+
+def _incident(plot: Plot, times: Sequence[float]) -> Markup:
+    """A bar on the x axis from a run to the next; a short one for the last run."""
+    title = tag("title", "an incident was open")
+    left, width = plot.x(times[0]), max(plot.x(times[-1]) - plot.x(times[0]), 6)
+    return tag("path", title, d=f"M{left},{plot.y(0)}h{width:.1f}", class_="incident")
 
 
 def timeline(run: Row) -> list[Markup]:
@@ -75,55 +107,124 @@ def timeline(run: Row) -> list[Markup]:
     line = run["breakdown"]["timeline"]
     if len(line["t"]) < 2:
         return []
-    step = -(-len(line["t"]) // MOST_POINTS)
-    labels = [f"{t} s" for t in line["t"][::step]]
-    parts = [
-        (
-            "requests/s",
-            "/s",
-            [("requests/s", "requests_per_second"), ("errors/s", "errors_per_second")],
-        ),
-        ("p95 of each second", "ms", [("p95", "p95_ms")]),
-        ("virtual users", "", [("virtual users", "vus")]),
-    ]
+    size = -(-len(line["t"]) // MOST_POINTS)
+    interval_s = size * line["resolution_s"]
     charts = []
-    for title, unit, series in parts:
-        chart = _made(_pygal().Line, unit, title, show_dots=False, height=180)
-        chart.x_labels, chart.x_labels_major = labels, _some(labels)
-        for name, column in series:
-            values = [_top(line[column][i : i + step]) for i in range(0, len(line[column]), step)]
-            chart.add(name, values, allow_interruptions=True)
-        charts.append(_svg(chart, f"{title} over the run"))
+    for title, unit, columns in TIMELINE:
+        series = [_merged(_whole(run, column), size) for column in columns.values()]
+        seen = [value for values in series for value in values]
+        bound = threshold_of(run, "response_time_p95") if unit == "ms" else None
+        bound = bound if _is_near(bound, seen) else None
+        plot = Plot(
+            start=0,
+            end=line["t"][-1],
+            interval_s=interval_s,
+            values=[*seen, bound],
+            unit=unit,
+            height=180,
+        )
+        classes = {name: f"series-{number}" for number, name in enumerate(columns)}
+        lines = (
+            plot.line((((i + 0.5) * interval_s, v) for i, v in enumerate(values)), name)
+            for values, name in zip(series, classes.values(), strict=True)
+        )
+        drawing = [plot.level(bound, "threshold"), *lines]
+        drawing += [legend(classes)] if len(classes) > 1 else []
+        label = f"{title} over the run"
+        charts.append(plot.svg(*drawing, label=label, kind="line", name_of=seconds))
     return charts
+
+
+def _whole(run: Row, column: str) -> list[float | None]:
+    """A column of the time line; None for the rate of a last interval that the run's end cut short.
+
+    Drawn, it would look like a collapse.
+    """
+    line, ran_ms = run["breakdown"]["timeline"], run["metrics"]["duration_ms"] or 0
+    is_cut = column.endswith("per_second") and ran_ms < line["t"][-1] * 1000
+    return [*line[column][:-1], None if is_cut else line[column][-1]]
+
+
+def _merged(values: Sequence[float | None], size: int) -> list[float | None]:
+    """The largest of each `size` values."""
+    return [most(values[i : i + size]) for i in range(0, len(values), size)]
+
+
+def threshold_of(run: Row, metric: str) -> float | None:
+    """The strictest bound that the run's thresholds set for a metric of k6d, in its unit."""
+    name, form, scale = THRESHOLDS[metric]
+    bound = re.compile(form + r"(\d+(?:\.\d+)?)")
+    expressions = (
+        one["expression"].replace(" ", "")
+        for one in run.get("thresholds") or ()
+        if one["metric"] == name
+    )
+    found = [float(m[1]) * scale for text in expressions if (m := bound.fullmatch(text))]
+    return (max if ">" in form else min)(found, default=None)
+
+
+def _is_near(bound: float | None, values: Sequence[float | None]) -> bool:
+    return bound is not None and bound <= SHOWN_THRESHOLD * (most(values) or 0)
 
 
 def anomalies(days: Sequence[Row]) -> Markup:
     """Draw healthy and anomalous runs by day; a day is {day, total, anomalies, severities}."""
-    chart = _made(_pygal().StackedBar, "", "runs by day")
-    chart.x_labels = [day["day"] for day in days]
-    chart.x_labels_major = _some(chart.x_labels)
-    chart.add("not anomalous", [day["total"] - day["anomalies"] for day in days])
-    for severity in Severity:
-        counts = [day["severities"].get(severity.value, 0) for day in days]
-        chart.add(severity.value, [count or None for count in counts])
-    return _svg(chart, "runs by day and severity", kind="bars")
+    plot = _daily(days, [day["total"] for day in days], unit="", height=260)
+    bars = [bar for day in days for bar in _bars(plot, day)]
+    names = {"not anomalous" if n == "healthy" else n: f"bar-{n}" for n in RESULTS}
+    return plot.svg(
+        *bars, legend(names), label="runs by day and severity", kind="bars", name_of=_date
+    )
+
+
+def _bars(plot: Plot, day: Row) -> list[Markup]:
+    """The bars of one day, one on top of the other."""
+    counts = {"healthy": day["total"] - day["anomalies"], **day["severities"]}
+    heights = [counts.get(name, 0) for name in RESULTS]
+    at, half = _seconds(day["day"]), 0.4 * DAY
+    left, right = plot.x(at - half), plot.x(at + half)
+    return [
+        tag(
+            "rect",
+            tag("title", f"{count} {name} ({day['day']})"),
+            x=left,
+            y=plot.y(above),
+            width=f"{right - left:.1f}",
+            height=f"{plot.y(above - count) - plot.y(above):.1f}",
+            class_=f"bar-{name}",
+        )
+        for name, count, above in zip(RESULTS, heights, accumulate(heights), strict=True)
+        if count
+    ]
 
 
 def anomaly_rate(days: Sequence[Row]) -> Markup:
     """Draw the share of anomalous runs by day, with a gap for days without runs."""
-    chart = _made(_pygal().Line, "%", "anomaly rate", dots_size=2, height=160)
-    chart.x_labels = [day["day"] for day in days]
-    chart.x_labels_major = _some(chart.x_labels)
     rates = [day["anomalies"] / day["total"] * 100 if day["total"] else None for day in days]
-    chart.add("anomaly rate", rates, allow_interruptions=True)
-    return _svg(chart, "share of anomalous runs by day")
+    plot = _daily(days, rates, unit="%", height=160)
+    line = plot.line(
+        ((_seconds(d["day"]), r) for d, r in zip(days, rates, strict=True)), "series-0"
+    )
+    return plot.svg(line, label="share of anomalous runs by day", kind="line", name_of=_date)
+
+
+def _daily(days: Sequence[Row], values: Sequence[float | None], *, unit: str, height: int) -> Plot:
+    """A plot with half a day of room at both ends; each day's value stands at its midnight."""
+    return Plot(
+        start=_seconds(days[0]["day"]) - DAY / 2,
+        end=_seconds(days[-1]["day"]) + DAY / 2,
+        interval_s=DAY,
+        values=values,
+        unit=unit,
+        height=height,
+    )
 
 
 def spark(values: Sequence[float | None], *, label: str) -> Markup:
     """Draw values as a line in a table cell, scaled from the smallest to the largest."""
     seen = [value for value in values if value is not None]
     if len(seen) < 2:
-        return Markup("")
+        return Markup()
     low, high = min(seen), max(seen)
     scale = (SPARK_HEIGHT - 4) / (high - low) if high > low else 0
     step = SPARK_WIDTH / (len(values) - 1)
@@ -132,108 +233,27 @@ def spark(values: Sequence[float | None], *, label: str) -> Markup:
         for i, value in enumerate(values)
         if value is not None
     )
-    return Markup(
-        '<svg class="spark" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">'
-        '<polyline points="{}"/></svg>'
-    ).format(SPARK_WIDTH, SPARK_HEIGHT, SPARK_WIDTH, SPARK_HEIGHT, label, points)
-
-
-@cache
-def _pygal() -> Any:
-    """Import pygal on first use, and remove its finder for map plug-ins, which causes a warning.
-
-    lxml, if it is installed, is not loaded: it takes 5 MiB and is not needed.
-    """
-    hidden = "lxml" not in sys.modules
-    if hidden:
-        sys.modules["lxml"] = None  # type: ignore[assignment]  # makes the import fail
-    try:
-        import pygal
-    finally:
-        if hidden:
-            del sys.modules["lxml"]
-
-    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != "pygal"]
-    return pygal
-
-
-def _made(kind: Any, unit: str, title: str, **options: Any) -> Any:
-    return kind(
-        width=WIDTH,
-        height=options.pop("height", HEIGHT),
-        js=[],
-        css=[],
-        show_legend=title in ("requests/s", "runs by day"),
-        legend_at_bottom=True,
-        legend_box_size=10,
-        truncate_label=-1,
-        truncate_legend=-1,
-        show_minor_x_labels=False,
-        margin=8,
-        margin_right=36,  # half of the last label
-        include_x_axis=True,
-        range=options.pop("range", None),
-        max_scale=6,
-        disable_xml_declaration=True,
-        formatter=lambda value: in_unit(value, unit),
-        value_formatter=lambda value: in_unit(value, unit),
-        **options,
+    return tag(
+        "svg",
+        tag("polyline", points=points),
+        viewBox=f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
+        width=SPARK_WIDTH,
+        height=SPARK_HEIGHT,
+        class_="spark",
+        role="img",
+        aria_label=label,
     )
 
 
-def _svg(chart: Any, label: str, *, kind: str = "line") -> Markup:
-    import xml.etree.ElementTree as ET
-
-    root = ET.fromstring(chart.render(is_unicode=True))  # noqa: S314  (pygal wrote it just now)
-    _clean(root)
-    linked = root.find(f".//{{{SVG}}}a") is not None
-    root.attrib.pop("id", None)
-    root.attrib |= {
-        "class": f"chart {kind}",
-        "role": "group" if linked else "img",
-        "aria-label": label,
-    }
-    ET.register_namespace("", SVG)
-    ET.register_namespace("xlink", XLINK)
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialised, so escaped)
+def _seconds(timestamp: str) -> float:
+    """Seconds since 1970 of a time or a day, which is UTC if it has no zone."""
+    moment = datetime.fromisoformat(timestamp)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _clean(node: Element) -> None:
-    """Keep only the drawing; turn pygal's descriptions into titles, which browsers show."""
-    node.attrib.pop("style", None)
-    if node.get("class") != "legend":
-        node.attrib.pop("id", None)
-    texts: dict[str, str] = {}
-    for child in list(node):
-        name = child.tag.rpartition("}")[2] if isinstance(child.tag, str) else ""
-        if name == "desc":
-            texts[child.get("class") or ""] = child.text or ""
-        if name in ("desc", "style", "script", "title", "") or "tooltip-overlay" in (
-            child.get("class") or ""
-        ):
-            node.remove(child)
-        else:
-            _clean(child)
-    if node.tag == f"{{{SVG}}}a":
-        node.attrib.pop("target", None)
-    if "value" in texts:
-        title = node.makeelement(f"{{{SVG}}}title", {})
-        label = texts.get("label") or texts.get("x_label", "")
-        title.text = f"{texts['value']} ({label})" if label else texts["value"]
-        node.insert(0, title)
-        if node.tag == f"{{{SVG}}}a":
-            node.set("aria-label", title.text)
+def _clock(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%m-%d %H:%M}"
 
 
-def _short(timestamp: str) -> str:
-    return timestamp[5:16].replace("T", " ")
-
-
-def _some(labels: Sequence[str]) -> list[str]:
-    """Return a few labels, evenly spaced, since all of them would overlap."""
-    step = max(1, -(-len(labels) // LABELS))
-    return list(labels[::step])
-
-
-def _top(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+def _date(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
