@@ -138,8 +138,36 @@ def test_only_the_receivers_of_the_scripts_hear_of_it(tmp_path: Path) -> None:
 
 
 def test_a_script_that_wants_nobody_told_is_not_named(home: _Home) -> None:
-    """Muted, it counts for no outage."""
+    """Muted, it is in no message about an outage; the outage of a script that is gone is over."""
     home.alerts.mutes.put("quiet.js", "1d")
     for name in ("quiet.js", "quiet.js"):
         home.ran(name, Outcome.NO_NETWORK)
     assert home.told() == []
+    assert home.alerts.outages()[0].scripts == ["quiet.js"], "but it can be seen"
+    for name in ("a.js", "a.js"):
+        home.ran(name, Outcome.NO_NETWORK)
+    (message,) = [kept.message for kept in home.outbox.waiting()]
+    assert dict(message.facts)["Scripts"] == "a.js"
+    home.ran("a.js")
+    assert home.told()[1].startswith("over: no network"), "quiet.js holds up no message"
+    assert [outage.scripts for outage in home.alerts.outages()] == [["quiet.js"]]
+    (home.scripts / "quiet.js").unlink()
+    assert home.alerts.outages() == []
+
+
+def test_an_open_outage_can_be_seen(home: _Home) -> None:
+    """Since when, who has no verdict, after how many tries; nothing once each has one."""
+    for _ in range(3):
+        home.ran("a.js", Outcome.NO_NETWORK)
+    for name in ("b.js", "c.js"):
+        home.ran(name, Outcome.NO_NETWORK)
+    home.ran("c.js")
+    (outage,) = home.alerts.outages()
+    assert outage.line == (
+        "no network since 2026-11-22 12:00 UTC: a.js, b.js have no verdict after 3 tries"
+    )
+    home.ran("d.js", Outcome.K6_UNAVAILABLE)
+    assert home.alerts.outages()[1].line.endswith("d.js has no verdict after 1 try")
+    for name in ("a.js", "b.js", "d.js"):
+        home.ran(name)
+    assert home.alerts.outages() == []

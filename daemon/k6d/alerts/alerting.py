@@ -25,7 +25,7 @@ from k6d.alerts.incidents import Rules
 from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
 from k6d.alerts.mutes import Mutes
 from k6d.alerts.observation import observe
-from k6d.alerts.outages import Outages
+from k6d.alerts.outages import Outage, Outages
 from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, Standing
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
@@ -263,6 +263,10 @@ class Alerts:
                 return None
             found += tags
         return list(dict.fromkeys(found))
+
+    def outages(self) -> list[Outage]:
+        """What keeps scripts from a verdict at present."""
+        return self._outages.open()
 
     def standings(self) -> dict[str, Standing]:
         """The incident state of each script; damaged ones are left out."""

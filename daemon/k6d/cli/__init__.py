@@ -213,17 +213,22 @@ def list_scripts(
     as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:
     """List all scripts that are in the folder or have runs, with their last results."""
+    from k6d.alerts.alerting import Alerts
     from k6d.cli.render.run import scripts_report
     from k6d.scripts.catalog import entries
 
     loaded = load_settings(config, scripts=scripts, data=data)
-    rows = [entry.row() for entry in entries(loaded, open_store(loaded))]
+    store = open_store(loaded)
+    rows = [entry.row() for entry in entries(loaded, store)]
     if as_json:
         print_json(rows)
-    elif rows:
+        return
+    if rows:
         terminal().print(scripts_report(rows))
     else:
         say(f"no scripts in {loaded.scripts} yet")
+    for outage in Alerts(loaded, store).outages():
+        say(f"outage: {outage.line}; run again automatically")
 
 
 @app.command(rich_help_panel=UPKEEP)

@@ -78,6 +78,8 @@ def incidents(
     if not as_json:
         for pattern, until in mutes.items():
             say(f"muted: {pattern} until {until:%Y-%m-%d %H:%M} UTC")
+        for outage in alerts.outages():
+            say(f"outage: {outage.line}; run again automatically")
     if open_:
         sys.exit(ANOMALOUS)
 

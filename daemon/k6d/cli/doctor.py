@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from k6d.alerts.alerting import Alerts
 from k6d.alerts.delivery import apprise_client
 from k6d.alerts.delivery.addressing import addresses
 from k6d.alerts.outbox import Outbox
@@ -54,6 +55,7 @@ async def examine(settings: Settings) -> list[Check]:
         *await _receivers(settings),
         *(_undelivered(Outbox(settings.data)) if data.ok else ()),
         *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
+        *(_outages(settings) if data.ok and settings.data.is_dir() else ()),
         _daemon(settings.data),
     ]
 
@@ -140,6 +142,16 @@ def _aside(data: Path) -> list[Check]:
             remedy="change it, or k6d run it: if k6d outlives that, it runs by itself again",
         )
         for death in set_aside(Store(data))
+    ]
+
+
+def _outages(settings: Settings) -> list[Check]:
+    """Report what keeps scripts from a verdict: no network, no k6, a module server that is down."""
+    remedy = "the daemon runs them again automatically, at least once an hour; see 'k6d history'"
+    alerts = Alerts(settings, Store(settings.data))
+    return [
+        Check(name="outage", ok=False, seen=outage.line, remedy=remedy)
+        for outage in alerts.outages()
     ]
 
 

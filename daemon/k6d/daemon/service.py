@@ -11,7 +11,6 @@ import contextlib
 import logging
 import signal
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
@@ -36,6 +35,7 @@ from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.pipeline import ON_CHANGE, Pipeline
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.regression_check import is_unfinished
+from k6d.jobs.retries import Retries
 from k6d.jobs.scheduler import UNDER_WAY
 from k6d.jobs.turns import StoppedError
 from k6d.scripts.dependencies import Dependents
@@ -56,7 +56,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for running explanations when the daemon stops
 K6_POLL_S = 5.0  # how often to look for a missing k6
-RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0  # before a job without a result runs again; doubled
 TRIED_AGAIN = INCONCLUSIVE - {Outcome.K6_UNAVAILABLE}  # without k6 the whole queue waits
 AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # settings that need a restart
 
@@ -73,13 +72,15 @@ class Service:
         self._stop = asyncio.Event()
         self._stored_jobs = StoredJobs(store, settings.scripts)
         self._queue = JobQueue(self._stored_jobs)
-        self._activity = Activity(self._queue, on_change=self._say)
+        self._retries = Retries(self._queue, on_change=self._changed)
+        self._activity = Activity(
+            self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._say
+        )
         self._upkeep = Housekeeping(
             settings, store, self._queue, on_missed=self._missed, on_look=self._activity.changed
         )
         self._said = ""
         self._dependents = Dependents()
-        self._failures: Counter[str] = Counter()
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
         registration = self._pipeline.registration
         self._registry = registration.registry
@@ -292,7 +293,7 @@ class Service:
     def _is_left(self, job: Job, run: Run | None) -> bool:
         """Return whether the job must run again: later, or after a restart of the daemon."""
         if run is None:
-            return self._stop.is_set() or bool(self._failures[job.key])
+            return self._stop.is_set() or self._retries.has(job)
         if run.execution.outcome in INCONCLUSIVE:
             return True
         return self._stop.is_set() and is_unfinished(run)
@@ -315,9 +316,10 @@ class Service:
         try:
             run = await self._pipeline.run(job, watching=self._activity.watching(job))
             if run and run.execution.outcome in TRIED_AGAIN and not job.one_off:
-                self._run_later(job)
+                outcome, error = run.execution.outcome, run.execution.error
+                self._retries.later(job, f"{outcome}: {error}" if error else outcome)
             else:
-                self._failures.pop(job.key, None)
+                self._retries.over(job)
         except StoppedError:
             why = "is left for the next start" if self._stop.is_set() else "was cancelled"
             logger.info("%s %s", job.name, why)
@@ -327,7 +329,7 @@ class Service:
                 logger.error("%s has no result: %s", job.name, self._reason(error))
                 self._no_result(job, self._reason(error))
                 if job.trigger is not Trigger.MANUAL:  # people ask again
-                    self._run_later(replace(job, id=token_hex(6)))
+                    self._retries.later(replace(job, id=token_hex(6)), self._reason(error))
             else:
                 logger.info("%s is gone before it ran", job.name)
         except Exception:
@@ -339,18 +341,8 @@ class Service:
         await self._activity.finished(job, run, error=None if run else why)
         return run
 
-    def _run_later(self, job: Job) -> None:
-        """Queue a job without a verdict again after a pause, which doubles each time."""
-        pause_s = min(RETRY_S * 2 ** min(self._failures[job.key], 10), LONGEST_RETRY_S)
-        self._failures[job.key] += 1
-        logger.info("%s runs again in %g s", job.name, pause_s)
-
-        def again() -> None:
-            if self._failures[job.key] and not self._queue.waiting(job.key):
-                self._queue.put(job)
-                self._activity.changed()
-
-        asyncio.get_running_loop().call_later(pause_s, again)
+    def _changed(self) -> None:
+        self._activity.changed()
 
     def _reason(self, error: K6dError | OSError) -> str:
         if not isinstance(error, OSError):
@@ -360,6 +352,14 @@ class Service:
 
     async def _await_k6(self, job: Job) -> None:
         """Hold the queue until there is a k6; then queue the job that failed without it."""
+        with self._retries.held(job, Outcome.K6_UNAVAILABLE):
+            await self._k6_is_back()
+        if not self._stop.is_set():
+            again = Trigger.RECOVERY if job.trigger in ON_CHANGE else job.trigger
+            self._queue.put(replace(job, trigger=again))
+
+    async def _k6_is_back(self) -> None:
+        """Wait until there is a k6, or until the daemon stops."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(K6_POLL_S):
@@ -367,8 +367,6 @@ class Service:
             with contextlib.suppress(discovery.K6UnavailableError):
                 binary = await discovery.find(self._settings.k6.path)
                 logger.info("k6 is back: %s at %s", binary.version, binary.path)
-                again = Trigger.RECOVERY if job.trigger in ON_CHANGE else job.trigger
-                self._queue.put(replace(job, trigger=again))
                 return
 
     async def _feed_watchdog(self) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from k6d.execution.executor import Live
     from k6d.execution.workdir import UnderWay
     from k6d.jobs.queue import JobQueue
+    from k6d.jobs.retries import Retries
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +97,21 @@ class Event:
 
 
 class Activity:
-    """The running and the finished jobs of one queue; `on_change` is called after each change."""
+    """The running and the finished jobs of one queue; `on_change` is called after each change.
 
-    def __init__(self, queue: JobQueue, *, on_change: Callable[[], None] = lambda: None) -> None:
-        self._queue = queue
+    `retries` are the jobs that wait for their next try. `held` returns why no job starts at
+    present, if none does.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        retries: Retries | None = None,
+        *,
+        held: Callable[[], str | None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._queue, self._retries, self._held = queue, retries, held
         self._on_change = on_change
         self._running: dict[str, Running] = {}
         self._finished: OrderedDict[str, Finished] = OrderedDict()
@@ -210,12 +222,16 @@ class Activity:
         """Return running jobs, pending jobs in the order of their start, and ended jobs.
 
         The ended jobs are newest first; they let a client see the end of a job that it followed.
+        `retries` are jobs without a verdict that wait for their next try, `held` is the reason why
+        no job starts by itself; None if jobs start.
         """
         ended = (one for one in reversed(self._finished.values()) if one.test_id or one.error)
         return {
             "running": [running.entry() for running in self._running.values()],
             "pending": [_entry(job, "pending") for job in self._queue.pending()],
             "ended": [one.entry() for one in islice(ended, SHOWN_ENDED)],
+            "retries": self._retries.entries() if self._retries else [],
+            "held": self._held(),
         }
 
     @property

@@ -57,13 +57,14 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 @router.get("/")
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     """Show all scripts with their state."""
-    ended = (await k6d.desk.queue())["ended"]
+    queue = await k6d.desk.queue()
 
     def make() -> HTMLResponse:
         found = entries(k6d.settings, k6d.store)
         alone = [entry for entry in found if entry.left_alone and not entry.standing]
         rows = [_row(entry) for entry in found if entry not in alone]
-        standings = alerts_of(k6d).standings().values()
+        alerts = alerts_of(k6d)
+        standings = alerts.standings().values()
         open_ = [standing.incident for standing in standings if standing.incident]
         open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
         return page(
@@ -75,7 +76,9 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
             incidents=[_plain(incident) for incident in open_],
             damages=[f"{one.path.name}: {one.meaning}" for one in damages(k6d.settings.data)],
             folder=k6d.settings.scripts,
-            ended=ended[0]["job"] if ended else "",
+            ended=queue["ended"][0]["job"] if queue["ended"] else "",
+            outages=[outage.line for outage in alerts.outages()],
+            queue=queue,
         )
 
     return await asyncio.to_thread(make)

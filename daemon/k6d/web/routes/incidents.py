@@ -40,6 +40,16 @@ async def incidents(k6d: K6d) -> Response:
     return as_json(await asyncio.to_thread(read))
 
 
+@router.get("/outages", responses=schemas.response(schemas.OUTAGES))
+async def outages(k6d: K6d) -> Response:
+    """What keeps scripts from a verdict at present: no network, no k6, a module server is down.
+
+    When each script is tried again is in the queue, under `retries`.
+    """
+    found = await asyncio.to_thread(alerts_of(k6d).outages)
+    return as_json({"outages": [asdict(outage) for outage in found]})
+
+
 @router.post("/mutes", responses=schemas.response(schemas.MUTE))
 async def mute(body: Mute, k6d: K6d) -> Response:
     """Mute a script or a pattern of scripts, or end the mute."""

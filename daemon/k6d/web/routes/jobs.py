@@ -53,7 +53,11 @@ class Wanted(BaseModel):
 
 @router.get("/queue", responses=schemas.response(schemas.QUEUE))
 async def queue(k6d: K6d) -> Response:
-    """Running jobs with their progress, pending jobs in order, and the last ten that ended."""
+    """Running jobs with their progress, pending jobs in order, and the last ten that ended.
+
+    `retries` are jobs without a verdict that run again, `at` that time or when what they lack is
+    back. `held` is the reason why no job starts by itself; null if jobs start.
+    """
     return as_json(without_folder(await k6d.desk.queue(), k6d.settings.data))
 
 

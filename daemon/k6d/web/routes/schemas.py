@@ -88,7 +88,14 @@ JOB = _object(
         "ended": TEXT,
     },
 )
-QUEUE = _object({"running": _list(JOB), "pending": _list(JOB), "ended": _list(JOB)})
+RETRY = _object({"script": TEXT, "trigger": TEXT, "reason": TEXT, "tries": COUNT, "at": NAME})
+QUEUE = _object(
+    {"running": _list(JOB), "pending": _list(JOB), "ended": _list(JOB)},
+    {"retries": _list(RETRY), "held": NAME},
+)
+OUTAGES = _object(
+    {"outages": _list(_object({"cause": TEXT, "since": NAME, "scripts": _list(TEXT)}))}
+)
 SCRIPTS = _object(
     {
         "scripts": _list(

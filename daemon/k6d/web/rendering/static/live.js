@@ -6,6 +6,8 @@
 const live = document.getElementById("live");
 const pending = document.getElementById("pending");
 const ended = document.getElementById("ended");
+const retries = document.getElementById("retries");
+const held = document.getElementById("held");
 const compact = live.dataset.compact === "1";
 
 function element(tag, properties = {}, ...children) {
@@ -76,6 +78,12 @@ function over(job) {
   return item;
 }
 
+function retry(job) {
+  const when = job.at ? `again at ${job.at.slice(0, 19).replace("T", " ")}` : "again as soon as it can";
+  const tries = job.tries === 1 ? "1 try" : `${job.tries} tries`;
+  return element("li", {}, `${job.script}: ${job.reason} `, element("span", { className: "dim", textContent: `${tries}, ${when}` }));
+}
+
 function list(place, kind, jobs, draw, none) {
   // Drawn only when it is not what it was: it would be read out again each second.
   const now = JSON.stringify(jobs);
@@ -96,6 +104,9 @@ source.addEventListener("queue", (event) => keepFocus(() => {
     return;
   }
   if (!queue.running.length) live.append(element("p", { textContent: "Nothing is under way." }));
+  held.hidden = !queue.held;
+  held.textContent = queue.held ? `Nothing starts now: ${queue.held}` : "";
+  list(retries, "ul", queue.retries, retry, "Every script has its verdict.");
   list(pending, "ol", queue.pending, waiting, "Nothing waits.");
   list(ended, "ul", queue.ended, over, "Nothing has ended since k6d started.");
 }));
