@@ -148,3 +148,16 @@ def test_an_origin_is_common_only_if_all_urls_share_it() -> None:
     assert text.common_origin(["cart"]) == text.common_origin([]) == ""
     assert text.common_origin(["https://[env].example.com/a"]) == "https://[env].example.com"
     assert text.common_origin(["https://a?x=/b", "https://a[b"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        *((None, None), ("", None), ("soon", None), ("nan", None), ("7", 7), ("-7", 0)),
+        *(("1.5", 1.5), ("1e300", parse.LONGEST_S), ("Fri, 31 Dec 1999 23:59:59 GMT", 0)),
+        *(("Fri, 31 Dec 9999 23:59:59 GMT", parse.LONGEST_S), ("Fri, 99 Dec 1999", None)),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
+    """Never below 0, never above a year; None for anything else."""
+    assert parse.retry_after_s(header) == seconds

@@ -1,10 +1,11 @@
-"""Parse texts that people write: durations, finite numbers and UTC times."""
+"""Parse texts: durations, finite numbers, UTC times and Retry-After."""
 
 from __future__ import annotations
 
 import math
 import re
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 # The units of Go's time.ParseDuration, and "d", which k6 adds.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -29,6 +30,22 @@ def finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"not a number: {text!r}")
     return value
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Seconds of a Retry-After, a number or a date (RFC 9110, 10.2.3), at most `LONGEST_S`.
+
+    None when there is none, or it is neither.
+    """
+    try:
+        wait_s = finite(header or "")
+    except ValueError:
+        try:
+            at = in_utc(parsedate_to_datetime(header or ""))
+        except (ValueError, TypeError):
+            return None
+        wait_s = (at - datetime.now(UTC)).total_seconds()
+    return min(max(wait_s, 0.0), LONGEST_S)
 
 
 def in_utc(moment: datetime) -> datetime:

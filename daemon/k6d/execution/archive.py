@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import orjson
 
 from k6d.core import reading
+from k6d.core.k6_archive import members
 from k6d.core.model import K6dError, Snapshot
 from k6d.core.parse import parse_duration
 from k6d.core.script import Kind
@@ -265,18 +266,16 @@ def _read(archive: Path) -> tuple[dict[str, Any], dict[str, str], dict[str, str]
     files: dict[str, str] = {}
     remote: dict[str, str] = {}
     try:
-        with tarfile.open(archive, "r:") as tar:
-            for member in (one for one in tar if one.isfile() or one.islnk()):
-                extracted = tar.extractfile(member)
-                if extracted and member.name == "metadata.json":
-                    metadata = orjson.loads(extracted.read(MOST_METADATA_BYTES))
-                elif extracted and "/" in member.name:  # `data` is the script once more
-                    found = reading.stream_digest(cast("BinaryIO", extracted))
-                    scheme, path = member.name.split("/", 1)
-                    if scheme == "file":
-                        files[f"/{path}"] = found
-                    else:
-                        remote[f"{scheme}://{path}"] = found
+        for member, contents in members(archive):
+            if member.name == "metadata.json":
+                metadata = orjson.loads(contents.read(MOST_METADATA_BYTES))
+            elif "/" in member.name:  # `data` is the script once more
+                found = reading.stream_digest(cast("BinaryIO", contents))
+                scheme, path = member.name.split("/", 1)
+                if scheme == "file":
+                    files[f"/{path}"] = found
+                else:
+                    remote[f"{scheme}://{path}"] = found
     except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         if "limit" in str(error):  # the JSON parser's limit of nested levels
             raise OptionsError(TOO_DEEP) from error

@@ -8,6 +8,7 @@ import re
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.k6_archive import members
 from k6d.core.parse import parse_duration
 
 if TYPE_CHECKING:
@@ -84,13 +85,9 @@ def _words(archive: Path) -> set[str]:
     pattern = re.compile(rf"\b({'|'.join(PHASES_S)})\b".encode())
     found: set[str] = set()
     try:
-        with tarfile.open(archive, "r:") as tar:
-            for member in tar:
-                if not member.isfile() or not member.name.endswith(SOURCES):
-                    continue
-                source = tar.extractfile(member)
-                if source and member.size <= MAX_SOURCE_BYTES:
-                    found |= {word.decode() for word in pattern.findall(source.read())}
+        for member, source in members(archive):
+            if member.name.endswith(SOURCES) and member.size <= MAX_SOURCE_BYTES:
+                found |= {word.decode() for word in pattern.findall(source.read())}
     except (OSError, tarfile.TarError) as error:
         logger.warning("%s cannot be read for its phases: %s", archive, error)
         return set(PHASES_S)

@@ -7,12 +7,9 @@ the rules stays, and the run records why there is no explanation.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import random
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from k6d.core import worker
 from k6d.core.model import Explanation, FindingKind, K6dError
 from k6d.explain import answer, prompt, snapshot
 from k6d.explain.gemini_worker import Failure, Reply, Request
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HELPER = "k6d.explain.gemini_worker"
 HISTORY_RUNS = 10
 MAX_SOURCE_BYTES = 200_000
 HISTORY_LOOKED_AT = 40  # index documents of the first search; if too few are older, all are read
@@ -301,23 +300,10 @@ def _endpoints(request: Request) -> list[str]:
 
 async def _helper(request: Request) -> Reply:
     """The reply to one request by a helper process, which is killed after `timeout_s`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "k6d.explain.gemini_worker"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # an SDK's messages could contain the prompt or the key
-    )
     try:
-        async with asyncio.timeout(request.timeout_s):
-            output, _ = await process.communicate(orjson.dumps(asdict(request)))
-        return Reply(**orjson.loads(output))
+        return Reply(**await worker.ask(HELPER, asdict(request), timeout_s=request.timeout_s))
     except TimeoutError:
         detail = f"nothing within {request.timeout_s:.1f} s"
         return Reply(sdk="", failure=Failure.TIMED_OUT, detail=detail)
-    except (orjson.JSONDecodeError, TypeError):
-        return Reply(sdk="", failure=Failure.HELPER, detail=f"exit {process.returncode}")
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    except (worker.WorkerError, TypeError) as error:
+        return Reply(sdk="", failure=Failure.HELPER, detail=str(error))

@@ -7,22 +7,17 @@ the text of the answer, or raises `RefusalError`. Neither retries; the daemon de
 
 from __future__ import annotations
 
-import email.utils
 import importlib.util
 import math
 import re
-import signal
-import sys
-import time
 import warnings
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import orjson
-
-from k6d.core import memory
+from k6d.core import worker
+from k6d.core.parse import retry_after_s
 from k6d.core.text import one_line
 
 if TYPE_CHECKING:
@@ -88,12 +83,8 @@ class RefusalError(Exception):
 
 
 def main() -> None:
-    """Read a request from standard input and write a reply to standard output."""
-    memory.limit()
-    request = Request(**orjson.loads(sys.stdin.buffer.read()))
-    # If the daemon dies meanwhile, this alarm ends the process.
-    signal.alarm(math.ceil(request.timeout_s) + 1)
-    sys.stdout.buffer.write(orjson.dumps(asdict(ask(request))))
+    """Answer one request."""
+    worker.serve(lambda request: asdict(ask(Request(**request))))
 
 
 def ask(request: Request) -> Reply:
@@ -282,20 +273,18 @@ def _server_message(response: Any) -> str:
 
 
 def _retry_after_s(response: Any) -> float | None:
-    """Seconds from the header Retry-After (a number or a date), else from Google's RetryInfo.
+    """Seconds from the header Retry-After, else from Google's RetryInfo.
 
     None when the response has neither.
     """
-    header = str((getattr(response, "headers", None) or {}).get("Retry-After") or "").strip()
-    if re.fullmatch(r"\d{1,9}", header):
-        return float(header)
+    headers = getattr(response, "headers", None) or {}
+    if (header_s := retry_after_s(headers.get("Retry-After"))) is not None:
+        return header_s
     try:
-        if header:
-            return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
         details = response.json()["error"]["details"]
         delays = (str(entry["retryDelay"]) for entry in details if "retryDelay" in entry)
         return max(float(delay.removesuffix("s")) for delay in delays)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from k6d.core.k6_archive import first_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +19,14 @@ LEFT_OUT = ("env", "tags")
 
 def source(archive: Path, *, most: int) -> str | None:
     """The first `most` bytes of the main script as text; None if the archive is unreadable."""
-    found = _member(archive, "data", most)
+    found = first_bytes(archive, "data", most)
     return None if found is None else found.decode(errors="replace")
 
 
 def workload(archive: Path) -> dict[str, Any]:
     """k6's options about load; {} if the archive is unreadable."""
     try:
-        metadata = orjson.loads(_member(archive, "metadata.json", MAX_METADATA_BYTES) or b"{}")
+        metadata = orjson.loads(first_bytes(archive, "metadata.json", MAX_METADATA_BYTES) or b"{}")
     except orjson.JSONDecodeError:
         return {}
     options = metadata.get("options") or {}
@@ -36,12 +37,3 @@ def workload(archive: Path) -> dict[str, Any]:
             for name, one in options_kept["scenarios"].items()
         }
     return options_kept
-
-
-def _member(archive: Path, name: str, limit: int) -> bytes | None:
-    try:
-        with tarfile.open(archive) as tar:
-            file = tar.extractfile(name)
-            return file.read(limit) if file else None
-    except (OSError, KeyError, tarfile.TarError):
-        return None

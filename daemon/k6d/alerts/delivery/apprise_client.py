@@ -8,18 +8,13 @@ labels without secrets. The helper's code is `apprise_worker`.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from k6d.alerts.records import Outcome, Receiver
+from k6d.core import worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HELPER = "k6d.alerts.delivery.apprise_worker"
 START_S = 30.0  # Apprise loads 200 plugins first; a busy machine needs a while for it
 
 
@@ -100,37 +96,9 @@ async def _helper(
     request: dict[str, Any], *, timeout_s: float, lock: TextIO | None = None
 ) -> dict[str, Any] | str:
     """The helper's answer, or a text about the helper's failure."""
-    with contextlib.ExitStack() as stack:
-        if lock:
-            stack.callback(lock.close)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "k6d.alerts.delivery.apprise_worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # Apprise's own log can hold a URL whole
-            pass_fds=(lock.fileno(),) if lock else (),
-            start_new_session=True,  # a Ctrl-C for us is not for a message under way
-        )
     try:
-        async with asyncio.timeout(timeout_s):
-            answer, _ = await process.communicate(orjson.dumps(request))
-        return _read(answer)
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
+        return await worker.ask(HELPER, request, timeout_s=timeout_s, lock=lock)
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        return f"no answer within {timeout_s:g} s"
-    except (orjson.JSONDecodeError, OSError):
-        if process.returncode and process.returncode < 0:
-            return f"no answer within {request['timeout_s']:g} s"
-        return f"the delivery helper failed, exit {process.returncode}"
-
-
-def _read(answer: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(answer)
-    return found
+        return f"no answer within {request['timeout_s']:g} s"
+    except worker.WorkerError as error:
+        return f"the delivery helper failed, {error}"

@@ -9,7 +9,6 @@ import logging
 import re
 import signal
 import smtplib
-import sys
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from k6d.alerts.delivery.png import png
 from k6d.alerts.delivery.render import PICTURE, without_picture
 from k6d.alerts.delivery.responses import Heard, Wire
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
-from k6d.core import memory
+from k6d.core import memory, worker
 from k6d.core.text import printable
 from k6d.storage.files import write_atomic
 
@@ -46,14 +45,14 @@ BODY_SHARE = 0.1  # of the time-out, for the body of an answer whose status is k
 
 
 def main() -> None:
-    """Read a request from standard input and write its answer; the process ends at the time-out."""
-    memory.limit()
-    request = orjson.loads(sys.stdin.buffer.read())
+    """Answer one request: list the receivers, or send to one of them."""
+    worker.serve(_answer)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the time-out ends us; half a message helps nobody
-    signal.alarm(max(1, round(request["timeout_s"])))
-    answer = _list(request) if request["what"] == "list" else asdict(_send(request))
-    sys.stdout.buffer.write(orjson.dumps(answer))
+    return _list(request) if request["what"] == "list" else asdict(_send(request))
 
 
 def _list(request: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from k6d.alerts.records import Change, Sending, State
+from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Change, Sending, State
 from k6d.core.model import Severity
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def wait_s(attempts: int, *, first_s: float, chance: float, retry_after_s: float
     waiting messages at once.
     """
     if retry_after_s is not None:
-        return max(retry_after_s, 0.0) + chance * min(first_s, 1.0)
+        return min(retry_after_s, LONGEST_RETRY_AFTER_S) + chance * min(first_s, 1.0)
     longest = min(first_s * 2.0 ** min(attempts - 1, 20), max(MAX_WAIT_S, first_s))
     return longest * (0.5 + chance / 2)
 

@@ -16,8 +16,6 @@ import logging
 import smtplib
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -25,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from k6d.alerts.records import LONGEST_RETRY_AFTER_S
+from k6d.core.parse import retry_after_s
 
 # In what requests says when no connection to the receiver came about, so that it got nothing. The
 # class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
@@ -96,7 +94,7 @@ class Wire:
             text = " ".join(response.text[:80].split())
             plain = text and not text.startswith("<")
             self.failed(f"HTTP {status}{f': {text}' if plain else ''}")
-            self.retry_after_s = _retry_after(response.headers.get("Retry-After"))
+            self.retry_after_s = retry_after_s(response.headers.get("Retry-After"))
 
     def _http_failed(self, error: requests.RequestException) -> None:
         if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -216,17 +214,3 @@ def _address(base: str, location: str) -> str:
         return ""
     where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:MAX_ADDRESS]
     return where if location else ""
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After, which is a number or a date (RFC 9110, 10.2.3)."""
-    if not header:
-        return None
-    try:
-        wait = float(header)
-    except ValueError:
-        try:
-            wait = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER_S)
