@@ -28,9 +28,9 @@ from k6d.cli.common import (
     known_script,
     load_settings,
     open_store,
-    print_csv,
     print_json,
     print_raw,
+    print_rows,
     print_run,
     run_named,
     say,
@@ -176,14 +176,8 @@ def history(
     loaded = load_settings(config, data=data)
     name = None if script is None else known_script(script, loaded)
     rows = open_store(loaded).history(name, limit)
-    if as_json:
-        print_json(rows)
-    elif as_csv:
-        print_csv(rows)
-    elif rows:
-        terminal().print(history_table(rows))
-    else:
-        say(f"no runs{f' of {script}' if script else ''} in {loaded.data} yet")
+    nothing = f"no runs{f' of {script}' if script else ''} in {loaded.data} yet"
+    print_rows(rows, history_table, as_json=as_json, as_csv=as_csv, nothing=nothing)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -220,14 +214,9 @@ def list_scripts(
     loaded = load_settings(config, scripts=scripts, data=data)
     store = open_store(loaded)
     rows = [entry.row() for entry in entries(loaded, store)]
-    if as_json:
-        print_json(rows)
-        return
-    if rows:
-        terminal().print(scripts_report(rows))
-    else:
-        say(f"no scripts in {loaded.scripts} yet")
-    for outage in Alerts(loaded, store).outages():
+    nothing = f"no scripts in {loaded.scripts} yet"
+    print_rows(rows, scripts_report, as_json=as_json, nothing=nothing)
+    for outage in Alerts(loaded, store).outages() if not as_json else ():
         say(f"outage: {outage.line}; run again automatically")
 
 

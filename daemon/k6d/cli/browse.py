@@ -28,6 +28,7 @@ from k6d.cli.common import (
     open_store,
     print_csv,
     print_json,
+    print_rows,
     run_named,
     say,
     terminal,
@@ -95,14 +96,8 @@ def search(
         until=_moment("--until", until),
     )
     rows = open_store(loaded).search(query, limit=limit)
-    if as_json:
-        print_json(rows)
-    elif as_csv:
-        print_csv(rows)
-    elif rows:
-        terminal().print(history_table(rows))
-    else:
-        say(f"no run in {loaded.data} matches")
+    nothing = f"no run in {loaded.data} matches"
+    print_rows(rows, history_table, as_json=as_json, as_csv=as_csv, nothing=nothing)
 
 
 @commands.command(rich_help_panel=LOOK)

@@ -6,7 +6,7 @@ import csv
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -17,9 +17,9 @@ from k6d.core.numbers import escaped
 from k6d.settings.values import located
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from k6d.core.model import Run
     from k6d.settings import Settings
@@ -171,6 +171,25 @@ def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _in_cell(value) for key, value in row.items()} for row in rows)
+
+
+def print_rows(
+    rows: Sequence[dict[str, Any]],
+    table: Callable[[Sequence[dict[str, Any]]], RenderableType],
+    *,
+    as_json: bool,
+    as_csv: bool = False,
+    nothing: str,
+) -> None:
+    """Print rows as JSON, as CSV, or for people: `table(rows)`, or `nothing` without rows."""
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(rows)
+    elif rows:
+        terminal().print(table(rows))
+    else:
+        say(nothing)
 
 
 def _in_cell(value: object) -> object:

@@ -68,6 +68,7 @@ class Outcome(StrEnum):
     MODULE_SERVER = "module server unavailable"
 
 
+HEALTHY = "healthy"  # the verdict of a completed run without a severity
 # Nothing is known of the target, and the script is tried again: its verdict is inconclusive.
 INCONCLUSIVE = frozenset({Outcome.K6_UNAVAILABLE, Outcome.NO_NETWORK, Outcome.MODULE_SERVER})
 
@@ -358,3 +359,16 @@ class Run:
     explanation: Explanation | None = None
     removed: list[str] = field(default_factory=list)
     imported: dict[str, Any] | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one word, as `verdict_word` gives it."""
+        return verdict_word(self.anomaly_analysis.severity, self.execution.outcome)
+
+
+def verdict_word(severity: str | None, outcome: str) -> str:
+    """The verdict of a run in one word.
+
+    This is its severity; without one, "healthy" for a completed run, else the outcome.
+    """
+    return str(severity or (HEALTHY if outcome == Outcome.COMPLETED else outcome))

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from k6d.jobs.pipeline import Watching
-from k6d.storage import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,12 +155,10 @@ class Activity:
         if run is None:
             self._end(Finished(job=job, error=error))
         else:
-            severity, outcome = run.anomaly_analysis.severity, run.execution.outcome
-            verdict = verdict_of({"severity": severity, "outcome": outcome})
-            self.runs[verdict] += 1
+            self.runs[run.verdict] += 1
             self.run_seconds += run.execution_time
-            self._end(Finished(job=job, test_id=run.test_id, verdict=verdict))
-            told = {"test_id": run.test_id, "script": run.script, "verdict": verdict}
+            self._end(Finished(job=job, test_id=run.test_id, verdict=run.verdict))
+            told = {"test_id": run.test_id, "script": run.script, "verdict": run.verdict}
             self._tell(Event("run", told))
         self.changed()
         await self._wake()

@@ -9,7 +9,7 @@
 Several processes may use one data folder at once. Writers take a lock; readers need none.
 """
 
-from k6d.storage.query import VERDICTS, Query, Standing, Statistics, verdict_of
+from k6d.storage.query import VERDICTS, Query, Standing, Statistics
 from k6d.storage.record import is_test_id, new_test_id, printable
 from k6d.storage.repair import Repair
 from k6d.storage.state import State
@@ -26,5 +26,4 @@ __all__ = [
     "is_test_id",
     "new_test_id",
     "printable",
-    "verdict_of",
 ]

@@ -11,13 +11,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import Severity, Trigger
+from k6d.core.model import HEALTHY, Severity, Trigger, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 IndexDocument = dict[str, Any]
-HEALTHY = "healthy"
 VERDICTS = (HEALTHY, *Severity)
 # Scripts listed in statistics; one-off scripts may have any number of names.
 MOST_SCRIPTS = 200
@@ -62,7 +61,7 @@ class Query:
         if self.anomalies_only:
             tests.append(lambda d: bool(d["anomalies"]))
         if (severity := self.severity) is not None:
-            tests.append(lambda d: verdict_of(d) == severity)
+            tests.append(lambda d: verdict_word(d["severity"], d["outcome"]) == severity)
         if (least := self.min_error_rate) is not None:
             tests.append(lambda d: d["error_rate"] is not None and d["error_rate"] >= least)
         if (most := self.max_response_time) is not None:
@@ -104,13 +103,6 @@ class Query:
 
 def _equal(name: str, wanted: str | bool) -> Callable[[IndexDocument], bool]:
     return lambda document: bool(document[name] == wanted)
-
-
-def verdict_of(document: IndexDocument) -> str:
-    """A run's severity, "healthy", or the outcome of a run that was not completed."""
-    if document["severity"]:
-        return str(document["severity"])
-    return HEALTHY if document["outcome"] == "completed" else str(document["outcome"])
 
 
 def _confirms(document: IndexDocument) -> bool:

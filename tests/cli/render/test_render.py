@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from k6d.cli.render.baseline import comparison_table
-from k6d.cli.render.run import history_table, run_report, scripts_report, spark, verdict_word
+from k6d.cli.render.run import history_table, run_report, scripts_report, spark
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Threshold, Timeline
 from k6d.core.model import Comparison, Execution, Outcome
 from support.records import make_anomaly, make_endpoint, make_run
@@ -254,13 +254,6 @@ def test_no_table_loses_a_name_or_a_number(width: int) -> None:
         for word in words:
             assert word in text
         assert "…" not in text
-
-
-def test_the_word_for_a_run_is_its_severity_or_how_it_went() -> None:
-    """Healthy is said of completed runs only."""
-    assert verdict_word("high", Outcome.COMPLETED) == "high"
-    assert verdict_word(None, Outcome.COMPLETED) == "healthy"
-    assert verdict_word(None, Outcome.ABORTED) == "aborted"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.text import Text
 from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
 from k6d.core.measurements import Metrics
-from k6d.core.model import Outcome, Trigger
+from k6d.core.model import HEALTHY, Trigger, verdict_word
 from k6d.core.numbers import against_threshold, count, ms, number, percent, rate, seconds
 from k6d.core.text import common_origin, group, one_line, plural, removed
 
@@ -68,13 +68,6 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     return Group(*parts)
 
 
-def verdict_word(severity: str | None, outcome: str) -> str:
-    """Return the verdict of a run as one word."""
-    if severity:
-        return severity
-    return "healthy" if outcome == Outcome.COMPLETED else outcome
-
-
 def _clean(text: str) -> str:
     return text.translate(_CONTROLS)
 
@@ -88,8 +81,8 @@ def _styled(word: str) -> Text:
 
 
 def _headline(run: Run) -> Text:
-    word = verdict_word(run.anomaly_analysis.severity, run.execution.outcome)
-    title = "healthy" if word == "healthy" else word.upper()
+    word = run.verdict
+    title = word if word == HEALTHY else word.upper()
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
         (f" {_clean(run.script)}", "bold"),
@@ -284,7 +277,7 @@ def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
     for row in documents:
         word = verdict_word(row["severity"], row["outcome"])
         again = row["trigger"] == Trigger.CONFIRMATION
-        shown = Text() if again and word == "healthy" else _styled(word)
+        shown = Text() if again and word == HEALTHY else _styled(word)
         if again:
             shown.append(" re-run" if shown else "re-run", "dim")
         elif row["trigger"] == Trigger.IMPORTED:

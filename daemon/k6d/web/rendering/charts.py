@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from k6d.core.model import Severity
+from k6d.core.model import HEALTHY, Severity
 from k6d.core.numbers import in_unit, seconds
 from k6d.web.rendering.svg import DAY, Plot, legend, most, tag
 
@@ -31,7 +31,7 @@ TIMELINE = (
     ("p95 of each second", "ms", {"p95": "p95_ms"}),
     ("virtual users", "", {"virtual users": "vus"}),
 )
-RESULTS = ("healthy", *(severity.value for severity in Severity))
+RESULTS = (HEALTHY, *(severity.value for severity in Severity))
 
 Row = dict[str, Any]
 
@@ -171,7 +171,7 @@ def anomalies(days: Sequence[Row]) -> Markup:
     """Draw healthy and anomalous runs by day; a day is {day, total, anomalies, severities}."""
     plot = _daily(days, [day["total"] for day in days], unit="", height=260)
     bars = [bar for day in days for bar in _bars(plot, day)]
-    names = {"not anomalous" if n == "healthy" else n: f"bar-{n}" for n in RESULTS}
+    names = {"not anomalous" if n == HEALTHY else n: f"bar-{n}" for n in RESULTS}
     return plot.svg(
         *bars, legend(names), label="runs by day and severity", kind="bars", name_of=_date
     )
@@ -179,7 +179,7 @@ def anomalies(days: Sequence[Row]) -> Markup:
 
 def _bars(plot: Plot, day: Row) -> list[Markup]:
     """The bars of one day, one on top of the other."""
-    counts = {"healthy": day["total"] - day["anomalies"], **day["severities"]}
+    counts = {HEALTHY: day["total"] - day["anomalies"], **day["severities"]}
     heights = [counts.get(name, 0) for name in RESULTS]
     at, half = _seconds(day["day"]), 0.4 * DAY
     left, right = plot.x(at - half), plot.x(at + half)

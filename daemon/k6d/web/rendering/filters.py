@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from k6d.core.model import verdict_word
 from k6d.core.numbers import number
 
 
@@ -21,12 +22,10 @@ def change(percent: float | None) -> str:
 
 
 def verdict(run: dict[str, Any]) -> str:
-    """Return the verdict of a run as one word, from its index document or its file."""
+    """The verdict of a run in one word, from its index document or its file."""
     if "anomaly_analysis" in run:
-        severity, outcome = run["anomaly_analysis"]["severity"], run["execution"]["outcome"]
-    else:
-        severity, outcome = run["severity"], run["outcome"]
-    return str(severity or ("healthy" if outcome == "completed" else outcome))
+        return verdict_word(run["anomaly_analysis"]["severity"], run["execution"]["outcome"])
+    return verdict_word(run["severity"], run["outcome"])
 
 
 def without(title: str, origin: str) -> str:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>@-])")
 def write_markdown(run: Run) -> str:
     """Return verdict, findings, totals, slowest endpoints, crossed thresholds and failed checks."""
     verdict, m = run.anomaly_analysis, run.metrics
-    word = verdict.severity.upper() if verdict.severity else _unjudged(run)
+    word = run.verdict.upper() if verdict.severity else run.verdict
     parts = [f"### k6: {_text(run.script)}: {word}"]
     if verdict.findings:
         parts.append(_bullets(f"**{f.severity}**: {_text(f.message)}" for f in verdict.findings))
@@ -49,10 +49,6 @@ def write_markdown(run: Run) -> str:
         f"{seconds(run.execution_time)}</sub>"
     )
     return "\n\n".join(parts) + "\n"
-
-
-def _unjudged(run: Run) -> str:
-    return "healthy" if run.execution.outcome == "completed" else run.execution.outcome.value
 
 
 def _endpoints(run: Run) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d import __version__
-from k6d.core.model import Severity
+from k6d.core.model import HEALTHY, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def _families(facts: Facts) -> Iterator[tuple[str, str, str, list[Sample]]]:
     yield "k6d_queue_jobs", "gauge", "Jobs that wait for their turn.", [({}, facts.pending)]
     yield "k6d_running_jobs", "gauge", "Jobs under way.", [({}, facts.running)]
     # Each series starts at 0; otherwise Prometheus would see no increase at its first run.
-    runs = dict.fromkeys(("healthy", *Severity), 0) | facts.runs
+    runs = dict.fromkeys((HEALTHY, *Severity), 0) | facts.runs
     verdicts: list[Sample] = [({"verdict": word}, n) for word, n in sorted(runs.items())]
     yield "k6d_runs_total", "counter", "Runs since the start of k6d, by verdict.", verdicts
     yield "k6d_run_seconds_total", "counter", "Time that runs took.", [({}, facts.run_seconds)]
