@@ -10,7 +10,7 @@ import pytest
 from k6d.core.measurements import Breakdown, Metrics, Summary
 from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import archive
-from k6d.execution.blame import outcome_of_refusal, without_own_trouble
+from k6d.execution.blame import outcome_of_refusal, was_offline, without_own_trouble
 from k6d.execution.local import discovery, variables
 from support.binaries import BINARIES
 from support.module_server import ModuleServer
@@ -174,5 +174,21 @@ async def test_the_witness_decides_in_doubt() -> None:
             assert f"the witness {down}" in (inconclusive.execution.error or "")
         refused = _silent({"dial: connection refused": 50})
         assert await without_own_trouble(refused, down) is refused, "somebody answered"
+    finally:
+        server.server_close()
+
+
+async def test_words_alone_do_not_prove_that_the_network_was_lost() -> None:
+    """A name may be wrong, a machine may have no IPv6: the default route or the witness decides."""
+    down = f"127.0.0.1:{closed_port()}"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    up = f"127.0.0.1:{server.server_port}"
+    try:
+        for words in ("lookup: no such host", OFFLINE):
+            assert await was_offline([words], None, route_lost=True)
+            assert await was_offline([words], down, route_lost=False)
+            assert not await was_offline([words], up, route_lost=False)
+            assert not await was_offline([words], None, route_lost=False)
+        assert not await was_offline(["dial: i/o timeout"], down, route_lost=True)
     finally:
         server.server_close()

@@ -69,7 +69,7 @@ def reach_ms(generator: Generator) -> float:
 
 
 def _beside(finding: Finding, generator: Generator) -> Finding:
-    if not _is_speed(finding):
+    if not is_speed(finding):
         return finding
     doubt = f"{'; '.join(generator.reasons)}: the number may be worse than the target"
     finding = replace(finding, doubt=doubt)
@@ -85,7 +85,8 @@ def _explains(generator: Generator, finding: Finding) -> bool:
     return finding.observed <= reach_ms(generator)
 
 
-def _is_speed(finding: Finding) -> bool:
+def is_speed(finding: Finding) -> bool:
+    """Return whether a finding is about times or throughput."""
     metric = (finding.metric or "").partition("{")[0]
     if finding.kind is FindingKind.THRESHOLD:
         return metric.startswith(SPEED) and metric != "http_req_failed"

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.analysis import dropped, ended, expected, handshakes
+from k6d.analysis import dropped, ended, expected, handshakes, lost_network
 from k6d.analysis import rules as limit_rules
 from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
@@ -61,10 +61,19 @@ def judge(
             *(f"{f.message}: the run ended before that, so not judged" for f in early),
         ]
         findings = [f for f in findings if f not in early]
-    findings = doubted(findings, result.generator)
+    findings = lost_network.doubted(doubted(findings, result.generator), result)
     verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
     brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
     return replace(verdict, remarks=[*hints, *brief])
+
+
+def settle(result: Result, *, limits: Limits) -> tuple[Result, Verdict]:
+    """Return the result and the verdict on it by limits.
+
+    The outcome becomes "no network" if the loss of this machine's network may explain all findings.
+    """
+    settled = lost_network.settled(result, judge(result, limits=limits))
+    return settled, judge(settled, limits=limits)
 
 
 def _inconclusive(result: Result, limits: Limits) -> Verdict:
@@ -236,4 +245,4 @@ def _doubts(result: Result, limits: Limits) -> list[str]:
     total = metrics.total_requests
     if total and total < limits.min_requests and execution.outcome is Outcome.COMPLETED:
         doubts.append(f"only {plural(total, 'request')}: too few to judge rates and quantiles")
-    return [*doubts, *result.generator.doubts]
+    return [*doubts, *lost_network.doubts(result), *result.generator.doubts]

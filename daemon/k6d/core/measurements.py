@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# A part of `Breakdown.apart`: this machine had no network, so they say nothing of the target.
+OFFLINE = "no network"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStats:
@@ -80,7 +83,8 @@ class Breakdown:
     `errors` counts k6's messages for requests without an answer, the most frequent first.
     `iterations` is by scenario. `handshakes` counts WebSocket sessions by HTTP status ("0": no
     answer). Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
-    teardown() and those that the script excludes, under "setup", "teardown" and "excluded".
+    teardown(), those that the script excludes, and those that failed because this machine had no
+    network, under "setup", "teardown", "excluded" and "no network".
     """
 
     endpoints: list[RequestStats] = field(default_factory=list)
@@ -94,6 +98,11 @@ class Breakdown:
     apart: dict[str, list[RequestStats]] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def lost_requests(self) -> int:
+        """How many requests certainly failed because this machine had no network."""
+        return sum(row.count for row in self.apart.get(OFFLINE, ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from k6d.core.model import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from k6d.core.model import Result
 
 NO_NETWORK = "network is unreachable"  # the kernel's words when it has no route
@@ -28,6 +30,21 @@ _MODULE = re.compile(
 )
 _STATUS = re.compile(r"wrong status code \((\d+)\)")
 _FOR_NOW = (408, 425, 429)
+
+
+def is_own(words: str) -> bool:
+    """Whether a request failed with words that are this machine's if its network is down."""
+    return NO_NETWORK in words or words.startswith("lookup")
+
+
+async def was_offline(errors: Iterable[str], witness: str | None, *, route_lost: bool) -> bool:
+    """Whether this machine's network was down while requests failed with such words.
+
+    The words alone do not prove it: a name may be wrong, and a machine may have no IPv6.
+    """
+    if not any(map(is_own, errors)):
+        return False
+    return route_lost or bool(witness and not await answers(witness))
 
 
 def outcome_of_refusal(error: str) -> Outcome:
@@ -66,10 +83,11 @@ def _why_silent(result: Result) -> str | None:
         return None if answered or execution.told_by_script else execution.error
     if execution.outcome is not Outcome.COMPLETED and not execution.cut_by_threshold:
         return None
-    total = result.judged.total_requests or 0
-    if not total or breakdown.status_codes.get("0", 0) < total:
+    lost = breakdown.lost_requests
+    total = (result.judged.total_requests or 0) + lost
+    if not total or breakdown.status_codes.get("0", 0) + lost < total:
         return None
-    offline = sum(n for why, n in breakdown.errors.items() if NO_NETWORK in why)
+    offline = lost + sum(n for why, n in breakdown.errors.items() if NO_NETWORK in why)
     if 2 * offline > total:
         return f"{NO_NETWORK} for {offline:,} of {total:,} requests"
     ((why, count),) = Counter(breakdown.errors).most_common(1) or [("", 0)]

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Self
 
-from k6d.core.measurements import Breakdown
+from k6d.core.measurements import OFFLINE, Breakdown
 from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.executor import Live
 from k6d.execution.handshakes import Handshakes
@@ -197,12 +197,28 @@ class Capture:
                         [one for one in every if one.apart == kind],
                         lambda one: (one.name, one.method),
                     )
-                    for kind in (SETUP, TEARDOWN, EXCLUDED)
+                    for kind in (SETUP, TEARDOWN, EXCLUDED, OFFLINE)
                     if any(one.apart == kind for one in every)
                 },
                 timeline=timeline,
                 notes=notes,
             )
+
+    def errors(self) -> set[str]:
+        """Return k6's messages for the requests of the load that had no answer."""
+        with self._lock:
+            return {one.error for one in self._load() if one.error}
+
+    def leave_out(self, is_own: Callable[[str], bool]) -> None:
+        """Take requests with such errors out of the load; the time line still has them."""
+        with self._lock:
+            for one in self._load():
+                if one.error and is_own(one.error):
+                    one.apart = OFFLINE
+
+    def _load(self) -> list[Requests]:
+        every = [*self._series.values(), *self._untracked.values()]
+        return [one for one in every if one.apart is None]
 
     def mixes(self) -> list[dict[str, int]]:
         """Return the requests in each entry of the time line, by scenario and name."""

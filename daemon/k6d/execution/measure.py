@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What a run of k6 left: its end, totals and pushes, its logs, and its files in a folder."""
+    """What a run of k6 left: its end, totals and pushes, its logs, and its files in a folder.
+
+    `route_lost`: this machine had no default route at some time in the run.
+    """
 
     ended: Ended
     k6: K6
@@ -38,6 +41,7 @@ class Observed:
     summary: Summary | None
     capture: Capture
     generator: Generator
+    route_lost: bool = False
     log: Log
     output: Log
     files: Path
@@ -47,6 +51,9 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
     """Return the measurements of a run, without secrets."""
     ended, capture = observed.ended, observed.capture
     totals = with_crossed(observed.summary or NOTHING, ended, order.options)
+    witness = settings.network.witness
+    if await blame.was_offline(capture.errors(), witness, route_lost=observed.route_lost):
+        capture.leave_out(blame.is_own)
     files, left_out = await asyncio.to_thread(written_files, observed.files, order.redactor)
     result = Result(
         execution=_execution(order, observed, totals),
@@ -59,7 +66,7 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
         load=capture.load(totals.metrics),
         mixes=capture.mixes(),
     )
-    result = await blame.without_own_trouble(result, settings.network.witness)
+    result = await blame.without_own_trouble(result, witness)
     return Measured(
         result=result_without_secrets(result, order.redactor),
         elapsed_s=ended.elapsed_s,

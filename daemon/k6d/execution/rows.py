@@ -28,7 +28,7 @@ def hidden(found: dict[str, str], hide: Callable[[str], str]) -> dict[str, str]:
 class Requests:
     """Requests with the same tags; `expected` is None if the script told k6 not to judge them.
 
-    `apart` is "setup", "teardown" or "excluded" for requests that are not part of the load.
+    `apart` is the kind of requests that are not part of the load; see `Breakdown.apart`.
     """
 
     name: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from k6d.alerts.alerting import Alerts
 from k6d.analysis import series
-from k6d.analysis.verdict import judge
+from k6d.analysis.verdict import settle
 from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
@@ -343,6 +343,8 @@ class Pipeline:
         """Judge an execution by limits, save its record and return it."""
         measured = with_files_kept(measured, task.under_way, self._store)
         limits = self._settings.limits.merged(own.limits)
+        result, verdict = settle(measured.result, limits=limits)
+        measured = replace(measured, result=result)
         snapshot = script.snapshot if script else None
         if snapshot and snapshot.remote:
             redactor = redactor_of(self._settings, task.job.env)
@@ -350,15 +352,15 @@ class Pipeline:
         run = recorded(
             task.under_way,
             measured,
-            verdict=judge(measured.result, limits=limits),
+            verdict=verdict,
             snapshot=snapshot,
             overrides=task.job.overrides,
         )
-        values = series.of(measured.result, min_requests=limits.min_requests)
+        values = series.of(result, min_requests=limits.min_requests)
         run = replace(run, series=values, confirms=confirms)
         run = replace(run, comparable=is_comparable(run))
         self._store.save(run)
-        return Done(run=run, result=measured.result, own=own, script=script)
+        return Done(run=run, result=result, own=own, script=script)
 
     async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
         """Compare with the history, confirm by re-runs of the same snapshot, and save."""

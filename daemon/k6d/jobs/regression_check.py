@@ -60,7 +60,10 @@ def is_comparable(run: Run) -> bool:
 
 
 def can_compare(run: Run) -> bool:
-    """Return whether a run may be compared with others: it ended, and not all requests failed."""
+    """Return whether a run may be compared with others.
+
+    It ended, not all of its requests failed, and this machine had a network all the time.
+    """
     metrics, verdict = run.load or run.metrics, run.anomaly_analysis
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
     expected = any(HINT in remark for remark in verdict.remarks)
@@ -71,6 +74,7 @@ def can_compare(run: Run) -> bool:
         and run.snapshot is not None
         and (expected or not failed_all)
         and not unreachable
+        and not run.breakdown.lost_requests
     )
 
 

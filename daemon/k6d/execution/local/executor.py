@@ -12,6 +12,7 @@ from k6d.execution import summary
 from k6d.execution.deadline import deadline_s
 from k6d.execution.local.generator import Monitor
 from k6d.execution.local.process_group import Guard
+from k6d.execution.local.route import RouteWatch
 from k6d.execution.log_buffer import KeptLog
 from k6d.execution.measure import Observed, measured
 
@@ -65,11 +66,12 @@ class LocalExecutor:
         capture = Capture(
             max_endpoints=settings.capture.max_endpoints, exclude=order.exclude, hide=hide.name
         )
-        monitor = Monitor()
+        monitor, routes = Monitor(), RouteWatch()
         async with Guard() as guard, _beside() as beside:
             plan = beside(
                 k6.inspect(order.archive, guard=guard, env=order.env, options=order.options)
             )
+            beside(routes.watch())
             deadline = beside(deadline_s(order, plan, grace_s=settings.k6.grace))
             with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
                 on_start(capture.live)
@@ -95,6 +97,7 @@ class LocalExecutor:
             summary=_read_summary(summary_file),
             capture=capture,
             generator=monitor.health(settings.compare),
+            route_lost=routes.lost,
             log=log.log(),
             output=output.log(),
             files=files,
