@@ -1,87 +1,108 @@
-"""Compares two runs: totals and endpoints with before, after and change in percent.
+"""Two runs side by side: totals and endpoints with before, after, change and noise.
 
-This module does not judge whether a change is more than noise; it only adds the noise.
+The answer is that of `comparison.between`, which `k6d compare` shows as well. Totals that are no
+series, such as the number of requests, are added without noise.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from k6d.analysis.comparison import between, key_of
+from k6d.analysis.wording import title
 from k6d.core.metrics import METRICS
+
+if TYPE_CHECKING:
+    from k6d.core.model import Comparison, Run
 
 COMPARED = (
     *("response_time_avg", "response_time_med", "response_time_p95", "response_time_p99"),
     *("error_rate", "requests_per_second", "total_requests", "virtual_users"),
 )
-ENDPOINT = {"p50_ms": "ms", "p95_ms": "ms", "error_rate": "%", "count": ""}
+# Of an endpoint: the column, its unit and the series that it is.
+ENDPOINT = {
+    "p50_ms": ("ms", ""),
+    "p95_ms": ("ms", "response_time_p95"),
+    "error_rate": ("%", "error_rate"),
+    "count": ("", ""),
+}
+
+Row = dict[str, Any]
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes from the run `before` to the run `after`, both as in their JSON files.
+def compare(before: Run, after: Run) -> Row:
+    """The changes from the run `before` to the run `after`.
 
     `noise_percent` is the smallest change that is detectable with the baseline of `after`; None
     without a baseline. `noise` is the same in the metric's unit, for baselines close to zero.
+    `state` is that of a Comparison; None for a number that is no series.
     """
-    compared = {(c["metric"], c["endpoint"]): c for c in after.get("comparisons", [])}
-    noise = {key: c["visible_percent"] for key, c in compared.items()}
+    found = {key_of(comparison): comparison for comparison in between(after, before)}
+    others = [c for key, c in found.items() if c.endpoint is None and key not in COMPARED]
     return {
-        "before": before["test_id"],
-        "after": after["test_id"],
-        "same_script": before["script"] == after["script"],
+        "before": before.test_id,
+        "after": after.test_id,
+        "same_script": before.script == after.script,
         "same_contents": _snapshot(before, "fingerprint") == _snapshot(after, "fingerprint"),
         "same_workload": _snapshot(before, "workload") == _snapshot(after, "workload"),
         "metrics": [
-            {
-                "metric": name,
-                "title": METRICS[name].short,
-                **_change(
-                    before["metrics"].get(name), after["metrics"].get(name), METRICS[name].unit
-                ),
-                "noise_percent": noise.get((name, None)),
-                "noise": _noise(compared.get((name, None))),
-            }
-            for name in COMPARED
+            *(_total(name, before, after, found.get(name)) for name in COMPARED),
+            *({"metric": c.metric, "title": title(c), **_series(c)} for c in others),
         ],
-        "endpoints": _endpoints(before, after, noise),
+        "endpoints": _endpoints(before, after, found),
     }
 
 
-def _endpoints(
-    before: dict[str, Any], after: dict[str, Any], noise: dict[tuple[str, str | None], float | None]
-) -> list[dict[str, Any]]:
-    earlier, later = (_by_title(run) for run in (before, after))
-    return [
-        {
-            "endpoint": title,
-            "noise_percent": noise.get(("response_time_p95", title)),
-            **{
-                name: _change(
-                    earlier.get(title, {}).get(name), later.get(title, {}).get(name), unit
-                )
-                for name, unit in ENDPOINT.items()
-            },
-        }
-        for title in dict.fromkeys([*later, *earlier])
-    ]
+def _total(name: str, before: Run, after: Run, compared: Comparison | None) -> Row:
+    values = (getattr(before.metrics, name), getattr(after.metrics, name))
+    about = METRICS[name]
+    row = _series(compared) if compared else _numbers(*values, unit=about.unit)
+    return {"metric": name, "title": about.short, **row}
 
 
-def _by_title(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    rows = run["breakdown"]["endpoints"]
-    return {" ".join(filter(None, (row["method"], row["name"]))): row for row in rows}
+def _endpoints(before: Run, after: Run, found: dict[str, Comparison]) -> list[Row]:
+    earlier, later = (
+        {row.title: row for row in run.breakdown.endpoints} for run in (before, after)
+    )
+    rows = []
+    for name in dict.fromkeys([*later, *earlier]):
+        row: Row = {"endpoint": name}
+        for column, (unit, series) in ENDPOINT.items():
+            compared = found.get(f"{series} {name}")
+            values = (getattr(one.get(name), column, None) for one in (earlier, later))
+            row[column] = _series(compared) if compared else _numbers(*values, unit=unit)
+        rows.append(row | {"noise_percent": row["p95_ms"]["noise_percent"]})
+    return rows
 
 
-def _noise(compared: dict[str, Any] | None) -> float | None:
-    if compared is None or compared["visible_percent"] is None or compared["expected"] is None:
-        return None
-    return float(compared["visible_percent"] * compared["expected"] / 100)
+def _series(compared: Comparison) -> Row:
+    noise = None
+    if compared.high is not None and compared.expected is not None:
+        noise = compared.high - compared.expected
+    return {
+        "before": compared.expected,
+        "after": compared.observed,
+        "change_percent": compared.change_percent,
+        "unit": compared.unit,
+        "noise_percent": compared.visible_percent,
+        "noise": noise,
+        "state": compared.state,
+    }
 
 
-def _snapshot(run: dict[str, Any], name: str) -> str | None:
-    value: str | None = (run.get("snapshot") or {}).get(name)
-    return value
-
-
-def _change(before: float | None, after: float | None, unit: str) -> dict[str, Any]:
-    """Return one row; `change_percent` is None if `before` is zero or a value is missing."""
+def _numbers(before: float | None, after: float | None, *, unit: str) -> Row:
+    """A row without noise; `change_percent` is None if `before` is zero or a value is missing."""
     percent = round((after - before) / before * 100, 2) if before and after is not None else None
-    return {"before": before, "after": after, "change_percent": percent, "unit": unit}
+    return {
+        "before": before,
+        "after": after,
+        "change_percent": percent,
+        "unit": unit,
+        "noise_percent": None,
+        "noise": None,
+        "state": None,
+    }
+
+
+def _snapshot(run: Run, name: str) -> str | None:
+    return getattr(run.snapshot, name, None)

@@ -40,7 +40,7 @@ from k6d.web.problems import Problem
 from k6d.web.rendering import charts
 from k6d.web.routes.incidents import alerts_of, mute_for
 from k6d.web.routes.jobs import run_known
-from k6d.web.routes.runs import load_run
+from k6d.web.routes.runs import load_run, stored_run
 from k6d.web.routes.scripts import accept_level
 from k6d.web.routes.serializers import kept_log
 
@@ -289,11 +289,13 @@ async def comparison(request: Request, k6d: K6d) -> Response:
 
     def make() -> HTMLResponse:
         try:
-            before, after = (load_run(k6d, one) for one in ids)
+            before, after = (stored_run(k6d, one) for one in ids)
         except Problem as problem:
             return _missing(request, k6d, problem.detail, status=problem.status)
         found = compare(before, after)
-        return page(request, k6d, "compare.html", before=before, after=after, found=found)
+        return page(
+            request, k6d, "compare.html", found=found, before=_plain(before), after=_plain(after)
+        )
 
     return await asyncio.to_thread(make)
 

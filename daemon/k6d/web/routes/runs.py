@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from k6d.analysis.side_by_side import compare
-from k6d.core.model import K6dError
+from k6d.core.model import K6dError, Run
 from k6d.core.text import removed
 from k6d.storage import is_test_id
 from k6d.web.context import Context, K6d, as_json
@@ -122,7 +122,7 @@ async def comparison(
     """Two runs side by side: totals and endpoints with before, after and change in percent."""
 
     def read() -> dict[str, object]:
-        before, after = (load_run(k6d, one) for one in (to, test_id))
+        before, after = (stored_run(k6d, one) for one in (to, test_id))
         return compare(before, after)
 
     return as_json(await asyncio.to_thread(read))
@@ -154,13 +154,17 @@ def _shown_run(k6d: Context, test_id: str) -> bytes:
 
 
 def load_run(k6d: Context, test_id: str) -> dict[str, Any]:
-    """Return the run as JSON, with defaults for fields that its file lacks."""
-    try:
-        run = k6d.store.load(full_id(k6d, test_id))
-    except K6dError as error:  # damaged, or written by a newer k6d
-        raise Problem(500, str(error)) from error
-    record: dict[str, Any] = orjson.loads(orjson.dumps(run))
+    """The run as JSON, with defaults for fields that its file lacks."""
+    record: dict[str, Any] = orjson.loads(orjson.dumps(stored_run(k6d, test_id)))
     return record
+
+
+def stored_run(k6d: Context, test_id: str) -> Run:
+    """The run; Problem 404 if there is none, 500 if it is damaged or of a newer k6d."""
+    try:
+        return k6d.store.load(full_id(k6d, test_id))
+    except K6dError as error:
+        raise Problem(500, str(error)) from error
 
 
 def _safe_type(contents: bytes) -> str:
