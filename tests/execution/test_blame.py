@@ -108,6 +108,36 @@ async def test_a_real_module_server(
         assert outcome_of_refusal(looked.error or "") is outcome, looked.error
 
 
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+async def test_a_module_server_that_never_answers(
+    tmp_path: Path, binary: Path, module_server: ModuleServer
+) -> None:
+    """It takes the connection and is silent: unavailable. A loop in the init code is the script's.
+
+    k6 itself gives up after two minutes, which k6d does not wait for.
+    """
+    module_server.modules["/silent.js"] = None
+    host = module_server.url.removeprefix("https://")
+    (tmp_path / "lib.js").write_text(f"export {{ x }} from 'https://{host}/silent.js';\n")
+    k6 = await discovery.find(binary)
+    for top, outcome in (("", Outcome.MODULE_SERVER), ("while (true) {}", Outcome.SCRIPT_ERROR)):
+        imported = "./lib.js" if not top else "k6"
+        script = tmp_path / "s.js"
+        script.write_text(f"import * as all from '{imported}';\n{top}\nexport default () => all;\n")
+        looked = await archive.look(
+            script,
+            name="s.js",
+            k6=k6,
+            workdir=tmp_path,
+            env=variables.environment(module_server.trust),
+            timeout_s=1.5,
+        )
+        assert outcome_of_refusal(looked.error or "") is outcome, looked.error
+        assert (host in (looked.error or "")) is (not top)
+    said = "the script's init code did not end within 30 s; it waits for the module server x"
+    assert outcome_of_refusal(f"Error: {said}") is Outcome.SCRIPT_ERROR
+
+
 def _silent(errors: dict[str, int], *, total: int = 50, **execution: object) -> Result:
     """A run in which nothing was answered."""
     metrics = Metrics(total_requests=total, failed_requests=total, error_rate=100.0)

@@ -25,12 +25,13 @@ from k6d.core.k6_archive import members
 from k6d.core.model import K6dError, Snapshot
 from k6d.core.parse import parse_duration
 from k6d.core.script import Kind
-from k6d.execution.mentions import concerned, on_this_machine, unreadable_in
+from k6d.execution.blame import WAITS
+from k6d.execution.mentions import concerned, module_servers, on_this_machine, unreadable_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from k6d.execution.local.k6 import K6
+    from k6d.execution.local.k6 import K6, Ended
 
 logger = logging.getLogger(__name__)
 
@@ -119,14 +120,16 @@ async def look(
     extra_workload: Mapping[str, str] | None = None,
     refusal: str | None = None,
     hide: Callable[[str], str] = str,
+    timeout_s: float | None = None,
 ) -> Script:
     """Archive the script into `workdir` and return its kind and snapshot; this runs its init code.
 
     `options` (vus, duration, iterations) replace those of the script. `extra_workload` holds
     everything else that makes the run comparable only to runs with the same values. With a
     `refusal`, k6 is not started and the script is broken for that reason. `hide` removes secrets
-    from errors that are cut. Raises K6dError if the
-    file cannot be read.
+    from errors that are cut. `timeout_s` is the time for the
+    init code, else k6d's own. Raises K6dError if the file
+    cannot be read.
     """
     own = await reading.apart(reading.digest_of, path, about=str(path))
     if own is None:
@@ -136,7 +139,9 @@ async def look(
     if refusal:
         return await _no_test(path, Kind.BROKEN, own, message=refusal, name=name)
     archive = workdir / ARCHIVE
-    ended = await k6.archive(path, archive, env=env, options=options or {}, hide=hide)
+    ended = await k6.archive(
+        path, archive, env=env, options=options or {}, hide=hide, timeout_s=timeout_s
+    )
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")
@@ -145,8 +150,7 @@ async def look(
         ):  # k6 reports a missing file as a mistake in the script
             raise K6dError(f"{path} was removed while k6 looked at it")
         message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
-        if ended.timed_out and (cause := await _unreadable_in(path)):
-            message += f"; {cause}, and never ends"
+        message += await _why_late(path, ended) if ended.timed_out else ""
         kind = Kind.BROKEN
         if any(_NOT_A_TEST.search(error) for error in ended.errors):
             kind, message = Kind.LIBRARY, HELPER
@@ -175,10 +179,15 @@ async def _no_test(
     )
 
 
-async def _unreadable_in(path: Path) -> str | None:
+async def _why_late(path: Path, ended: Ended) -> str:
+    """Return why the init code did not end: a file without an end, or a server that is silent."""
     with contextlib.suppress(reading.SlowError):
-        return await reading.apart(unreadable_in, path, about=str(path))
-    return None
+        if cause := await reading.apart(unreadable_in, path, about=str(path)):
+            return f"; {cause}, and never ends"
+        servers = await reading.apart(module_servers, path, about=str(path))
+        if ended.idle and servers:
+            return f"; {WAITS} {', '.join(servers)}"
+    return ""
 
 
 async def _concerned(path: Path, errors: Sequence[str], kind: Kind) -> dict[str, str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Result
 
+LATE_INIT = "the script's init code did not end within"
+WAITS = "it waits for the module server"
 NO_NETWORK = "network is unreachable"  # the kernel's words when it has no route
 WITNESS_S = 5.0
 # Somebody answered, so there was a network.
@@ -49,6 +51,8 @@ async def was_offline(errors: Iterable[str], witness: str | None, *, route_lost:
 
 def outcome_of_refusal(error: str) -> Outcome:
     """The outcome for a script that k6 refuses with these words."""
+    if error.startswith(LATE_INIT) and f"; {WAITS} " in error:
+        return Outcome.MODULE_SERVER
     found = _MODULE.match(error)
     if found is None or found["why"].startswith("not found:"):
         return Outcome.SCRIPT_ERROR

@@ -13,6 +13,9 @@ from k6d.core.reading import digest_of, irregular, text_of
 _NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
 _NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]{1,4096}?): ")
 _NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]{1,4096})\"")
+_IMPORTED_HOST = re.compile(
+    r"\b(?:from|import|require\s{0,9}\()\s{0,9}[\"'`]https://(?:[^/\"'`\s]{1,200}@)?([^/?#\"'`\s@]{1,200})"
+)
 _QUOTED = re.compile(r"""(["'`])([^"'`\n]{1,300})\1""")
 _ANONYMOUS_HOME = re.compile(r"^/(home|Users)/nobody/")
 _HOME = re.compile(r"^/(home|Users)/[^/]+/")
@@ -64,6 +67,13 @@ def unreadable_in(script: Path) -> str | None:
         if kind and kind != "a folder":
             return f"{quoted} is {kind}"
     return None
+
+
+def module_servers(script: Path) -> list[str]:
+    """Return the hosts from which the script, or a module that it mentions, imports modules."""
+    modules = [script, *(Path(path) for path in _mentioned(script) if path.endswith(MODULES))]
+    texts = (text_of(module, MODULE_BYTES) or "" for module in modules)
+    return sorted({host for text in texts for host in _IMPORTED_HOST.findall(text)})
 
 
 def on_this_machine(member: str, script: Path) -> str:

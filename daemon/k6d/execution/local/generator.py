@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from k6d.settings import Compare
 
 SAMPLE_S = 1.0
+# A Go program that waits takes a tick (10 ms of CPU) at most; a loop takes one even if sixteen
+# others want the same CPU.
+IDLE_S, IDLE_TICKS = 0.5, 1
 # Fewer seconds prove nothing: the start of k6 alone keeps a small machine busy for one second.
 MIN_SAMPLES = 5
 # A run is short of CPU if most of its seconds were; a burst of another process does not count.
@@ -140,6 +143,14 @@ def _sample(pid: int) -> Sample | None:
         memory=100 * resident / memory,
         memory_free=100 * free / memory,
     )
+
+
+async def is_idle(pid: int) -> bool:
+    """Return whether a process waits, by the CPU that it takes in half a second."""
+    before = _sample(pid)
+    await asyncio.sleep(IDLE_S)
+    after = _sample(pid)
+    return bool(before and after and after.k6 - before.k6 <= IDLE_TICKS)
 
 
 def _waits(pid: int) -> tuple[float, int]:

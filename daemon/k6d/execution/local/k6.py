@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.core.parse import parse_duration
+from k6d.execution.blame import LATE_INIT
 from k6d.execution.local import variables
+from k6d.execution.local.generator import is_idle
 from k6d.execution.local.process_group import Guard
 from k6d.execution.log_buffer import KeptLog
 
@@ -35,12 +37,14 @@ class Ended:
     """The end of one k6 process.
 
     `errors` holds the first errors and the last error of k6, without those that the script logged.
+    `idle`: it was waiting, not computing, when its time was over.
     """
 
     exit_code: int
     elapsed_s: float
     signals: list[str] = field(default_factory=list)
     timed_out: bool = False
+    idle: bool = False
     stopped: bool = False
     errors: list[str] = field(default_factory=list)
     exceptions: int = 0
@@ -84,7 +88,7 @@ class K6:
         env: Mapping[str, str],
         options: Mapping[str, str],
         hide: Callable[[str], str] = str,
-        timeout_s: float = INIT_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> Ended:
         """Write the script and every file that it loads to the tar `target`; runs its init code.
 
@@ -97,17 +101,20 @@ class K6:
             *("--include-system-env-vars", "--exclude-env-vars", *flags),
             *("-O", str(target), "--", str(script)),
         ]
+        timeout_s = timeout_s or INIT_TIMEOUT_S
         started = time.monotonic()
         log, unread = KeptLog(INIT_LOG_BYTES, hide=hide), KeptLog(0)
-        try:
-            async with Guard() as guard:
-                process = await guard.spawn(command, env=env, cwd=target.parent)
-                async with _ending(process), asyncio.timeout(timeout_s):
-                    await asyncio.gather(_read(process.stderr, log), _read(process.stdout, unread))
-                    await process.wait()
-        except TimeoutError:
-            message = f"the script's init code did not end within {timeout_s:g} s"
-            return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, errors=[message])
+        late = None
+        async with asyncio.TaskGroup() as tasks, Guard() as guard:
+            process = await guard.spawn(command, env=env, cwd=target.parent)
+            # A reader works until k6 is gone: a full pipe would hold k6 up, and look like idleness.
+            reader = tasks.create_task(_read_both(process, log, unread))
+            async with _ending(process):
+                await asyncio.wait({reader}, timeout=timeout_s)
+                if not reader.done():
+                    late = await _late_init(process.pid, timeout_s)
+        if late:
+            return late
         return Ended(
             exit_code=process.returncode or 0,
             elapsed_s=time.monotonic() - started,
@@ -248,6 +255,19 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         if process.returncode is None:
             process.kill()
             await exit_of(process)
+
+
+async def _read_both(process: asyncio.subprocess.Process, log: KeptLog, output: KeptLog) -> None:
+    """Read what a process writes until it has ended."""
+    await asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
+    await process.wait()
+
+
+async def _late_init(pid: int, timeout_s: float) -> Ended:
+    """The end of a k6 that is still at the script's init code."""
+    message = f"{LATE_INIT} {timeout_s:g} s"
+    idle = await is_idle(pid)
+    return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, idle=idle, errors=[message])
 
 
 async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
