@@ -49,11 +49,12 @@ test-quick: .venv/.ready $(K6_OLD)  ## run the tests that start no daemon, in un
 fresh-root:  ## run demo, tests and installation in a minimal Debian: make fresh-root SUITE=trixie
 	@tests/fresh_root.sh $(or $(SUITE),bookworm)
 
-check: .venv/.ready  ## format, lint, types, import rules
+check: .venv/.ready  ## format, lint, types, import rules, links and words of the pages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@PYTHONPATH=tests $(BIN)/python -m support.prose
 
 format: .venv/.ready  ## format the code and mend what can be mended
 	@$(BIN)/ruff format .
@@ -64,6 +65,9 @@ bench: .venv/.ready  ## measure what the README claims, as ratios in one run
 
 docs: .venv/.ready  ## write config/k6d.toml and the manual's page of settings anew
 	@PYTHONPATH=tests $(BIN)/python -m support.settings_reference
+
+pictures: .venv/.ready  ## make the front page's pictures anew; needs Chromium and its driver
+	@PYTHONPATH=tests $(BIN)/python -m support.pictures
 
 lock: .venv/.ready  ## renew requirements.lock from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock pyproject.toml

@@ -1,0 +1,58 @@
+"""The messages on the page "troubleshooting" are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from functools import cache
+
+import pytest
+
+from support.paths import ROOT
+
+PAGE = (ROOT / "daemon/docs/troubleshooting.md").read_text()
+MESSAGES = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", PAGE, re.MULTILINE)
+PLACEHOLDER = "\0"
+
+
+@cache
+def _texts() -> list[str]:
+    """Every text of the package; what is filled in later is a zero byte."""
+    texts = []
+    for path in sorted((ROOT / "daemon/k6d").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts += map("".join, itertools.product(*map(_choices, node.values)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def _choices(part: ast.expr) -> list[str]:
+    """The texts that this part of an f-string may have."""
+    value = part.value if isinstance(part, ast.FormattedValue) else part
+    branches = [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
+    return [str(one.value) if isinstance(one, ast.Constant) else PLACEHOLDER for one in branches]
+
+
+@pytest.mark.parametrize("message", re.findall(r"`([^`]+)`", "".join(MESSAGES)))
+def test_the_message_exists(message: str) -> None:
+    """A message that was changed in the code is changed on the page."""
+    wanted = re.compile(".*".join(map(re.escape, message.split("…"))), re.DOTALL)
+    assert any(wanted.search(text) for text in _texts())
+
+
+def test_every_check_of_doctor_is_on_the_page() -> None:
+    """Each remedy of `k6d doctor` belongs to a message in the first table: they are as many."""
+    tree = ast.parse((ROOT / "daemon/k6d/cli/doctor.py").read_text())
+    problems = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Check"
+        and any(word.arg == "remedy" for word in node.keywords)
+    ]
+    (table,) = re.findall(r"## What doctor reports\n(.*?)\n## ", PAGE, re.DOTALL)
+    assert table.count("\n| `") >= len(problems) > 10
