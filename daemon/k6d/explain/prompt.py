@@ -13,11 +13,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import INDEXED
+from k6d.core.model import HEALTHY, LEARNING
 from k6d.core.redact import Redactor
 from k6d.explain.instructions import SYSTEM
 from k6d.explain.source import without_texts
@@ -112,49 +113,13 @@ class _Writer:
         history: Iterable[Mapping[str, Any]],
     ) -> dict[str, Any]:
         """All parts about the run that are not empty."""
-        execution, breakdown = run.execution, run.breakdown
-        metrics = {f.name: getattr(run.metrics, f.name) for f in fields(run.metrics)}
-        by_failures = sorted(
-            breakdown.endpoints, key=lambda e: (-(e.failed or 0), -(e.p95_ms or 0.0))
-        )
         parts = {
-            "test": {
-                "script": _relative(run.script),
-                "trigger": run.trigger,
-                "started": f"{run.timestamp:%Y-%m-%d %H:%M:%S} UTC",
-                "modules": sorted({PurePath(p).name for p in _modules(run)})[:MAX_ROWS],
-            },
-            "execution": {
-                "outcome": execution.outcome,
-                "error": execution.error,
-                "k6_exit_code": execution.exit_code,
-                "k6_version": execution.k6_version,
-                "planned_s": execution.planned_s,
-                "took_s": run.execution_time,
-                "options_of_this_run": dict(run.overrides),
-            },
+            **_execution(run),
             "workload": _bounded(workload),
-            "findings": [_without_nothing(asdict(f)) for f in run.anomaly_analysis.findings][
-                :MAX_ROWS
-            ],
-            "doubts": run.anomaly_analysis.doubts[:MAX_ROWS],
-            "improvements": run.anomaly_analysis.improvements[:MAX_ROWS],
-            "not_confirmed": run.anomaly_analysis.noise[:MAX_ROWS],
-            "remarks": run.anomaly_analysis.remarks[:MAX_ROWS],
-            "comparisons": [asdict(c) for c in run.comparisons if c.state != "learning"][:MAX_ROWS],
-            "load_generator": asdict(run.generator),
-            "metrics": metrics,
-            "thresholds": [asdict(threshold) for threshold in run.thresholds][:MAX_ROWS],
-            "status_codes": _most(breakdown.status_codes),
-            "error_codes": _most(breakdown.error_codes),
-            "endpoints": [_endpoint(stats) for stats in by_failures[:MAX_ROWS]],
-            "scenarios": _parts(breakdown.scenarios) if len(breakdown.scenarios) > 1 else [],
-            "groups": _parts(breakdown.groups),
-            "checks": [asdict(c) for c in sorted(run.checks, key=lambda c: -c.fails)][:MAX_ROWS],
-            "custom_metrics": {n: run.k6_metrics.get(n) for n in run.custom_metrics[:MAX_ROWS]},
-            "timeline": _timeline(breakdown.timeline),
+            **_judgement(run),
+            **_measurements(run),
             "history": [_earlier(row, run) for row in history][:MAX_ROWS],
-            "notes": breakdown.notes[:MAX_ROWS],
+            "notes": run.breakdown.notes[:MAX_ROWS],
         }
         parts = {name: self._clean(part) for name, part in parts.items()}
         parts["log"] = self._lines(_excerpt(run.log))[:MAX_LOG_LINES]
@@ -201,6 +166,62 @@ class _Writer:
                 return [*lines, "… cut here"]
             lines.append(short)
         return lines
+
+
+def _execution(run: Run) -> dict[str, Any]:
+    """Which script ran, and how."""
+    execution = run.execution
+    return {
+        "test": {
+            "script": _relative(run.script),
+            "trigger": run.trigger,
+            "started": f"{run.timestamp:%Y-%m-%d %H:%M:%S} UTC",
+            "modules": sorted({PurePath(p).name for p in _modules(run)})[:MAX_ROWS],
+        },
+        "execution": {
+            "outcome": execution.outcome,
+            "error": execution.error,
+            "k6_exit_code": execution.exit_code,
+            "k6_version": execution.k6_version,
+            "planned_s": execution.planned_s,
+            "took_s": run.execution_time,
+            "options_of_this_run": dict(run.overrides),
+        },
+    }
+
+
+def _judgement(run: Run) -> dict[str, Any]:
+    """What the rules found, and the comparisons with earlier runs."""
+    verdict = run.anomaly_analysis
+    findings = verdict.findings[:MAX_ROWS]
+    compared = [asdict(c) for c in run.comparisons if c.state != LEARNING]
+    return {
+        "findings": [_without_nothing(asdict(finding)) for finding in findings],
+        "doubts": verdict.doubts[:MAX_ROWS],
+        "improvements": verdict.improvements[:MAX_ROWS],
+        "not_confirmed": verdict.noise[:MAX_ROWS],
+        "remarks": verdict.remarks[:MAX_ROWS],
+        "comparisons": compared[:MAX_ROWS],
+    }
+
+
+def _measurements(run: Run) -> dict[str, Any]:
+    """The numbers of the run; the endpoints and checks with failures first."""
+    breakdown = run.breakdown
+    by_failures = sorted(breakdown.endpoints, key=lambda e: (-(e.failed or 0), -(e.p95_ms or 0.0)))
+    return {
+        "load_generator": asdict(run.generator),
+        "metrics": asdict(run.metrics),
+        "thresholds": [asdict(threshold) for threshold in run.thresholds][:MAX_ROWS],
+        "status_codes": _most(breakdown.status_codes),
+        "error_codes": _most(breakdown.error_codes),
+        "endpoints": [_endpoint(stats) for stats in by_failures[:MAX_ROWS]],
+        "scenarios": _parts(breakdown.scenarios) if len(breakdown.scenarios) > 1 else [],
+        "groups": _parts(breakdown.groups),
+        "checks": [asdict(c) for c in sorted(run.checks, key=lambda c: -c.fails)][:MAX_ROWS],
+        "custom_metrics": {n: run.k6_metrics.get(n) for n in run.custom_metrics[:MAX_ROWS]},
+        "timeline": _timeline(breakdown.timeline),
+    }
 
 
 def _names(run: Run) -> set[str]:
@@ -303,7 +324,7 @@ def _earlier(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
     fingerprint = run.snapshot.fingerprint if run.snapshot else None
     return {
         "started": str(row["timestamp"])[:19].replace("T", " "),
-        "severity": row["severity"] or "healthy",
+        "severity": row["severity"] or HEALTHY,
         "same_code": row["fingerprint"] == fingerprint,
         **{name: row.get(name) for name in INDEXED if name != "virtual_users"},
     }

@@ -113,23 +113,12 @@ async def script(request: Request, k6d: K6d) -> Response:
             return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
         standing = alerts_of(k6d).standings().get(name)
         accepted = _accepted(name, k6d)
-        points = trend.points(
+        drawn = trend.drawn(
             judged,
             metric,
+            k6d.store,
             accepted=accepted,
             standing=standing if chosen in (OWN, ALL) else None,
-        )
-        newest = trend.newest_record(judged, k6d.store)
-        band, threshold = trend.band(newest, metric), charts.threshold_of(newest, metric)
-        about = METRICS[metric]
-        start = max((i for i, one in enumerate(points) if "accepted" in one["marks"]), default=0)
-        drawn = points and charts.trend(
-            points,
-            title=about.short,
-            unit=about.unit,
-            band=band,
-            start=start,
-            threshold=threshold,
         )
         return page(
             request,
@@ -142,17 +131,12 @@ async def script(request: Request, k6d: K6d) -> Response:
             workload=chosen,
             workloads=[one for one in known if not one.own],
             in_folder=in_folder,
-            chart=drawn if sum(point["value"] is not None for point in points) > 1 else None,
-            points=points,
-            marks={mark for point in points for mark in point["marks"]},
-            band=band,
-            threshold=threshold,
-            unit=about.unit,
             incident=_plain(standing.incident) if standing else None,
             mutes=_mutes(name, k6d),
             accepted=accepted,
             metric=metric,
             metrics={key: METRICS[key].short for key in TREND},
+            **drawn,
         )
 
     return await asyncio.to_thread(make)

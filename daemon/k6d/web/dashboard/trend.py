@@ -9,7 +9,7 @@ import orjson
 from k6d.analysis.change_point import shifts
 from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
-from k6d.web.rendering import filters
+from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,43 @@ if TYPE_CHECKING:
     from k6d.storage import Store
 
 Row = dict[str, Any]
+
+
+def drawn(
+    rows: Sequence[Row],
+    metric: str,
+    store: Store,
+    *,
+    accepted: Sequence[Row],
+    standing: Standing | None,
+) -> Row:
+    """What the page of a script shows of its trend: chart, points, marks, band, threshold, unit.
+
+    `rows` are runs, newest first. There is no chart unless two of them measured the metric.
+    """
+    found = points(rows, metric, accepted=accepted, standing=standing)
+    newest, about = newest_record(rows, store), METRICS[metric]
+    start = max((i for i, one in enumerate(found) if "accepted" in one["marks"]), default=0)
+    baseline, threshold = band(newest, metric), charts.threshold_of(newest, metric)
+    measured = sum(point["value"] is not None for point in found)
+    chart = None
+    if measured > 1:
+        chart = charts.trend(
+            found,
+            title=about.short,
+            unit=about.unit,
+            band=baseline,
+            start=start,
+            threshold=threshold,
+        )
+    return {
+        "chart": chart,
+        "points": found,
+        "marks": {mark for point in found for mark in point["marks"]},
+        "band": baseline,
+        "threshold": threshold,
+        "unit": about.unit,
+    }
 
 
 def points(
