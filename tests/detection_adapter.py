@@ -33,7 +33,7 @@ class Detector:
         self.level = follow(self.level, new)
         if self.level.shift is not None:
             return {"dir": self.level.shift.direction, "kind": "regression"}
-        if comparison.is_alarm:
+        if comparison.state in ("worse", "changed"):
             return {"dir": comparison.direction, "kind": "anomaly"}
         return None
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k6d.analysis.change_point import Level, follow, latest_shift, level_start, shifts
+from k6d.analysis.change_point import Level, follow, shifts
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 CYCLE = [100.0, 101.0, 99.0, 100.0, 102.0, 98.0, 100.0, 101.0, 99.0, 100.0]
@@ -24,21 +24,18 @@ def noisy(level: float, runs: int, *, seed: int, spread: float = 0.03) -> list[f
 
 def test_a_step_is_found_with_its_first_run() -> None:
     """+20 % at run 20, quiet noise: told two runs later, with both levels."""
-    shift = latest_shift(STEP)
-    assert shift is not None
+    shift = shifts(STEP)[-1]
     assert (shift.index, shift.found, shift.direction) == (20, 22, 1)
     assert shift.before == 100
     assert shift.after == pytest.approx(120, abs=2)
     assert shift.change_pct == pytest.approx(20, abs=2)
     assert shift.evidence >= 5
     assert shift.p_value <= 0.0025
-    assert level_start(STEP) == 20
 
 
 def test_a_step_down_is_the_mirror() -> None:
     """Downwards works alike, so throughput needs no rule of its own."""
-    shift = latest_shift([-value for value in STEP])
-    assert shift is not None
+    shift = shifts([-value for value in STEP])[-1]
     assert (shift.index, shift.direction, shift.before) == (20, -1, -100)
 
 
@@ -61,21 +58,18 @@ def test_a_step_down_is_the_mirror() -> None:
 )
 def test_no_shift(values: list[float | None]) -> None:
     """Constant, noisy, empty and odd single runs are no change of level."""
-    assert latest_shift(values) is None
-    assert level_start(values) == 0
+    assert shifts(values) == []
 
 
 def test_two_steps_are_two_levels() -> None:
     """The second step is judged against the first new level, not against the past."""
     values = [*CYCLE, *CYCLE, *[v * 1.2 for v in CYCLE * 2], *[v * 1.5 for v in CYCLE]]
     assert [shift.index for shift in shifts(values)] == [20, 40]
-    assert level_start(values) == 40
 
 
 def test_six_runs_of_history_are_enough_for_a_clear_step() -> None:
     """Six against six is the shortest comparison with six runs of history: p = 2 / 924."""
-    shift = latest_shift([*CYCLE[:6], 150.0, 151.0, 149.0, 150.0, 152.0, 148.0])
-    assert shift is not None
+    shift = shifts([*CYCLE[:6], 150.0, 151.0, 149.0, 150.0, 152.0, 148.0])[-1]
     assert (shift.index, shift.found) == (6, 11)
     assert shift.p_value == pytest.approx(2 / 924)
 
@@ -83,26 +77,24 @@ def test_six_runs_of_history_are_enough_for_a_clear_step() -> None:
 def test_missing_runs_keep_their_place() -> None:
     """Indexes count runs without a result too."""
     values: list[float | None] = [None, *STEP[:10], math.nan, *STEP[10:]]
-    assert level_start(values) == 22
+    assert [shift.index for shift in shifts(values)] == [22]
 
 
 def test_a_first_error_that_stays_is_a_shift_from_zero() -> None:
     """From a constant 0 there is no percentage, but a direction."""
-    shift = latest_shift([0.0] * 20 + [0.05, 0.04, 0.05, 0.06], floor=0.01)
-    assert shift is not None
+    shift = shifts([0.0] * 20 + [0.05, 0.04, 0.05, 0.06], floor=0.01)[-1]
     assert (shift.index, shift.change_pct, shift.direction) == (20, None, 1)
 
 
 def test_the_floor_hides_what_is_too_small() -> None:
     """A lasting 0.5 % of errors is no news where the caller cares for 1 %."""
-    assert latest_shift([0.0] * 20 + [0.005] * 8, floor=0.01) is None
+    assert shifts([0.0] * 20 + [0.005] * 8, floor=0.01) == []
 
 
 def test_a_drift_is_reported_in_time() -> None:
     """Two per cent a run for 30 runs is told before it ends."""
     values = CYCLE * 3 + [100 * 1.02**i for i in range(1, 31)]
-    shift = latest_shift(values)
-    assert shift is not None
+    shift = shifts(values)[-1]
     assert shift.direction == 1
 
 
@@ -134,7 +126,7 @@ def test_follow_is_the_same_as_the_whole_series() -> None:
 @given(st.lists(st.none() | FINITE, max_size=40))
 def test_any_finite_values_can_be_followed(values: list[float | None]) -> None:
     """No input makes it fail; a level begins no later than the last run."""
-    assert 0 <= level_start(values) <= max(0, len(values) - 1)
+    assert all(0 < shift.index < len(values) for shift in shifts(values))
 
 
 @settings(deadline=None, max_examples=25)

@@ -113,18 +113,6 @@ def shifts(values: Iterable[float | None], *, floor: float = 0.0) -> list[Shift]
     return found
 
 
-def latest_shift(values: Iterable[float | None], *, floor: float = 0.0) -> Shift | None:
-    """Return the newest shift of the whole series; None if the level never changed."""
-    found = shifts(values, floor=floor)
-    return found[-1] if found else None
-
-
-def level_start(values: Sequence[float | None], *, floor: float = 0.0) -> int:
-    """Return the first index of the current level: values[level_start(values):] are comparable."""
-    shift = latest_shift(values, floor=floor)
-    return 0 if shift is None else shift.index
-
-
 def _newest_shift(level: Level, *, floor: float) -> Shift | None:
     candidates = []
     for length in range(SHORTEST, min(LONGEST, len(level.newest) - MINIMUM) + 1):

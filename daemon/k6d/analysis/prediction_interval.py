@@ -69,11 +69,6 @@ class Comparison:
     visible_pct: float | None = None
     p_value: float | None = None
 
-    @property
-    def is_alarm(self) -> bool:
-        """Return whether to alarm: worse, or changed if neither direction is better."""
-        return self.state in ("worse", "changed")
-
 
 def compare(
     newest: float | Sequence[float | None] | None,

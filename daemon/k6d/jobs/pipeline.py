@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.execution.archive import Script
-    from k6d.execution.executor import Live, Measured
+    from k6d.execution.executor import Executor, Live, Measured
     from k6d.settings import Settings
     from k6d.storage import Store
 
@@ -280,7 +280,8 @@ class Pipeline:
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            measured = await LocalExecutor(binary, self._settings).run(
+            executor: Executor = LocalExecutor(binary, self._settings)
+            measured = await executor.run(
                 order,
                 stop=self._stop_of(task.watching),
                 on_start=lambda progress: task.watching.started(task.under_way, progress),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,10 +70,11 @@ class Cron:
     def times(self, moment: datetime) -> Iterator[datetime]:
         """Every time due later than `moment`, in order."""
         latest = moment.astimezone(UTC)
+        elapsed = any(part.startswith("*") for part in self.fields.split()[:2])
         # At a change of clocks cronsim may return a time twice, or a time of the hour before.
         for at in self._from(latest):
             if at > latest:
-                if (change := self._odd_change(latest, at)) is not None:
+                if elapsed and (change := self._odd_change(latest, at)) is not None:
                     yield from self._past(change, latest)
                     return
                 latest = at
@@ -84,41 +85,35 @@ class Cron:
             yield due.astimezone(UTC)
 
     def _past(self, change: datetime, latest: datetime) -> Iterator[datetime]:
-        """Times due from a change of clocks on that is not a multiple of an hour.
+        """Times due from a change of clocks on that is not a multiple of an hour (Lord Howe).
 
-        cronsim assumes whole hours at such a change. Until the next full hour this method
-        examines each minute; from there cronsim is right again.
+        cronsim 2.8 loses times after it: of "*/20 0 * * *" those at 0:00 and 0:20 of the next day.
+        Until the next full hour this method counts with the new offset from UTC; from there
+        cronsim, begun anew, is right.
         """
-        at, once = change, not any(part.startswith("*") for part in self.fields.split()[:2])
-        while (local := at.astimezone(self.zone)).minute or at == change:
-            naive = local.replace(tzinfo=None, fold=0)
-            shown = naive - _MINUTE
-            if once:  # the local time one minute earlier: skipped local times lie in between
-                shown = (at - _MINUTE).astimezone(self.zone).replace(tzinfo=None, fold=0)
-            again = once and local.fold
-            if at > latest and not again and next(CronSim(self.fields, shown)) <= naive:
-                yield at
-            at += _MINUTE
-        yield from self.times(at - timedelta(seconds=1))
+        local = change.astimezone(timezone(self._offset(change)))
+        hour = local.replace(minute=0) + timedelta(hours=1)
+        for due in takewhile(lambda at: at < hour, CronSim(self.fields, local - _MINUTE)):
+            if due > latest:
+                yield due.astimezone(UTC)
+        yield from self.times(hour - timedelta(seconds=1))
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(self.zone).utcoffset() or timedelta()
 
     def _odd_change(self, start: datetime, end: datetime) -> datetime | None:
         """The minute between `start` and `end` in which clocks change by no whole hours.
 
         None when the offsets at `start` and `end` differ by whole hours or not at all.
         """
-
-        def offset(moment: datetime) -> timedelta:
-            return moment.astimezone(self.zone).utcoffset() or timedelta()
-
-        if not (offset(end) - offset(start)) % timedelta(hours=1):
+        old = self._offset(start)
+        if not (self._offset(end) - old) % timedelta(hours=1):
             return None
         low = start
-        while offset(min(low + timedelta(days=1), end)) == offset(start):
+        while self._offset(min(low + timedelta(days=1), end)) == old:
             low += timedelta(days=1)
         low = low.replace(second=0, microsecond=0)
-        steps = bisect_left(
-            range(1441), True, key=lambda n: offset(low + n * _MINUTE) != offset(start)
-        )
+        steps = bisect_left(range(1441), True, key=lambda n: self._offset(low + n * _MINUTE) != old)
         return low + steps * _MINUTE
 
 
