@@ -9,11 +9,17 @@
 Several processes may use one data folder at once. Writers take a lock; readers need none.
 """
 
-from k6d.storage.query import VERDICTS, Query, Standing, Statistics
-from k6d.storage.record import is_test_id, new_test_id, printable
-from k6d.storage.repair import Repair
-from k6d.storage.state import State
-from k6d.storage.store import Store
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from k6d.storage.query import VERDICTS, Query, Standing, Statistics
+    from k6d.storage.record import is_test_id, new_test_id, printable
+    from k6d.storage.repair import Repair
+    from k6d.storage.state import State
+    from k6d.storage.store import Store
 
 __all__ = [
     "VERDICTS",
@@ -27,3 +33,19 @@ __all__ = [
     "new_test_id",
     "printable",
 ]
+
+# A helper process that only writes files would otherwise import all of this room, and pydantic.
+_MODULES = {
+    "query": ("VERDICTS", "Query", "Standing", "Statistics"),
+    "record": ("is_test_id", "new_test_id", "printable"),
+    "repair": ("Repair",),
+    "state": ("State",),
+    "store": ("Store",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"k6d.storage.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,6 @@ import hmac
 import logging
 import re
 import signal
-import smtplib
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,10 +18,8 @@ from urllib.parse import unquote, urlsplit
 import apprise
 import apprise.manager_plugins
 import apprise.plugins.base
-import apprise.plugins.email.base as mail
 import orjson
 from apprise.attachment.memory import AttachMemory
-from apprise.plugins.email.base import NotifyEmail
 
 from k6d.alerts.delivery import slack
 from k6d.alerts.delivery.png import png
@@ -243,9 +240,11 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
     body = rendered[form.value]
     title, attach = rendered["title"], None
     _be_patient(plugin, request["timeout_s"])
-    if isinstance(plugin, NotifyEmail):
-        _prepare_mail(plugin, rendered, key)
-        _mail_each_once(reached)
+    if type(plugin).__module__.startswith("apprise.plugins.email"):
+        from k6d.alerts.delivery import email  # its imports take as long as those of Apprise
+
+        email.prepare(plugin, rendered, key)
+        email.mail_each_once(reached)
         if form is apprise.NotifyFormat.HTML and rendered["chart"]:
             picture = AttachMemory(  # type: ignore[no-untyped-call]
                 content=png(_chart(rendered["chart"])), name=PICTURE, mimetype="image/png"
@@ -293,41 +292,6 @@ def _be_patient(plugin: Any, timeout_s: float) -> None:
     for name in ("socket_read_timeout", "socket_connect_timeout"):
         if getattr(plugin, name) == getattr(type(plugin), name):
             setattr(plugin, name, max(timeout_s * WAITED_SHARE, 0.5))
-
-
-def _prepare_mail(plugin: NotifyEmail, rendered: dict[str, Any], key: str) -> None:
-    """A Message-ID that stays the same however often it is sent, our own plain text, a thread."""
-    convert = vars(mail)["convert_between"]
-
-    def plain(source: Any, target: Any, content: str) -> Any:
-        if target == apprise.NotifyFormat.TEXT:
-            return rendered["text"]
-        return convert(source, target, content)
-
-    def message_id(domain: str | None = None) -> str:
-        return f"<{key}@{domain or 'k6d'}>"
-
-    vars(mail).update(make_msgid=message_id, convert_between=plain)
-    plugin.inline = True
-    if rendered["thread"]:
-        plugin.headers["References"] = f"<{rendered['thread']}@k6d>"
-
-
-def _mail_each_once(reached: _Reached) -> None:
-    """Nobody gets a mail again because somebody else whom it names (cc, bcc) was refused."""
-    sendmail = smtplib.SMTP.sendmail
-
-    def to_the_rest(
-        session: Any, sender: str, recipients: list[str], mail: Any
-    ) -> dict[str, tuple[int, bytes]]:
-        left = [address for address in recipients if ("mailed", address) not in reached]
-        refused = sendmail(session, sender, left, mail) if left else {}
-        for address in left:
-            if address not in refused:
-                reached.add(("mailed", address))
-        return refused
-
-    smtplib.SMTP.sendmail = to_the_rest  # type: ignore[method-assign, assignment]
 
 
 def _chart(raw: dict[str, Any]) -> Chart:
