@@ -16,7 +16,7 @@ from k6d.analysis.comparison import (
     compare_all,
     confirmed_before,
     key_of,
-    settled,
+    medians,
     worth_keeping,
 )
 from k6d.core.model import Comparison
@@ -180,7 +180,7 @@ def test_a_rerun_without_the_endpoint_does_not_count() -> None:
 def test_the_group_stands_for_the_run_by_its_medians() -> None:
     """Series of the first run only."""
     group = [{P95: 1.0, CART: 5.0}, {P95: 3.0}, {P95: 2.0, "error_rate": 1.0}]
-    assert settled(group) == {P95: 2.0, CART: 5.0}
+    assert medians(group) == {P95: 2.0, CART: 5.0}
 
 
 def test_more_series_ask_for_more_evidence() -> None:

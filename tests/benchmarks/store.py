@@ -66,7 +66,7 @@ def looks(data: Path, look: Callable[[Store], object]) -> float:
     store = Store(data)
     found = []
     for _ in range(LOOKS):
-        store.rest()
+        store.free_memory()
         found.append(timed(lambda: look(store)))
     return median(found)
 

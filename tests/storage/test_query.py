@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k6d.storage import Query, Store
-from k6d.storage.query import standings, statistics
+from k6d.storage.query import latest_states, statistics
 from support.records import make_run
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_statistics() -> None:
 def test_standings() -> None:
     """The newest run of each script and the last p95 of each, oldest first."""
     documents = [document(m, script="ab"[m % 2], response_time_p95=float(m)) for m in range(8)]
-    found = standings(documents, recent=3)
+    found = latest_states(documents, recent=3)
     assert list(found) == ["a", "b"]
     assert found["a"].last == documents[0]
     assert found["b"].p95_ms == [5.0, 3.0, 1.0]
@@ -145,7 +145,7 @@ def test_a_regression_stands_after_the_re_runs_that_confirmed_it() -> None:
         document(2, anomalies=True, severity="high", response_time_p95=3.0),
         document(3, response_time_p95=4.0),
     ]
-    found = standings(documents, recent=3)["a.js"]
+    found = latest_states(documents, recent=3)["a.js"]
     assert found.last["severity"] == "high"
     assert found.p95_ms == [4.0, 3.0]
 
@@ -160,14 +160,14 @@ def test_answers_follow_what_is_saved(tmp_path: Path) -> None:
         (other if number % 2 else store).save(run)
         assert store.statistics(days=7, now=NOW).total_tests == number + 1
         assert len(store.search(Query())) == number + 1
-    assert list(store.standings()) == [make_run().script]
-    store.rest()
+    assert list(store.latest_states()) == [make_run().script]
+    store.free_memory()
     assert store.statistics(days=7, now=NOW).total_tests == 3
 
 
 def test_runs_with_other_options_say_nothing_of_where_a_script_stands() -> None:
     """The newest run without them does; they stand for a script that has no other run."""
-    found = standings(
+    found = latest_states(
         [
             document(0, overrides=True, response_time_p95=1.0),
             document(1, response_time_p95=2.0),

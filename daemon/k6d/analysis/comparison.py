@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from k6d.analysis.change_point import follow
-from k6d.analysis.level import Standing, standing
+from k6d.analysis.level import SeriesState, series_state
 from k6d.analysis.prediction_interval import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import CUSTOM, Series, describe
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison
@@ -65,22 +65,28 @@ def _compare(
     group: Sequence[Mapping[str, float]],
     history: Sequence[Past],
     *,
-    against: Callable[..., prediction_interval.Comparison],
+    against: Callable[..., prediction_interval.IntervalResult],
     step: Callable[..., Level],
 ) -> Comparison:
     about = describe(key)
     past = [None if _failing(run, about) else run.series.get(key) for run in history]
     flagged = {i for i, run in enumerate(history) if key in run.worse}
-    stands = standing(past, worse=about.worse, floor=about.floor, flagged=flagged, step=step)
+    state_before = series_state(
+        past, worse=about.worse, floor=about.floor, flagged=flagged, step=step
+    )
     fresh = [values[key] for values in group if key in values]
-    judged = partial(against, history=stands.baseline, worse=about.worse, floor=about.floor)
+    judged = partial(against, history=state_before.baseline, worse=about.worse, floor=about.floor)
     found = judged(median(fresh))
     alone = [judged(value) for value in fresh] if len(fresh) > 1 else [found]
-    drifted = stands.regressed is not None and _nearer_after(median(fresh), stands)
+    drifted = state_before.regressed is not None and _nearer_after(median(fresh), state_before)
     state, seen = _state(found, alone, drifted=drifted)
     if state == WORSE and not about.judged:
         state = CHANGED
-    began = stands.regressed.index if drifted and stands.regressed else _flagged_since(key, history)
+    began = (
+        state_before.regressed.index
+        if drifted and state_before.regressed
+        else _flagged_since(key, history)
+    )
     return Comparison(
         metric=about.metric if not key.startswith(CUSTOM) else key,
         endpoint=about.endpoint,
@@ -120,8 +126,8 @@ def _failing(run: Past, about: Series) -> bool:
 
 
 def _state(
-    found: prediction_interval.Comparison,
-    alone: Sequence[prediction_interval.Comparison],
+    found: prediction_interval.IntervalResult,
+    alone: Sequence[prediction_interval.IntervalResult],
     *,
     drifted: bool,
 ) -> tuple[str, int]:
@@ -155,8 +161,8 @@ def key_of(comparison: Comparison) -> str:
     return comparison.metric + (f" {comparison.endpoint}" if comparison.endpoint else "")
 
 
-def _nearer_after(value: float, stands: Standing) -> bool:
-    shift = stands.regressed
+def _nearer_after(value: float, state_before: SeriesState) -> bool:
+    shift = state_before.regressed
     return shift is not None and abs(value - shift.after) < abs(value - shift.before)
 
 
@@ -213,6 +219,6 @@ def worth_keeping(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [c for c in comparisons if id(c) in kept or c.state in (WORSE, CHANGED, "better")]
 
 
-def settled(group: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def medians(group: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the medians of a group; later baselines use them for the run."""
     return {key: median([values[key] for values in group if key in values]) for key in group[0]}

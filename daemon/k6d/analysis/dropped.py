@@ -52,17 +52,17 @@ def find(result: Result) -> list[Finding]:
         plan = result.scenarios.get(name)
         due = iterations.count + iterations.dropped
         if plan and plan.executor in BY_COUNT:
-            found.append(_cut_off(_at(name, result), iterations, plan))
+            found.append(_cut_off(_where(name, result), iterations, plan))
         elif 100 * iterations.dropped / due > DROPPED_PERCENT:
-            found.append(_no_free_vu(_at(name, result), iterations, plan, result))
+            found.append(_no_free_vu(_where(name, result), iterations, plan, result))
     return found
 
 
-def _at(name: str, result: Result) -> str:
+def _where(name: str, result: Result) -> str:
     return f" of scenario {name}" if len(result.scenarios) > 1 else ""
 
 
-def _said(where: str, iterations: Iterations) -> str:
+def _count(where: str, iterations: Iterations) -> str:
     due = iterations.count + iterations.dropped
     were = "was" if iterations.dropped == 1 else "were"
     return f"{iterations.dropped:,} of {plural(due, 'iteration')}{where} {were} not started"
@@ -76,7 +76,7 @@ def _cut_off(where: str, iterations: Iterations, plan: Scenario) -> Finding:
         metric="dropped_iterations",
         observed=iterations.dropped,
         expected="0",
-        message=f"{_said(where, iterations)}: maxDuration ({plan.max_duration}) ended first{took}",
+        message=f"{_count(where, iterations)}: maxDuration ({plan.max_duration}) ended first{took}",
         recommendation="Find why iterations take so long, or raise maxDuration.",
     )
 
@@ -91,7 +91,7 @@ def _no_free_vu(
         metric="dropped_iterations",
         observed=iterations.dropped,
         expected=f"≤ {percent(DROPPED_PERCENT)}",
-        message=f"{_said(where, iterations)}, because no virtual user was free: {why}; "
+        message=f"{_count(where, iterations)}, because no virtual user was free: {why}; "
         f"the load was below plan, the response times are the target's",
         recommendation=recommendation,
     )

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class SeriesState:
     """The comparable values, oldest first, and the regression that still lasts."""
 
     baseline: list[float | None]
     regressed: Shift | None = None
 
 
-def standing(
+def series_state(
     values: Sequence[float | None],
     *,
     worse: Literal[-1, 1],
     floor: float = 0.0,
     flagged: Collection[int] = (),
     step: Callable[..., Level] = follow,
-) -> Standing:
-    """Return the standing of a series after `values` (oldest first; None for a missing value).
+) -> SeriesState:
+    """The state of a series after `values` (oldest first; None for a missing value).
 
     `step` is `follow` or a cached form of it, since back-tests repeat the same beginning often.
 
@@ -63,11 +63,11 @@ def standing(
             baseline, regressed, start = [] if better else baseline, None, shift.index
     if regressed is None:
         baseline = [*baseline, *unflagged[start:]]
-    return Standing(baseline=baseline, regressed=regressed)
+    return SeriesState(baseline=baseline, regressed=regressed)
 
 
 def _is_back(
     shift: Shift, baseline: Sequence[float | None], *, worse: Literal[-1, 1], floor: float
 ) -> bool:
-    """Return whether a change of a regressed series ends the regression."""
+    """Whether a change of a regressed series ends the regression."""
     return compare(shift.after, baseline, worse=worse, floor=floor).state in ("steady", "better")

@@ -36,7 +36,7 @@ def doubted(findings: Sequence[Finding], generator: Generator) -> list[Finding]:
     """
     if not generator.reasons:
         return list(findings)
-    return [_trouble(generator), *(_beside(finding, generator) for finding in findings)]
+    return [_trouble(generator), *(_with_doubt(finding, generator) for finding in findings)]
 
 
 def credible(
@@ -68,7 +68,7 @@ def reach_ms(generator: Generator) -> float:
     return REACH * (generator.k6_lag_ms or 0.0)
 
 
-def _beside(finding: Finding, generator: Generator) -> Finding:
+def _with_doubt(finding: Finding, generator: Generator) -> Finding:
     if not is_speed(finding):
         return finding
     doubt = f"{'; '.join(generator.reasons)}: the number may be worse than the target"

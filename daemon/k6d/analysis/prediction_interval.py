@@ -9,7 +9,7 @@ all three conditions hold:
 3. The script does not have such values now and then.
 
 Half the width of the interval is the smallest change that can be detected. The returned
-`Comparison` contains every doubt.
+`IntervalResult` contains every doubt.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NOTHING_RUNS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class IntervalResult:
     """The newest value and its comparable runs, all in the unit of the series.
 
     A further run would lie in `low`..`high`; `visible_pct` is the smallest detectable change.
@@ -79,7 +79,7 @@ def compare(
     floor: float = 0.0,
     needed: int = NEEDED,
     least_change: float = LEAST_CHANGE,
-) -> Comparison:
+) -> IntervalResult:
     """Compare the newest value with `history`, the comparable runs, oldest first.
 
     Several newest values (a run and its re-runs) are judged by their median. `worse` is the bad
@@ -89,7 +89,7 @@ def compare(
     fresh = measured([newest] if newest is None or isinstance(newest, int | float) else newest)
     comparable = measured(history)[-COMPARED:]
     observed = median(fresh) if fresh else None
-    doubt = Comparison("learning", 0, observed, n=len(comparable), needed=needed)
+    doubt = IntervalResult("learning", 0, observed, n=len(comparable), needed=needed)
     if observed is None:
         return replace(doubt, state="unmeasured")
     if len(comparable) < max(needed, 2):

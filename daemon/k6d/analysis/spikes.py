@@ -75,7 +75,7 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Spike:
     """An abnormal stretch of seconds: p95 in ms, failed requests per second, or requests/s.
 
     `observed` is the median of the stretch (for errors, its peak); `expected` comes from the
@@ -93,7 +93,7 @@ class Finding:
 Limit = Callable[[Sequence[Second], Second], tuple[float, float, float] | None]
 
 
-def find_spikes(seconds: Sequence[Second]) -> list[Finding]:
+def find_spikes(seconds: Sequence[Second]) -> list[Spike]:
     """Return all findings of a run by start; the first 5 s and the last second are not judged."""
     judged = list(seconds[WARM_UP_S:-1])
     findings = [
@@ -106,9 +106,9 @@ def find_spikes(seconds: Sequence[Second]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (finding.start_s, finding.kind))
 
 
-def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Finding]:
+def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Spike]:
     """Walk through the seconds; `limit` gives (observed, expected, excess), or None: no verdict."""
-    findings: list[Finding] = []
+    findings: list[Spike] = []
     normal: list[Second] = []
     open_: list[tuple[Second, float, float]] = []
     for second in seconds:
@@ -136,9 +136,9 @@ def _is_enough(kind: Kind, stretch: Sequence[tuple[Second, float, float]]) -> bo
     return requests >= SLOW_REQUESTS or len(stretch) >= SLOW_SECONDS
 
 
-def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, float]]) -> Finding:
+def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, float]]) -> Spike:
     observed = [item[1] for item in stretch]
-    return Finding(
+    return Spike(
         kind=kind,
         shape=shape,
         start_s=stretch[0][0].t_s,
@@ -183,7 +183,7 @@ def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, f
     return second.rps, expected, expected - second.rps - allowed
 
 
-def _silent_end(seconds: Sequence[Second]) -> list[Finding]:
+def _silent_end(seconds: Sequence[Second]) -> list[Spike]:
     """Return the collapse of a target that stops answering until the run ends.
 
     k6 counts a request when it ends, so requests that hang are in no other number. The end is

@@ -18,7 +18,7 @@ from k6d.core.text import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.analysis.spikes import Finding as Spike
+    from k6d.analysis.spikes import Spike
     from k6d.core.model import Execution
     from k6d.settings import Limits
 

@@ -64,7 +64,7 @@ def _finding(
     sizes: Sizes,
 ) -> Finding:
     lead = _lead(group, comparisons)
-    others = [_told(c) for c in group if c is not lead]
+    others = [_title_beside(c) for c in group if c is not lead]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     since, changed = _origin(lead, history, files)
@@ -82,7 +82,7 @@ def _finding(
         since=lead.since,
         changed=changed,
         confirmed=confirmed,
-        message=f"{change(lead)}{_mostly(lead, comparisons)}{also}{more}{since}{said}",
+        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{since}{said}",
         recommendation=_advice(lead, changed),
     )
 
@@ -108,7 +108,7 @@ def _size(comparison: Comparison) -> float:
     return math.inf if comparison.change_percent is None else abs(comparison.change_percent)
 
 
-def _mostly(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
+def _main_place(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
     """The place of an overall change that no endpoint shows beyond its own, coarser noise.
 
     It is named when it changed twice as much as any other.
@@ -124,7 +124,7 @@ def _mostly(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
     return f", mostly at {first.endpoint} ({most:+.0f} %)"
 
 
-def _told(comparison: Comparison) -> str:
+def _title_beside(comparison: Comparison) -> str:
     """The title beside others: "overall p95"."""
     overall = comparison.endpoint is None and not comparison.metric.startswith(CUSTOM)
     return f"overall {title(comparison)}" if overall else title(comparison)

@@ -107,7 +107,7 @@ def run_named(given: str, loaded: Settings) -> str:
 def known_scripts(incomplete: str) -> list[str]:
     """Return the names of scripts, for shell completion."""
     try:
-        names = sorted(open_store(sources.load()).standings(recent=1))
+        names = sorted(open_store(sources.load()).latest_states(recent=1))
     except K6dError:
         return []
     return [name for name in names if name.startswith(incomplete)]

@@ -91,9 +91,9 @@ def take_over(
                     continue
                 try:
                     run = _without_secrets(upgraded(record), redactor)
-                    _take(run, record, store, runs, done, baseline=baseline)
+                    _save(run, record, store, runs, done, baseline=baseline)
                 except ODD as error:
-                    done.skipped.append((place, _why(error)))
+                    done.skipped.append((place, _reason(error)))
             began = began or bool(runs)
             store.put(runs.values())
             done.new += len(runs)
@@ -111,7 +111,7 @@ def batched(records: Iterable[Found]) -> Iterator[list[Found]]:
         yield batch
 
 
-def _take(
+def _save(
     run: Run,
     record: Record,
     store: Store,
@@ -188,8 +188,8 @@ def upgraded(record: Record) -> Run:
             },
             "imported": {
                 "test_id": original_id,
-                "options": _kept(record.get("options", record.get("test_options"))),
-                "raw_output": _kept(record.get("raw_output")),
+                "options": _as_stored(record.get("options", record.get("test_options"))),
+                "raw_output": _as_stored(record.get("raw_output")),
                 "console_output": str(record.get("console_output") or ""),
             },
         }
@@ -240,7 +240,7 @@ def _analysis(record: Record) -> dict[str, Any]:
     return {key: value for key, value in analysis.items() if value is not None}
 
 
-def _kept(value: object) -> object:
+def _as_stored(value: object) -> object:
     """Return the value if k6d can store it as JSON; else as text."""
     try:
         orjson.dumps([[[[value]]]])  # nested as deeply as in a run's file
@@ -249,7 +249,7 @@ def _kept(value: object) -> object:
     return value
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

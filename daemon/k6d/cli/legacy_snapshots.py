@@ -115,7 +115,7 @@ class Baselines:
             path.write_text(script, encoding="utf-8", errors="replace")
             options = {name: str(value) for name, value in given.items()}
             try:
-                found = asyncio.run(self._look(path, run.script, options))
+                found = asyncio.run(self._inspect(path, run.script, options))
             except K6dError as error:
                 return str(error)
             if found.snapshot is None or found.archive is None:
@@ -123,7 +123,7 @@ class Baselines:
             self._store.put_snapshot(found.snapshot.id, found.archive)
             return replace(found.snapshot, dependencies={})
 
-    async def _look(self, path: Path, name: str, options: dict[str, str]) -> Script:
+    async def _inspect(self, path: Path, name: str, options: dict[str, str]) -> Script:
         work = path.parent / "work"
         with suppress(FileExistsError):
             work.mkdir()

@@ -102,7 +102,7 @@ def prune(
     if as_json:
         print_json(asdict(done))
     else:
-        say(pruning.said(done, dry_run=dry_run))
+        say(pruning.summary(done, dry_run=dry_run))
         for run in done.removed if dry_run else ():
             say(f"  {run.test_id}  {run.script}  {run.reason}")
 

@@ -378,7 +378,7 @@ class Service:
 
     def _rest(self) -> None:
         """Free memory while there is nothing to do."""
-        self._store.rest()
+        self._store.free_memory()
         give_back()
 
     def _say(self) -> None:

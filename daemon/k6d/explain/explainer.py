@@ -150,7 +150,7 @@ class Explainer:
             why = f"paused until {paused[0]:%Y-%m-%d %H:%M:%S} UTC after a failure: {paused[1]}"
             return Explanation(unavailable=why)
         deadline = time.monotonic() + self._ai.timeout
-        asking = asyncio.create_task(self._in_turn(run, env, deadline))
+        asking = asyncio.create_task(self._ask_in_turn(run, env, deadline))
         stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -161,10 +161,10 @@ class Explainer:
             for task in (asking, stopping):
                 task.cancel()
             await asyncio.gather(asking, stopping, return_exceptions=True)
-        self._note(tried)
+        self._count_result(tried)
         return tried.explanation
 
-    def _note(self, tried: _Tried) -> None:
+    def _count_result(self, tried: _Tried) -> None:
         """Count the success or failure for the pause, except failures that depend on the run."""
         explanation = tried.explanation
         if explanation.unavailable is None:
@@ -174,7 +174,9 @@ class Explainer:
                 explanation.unavailable or "", datetime.now(UTC), retry_after_s=tried.retry_after_s
             )
 
-    async def _in_turn(self, run: Run, env: Mapping[str, str] | None, deadline: float) -> _Tried:
+    async def _ask_in_turn(
+        self, run: Run, env: Mapping[str, str] | None, deadline: float
+    ) -> _Tried:
         """Ask when fewer than AT_ONCE helpers run; give up when that takes until the deadline."""
         try:
             async with asyncio.timeout(deadline - time.monotonic() - LEAST_ATTEMPT_S):

@@ -129,7 +129,7 @@ async def compared(
         anomaly_analysis=_verdict(
             done, alone, settled, values, past, settings=settings, doubts=doubts
         ),
-        series=comparison.settled(values),
+        series=comparison.medians(values),
         comparisons=comparison.worth_keeping(settled),
         confirmations=[one.run.test_id for one in group[1:]],
     )

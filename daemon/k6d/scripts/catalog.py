@@ -15,7 +15,7 @@ from k6d.scripts.registry import Registry, ScriptState
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
-    from k6d.storage import Standing, Store
+    from k6d.storage import LatestState, Store
 
 FOLDER = "folder"
 ANSWER_S = 2.0  # time limit for a mount that does not answer: a listing must not hang
@@ -36,7 +36,7 @@ class Entry:
     place: str
     missing: str | None
     left_alone: str | None
-    standing: Standing | None
+    latest: LatestState | None
 
     def row(self) -> dict[str, Any]:
         """Return the entry as a JSON object."""
@@ -47,7 +47,7 @@ class Entry:
             "in_folder": self.place == FOLDER,
             "missing": self.missing,
             "left_alone": self.left_alone,
-            "last_run": self.standing.last if self.standing else None,
+            "last_run": self.latest.last if self.latest else None,
         }
 
 
@@ -55,7 +55,7 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
     """Return all scripts, sorted by name, including helper modules, which never run."""
     known = Registry(store, settings.scripts).all()
     present = candidates_in(settings.scripts, settings.watch.ignore)
-    standings = store.standings()
+    latest_states = store.latest_states()
     return [
         Entry(
             script=name,
@@ -63,9 +63,9 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             place=FOLDER if name in present else _place(name),
             missing=_missing(known[name]) if name in present & set(known) else None,
             left_alone=_left_alone(known.get(name)),
-            standing=standings.get(name),
+            latest=latest_states.get(name),
         )
-        for name in sorted(present | set(standings))
+        for name in sorted(present | set(latest_states))
     ]
 
 
@@ -110,7 +110,7 @@ def _place(name: str) -> str:
 def names(settings: Settings, store: Store) -> list[str]:
     """Return the names of all scripts that are in the folder (helper modules too) or have runs."""
     present = candidates_in(settings.scripts, settings.watch.ignore)
-    return sorted(present | set(store.standings(recent=1)))
+    return sorted(present | set(store.latest_states(recent=1)))
 
 
 def path_of(name: str, settings: Settings) -> Path:

@@ -71,12 +71,12 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         for name, value in overrides.items()
         if value is not None
     }
-    sources: tuple[_Texts | _Table, ...] = (
-        _Table(_nested(given), "command line"),
-        *(_Texts(_prefixed(names, "K6D_", label, warnings)) for names, label in variables),
-        *(_Texts(_original_texts(names, label)) for names, label in variables),
-        _Texts(_prefixed(_credentials(), "", "credential ", warnings)),
-        _Table(table, str(toml_file)),
+    sources: tuple[_TextSource | _TableSource, ...] = (
+        _TableSource(_nested(given), "command line"),
+        *(_TextSource(_prefixed(names, "K6D_", label, warnings)) for names, label in variables),
+        *(_TextSource(_original_texts(names, label)) for names, label in variables),
+        _TextSource(_prefixed(_credentials(), "", "credential ", warnings)),
+        _TableSource(table, str(toml_file)),
     )
     try:
         settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # hidden by pydantic
@@ -102,7 +102,7 @@ def parse_script_settings(raw: object, *, script: str) -> ScriptSettings:
         raise K6dError(text) from None
 
 
-class _Texts(EnvSettingsSource):
+class _TextSource(EnvSettingsSource):
     """Settings as texts; `texts` maps names such as "api__port" to the text and its origin."""
 
     def __init__(self, texts: Mapping[str, tuple[str, str]]) -> None:
@@ -129,7 +129,7 @@ class _Texts(EnvSettingsSource):
         return next(self._labels[key[:n]] for n in (3, 2, 1) if key[:n] in self._labels)
 
 
-class _Table(InitSettingsSource):
+class _TableSource(InitSettingsSource):
     """Settings as values, from the command line or a TOML file."""
 
     def __init__(self, values: dict[str, Any], label: str) -> None:
@@ -144,7 +144,7 @@ class _Table(InitSettingsSource):
         return self._label
 
 
-def _label_of(key: Key, sources: Iterable[_Texts | _Table]) -> str:
+def _label_of(key: Key, sources: Iterable[_TextSource | _TableSource]) -> str:
     """The origin of the value of `key`; "" for a default."""
     section, name = key
     for source in sources:

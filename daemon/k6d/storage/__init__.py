@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from k6d.storage.query import VERDICTS, Query, Standing, Statistics
+    from k6d.storage.query import VERDICTS, LatestState, Query, Statistics
     from k6d.storage.record import is_test_id, new_test_id, printable
     from k6d.storage.repair import Repair
     from k6d.storage.state import State
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERDICTS",
+    "LatestState",
     "Query",
     "Repair",
-    "Standing",
     "State",
     "Statistics",
     "Store",
@@ -36,7 +36,7 @@ __all__ = [
 
 # A helper process that only writes files would otherwise import all of this room, and pydantic.
 _MODULES = {
-    "query": ("VERDICTS", "Query", "Standing", "Statistics"),
+    "query": ("VERDICTS", "LatestState", "Query", "Statistics"),
     "record": ("is_test_id", "new_test_id", "printable"),
     "repair": ("Repair",),
     "state": ("State",),

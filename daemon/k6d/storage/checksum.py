@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import zlib
 
-LONGEST = 64  # bytes; no seal is longer
+LONGEST = 64  # bytes; no checksum is longer
 
 
-class Seal:
+class Checksum:
     """The form of the checksum in one kind of file.
 
     The JSON object `{…}` is stored as `{…` + `,` + `key` + the CRC-32 of `{…` + `end`.
@@ -21,17 +21,17 @@ class Seal:
         self._key, self._end = b"," + key, end
         self._pattern = re.compile(re.escape(self._key) + b"([0-9]{1,10})" + re.escape(end) + b"$")
 
-    def put(self, data: bytes) -> bytes:
+    def append(self, data: bytes) -> bytes:
         """The JSON object `data` with its checksum."""
         contents = data.rstrip()[:-1]
         return b"".join([contents, self._key, b"%d" % zlib.crc32(contents), self._end])
 
-    def taken(self, data: bytes) -> bytes:
+    def verified(self, data: bytes) -> bytes:
         """`data` without its checksum; ValueError when the checksum does not match."""
-        seal = self._pattern.search(data, max(0, len(data) - LONGEST))
-        if seal is None:
+        found = self._pattern.search(data, max(0, len(data) - LONGEST))
+        if found is None:
             return data
-        contents = data[: seal.start()]
-        if zlib.crc32(contents) != int(seal[1]):
+        contents = data[: found.start()]
+        if zlib.crc32(contents) != int(found[1]):
             raise ValueError("checksum mismatch")
         return contents + b"}"

@@ -11,7 +11,7 @@ from tinydb.storages import Storage
 from tinydb.table import Table
 
 from k6d.core.model import K6dError
-from k6d.storage.checksum import Seal
+from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, open_file
 from k6d.storage.files import disk_errors, write_atomic
 
@@ -26,7 +26,7 @@ Tables = dict[str, dict[str, Any]]
 TABLE = "_default"  # the name of the table that plain `TinyDB(path)` reads and writes
 
 # The checksum is the last table of a file, so that plain TinyDB can read the file as well.
-_SEAL = Seal(b'"check":{"1":{"crc32":', b"}}}")
+_CHECKSUM = Checksum(b'"check":{"1":{"crc32":', b"}}}")
 
 
 class DamagedError(K6dError):
@@ -56,7 +56,7 @@ class _Copy:
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 data = file.read()
-            tables: Tables = dict(orjson.loads(_SEAL.taken(data)).items())
+            tables: Tables = dict(orjson.loads(_CHECKSUM.verified(data)).items())
             if wanted:
                 for table in tables.values():
                     odd = [number for number, one in table.items() if not wanted(number, one)]
@@ -92,7 +92,7 @@ class AtomicStorage(Storage):
         self.left_out = 0
         self._copy: _Copy | None = None
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Free the memory of the contents; the next `read` reads the file again."""
         self._copy = None
 
@@ -118,7 +118,7 @@ class AtomicStorage(Storage):
         """Replace the file; after a K6dError the old file is still in its place."""
         self._copy = None  # if this write fails, the copy may hold changes that are not on the disk
         contents = orjson.dumps(data or {TABLE: {}})
-        write_atomic(self.path, _SEAL.put(contents), root=self._root)
+        write_atomic(self.path, _CHECKSUM.append(contents), root=self._root)
         with disk_errors("read", self.path):
             copy = _Copy(self.path)
         copy.tables = dict(data)

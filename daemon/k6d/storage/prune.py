@@ -94,11 +94,11 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
         bytes=sum(removal.bytes for removal in gone) + freed + sum(dropped),
     )
     if not dry_run and done != Pruned():
-        logger.info("%s", said(done))
+        logger.info("%s", summary(done))
     return done
 
 
-def said(done: Pruned, *, dry_run: bool = False) -> str:
+def summary(done: Pruned, *, dry_run: bool = False) -> str:
     """One line about what was removed, or with `dry_run` would be."""
     verb = "would remove" if dry_run else "removed"
     return (
@@ -160,8 +160,8 @@ def _unreadable(
 
 def _failing(store: Store) -> dict[str, str]:
     """The first run of each script's open incident; damaged entries are left out."""
-    standings = store.state(INCIDENTS).all().items()
-    opened = ((script, standing.get("incident")) for script, standing in standings)
+    states = store.state(INCIDENTS).all().items()
+    opened = ((script, state.get("incident")) for script, state in states)
     first = {script: one.get("first_run") for script, one in opened if isinstance(one, dict)}
     return {script: test_id for script, test_id in first.items() if isinstance(test_id, str)}
 

@@ -223,7 +223,7 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LatestState:
     """The latest state of a script: its newest run, and the p95 of its last runs, oldest first.
 
     A run with options of its own counts only while the script has no other run. Re-runs are left
@@ -234,7 +234,7 @@ class Standing:
     p95_ms: list[float | None] = field(default_factory=list)
 
 
-def standings(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, Standing]:
+def latest_states(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, LatestState]:
     """Each script's latest state by its name; the script that ran last comes first.
 
     `recent` is the number of p95 values for each script.
@@ -251,4 +251,4 @@ def standings(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, S
             continue
         if len(p95[name]) < recent:
             p95[name].appendleft(document["response_time_p95"])
-    return {name: Standing(last=last[name], p95_ms=list(p95[name])) for name in last}
+    return {name: LatestState(last=last[name], p95_ms=list(p95[name])) for name in last}

@@ -10,7 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from k6d.core.model import SCHEMA_VERSION, K6dError, Run
-from k6d.storage.checksum import Seal
+from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import check_way, read_file, remove_file
 from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
 from k6d.storage.record import check_test_id, encode, index_document, is_test_id, run_adapter
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
 FILES_ENDING = ".tar"
-_SEAL = Seal(b'"crc32":', b"}\n")
+_CHECKSUM = Checksum(b'"crc32":', b"}\n")
 _RESTORE = "restore it from a backup or move it away"
 
 
@@ -103,7 +103,7 @@ class RunFiles:
 
     def replace(self, test_id: str, data: bytes) -> None:
         """Write `data`, the run's JSON, to the disk in place of the run's file."""
-        write_atomic(self.own_path(test_id), _SEAL.put(data), root=self._root)
+        write_atomic(self.own_path(test_id), _CHECKSUM.append(data), root=self._root)
 
     def read(self, test_id: str) -> bytes:
         """The run's JSON without its checksum; K6dError when the file is missing or damaged."""
@@ -111,7 +111,7 @@ class RunFiles:
         if data is None:
             raise K6dError(f"no run {test_id}; see 'k6d history' for those there are")
         try:
-            return _SEAL.taken(data)
+            return _CHECKSUM.verified(data)
         except ValueError as error:
             place = self._place(test_id)
             raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
@@ -146,7 +146,7 @@ class RunFiles:
         data = self._contents(test_id)
         if data is None:
             return None
-        record = orjson.loads(_SEAL.taken(data))
+        record = orjson.loads(_CHECKSUM.verified(data))
         try:
             document = index_document(record)
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -85,9 +85,9 @@ class State:
             if key in self._items():
                 self._storage.table().remove(where("key") == key)
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Free the memory of the cached contents; the next call reads the file again."""
-        self._storage.rest()
+        self._storage.free_memory()
 
     def mend(self) -> Path | None:
         """Rename a damaged file to `….unreadable` and return its new path; None when it is sound.
@@ -96,7 +96,7 @@ class State:
         valid entries stay.
         """
         with locked(self._lock, root=self._root):
-            self.rest()
+            self.free_memory()
             try:
                 kept = copy.deepcopy(self._items())
             except DamagedError:

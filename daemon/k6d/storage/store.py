@@ -18,7 +18,7 @@ from k6d.storage.data_folder import check_way, refuse_links, remove_file
 from k6d.storage.documents import DamagedError
 from k6d.storage.files import disk_errors, names, remove_leftovers, replacing, size
 from k6d.storage.index import Index
-from k6d.storage.query import Query, Standing, Statistics, standings, statistics
+from k6d.storage.query import LatestState, Query, Statistics, latest_states, statistics
 from k6d.storage.record import FIELDS, is_test_id, printable
 from k6d.storage.repair import Repair, fill, reconcile
 from k6d.storage.runs import RunFiles
@@ -252,9 +252,11 @@ class Store:
             lambda found: statistics(found, days=days, now=now, script=name),
         )
 
-    def standings(self, *, recent: int = 30) -> dict[str, Standing]:
+    def latest_states(self, *, recent: int = 30) -> dict[str, LatestState]:
         """Each script's latest state, the script that ran last first; may read the whole index."""
-        return dict(self._cached(("standings", recent), lambda f: standings(f, recent=recent)))
+        return dict(
+            self._cached(("latest_states", recent), lambda f: latest_states(f, recent=recent))
+        )
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
         """Store a copy of the archive `source` under the id; returns its path.
@@ -370,11 +372,11 @@ class Store:
             reconcile(self._index, self._runs)
         return self._index.read(collect, newest)
 
-    def rest(self) -> None:
+    def free_memory(self) -> None:
         """Free the memory of cached answers and states; the next call reads the files again."""
         self._answers.clear()
         for state in list(self._states.values()):
-            state.rest()
+            state.free_memory()
 
     def _cached(
         self,

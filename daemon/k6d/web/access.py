@@ -72,7 +72,7 @@ class Access:
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
         """Return why the request is refused, or None; `headers` have lower-case names."""
         host = headers.get("host", "")
-        if not self._ours(host):
+        if not self._is_known_host(host):
             return Refusal(
                 status=421,
                 detail=f"k6d does not answer to the name {_name(host)[:100]!a}; use its address, "
@@ -128,7 +128,7 @@ class Access:
         """Return the value that a browser stores for a login; a new token ends all sessions."""
         return hmac.new(self.token.encode(), b"k6d session 1", "sha256").hexdigest()
 
-    def _ours(self, host: str) -> bool:
+    def _is_known_host(self, host: str) -> bool:
         name = _name(host)
         if name in self.names:
             return True

@@ -65,7 +65,7 @@ class _Pool:
             oldest = next(one for one, its_peer in self._peers.items() if its_peer == peer)
             oldest.drop()
             self._closed += 1
-            self._say(peer)
+            self._log_refusal(peer)
 
     def discard(self, connection: _Connection) -> None:
         """Remove a connection."""
@@ -73,7 +73,7 @@ class _Pool:
             self._counts[peer] -= 1
             self._counts += Counter()  # removes peers without connections
 
-    def _say(self, peer: str) -> None:
+    def _log_refusal(self, peer: str) -> None:
         now = asyncio.get_running_loop().time()
         if self._said_at is None or now - self._said_at >= SAID_EVERY_S:
             logger.warning("too many %s: closed %d, the last of %s", self._what, self._closed, peer)
@@ -95,20 +95,20 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = _peer(self.client[0] if self.client else "")
-        self._look()
+        self._update_phase()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._enter(None)
+        self._set_phase(None)
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._look()
+        self._update_phase()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._look()
+        self._update_phase()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -121,23 +121,23 @@ class _Connection(H11Protocol):
 
     def drop(self) -> None:
         """End the connection now."""
-        self._enter(None)
+        self._set_phase(None)
         self.connections.discard(self)  # now, so that it no longer counts for the limit
         self.transport.abort()
 
-    def _look(self) -> None:
+    def _update_phase(self) -> None:
         """Update the state of the connection: "head", "body", "stream", or None without a limit."""
         client = self.conn.their_state
         if self.transport.is_closing():
-            self._enter(None)
+            self._set_phase(None)
         elif client is h11.IDLE:
-            self._enter("head")
+            self._set_phase("head")
         elif client is h11.SEND_BODY:
-            self._enter("body")
+            self._set_phase("body")
         else:
-            self._enter("stream" if self.scope and self.scope["path"] == STREAMS else None)
+            self._set_phase("stream" if self.scope and self.scope["path"] == STREAMS else None)
 
-    def _enter(self, state: str | None) -> None:
+    def _set_phase(self, state: str | None) -> None:
         if state == self._state:
             return  # the deadline stays: slow single bytes must not extend it
         if self._deadline:

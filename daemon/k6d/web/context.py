@@ -14,11 +14,11 @@ from k6d.web.daemon_client import DaemonClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the routes may use; `desk` asks the daemon about its queue and jobs."""
+    """What the routes may use; `daemon` asks the daemon about its queue and jobs."""
 
     settings: Settings
     store: Store
-    desk: DaemonClient
+    daemon: DaemonClient
     access: Access
     cache: dict[str, object] = field(default_factory=dict)
 

@@ -119,7 +119,7 @@ class Caller:
 
     async def run(self) -> None:
         """Read answers until the daemon closes the connection."""
-        alive = asyncio.create_task(self._be_alive())
+        alive = asyncio.create_task(self._send_heartbeats())
         try:
             while read := await self._frames.read():
                 number, contents = read
@@ -133,7 +133,7 @@ class Caller:
         finally:
             alive.cancel()
 
-    async def _be_alive(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             self._frames.write(0)
             await asyncio.sleep(ALIVE_S)

@@ -69,15 +69,15 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
         server.should_exit = True
 
     caller = Caller(frames, on_stop=stop)
-    desk = DaemonClient(caller)
+    daemon = DaemonClient(caller)
     store = Store(settings.data)
-    server = _server(Context(settings=settings, store=store, desk=desk, access=access))
+    server = _server(Context(settings=settings, store=store, daemon=daemon, access=access))
 
     async def leave_when_idle() -> None:
         await _idle(server, settings.api.idle)
         for one in listening:
             asyncio.get_running_loop().remove_reader(one.fileno())
-        await desk.leave()  # new connections go to another process
+        await daemon.leave()  # new connections go to another process
         connected = True
         while connected:  # earlier connections are still answered
             await asyncio.sleep(LOOK_S)

@@ -20,14 +20,14 @@ FILES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "ima
 async def login_page(request: Request, k6d: K6d) -> HTMLResponse:
     """Ask for the token."""
     target = request.query_params.get("next", "/")
-    return page(request, k6d, "login.html", wrong=False, next=_ours(target))
+    return page(request, k6d, "login.html", wrong=False, next=_local_path(target))
 
 
 @router.post("/login")
 async def login(request: Request, k6d: K6d) -> Response:
     """Check the token and start a session."""
     given = await form(request)
-    target = _ours(given.get("next", "/"))
+    target = _local_path(given.get("next", "/"))
     if not k6d.access.is_token(given.get("token", "").strip()):
         return page(request, k6d, "login.html", status=403, wrong=True, next=target)
     answer = RedirectResponse(target, status_code=303)
@@ -68,7 +68,7 @@ async def form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def _ours(target: str) -> str:
+def _local_path(target: str) -> str:
     """Return the target if it is on this site; else "/"."""
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if safe else "/"

@@ -57,15 +57,15 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 @router.get("/")
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     """Show all scripts with their state."""
-    queue = await k6d.desk.queue()
+    queue = await k6d.daemon.queue()
 
     def make() -> HTMLResponse:
         found = entries(k6d.settings, k6d.store)
-        alone = [entry for entry in found if entry.left_alone and not entry.standing]
+        alone = [entry for entry in found if entry.left_alone and not entry.latest]
         rows = [_row(entry) for entry in found if entry not in alone]
         alerts = alerts_of(k6d)
-        standings = alerts.standings().values()
-        open_ = [standing.incident for standing in standings if standing.incident]
+        incident_states = alerts.standings().values()
+        open_ = [state.incident for state in incident_states if state.incident]
         open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
         return page(
             request,
@@ -85,12 +85,12 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    standing = entry.standing
-    label = f"p95 of the last {len(standing.p95_ms)} runs" if standing else ""
+    latest = entry.latest
+    label = f"p95 of the last {len(latest.p95_ms)} runs" if latest else ""
     return {
         **entry.row(),
-        "last": standing.last if standing else None,
-        "spark": charts.spark(standing.p95_ms if standing else [], label=label),
+        "last": latest.last if latest else None,
+        "spark": charts.spark(latest.p95_ms if latest else [], label=label),
     }
 
 
@@ -107,7 +107,7 @@ async def script(request: Request, k6d: K6d) -> Response:
         known, chosen = _workloads(name, request.query_params.get("workload", OWN), k6d)
         mine = k6d.store.search(narrowed(Query(script=name), k6d.store, chosen), limit=RECENT)
         judged = [row for row in mine if row["trigger"] != Trigger.CONFIRMATION]
-        state = k6d.store.standings().get(name)
+        state = k6d.store.latest_states().get(name)
         in_folder = _in_folder(name, k6d)
         if not rows and not in_folder:
             return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
@@ -308,7 +308,7 @@ async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
 @router.get("/queue")
 async def queue(request: Request, k6d: K6d) -> HTMLResponse:
     """Show the queue."""
-    return page(request, k6d, "queue.html", queue=await k6d.desk.queue())
+    return page(request, k6d, "queue.html", queue=await k6d.daemon.queue())
 
 
 @router.get("/docs")
@@ -357,7 +357,7 @@ async def mute(request: Request, k6d: K6d) -> Response:
 @router.post("/queue/{job}/cancel")
 async def cancel(job: str, k6d: K6d) -> Response:
     """Cancel a job (button); a job that is over is not an error."""
-    await k6d.desk.cancel(job)
+    await k6d.daemon.cancel(job)
     return RedirectResponse("/queue", status_code=303)
 
 

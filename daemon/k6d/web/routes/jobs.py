@@ -58,13 +58,13 @@ async def queue(k6d: K6d) -> Response:
     `retries` are jobs without a verdict that run again, `at` that time or when what they lack is
     back. `held` is the reason why no job starts by itself; null if jobs start.
     """
-    return as_json(without_folder(await k6d.desk.queue(), k6d.settings.data))
+    return as_json(without_folder(await k6d.daemon.queue(), k6d.settings.data))
 
 
 @router.get("/queue/{job}", responses=schemas.response(schemas.JOB, _404="There is no such job"))
 async def show(job: str, k6d: K6d) -> Response:
     """A job; `test_id` names its run once there is one."""
-    entry = await k6d.desk.entry(job)
+    entry = await k6d.daemon.entry(job)
     if entry is None:
         raise _unknown(job)
     headers = {}
@@ -80,7 +80,7 @@ async def show(job: str, k6d: K6d) -> Response:
 )
 async def cancel(job: str, k6d: K6d) -> Response:
     """Cancel a job: a pending one at once, a running one gracefully; its results are stored."""
-    entry = await k6d.desk.cancel(job)
+    entry = await k6d.daemon.cancel(job)
     if entry is None:
         raise _unknown(job)
     return as_json(entry, 202)
@@ -124,7 +124,7 @@ async def run_known(k6d: Context, name: str, options: Options | None = None) -> 
 
 async def enqueue(k6d: Context, job: Job) -> Job:
     """Queue the job and return it; if it was merged with a pending job, it has that job's id."""
-    queued = await k6d.desk.put(job)
+    queued = await k6d.daemon.put(job)
     if isinstance(queued, int):
         raise Problem(
             429,
@@ -147,7 +147,7 @@ async def respond(k6d: Context, job: Job) -> Response:
 
 async def _finished_run(k6d: Context, job: Job) -> dict[str, Any]:
     """Wait for the job's end and return the record of its run; Problem if there is none."""
-    end = await k6d.desk.end_of(job.id)
+    end = await k6d.daemon.end_of(job.id)
     if end.test_id is None:
         raise Problem(409, f"{job.name}: {end.why}", job=job.id)
     raw = await asyncio.to_thread(k6d.store.load_raw, end.test_id)

@@ -27,7 +27,7 @@ async def live(k6d: K6d, request: Request) -> Response:
 
 
 async def _events(k6d: Context, request: Request) -> AsyncIterator[bytes]:
-    async with k6d.desk.events() as events:
+    async with k6d.daemon.events() as events:
         while not events.over:
             event = await events.take(IDLE_S)
             if await request.is_disconnected():

@@ -22,19 +22,19 @@ Endpoints = list[dict[str, object]]
 @router.get("/metrics", responses=schemas.text(CONTENT_TYPE, description="Prometheus text format"))
 async def metrics(k6d: K6d) -> Response:
     """Last results by script and endpoint, verdicts, queue and runs, with bounded cardinality."""
-    contents = await asyncio.to_thread(_scrape, k6d, await k6d.desk.counts())
+    contents = await asyncio.to_thread(_scrape, k6d, await k6d.daemon.counts())
     return Response(contents, media_type=CONTENT_TYPE)
 
 
 def _scrape(k6d: Context, counts: dict[str, Any]) -> bytes:
-    standings = list(k6d.store.standings(recent=1).values())
-    last = [standing.last for standing in standings[:MOST_SCRIPTS]]
+    latest = list(k6d.store.latest_states(recent=1).values())
+    last = [state.last for state in latest[:MOST_SCRIPTS]]
     incident_states = alerts_of(k6d).standings().values()
     outbox = Outbox(k6d.settings.data)
     return exposition(
         Facts(
             last=last,
-            dropped=max(0, len(standings) - MOST_SCRIPTS),
+            dropped=max(0, len(latest) - MOST_SCRIPTS),
             endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
             **counts,
             incidents=Counter(s.incident.severity for s in incident_states if s.incident),

@@ -234,7 +234,7 @@ async def health(k6d: K6d) -> Response:
         version = await _k6_version(k6d)
     except K6dError as error:
         raise Problem(503, str(error), error=NO_K6, timestamp=now) from error
-    pending = plural((await k6d.desk.counts())["pending"], "job")
+    pending = plural((await k6d.daemon.counts())["pending"], "job")
     return as_json(
         {
             "status": "healthy",
