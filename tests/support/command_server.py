@@ -15,10 +15,17 @@ from contextlib import suppress
 import rich.console
 import rich.table
 
+import k6d.alerts.delivery.addressing
+import k6d.cli.doctor
+import k6d.cli.render.alerts
+import k6d.cli.render.baseline
 import k6d.cli.render.run
 import k6d.jobs.pipeline
+import k6d.jobs.scheduler
+import k6d.scripts.catalog
 import k6d.settings
-import k6d.storage
+import k6d.storage.backup
+import k6d.storage.store
 from k6d import cli
 
 del k6d, rich  # imported for the commands
