@@ -17,10 +17,10 @@ from k6d.alerts.incidents import (
     advance,
     ended,
     remind,
-    settled,
+    without_announcements,
 )
 from k6d.alerts.observation import observe
-from k6d.alerts.records import Change, Observation, Standing
+from k6d.alerts.records import Change, IncidentState, Observation
 from k6d.core.measurements import Breakdown
 from k6d.core.model import (
     Comparison,
@@ -68,13 +68,13 @@ def look(number: int, sign: str, **more: Any) -> Observation:
     return replace(seen, **more)
 
 
-def play(signs: str, rules: Rules) -> tuple[Standing, list[Announcement | None]]:
+def play(signs: str, rules: Rules) -> tuple[IncidentState, list[Announcement | None]]:
     """What is told after each run of a history."""
-    standing, told = Standing(script="a.js"), []
+    state, told = IncidentState(script="a.js"), []
     for number, sign in enumerate(signs.split()):
-        standing, announcement = advance(standing, look(number, sign), rules)
+        state, announcement = advance(state, look(number, sign), rules)
         told.append(announcement)
-    return standing, told
+    return state, told
 
 
 @pytest.mark.parametrize(
@@ -116,31 +116,33 @@ def test_histories(signs: str, expected: str, rules: dict[str, Any]) -> None:
 
 def test_a_mute_holds_back_and_the_end_of_it_tells() -> None:
     """What began during a mute is told after it, if it is still so; a known one's end at once."""
-    standing = Standing(script="a.js")
-    standing, told = advance(standing, look(0, "h"), Rules(muted=True))
+    state = IncidentState(script="a.js")
+    state, told = advance(state, look(0, "h"), Rules(muted=True))
     assert told is None
-    assert standing.incident is not None
-    standing, told = advance(standing, look(1, "h"), Rules())
+    assert state.incident is not None
+    state, told = advance(state, look(1, "h"), Rules())
     assert told is not None
     assert (told.change, told.incident.since) == (Change.OPENED, NOON)
-    standing, told = advance(standing, look(2, "c"), Rules(muted=True))
+    state, told = advance(state, look(2, "c"), Rules(muted=True))
     assert told is None
-    standing, told = advance(standing, look(3, ".!"), Rules(muted=True))
+    state, told = advance(state, look(3, ".!"), Rules(muted=True))
     assert told is not None
     assert told.change is Change.RESOLVED
 
 
 def test_runs_with_other_options_do_not_resolve_what_ordinary_ones_found() -> None:
     """One virtual user that is well says nothing about a hundred."""
-    standing, _ = play("h", Rules())
-    after, told = advance(standing, look(1, ".!", overrides={"vus": "1"}), Rules())
+    state, _ = play("h", Rules())
+    after, told = advance(state, look(1, ".!", overrides={"vus": "1"}), Rules())
     assert told is None
-    assert after.incident == standing.incident
+    assert after.incident == state.incident
 
 
 def test_runs_with_other_options_neither_open_nor_change_an_incident() -> None:
     """They are another workload, whose verdict is for the person who asked for it."""
-    calm, told = advance(Standing(script="a.js"), look(0, "h", overrides={"vus": "9"}), Rules())
+    calm, told = advance(
+        IncidentState(script="a.js"), look(0, "h", overrides={"vus": "9"}), Rules()
+    )
     assert (calm.incident, calm.failures, told) == (None, 0, None)
     low, _ = play("l", Rules())
     after, told = advance(low, look(1, "c", overrides={"vus": "9"}), Rules())
@@ -149,9 +151,9 @@ def test_runs_with_other_options_neither_open_nor_change_an_incident() -> None:
 
 def test_an_incident_that_an_older_k6d_opened_by_such_a_run_can_end() -> None:
     """By a run of the same options, and by one of the script's own."""
-    standing, _ = play("h", Rules())
-    assert standing.incident is not None
-    opened = replace(standing, incident=replace(standing.incident, overrides={"vus": "9"}))
+    state, _ = play("h", Rules())
+    assert state.incident is not None
+    opened = replace(state, incident=replace(state.incident, overrides={"vus": "9"}))
     for overrides in ({"vus": "9"}, {}):
         _, told = advance(opened, look(1, ".!", overrides=overrides), Rules())
         assert told is not None
@@ -160,51 +162,51 @@ def test_an_incident_that_an_older_k6d_opened_by_such_a_run_can_end() -> None:
 
 def test_reminders_are_for_what_people_know_of() -> None:
     """Daily by default, from the last thing told; none for what is muted, closed or untold."""
-    standing, _ = play("h", Rules())
-    assert remind(standing, NOON + timedelta(hours=23), Rules())[1] is None
+    state, _ = play("h", Rules())
+    assert remind(state, NOON + timedelta(hours=23), Rules())[1] is None
     later = NOON + timedelta(hours=24)
-    reminded, told = remind(standing, later, Rules())
+    reminded, told = remind(state, later, Rules())
     assert told is not None
     assert told.change is Change.REMINDER
     assert remind(reminded, later + timedelta(hours=1), Rules())[1] is None
-    assert remind(standing, later, Rules(muted=True))[1] is None
-    assert remind(standing, later, Rules(remind_s=0))[1] is None
-    assert remind(Standing(script="a.js"), later, Rules())[1] is None
+    assert remind(state, later, Rules(muted=True))[1] is None
+    assert remind(state, later, Rules(remind_s=0))[1] is None
+    assert remind(IncidentState(script="a.js"), later, Rules())[1] is None
 
 
 def test_the_end_of_a_mute_tells_without_a_run() -> None:
     """A script may run only when it is changed: what is still wrong is told all the same, once."""
-    standing, _ = play("h", Rules(muted=True))
+    state, _ = play("h", Rules(muted=True))
     later = NOON + timedelta(hours=2)
-    assert remind(standing, later, Rules(muted=True))[1] is None
-    assert remind(standing, later, Rules(min_severity=Severity.CRITICAL))[1] is None
-    standing, told = remind(standing, later, Rules())
+    assert remind(state, later, Rules(muted=True))[1] is None
+    assert remind(state, later, Rules(min_severity=Severity.CRITICAL))[1] is None
+    state, told = remind(state, later, Rules())
     assert told is not None
     assert (told.change, told.run, told.incident.since) == (Change.OPENED, "run-0000", NOON)
-    standing, _ = advance(standing, look(3, "c"), Rules(muted=True))
-    standing, told = remind(standing, later, Rules())
+    state, _ = advance(state, look(3, "c"), Rules(muted=True))
+    state, told = remind(state, later, Rules())
     assert told is not None
     assert told.change is Change.WORSENED
-    assert remind(standing, later, Rules())[1] is None
-    standing, _ = advance(standing, look(4, "."), Rules())
-    assert remind(standing, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
+    assert remind(state, later, Rules())[1] is None
+    state, _ = advance(state, look(4, "."), Rules())
+    assert remind(state, NOON + timedelta(days=9), Rules())[1] is None, "it may be over"
 
 
 def test_a_run_counts_when_its_re_runs_are_done() -> None:
     """Though a daemon that started meanwhile took it in as it was: nothing, or what limits said."""
     unsure = look(1, "?", unsettled=True)
-    standing, told = advance(Standing(script="a.js"), unsure, Rules())
+    state, told = advance(IncidentState(script="a.js"), unsure, Rules())
     assert told is None
-    standing, told = advance(standing, look(1, "h"), Rules())
+    state, told = advance(state, look(1, "h"), Rules())
     assert told is not None
-    assert advance(standing, look(1, "h"), Rules()) == (standing, None)
+    assert advance(state, look(1, "h"), Rules()) == (state, None)
 
 
 def test_what_is_no_test_any_more_has_no_incident() -> None:
     """It is kept as the last one, nothing is told, and the next failure counts from one again."""
-    standing, _ = play("h h", Rules(open_after=2))
-    over = ended(standing, NOON + timedelta(hours=5))
-    assert (over.incident, over.failures, over.outgoing) == (None, 0, standing.outgoing)
+    state, _ = play("h h", Rules(open_after=2))
+    over = ended(state, NOON + timedelta(hours=5))
+    assert (over.incident, over.failures, over.outgoing) == (None, 0, state.outgoing)
     assert over.last is not None
     assert over.last.resolved_at == NOON + timedelta(hours=5)
     assert remind(over, NOON + timedelta(days=9), Rules()) == (over, None)
@@ -212,11 +214,11 @@ def test_what_is_no_test_any_more_has_no_incident() -> None:
 
 
 def test_outgoing_stays_until_it_is_safe() -> None:
-    """What is decided is part of the standing until the outbox has it."""
-    standing, told = play("h c", Rules())
+    """What is decided is part of the state until the outbox has it."""
+    state, told = play("h c", Rules())
     keys = [a.key for a in told if a]
-    assert [a.key for a in standing.outgoing] == keys == ["run-0000-1", "run-0000-2"]
-    assert settled(standing, keys[:1]).outgoing == standing.outgoing[1:]
+    assert [a.key for a in state.outgoing] == keys == ["run-0000-1", "run-0000-2"]
+    assert without_announcements(state, keys[:1]).outgoing == state.outgoing[1:]
 
 
 P95, CART = "response_time_p95", "response_time_p95 GET /cart"
@@ -237,59 +239,59 @@ def test_who_cannot_compare_what_got_worse_says_nothing_of_it(
     series: dict[str, bool], edited: bool, expected: str
 ) -> None:
     """Too few requests of the endpoint, or a new workload; an edit that took it out ends it."""
-    standing, _ = advance(Standing(script="a.js"), look(0, "h", **WORSE_CART), Rules())
+    state, _ = advance(IncidentState(script="a.js"), look(0, "h", **WORSE_CART), Rules())
     told = []
     for number in (1, 2):
         seen = look(number, ".", series=series, edited=edited)
-        standing, announcement = advance(standing, seen, Rules())
+        state, announcement = advance(state, seen, Rules())
         told.append(TOLD[announcement.change] if announcement else "-")
     assert " ".join(told) == expected
     for number in range(3, 3 + SILENT_RUNS):
-        standing, _ = advance(standing, look(number, ".", series=series, edited=edited), Rules())
-    assert standing.incident is None, "not for ever"
+        state, _ = advance(state, look(number, ".", series=series, edited=edited), Rules())
+    assert state.incident is None, "not for ever"
 
 
 def test_a_saturated_generator_says_nothing_of_another_problem() -> None:
     """What is open stays as it is; alone it is a problem of its own, which healthy runs end."""
     saturated = {"problems": {f"{FindingKind.GENERATOR}||": "saturated"}}
-    standing, _ = play("h", Rules())
-    after, told = advance(standing, look(1, "l", **saturated), Rules())
-    assert (after.incident, told) == (standing.incident, None)
-    standing, told = advance(Standing(script="a.js"), look(0, "l", **saturated), Rules())
+    state, _ = play("h", Rules())
+    after, told = advance(state, look(1, "l", **saturated), Rules())
+    assert (after.incident, told) == (state.incident, None)
+    state, told = advance(IncidentState(script="a.js"), look(0, "l", **saturated), Rules())
     assert told is not None
-    standing, told = advance(standing, look(1, "l", **saturated), Rules())
-    assert (standing.failures, told) == (2, None)
+    state, told = advance(state, look(1, "l", **saturated), Rules())
+    assert (state.failures, told) == (2, None)
 
 
 def test_a_suspicion_that_alarms_is_no_healthy_run() -> None:
     """What only the AI saw has no finding to its name; it counts as failing all the same."""
-    standing, _ = play("h .", Rules())
+    state, _ = play("h .", Rules())
     for number, sign in enumerate("l.", 2):
-        standing, told = advance(standing, look(number, sign, problems={}), Rules())
+        state, told = advance(state, look(number, sign, problems={}), Rules())
         assert told is None
-    assert standing.incident is not None
-    assert (standing.incident.runs, standing.incident.healthy) == (2, 1)
+    assert state.incident is not None
+    assert (state.incident.runs, state.incident.healthy) == (2, 1)
 
 
 def test_an_accepted_level_resolves_what_got_worse() -> None:
     """At once, with the reason; another problem stays open; what nobody knew of is not told."""
-    standing, _ = advance(Standing(script="a.js"), look(1, "h", **WORSE_CART), Rules())
+    state, _ = advance(IncidentState(script="a.js"), look(1, "h", **WORSE_CART), Rules())
     later = NOON + timedelta(hours=3)
-    over = accepted(standing, later, run="run-0001", reason="new provider")
+    over = accepted(state, later, run="run-0001", reason="new provider")
     assert over.incident is None
     assert (over.outgoing[-1].change, over.outgoing[-1].accepted) == (
         Change.RESOLVED,
         "new provider",
     )
     assert accepted(over, later, run="run-0001", reason="") == over
-    assert accepted(standing, later, run="run-0000", reason="") == standing, "an older level"
+    assert accepted(state, later, run="run-0000", reason="") == state, "an older level"
     other = {"problems": {**WORSE_CART["problems"], "limit broken|error_rate|": "errors"}}
-    both, _ = advance(Standing(script="a.js"), look(1, "h", **other), Rules())
+    both, _ = advance(IncidentState(script="a.js"), look(1, "h", **other), Rules())
     left = accepted(both, later, run="run-0001", reason="")
     assert left.incident is not None
     assert list(left.incident.problems) == ["limit broken|error_rate|"]
     assert left.outgoing == both.outgoing
-    untold, _ = advance(Standing(script="a.js"), look(1, "h", **WORSE_CART), Rules(muted=True))
+    untold, _ = advance(IncidentState(script="a.js"), look(1, "h", **WORSE_CART), Rules(muted=True))
     over = accepted(untold, later, run="run-0001", reason="")
     assert (over.incident, over.outgoing) == (None, [])
 
@@ -314,37 +316,37 @@ RULES = st.builds(
 @example([(["h1"], Rules()), (["h2"], Rules(muted=True)), (["?"], Rules())])
 def test_no_history_opens_twice_or_loses_one(parts: list[tuple[list[str], Rules]]) -> None:
     """Opened and resolved take turns, in between only of an open one; keys are told once ever."""
-    standing, number, is_open, keys = Standing(script="a.js"), 0, False, []
+    state, number, is_open, keys = IncidentState(script="a.js"), 0, False, []
     for signs, rules in parts:
         for sign in signs:
             number += 1
             if sign == "look":
-                standing, told = remind(standing, NOON + timedelta(hours=number), rules)
+                state, told = remind(state, NOON + timedelta(hours=number), rules)
             else:
                 seen = look(number, sign)
-                standing, told = advance(standing, seen, rules)
-                again, nothing = advance(standing, seen, rules)
-                assert (again, nothing) == (standing, None), "a run is taken in once"
+                state, told = advance(state, seen, rules)
+                again, nothing = advance(state, seen, rules)
+                assert (again, nothing) == (state, None), "a run is taken in once"
             if told:
                 keys.append(told.key)
                 assert is_open == (told.change is not Change.OPENED)
                 is_open = told.change is not Change.RESOLVED
-                assert told.change in (Change.RESOLVED, Change.IMPROVED) or rules.tells(
+                assert told.change in (Change.RESOLVED, Change.IMPROVED) or rules.notifies(
                     told.incident.severity
                 )
-            incident = standing.incident
+            incident = state.incident
             # What people believe is what is so, as far as they are to know.
             assert is_open == (incident is not None and incident.told is not None)
-            if incident and rules.tells(incident.severity) and not incident.healthy:
+            if incident and rules.notifies(incident.severity) and not incident.healthy:
                 assert incident.told_peak is not None
                 assert incident.told_peak.rank >= incident.severity.rank
                 assert incident.problems.keys() <= set(incident.told_problems)
-    assert [a.key for a in standing.outgoing] == keys
+    assert [a.key for a in state.outgoing] == keys
     assert len(set(keys)) == len(keys)
     patience = Rules(resolve_after=3)
     for extra in range(3):
-        standing, _ = advance(standing, look(number + 1 + extra, "."), patience)
-    assert standing.incident is None
+        state, _ = advance(state, look(number + 1 + extra, "."), patience)
+    assert state.incident is None
 
 
 def test_what_a_run_says() -> None:
@@ -413,9 +415,9 @@ def test_an_incident_has_one_since() -> None:
     anomaly = make_anomaly()
     first = make_run(anomaly_analysis=anomaly)
     second = replace(first, test_id="20261122-130000-000001", timestamp=NOON + timedelta(hours=1))
-    standing = Standing(script=first.script)
+    state = IncidentState(script=first.script)
     for run in (first, second):
-        standing, told = advance(standing, observe(run), Rules(open_after=2))
+        state, told = advance(state, observe(run), Rules(open_after=2))
     assert told is not None
     assert (told.incident.since, told.incident.first_run) == (first.timestamp, first.test_id)
     assert told.incident.runs == 2
@@ -425,14 +427,14 @@ def test_an_incident_holds_since_the_run_that_its_finding_names() -> None:
     """A change that was found later holds since an earlier run: all places name the same one."""
     anomaly = make_anomaly()
     lasting = replace(anomaly.findings[0], since="20261122-090000-00000a")
-    standing = Standing(script="a.js")
+    state = IncidentState(script="a.js")
     for number, finding in enumerate([anomaly.findings[0], lasting]):
         run = make_run(
             test_id=f"20261122-1{2 + number}0000-00000{number}",
             timestamp=NOON + timedelta(hours=number),
             anomaly_analysis=replace(anomaly, findings=[finding]),
         )
-        standing, _ = advance(standing, observe(run), Rules())
-    assert standing.incident is not None
-    assert standing.incident.first_run == lasting.since
-    assert standing.incident.since == datetime(2026, 11, 22, 9, tzinfo=UTC)
+        state, _ = advance(state, observe(run), Rules())
+    assert state.incident is not None
+    assert state.incident.first_run == lasting.since
+    assert state.incident.since == datetime(2026, 11, 22, 9, tzinfo=UTC)

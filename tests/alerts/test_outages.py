@@ -87,12 +87,12 @@ def test_five_scripts_without_a_network_are_one_message(home: _Home) -> None:
 def test_an_inconclusive_run_changes_no_incident(home: _Home) -> None:
     """It opens none, and resolves none."""
     home.ran("a.js", Outcome.NO_NETWORK)
-    assert home.alerts.standings()["a.js"].incident is None
+    assert home.alerts.incident_states()["a.js"].incident is None
     home.ran("a.js", anomaly_analysis=make_anomaly())
-    before = home.alerts.standings()["a.js"].incident
+    before = home.alerts.incident_states()["a.js"].incident
     for outcome in (Outcome.NO_NETWORK, Outcome.MODULE_SERVER, Outcome.K6_UNAVAILABLE):
         home.ran("a.js", outcome)
-    assert home.alerts.standings()["a.js"].incident == before
+    assert home.alerts.incident_states()["a.js"].incident == before
 
 
 def test_a_blip_is_not_told(home: _Home) -> None:

@@ -175,7 +175,7 @@ def test_killed_at_every_step_from_the_run_to_the_outbox(tmp_path: Path, driver:
         for _ in range(2):
             Alerts(loaded, store).recover()
             assert len(outbox.waiting()) == saved, f"killed before step {step}"
-        standing = Alerts(loaded, store).standings().get("a.js")
+        standing = Alerts(loaded, store).incident_states().get("a.js")
         if saved:
             assert standing is not None
             assert (standing.expected, standing.outgoing) == ([], [])

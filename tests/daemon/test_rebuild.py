@@ -131,12 +131,12 @@ def test_open_incidents_come_back(
 ) -> None:
     """With their beginning and severity; nothing is told again, and it is said once."""
     settings = _settings(tmp_path)
-    before = _lived(settings).standings()
+    before = _lived(settings).incident_states()
     told = {kept.message.id for kept in Outbox(settings.data).waiting()}
     assert len(told) == 2
     path = settings.data / "state" / "incidents.json"
     DAMAGES[damage](path)
-    after = _restart(settings).standings()
+    after = _restart(settings).incident_states()
     assert after["bad.js"] == before["bad.js"]
     assert after["good.js"].incident is None
     assert set(after) == {"bad.js", "good.js"}
@@ -174,7 +174,7 @@ def test_runs_that_were_imported_open_nothing(tmp_path: Path) -> None:
     store = Store(settings.data)
     store.save(_run(1, script="bad.js", snapshot=None, anomaly_analysis=make_anomaly()))
     assert store.repair().states == []
-    assert _restart(settings).standings() == {}
+    assert _restart(settings).incident_states() == {}
 
 
 @pytest.mark.parametrize("entry", [b"5", b"null", b'"text"', b"[]", b'{"key":1,"value":{}}', b"{}"])
@@ -321,7 +321,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             store = Store(settings.data)
             store.state(name).put(key, odd)
             alerts = Alerts(settings, store)
-            alerts.standings()
+            alerts.incident_states()
             alerts.mutes.active(NOW)
             alerts.remind(NOW)
             for outcome in (Outcome.NO_NETWORK, Outcome.COMPLETED):
@@ -349,11 +349,11 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
 def test_a_script_that_cannot_be_looked_for_is_passed_over(tmp_path: Path, kind: str) -> None:
     """Imported runs have any name, and `k6d run` may have run a file that is hidden from us."""
     settings = _settings(tmp_path)
-    before = _lived(settings).standings()
+    before = _lived(settings).incident_states()
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0)
     name = "x" * 200 + "/" + "y" * 300 if kind == "too long" else str(hidden / "a.js")
     Store(settings.data).save(_run(1, script=name))
     for state in ("scripts", "incidents", "schedule"):
         (settings.data / "state" / f"{state}.json").write_bytes(b"{")
-    assert _restart(settings).standings()["bad.js"].incident == before["bad.js"].incident
+    assert _restart(settings).incident_states()["bad.js"].incident == before["bad.js"].incident

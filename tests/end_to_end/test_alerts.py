@@ -285,7 +285,7 @@ def _record(alerts: Alerts, store: Store, test_id: str, **changes: Any) -> None:
 
 def _told_at(alerts: Alerts) -> datetime:
     """When the open incident of shop/a.js was told."""
-    told = alerts.standings()["shop/a.js"].incident
+    told = alerts.incident_states()["shop/a.js"].incident
     assert told is not None
     assert told.told_at is not None
     return told.told_at
@@ -392,7 +392,7 @@ def test_a_run_that_the_disk_refuses_for_now_is_taken_in_later(tmp_path: Path) -
     path.rename(aside)
     path.mkdir()
     alerts.recover()
-    assert alerts.standings()["shop/a.js"].expected == [test_id]
+    assert alerts.incident_states()["shop/a.js"].expected == [test_id]
     path.rmdir()
     aside.rename(path)
     alerts.recover()
@@ -425,7 +425,7 @@ def test_what_the_disk_refused_is_told_later(tmp_path: Path) -> None:
     (tmp_path / "outbox").unlink()
     alerts.remind(NOON + timedelta(hours=1))
     assert [kept.message.change for kept in outbox.waiting()] == ["opened"]
-    assert alerts.standings()["shop/a.js"].outgoing == []
+    assert alerts.incident_states()["shop/a.js"].outgoing == []
 
 
 @pytest.mark.parametrize("width", [40, 120])
@@ -433,7 +433,7 @@ def test_incidents_in_a_terminal(tmp_path: Path, width: int) -> None:
     """A row each; where it has no room, a paragraph in which no word is cut."""
     alerts, store, _ = _alerts(tmp_path)
     _record(alerts, store, "20261122-120001-aaaaaa", anomaly_analysis=make_anomaly())
-    incident = alerts.standings()["shop/a.js"].incident
+    incident = alerts.incident_states()["shop/a.js"].incident
     assert incident is not None
     console = Console(width=width, file=StringIO())
     console.print(incidents_table([incident], {}, now=NOON + timedelta(minutes=2)))
@@ -458,7 +458,7 @@ def test_the_incident_of_a_script_that_is_gone_ends_a_day_later(
     scripts.mkdir(exist_ok=True)
     for hours in (1, 26):
         alerts.remind(NOON + hours * hour)
-        assert alerts.standings()["shop/a.js"].incident is not None
+        assert alerts.incident_states()["shop/a.js"].incident is not None
     (scripts / "other.js").touch()
     alerts.remind(NOON + 60 * hour)
     (scripts / "shop").mkdir()
@@ -467,10 +467,10 @@ def test_the_incident_of_a_script_that_is_gone_ends_a_day_later(
     (scripts / "shop" / "a.js").unlink()
     told = len(outbox.waiting())
     for hours in (62, 85, 86):
-        standing = alerts.standings()["shop/a.js"]
+        standing = alerts.incident_states()["shop/a.js"]
         assert standing.incident is not None, "it came back in between"
         alerts.remind(NOON + hours * hour)
-    standing = alerts.standings()["shop/a.js"]
+    standing = alerts.incident_states()["shop/a.js"]
     assert standing.incident is None
     assert standing.last is not None
     assert standing.gone_since is None
@@ -487,11 +487,11 @@ def test_a_run_says_that_a_script_is_not_gone(tmp_path: Path) -> None:
         test_id = f"20261122-12000{number}-aaaaaa"
         _record(alerts, store, test_id, script=name, anomaly_analysis=bad)
         alerts.remind(NOON + timedelta(hours=hours))
-        incident = alerts.standings()[name].incident
+        incident = alerts.incident_states()[name].incident
         assert incident is not None
         assert incident.runs == number + 1
     alerts.remind(NOON + timedelta(hours=82))
-    assert alerts.standings()[name].incident is None
+    assert alerts.incident_states()[name].incident is None
 
 
 def test_an_end_is_compared_with_the_last_failing_run(tmp_path: Path) -> None:

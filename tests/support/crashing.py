@@ -200,7 +200,7 @@ class Crashes:
         settings = load(self.daemon.home / "k6d.toml", data=self.daemon.data)
         # What the last runs meant may have come too late to be delivered in this life.
         told = [kept.message.id for kept in (*outbox.done(), *outbox.waiting())]
-        for script, standing in Alerts(settings, self.daemon.store).standings().items():
+        for script, standing in Alerts(settings, self.daemon.store).incident_states().items():
             judged = [run for run in self.daemon.runs(script) if _is_judged(run)]
             wrong = judged[-1].anomaly_analysis.anomalies_detected
             assert (standing.incident is not None) == wrong, judged[-1]

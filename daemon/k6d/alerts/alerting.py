@@ -27,7 +27,7 @@ from k6d.alerts.mutes import Mutes
 from k6d.alerts.observation import observe
 from k6d.alerts.outages import Outage, Outages
 from k6d.alerts.outbox import KEPT_DAYS, Outbox
-from k6d.alerts.records import Change, Standing
+from k6d.alerts.records import Change, IncidentState
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
 from k6d.core.reading import answers
 from k6d.storage import accepted, printable
@@ -62,7 +62,7 @@ class Alerts:
         self._store = store
         self._outbox = Outbox(settings.data)
         self._serving = serving
-        self._standings = store.state("incidents")
+        self._states = store.state("incidents")
         self.mutes = Mutes(store)
         self._outages = Outages(store, self.announce, self.is_gone)
         self._lock = settings.data / "state" / ".incidents.lock"
@@ -73,25 +73,26 @@ class Alerts:
         `notify` is the script's own setting; None keeps the last one.
         """
         with locked(self._lock, root=self._settings.data):
-            standing = incidents.noted(self._standing(script), notify)
-            runs = [*standing.expected, test_id]
-            self._keep(incidents.expecting(standing, runs[-incidents.REMEMBERED_RUNS :]))
+            state = incidents.with_notify(self._state(script), notify)
+            runs = [*state.expected, test_id]
+            self._save(incidents.with_expected(state, runs[-incidents.REMEMBERED_RUNS :]))
 
     def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
         """Record a saved run in its incident; a run that was recorded before changes nothing."""
         with locked(self._lock, root=self._settings.data):
-            standing = incidents.noted(self._standing(run.script), notify)
-            rules = self._rules(standing)
-            if run.test_id not in standing.seen:
+            state = incidents.with_notify(self._state(run.script), notify)
+            rules = self._rules(state)
+            if run.test_id not in state.seen:
                 self._outages.record(run, quiet=rules.muted)
-            standing, told = incidents.advance(standing, observe(run), rules)
-            self._keep(standing)
-            if told:
+            state, announcement = incidents.advance(state, observe(run), rules)
+            self._save(state)
+            if announcement:
+                incident = announcement.incident
                 logger.info(
                     "incident %s of %s: %s, %s",
-                    *(told.incident.id, run.script, told.change, told.incident.severity),
+                    *(incident.id, run.script, announcement.change, incident.severity),
                 )
-            self._send_off(standing, run)
+            self._queue_messages(state, run)
 
     def accept(self, script: str, reason: str) -> tuple[str, Incident | None]:
         """Accept the present level of a script as normal; resolve its incident if it was about it.
@@ -102,11 +103,11 @@ class Alerts:
         run, reason = newest_run(self._store, script), printable(reason.strip())
         since = accepted.accept(run, self._store, reason=reason)
         with locked(self._lock, root=self._settings.data):
-            was, now = self._standing(script), datetime.now(UTC)
-            standing = incidents.accepted(was, now, run=run.test_id, reason=reason)
-            if standing != was:
-                self._keep_ended(was, standing)
-        return since, was.incident if standing.incident is None else None
+            was, now = self._state(script), datetime.now(UTC)
+            state = incidents.accepted(was, now, run=run.test_id, reason=reason)
+            if state != was:
+                self._save_ended(was, state)
+        return since, was.incident if state.incident is None else None
 
     def end(self, script: str) -> bool:
         """End the script's incident without a message, for a file that is no test (any more).
@@ -114,9 +115,9 @@ class Alerts:
         Returns whether there was an incident.
         """
         with locked(self._lock, root=self._settings.data):
-            standing = self._standing(script)
-            self._keep_ended(standing, incidents.ended(standing, datetime.now(UTC)))
-            return standing.incident is not None
+            state = self._state(script)
+            self._save_ended(state, incidents.ended(state, datetime.now(UTC)))
+            return state.incident is not None
 
     def rebuild(self, scripts: Iterable[tuple[str, bool | list[str] | None, list[Run]]]) -> int:
         """Rebuild missing or damaged incident states from the scripts' runs, in one write.
@@ -126,41 +127,41 @@ class Alerts:
         outbox refuses those that it has had.
         """
         with locked(self._lock, root=self._settings.data):
-            known = self.standings()
-            made = {s: Standing(script=s) for s in self._standings.all() if s not in known}
+            known = self.incident_states()
+            made = {s: IncidentState(script=s) for s in self._states.all() if s not in known}
             recent = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
             for script, notify, runs in scripts:
                 if script not in known:
-                    new = incidents.noted(Standing(script=script), notify)
+                    new = incidents.with_notify(IncidentState(script=script), notify)
                     made[script] = incidents.replayed(new, runs, self._rules(new), since=recent)
-            self._standings.put_all({name: _document(one) for name, one in made.items()})
-        return sum(standing.incident is not None for standing in made.values())
+            self._states.put_all({name: _document(one) for name, one in made.items()})
+        return sum(state.incident is not None for state in made.values())
 
     def damaged(self) -> bool:
         """Whether the stored state of some script does not parse."""
-        return len(self.standings()) < len(self._standings.all())
+        return len(self.incident_states()) < len(self._states.all())
 
-    def _keep_ended(self, was: Standing, now: Standing) -> None:
+    def _save_ended(self, was: IncidentState, now: IncidentState) -> None:
         if was.incident and not now.incident:
             logger.info("incident %s of %s: over", was.incident.id, was.script)
-        self._keep(now)
+        self._save(now)
 
     def remind(self, now: datetime) -> None:
         """Notify without a new run: after the end of a mute, for a reminder, or after a disk error.
 
         A script whose file is missing gets no message; after a day its incident ends silently.
         """
-        for name, known in self.standings().items():
+        for name, known in self.incident_states().items():
             if known.incident is None and not known.outgoing:
                 continue
             with locked(self._lock, root=self._settings.data):
-                was = self._standing(name)
-                standing = incidents.looked_for(was, now, gone=self.is_gone(name))
-                if not standing.gone_since:
-                    standing, _ = incidents.remind(standing, now, self._rules(standing))
-                if standing != was:
-                    self._keep_ended(was, standing)
-                self._send_off(standing, None)
+                was = self._state(name)
+                state = incidents.after_file_check(was, now, gone=self.is_gone(name))
+                if not state.gone_since:
+                    state, _ = incidents.remind(state, now, self._rules(state))
+                if state != was:
+                    self._save_ended(was, state)
+                self._queue_messages(state, None)
 
     def is_gone(self, script: str) -> bool:
         """Whether the script's file is missing, while the scripts folder exists and is not empty.
@@ -179,16 +180,16 @@ class Alerts:
         for run in found.values():
             if run:
                 self.record(run)
-        for name, known in self.standings().items():
+        for name, known in self.incident_states().items():
             if not known.expected and not known.outgoing:
                 continue
             with locked(self._lock, root=self._settings.data):
-                standing = self._standing(name)
-                waiting = [test_id for test_id in standing.expected if test_id not in found]
-                if waiting != standing.expected:  # the others do not read
-                    standing = incidents.expecting(standing, waiting)
-                    self._keep(standing)
-                self._send_off(standing, None)
+                state = self._state(name)
+                waiting = [test_id for test_id in state.expected if test_id not in found]
+                if waiting != state.expected:  # the others do not read
+                    state = incidents.with_expected(state, waiting)
+                    self._save(state)
+                self._queue_messages(state, None)
 
     def missing(self) -> list[Run]:
         """The saved runs that were not recorded because of a crash."""
@@ -196,7 +197,7 @@ class Alerts:
 
     def _expected(self) -> Iterator[tuple[str, Run | None]]:
         """The expected runs that were saved: the id, and the run or None if it is damaged."""
-        for test_id in [i for s in self.standings().values() for i in s.expected]:
+        for test_id in [i for s in self.incident_states().values() for i in s.expected]:
             try:
                 if self._store.run_path(test_id).exists():
                     yield test_id, self._loaded(test_id)
@@ -240,8 +241,8 @@ class Alerts:
         The receivers of the scripts `about` get it, if there are any, else those of `script`.
         False when the key was used before, the script is muted or the settings exclude it.
         """
-        standing = self._standing(script)
-        if not self._rules(standing).tells(severity):
+        state = self._state(script)
+        if not self._rules(state).notifies(severity):
             return False
         message = notice(
             key=key,
@@ -258,7 +259,7 @@ class Alerts:
         """The tags of a message about all these scripts; None: everybody."""
         routes, found = self._settings.notify.routes, []
         for script in scripts:
-            tags = tags_for(script, severity, routes, self._standing(script).notify)
+            tags = tags_for(script, severity, routes, self._state(script).notify)
             if tags is None:
                 return None
             found += tags
@@ -268,44 +269,43 @@ class Alerts:
         """What keeps scripts from a verdict at present."""
         return self._outages.open()
 
-    def standings(self) -> dict[str, Standing]:
+    def incident_states(self) -> dict[str, IncidentState]:
         """The incident state of each script; damaged ones are left out."""
-        found = ((name, _read(name, raw)) for name, raw in self._standings.all().items())
-        return {name: standing for name, standing in found if standing}
+        found = ((name, _read(name, raw)) for name, raw in self._states.all().items())
+        return {name: state for name, state in found if state}
 
-    def _rules(self, standing: Standing) -> Rules:
+    def _rules(self, state: IncidentState) -> Rules:
         notify = self._settings.notify
-        silent = standing.notify is False or not (notify.urls or notify.config)
+        silent = state.notify is False or not (notify.urls or notify.config)
         return Rules(
             open_after=notify.open_after,
             resolve_after=notify.resolve_after,
             min_severity=notify.min_severity,
             remind_s=notify.remind,
-            muted=silent or bool(self.mutes.of(standing.script, datetime.now(UTC))),
+            muted=silent or bool(self.mutes.of(state.script, datetime.now(UTC))),
         )
 
-    def _send_off(self, standing: Standing, run: Run | None) -> None:
+    def _queue_messages(self, state: IncidentState, run: Run | None) -> None:
         """Put the outgoing announcements into the outbox, then remove them from the state."""
         done = []
-        for announcement in standing.outgoing:
+        for announcement in state.outgoing:
             newest = run if run and run.test_id == announcement.run else None
             try:
-                context = self._context(announcement, standing)
+                context = self._context(announcement, state)
                 newest = newest or self._loaded(announcement.run)
-                told = (
+                self._outbox.put(
                     compose(announcement, newest, context)
                     if newest
                     else bare(announcement, context)
                 )
-                self._outbox.put(told)
             except K6dError as error:
                 logger.error("incident %s is not notified yet: %s", announcement.incident.id, error)
                 continue
             done.append(announcement.key)
         if done:
-            self._keep(incidents.settled(standing, done))
+            self._save(incidents.without_announcements(state, done))
 
-    def _context(self, announcement: Announcement, standing: Standing) -> Context:
+    def _context(self, announcement: Announcement, state: IncidentState) -> Context:
         notify, incident = self._settings.notify, announcement.incident
         ad_hoc = bool(incident.overrides)
         history = self._store.history(incident.script, limit=MAX_POINTS, overrides=ad_hoc)
@@ -318,7 +318,7 @@ class Alerts:
             scripts=self._settings.scripts,
             history=history,
             previous=self._loaded(previous["test_id"]) if previous else None,
-            tags=tags_for(incident.script, incident.peak, notify.routes, standing.notify),
+            tags=tags_for(incident.script, incident.peak, notify.routes, state.notify),
             dashboard=self._dashboard(),
         )
 
@@ -338,25 +338,25 @@ class Alerts:
         here = f" (on {machine} itself)" if host in ITSELF else ""
         return f"Open the dashboard{here}", f"http://{host}:{api.port}"
 
-    def _standing(self, script: str) -> Standing:
-        raw = self._standings.get(script)
-        return (_read(script, raw) if raw else None) or Standing(script=script)
+    def _state(self, script: str) -> IncidentState:
+        raw = self._states.get(script)
+        return (_read(script, raw) if raw else None) or IncidentState(script=script)
 
-    def _keep(self, standing: Standing) -> None:
-        self._standings.put(standing.script, _document(standing))
+    def _save(self, state: IncidentState) -> None:
+        self._states.put(state.script, _document(state))
 
 
-def _document(standing: Standing) -> dict[str, Any]:
-    document: dict[str, Any] = orjson.loads(orjson.dumps(standing, option=orjson.OPT_UTC_Z))
+def _document(state: IncidentState) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(orjson.dumps(state, option=orjson.OPT_UTC_Z))
     return document
 
 
 @cache
-def _adapter() -> TypeAdapter[Standing]:
-    return TypeAdapter(Standing)
+def _adapter() -> TypeAdapter[IncidentState]:
+    return TypeAdapter(IncidentState)
 
 
-def _read(name: str, raw: Mapping[str, Any]) -> Standing | None:
+def _read(name: str, raw: Mapping[str, Any]) -> IncidentState | None:
     try:
         return _adapter().validate_python(raw)
     except ValidationError:

@@ -106,7 +106,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class IncidentState:
     """The stored incident state of a script.
 
     `outgoing` holds announcements that are not in the outbox yet. `seen` lists recorded runs, the

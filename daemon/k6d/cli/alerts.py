@@ -61,7 +61,7 @@ def incidents(
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
         return
     now = datetime.now(UTC)
-    standings = alerts.standings().values()
+    standings = alerts.incident_states().values()
     open_ = [s.incident for s in standings if s.incident]
     resolved = [s.last for s in standings if s.last] if everything else []
     shown = sorted(open_, key=_badness) + sorted(resolved, key=_badness)

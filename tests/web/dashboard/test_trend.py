@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from datetime import timedelta
 from typing import Any
 
-from k6d.alerts.records import Incident, Standing
+from k6d.alerts.records import Incident, IncidentState
 from k6d.core.model import Severity
 from k6d.web.dashboard import trend
 from k6d.web.rendering import charts
@@ -52,7 +52,7 @@ STEP = [100.0, 101.0, 99.0, 100.0, 102.0, 100.0, 150.0, 151.0, 149.0, 150.0, 151
 
 def test_what_is_marked() -> None:
     """A new level by its first run, an accepted one with the reason, every run in an incident."""
-    standing = Standing(script="a.js", incident=incident(10, 11), last=incident(6, 8))
+    standing = IncidentState(script="a.js", incident=incident(10, 11), last=incident(6, 8))
     accepted = [{"since": "run-06", "reason": "worth it"}]
     found = trend.points(rows(*STEP), "response_time_p95", accepted=accepted, standing=standing)
     assert [point["value"] for point in found] == STEP
@@ -85,7 +85,7 @@ def test_the_chart() -> None:
         rows(*STEP, None),
         "response_time_p95",
         accepted=[{"since": "run-06", "reason": "<b>"}],
-        standing=Standing(script="a.js", incident=incident(10, 11)),
+        standing=IncidentState(script="a.js", incident=incident(10, 11)),
     )
     band = {"expected": 150.0, "low": 140.0, "high": 160.0}
     svg = ET.fromstring(charts.trend(found, title="p95", unit="ms", band=band, start=6))

@@ -64,7 +64,7 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
         alone = [entry for entry in found if entry.left_alone and not entry.latest]
         rows = [_row(entry) for entry in found if entry not in alone]
         alerts = alerts_of(k6d)
-        incident_states = alerts.standings().values()
+        incident_states = alerts.incident_states().values()
         open_ = [state.incident for state in incident_states if state.incident]
         open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
         return page(
@@ -111,7 +111,7 @@ async def script(request: Request, k6d: K6d) -> Response:
         in_folder = _in_folder(name, k6d)
         if not rows and not in_folder:
             return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
-        standing = alerts_of(k6d).standings().get(name)
+        standing = alerts_of(k6d).incident_states().get(name)
         accepted = _accepted(name, k6d)
         drawn = trend.drawn(
             judged,

@@ -14,7 +14,7 @@ from k6d.web.rendering import charts, filters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k6d.alerts.records import Standing
+    from k6d.alerts.records import IncidentState
     from k6d.storage import Store
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ def drawn(
     store: Store,
     *,
     accepted: Sequence[Row],
-    standing: Standing | None,
+    standing: IncidentState | None,
 ) -> Row:
     """What the page of a script shows of its trend: chart, points, marks, band, threshold, unit.
 
@@ -58,7 +58,7 @@ def drawn(
 
 
 def points(
-    rows: Sequence[Row], metric: str, *, accepted: Sequence[Row], standing: Standing | None
+    rows: Sequence[Row], metric: str, *, accepted: Sequence[Row], standing: IncidentState | None
 ) -> list[Row]:
     """Convert runs (`rows`, newest first) to points of the trend (oldest first).
 
@@ -111,7 +111,7 @@ def _newest(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row["comparable"]), None)
 
 
-def _in_incident(test_id: str, standing: Standing | None) -> bool:
+def _in_incident(test_id: str, standing: IncidentState | None) -> bool:
     """Return whether the script's current or last incident was open at this run."""
     if standing is None:
         return False

@@ -30,7 +30,7 @@ async def incidents(k6d: K6d) -> Response:
 
     def read() -> dict[str, Any]:
         alerts = alerts_of(k6d)
-        standings = alerts.standings().values()
+        standings = alerts.incident_states().values()
         return {
             "incidents": [asdict(s.incident) for s in standings if s.incident],
             "resolved": [asdict(s.last) for s in standings if s.last],

@@ -29,7 +29,7 @@ async def metrics(k6d: K6d) -> Response:
 def _scrape(k6d: Context, counts: dict[str, Any]) -> bytes:
     latest = list(k6d.store.latest_states(recent=1).values())
     last = [state.last for state in latest[:MOST_SCRIPTS]]
-    incident_states = alerts_of(k6d).standings().values()
+    incident_states = alerts_of(k6d).incident_states().values()
     outbox = Outbox(k6d.settings.data)
     return exposition(
         Facts(
