@@ -254,6 +254,9 @@ def test_an_ad_hoc_workload_has_its_own_history(home: Home, target: Target) -> N
     asked = home.json("trend", script, "--workload", other["id"][:8])
     assert [one["test_id"] for one in asked["runs"]] == [ad_hoc["test_id"], again["test_id"]]
     assert f"{other['id']} (vus 2, iterations 30" in home.error("trend", script, "--workload", "x")
+    by_variable = home.json("run", script, "--env", "SHOP=1")
+    (row,) = (one for one in home.json("scripts") if one["script"].endswith("s.js"))
+    assert row["last_run"]["test_id"] == by_variable["test_id"], "variables alone: the script's own"
 
 
 def test_files_of_handle_summary_are_kept_with_the_run(home: Home) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from k6d.alerts.records import Observation
 from k6d.analysis.comparison import key_of
-from k6d.core.model import LEARNING, WORSE, FindingKind, Outcome, Trigger
+from k6d.core.model import LEARNING, WORSE, FindingKind, Outcome, Trigger, other_options
 from k6d.storage.record import is_test_id, started
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def observe(run: Run) -> Observation:
     Nothing, if it was cut short without a fault, or k6 refused the options that came beside it.
     """
     verdict = run.anomaly_analysis
-    refused = run.overrides and run.execution.outcome is Outcome.SCRIPT_ERROR
+    refused = run.ad_hoc and run.execution.outcome is Outcome.SCRIPT_ERROR
     states = {key_of(c): c.state for c in run.comparisons}
     others = LEARNING if set(states.values()) == {LEARNING} else ""  # a run keeps the first only
     calm = not run.generator.reasons and not run.generator.doubts
@@ -48,8 +48,7 @@ def observe(run: Run) -> Observation:
         deliberate=run.trigger in DELIBERATE,
         edited=run.trigger in EDITS,
         series={key: run.comparable and states.get(key, others) != LEARNING for key in run.series},
-        # Variables alone are no other workload: a script may need them for each run by hand.
-        overrides={k: v for k, v in run.overrides.items() if not k.startswith("env ")},
+        overrides=other_options(run.overrides),
         first=first,
         began=run.timestamp if first == run.test_id else started(first),
         unsettled=unsettled,

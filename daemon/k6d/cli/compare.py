@@ -31,7 +31,7 @@ from k6d.cli.common import (
     variables,
 )
 from k6d.cli.run import finish, under_way
-from k6d.core.model import K6dError, Outcome, Trigger
+from k6d.core.model import VARIABLE, K6dError, Outcome, Trigger
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
@@ -223,9 +223,9 @@ def replay(
     store = open_store(loaded)
     old = store.load(run_named(run_id, loaded))
     given = variables(env or [])
-    missing = [name for name in old.overrides if name.startswith("env ")]
+    missing = [name for name in old.overrides if name.startswith(VARIABLE)]
     if missing and not given:
-        names = ", ".join(name.removeprefix("env ") for name in missing)
+        names = ", ".join(name.removeprefix(VARIABLE) for name in missing)
         raise K6dError(f"run {old.test_id} had --env {names}, whose values are not kept: give them")
     result = under_way(
         loaded, lambda pipeline, watching: pipeline.replay(old, env=given, watching=watching)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from k6d.core.model import VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
@@ -54,13 +56,13 @@ class Job:
 
         Values of variables may be secrets: "…" stands for each.
         """
-        env = {f"env {name}": "…" for name in self.env}
+        env = {f"{VARIABLE}{name}": "…" for name in self.env}
         return dict(self.options) | env | ({REPLAY: self.replays} if self.replays else {})
 
 
 def options_in(overrides: Mapping[str, str]) -> dict[str, str]:
     """The k6 options among the overrides of a run."""
-    return {k: v for k, v in overrides.items() if k != REPLAY and not k.startswith("env ")}
+    return {k: v for k, v in overrides.items() if k != REPLAY and not k.startswith(VARIABLE)}
 
 
 def without(job: Job, unused: Collection[str]) -> Job:

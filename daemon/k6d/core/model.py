@@ -31,6 +31,9 @@ WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparis
 CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
 BROWSER = "the browser could not start"  # prefix of the error of a run that needs a browser
+VARIABLE = "env "  # prefix of the name of a variable among the overrides of a run
+# k6 takes options from variables, too; with one of these, the load is another.
+_LOAD_VARIABLES = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")
 FAIL = "fail()"  # prefix of the error of a script that called fail()
 
 
@@ -317,6 +320,21 @@ class KeptFile:
     bytes: int
 
 
+def other_options(overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return those overrides that make a run ad-hoc; without any, it is a run of the script itself.
+
+    Options beside the script are another workload: such a run has its own history and changes no
+    state of the script. So is a replay, which may be of older contents. Variables alone are not,
+    unless k6 takes its load from them: a script may need them for each run by hand.
+    """
+    loads = {VARIABLE + name for name in _LOAD_VARIABLES}
+    return {
+        name: value
+        for name, value in overrides.items()
+        if not name.startswith(VARIABLE) or name in loads
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The stored record of one run; its JSON file has these fields.
@@ -359,6 +377,11 @@ class Run:
     explanation: Explanation | None = None
     removed: list[str] = field(default_factory=list)
     imported: dict[str, Any] | None = None
+
+    @property
+    def ad_hoc(self) -> bool:
+        """Whether this is a run of another workload than the script's own; see `other_options`."""
+        return bool(other_options(self.overrides))
 
     @property
     def verdict(self) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.core import worker
-from k6d.core.model import Explanation, FindingKind, K6dError
+from k6d.core.model import VARIABLE, Explanation, FindingKind, K6dError
 from k6d.explain import answer, prompt, snapshot
 from k6d.explain.gemini_worker import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
@@ -229,7 +229,7 @@ class Explainer:
                 source = snapshot.source(archive, most=MAX_SOURCE_BYTES)
         if not self._ai.send_source:
             withheld.append("source: kept at home")
-        if env is None and any(name.startswith("env ") for name in run.overrides):
+        if env is None and any(name.startswith(VARIABLE) for name in run.overrides):
             run = _without_script_output(run)
             withheld.append("log, errors: they may hold the values of this run's variables")
         return prompt.build(

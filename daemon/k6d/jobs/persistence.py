@@ -120,4 +120,4 @@ def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
         return False
     if run["outcome"] == Outcome.ABORTED:
         return bool(run["trigger"] == kept["trigger"])
-    return bool(run["overrides"]) == bool(kept["options"] or kept["env"])
+    return bool(run["overrides"]) == bool(kept["options"])

@@ -108,7 +108,7 @@ class Pipeline:
             if done is None:
                 return None
             done = await self._compared(done, job, watching)
-            self._settle(done, remember=not (done.run.overrides or job.one_off))
+            self._settle(done, remember=not (done.run.ad_hoc or job.one_off))
         return await self._follow_up.take(done, job, notify=not job.one_off)
 
     async def replay(

@@ -38,8 +38,10 @@ READ_ATTEMPTS = 10
 # The name of the first partition, so that every id belongs to a partition.
 LOWEST_ID = "00000000-000000-000000"
 
-# A generation with other fields, from another version of k6d, is not read but rebuilt.
-_PREFIX = f"generation-{zlib.crc32(' '.join(sorted(FIELDS)).encode()):08x}-"
+# A generation with other fields, or other meanings of them, from another version of k6d, is not
+# read but rebuilt. In the second version, `overrides` leaves out variables beside the script.
+_VERSION = 2
+_PREFIX = f"generation-{zlib.crc32(' '.join([*sorted(FIELDS), str(_VERSION)]).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 
 

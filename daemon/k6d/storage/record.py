@@ -13,7 +13,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from k6d.core.metrics import INDEXED
-from k6d.core.model import K6dError, Run
+from k6d.core.model import K6dError, Run, other_options
 
 ISSUE_LENGTH = 160
 FIELDS = frozenset({
@@ -98,7 +98,7 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "severity": verdict["severity"],
         "fingerprint": snapshot.get("fingerprint"),
         "workload": snapshot.get("workload"),
-        "overrides": bool(record["overrides"]),
+        "overrides": bool(other_options(record["overrides"])),
         "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
         **{name: record["metrics"].get(name) for name in INDEXED},

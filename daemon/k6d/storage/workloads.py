@@ -1,8 +1,9 @@
 """The workloads of a script: its own, and those of runs with options given beside it.
 
-A run with options or variables of its own (`k6d run shop.js --vus 1`) is an ad-hoc run. It has its
-own history, and says nothing about the script's own workload. As long as a script has ad-hoc runs
-only, the newest of them stands for the script.
+A run with options of its own (`k6d run shop.js --vus 1`) is an ad-hoc run (`Run.ad_hoc`). It has
+its own history, and says nothing about the script's own workload. As long as a script has ad-hoc
+runs only, the newest of them stands for the script. Runs with variables alone are the script's own,
+and compare with runs that had the same values.
 """
 
 from __future__ import annotations
@@ -123,11 +124,12 @@ def newest_run(store: Store, script: str, workload: str = OWN) -> Run:
 
 
 def _label(store: Store, newest: tuple[bool, str], *, own: bool) -> str:
-    overrides, test_id = newest
-    if not overrides:
-        return "the script's own" if own else "the script's own, earlier"
+    ad_hoc, test_id = newest
     try:
         given = store.load(test_id).overrides
     except K6dError:
-        return "with other options"
-    return ", ".join(f"{name} {value}" for name, value in given.items())
+        given = {}
+    if ad_hoc:
+        return ", ".join(f"{name} {value}" for name, value in given.items()) or "with other options"
+    variables = ", ".join(name for name in given)
+    return f"the script's own{'' if own else ', earlier'}{variables and f', with {variables}'}"
