@@ -40,7 +40,7 @@ def test_which_runs_are_ad_hoc(tmp_path: Path, overrides: dict[str, str], ad_hoc
     store = Store(tmp_path)
     store.save(make_run(test_id="20261122-110000-3f9a2c"))
     store.save(run)
-    (last,) = store.standings().values()
+    (last,) = store.latest_states().values()
     assert (last.last["test_id"] == run.test_id) is not ad_hoc
 
 
