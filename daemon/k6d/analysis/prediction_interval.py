@@ -30,21 +30,22 @@ Direction = Literal[-1, 0, 1]
 
 # With four comparable runs, the t limit would be 12 sigma, too wide for a verdict.
 NEEDED: Final = 5
-# Runs compared with. The level holds for all of them (`trend` sees to that), so more runs only make
-# sigma and the habits better known; past a hundred they add nothing.
+# The newest value is compared with this many runs at most. They have one level (`level` cuts the
+# history at a change), so more runs only make sigma better known; past a hundred they add nothing.
 COMPARED: Final = 100
 # The probability of a false alarm: for one series, and for all series of a run together.
 SERIES_ALPHA: Final = 0.001
 RUN_ALPHA: Final = 0.01
-# A single run below this change is not worth a message: `trend` sees it if it lasts.
+# A smaller change of a single run is not reported; `change_point` detects it if it lasts.
 LEAST_CHANGE: Final = 0.10
-# If more than this share of comparable runs was as far out on the same side, it is a habit.
+# If more than this share of the comparable runs was as far out on the same side, the script has
+# such values now and then.
 HABIT: Final = 0.10
-# "As far out" means this share of the distance, because no two odd runs are equal.
+# "As far out" means at least this share of the distance, because no two runs are equal.
 AS_FAR: Final = 0.9
-# A fall to exactly 0 is odd, however wide the noise, when it is half as far again as any of at
-# least twenty comparable runs fell: nothing is not less, it is that nothing was served or counted.
-# Of counts that come near 0 by themselves this is not so.
+# A fall to exactly 0 means that nothing was served or counted. It differs from the history, however
+# wide the noise, if it is NOTHING times as deep as any fall of at least NOTHING_RUNS comparable
+# runs. Counts that come near 0 by themselves are thus excepted.
 NOTHING: Final = 1.5
 NOTHING_RUNS: Final = 20
 
@@ -120,7 +121,7 @@ def compare(
 
 
 def _is_habit(comparable: Sequence[float], noise: Noise, change: float) -> bool:
-    """Return whether the script has values this far out, on this side, now and then."""
+    """Whether the script has values this far out, on this side, now and then."""
     reach = AS_FAR * abs(change)
     side = math.copysign(1, change)
     alike = sum(side * (value - noise.centre) >= reach for value in comparable)
@@ -128,7 +129,7 @@ def _is_habit(comparable: Sequence[float], noise: Noise, change: float) -> bool:
 
 
 def _never_near_nothing(comparable: Sequence[float], noise: Noise) -> bool:
-    """Return whether 0 is far below all comparable runs."""
+    """Whether 0 is far below all comparable runs."""
     fell = max(0.0, noise.centre - min(comparable))
     return len(comparable) >= NOTHING_RUNS and noise.centre > NOTHING * fell
 

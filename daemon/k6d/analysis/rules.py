@@ -32,7 +32,7 @@ RESPONSE_TIMES = ("response_time_avg", "response_time_p95")
 
 
 def find(result: Result, limits: Limits) -> list[Finding]:
-    """Return all findings of the rules, unordered; each cause has one finding."""
+    """All findings of the rules, unordered; each cause has one finding."""
     findings = [*_thresholds(result), *_checks(result, limits)]
     if total_failure := _total_failure(result):
         return [*findings, total_failure]
@@ -68,7 +68,7 @@ def _crossed(threshold: Threshold) -> str:
 
 
 def _total_failure(result: Result) -> Finding | None:
-    """Return a finding if all requests failed or none was answered, unless expected."""
+    """The finding that all requests failed or none was answered; None if that was expected."""
     metrics, breakdown = result.judged, result.breakdown
     if not metrics.total_requests or metrics.error_rate not in (None, 100):
         return None
@@ -96,9 +96,9 @@ def _total_failure(result: Result) -> Finding | None:
 
 
 def _reasons(breakdown: Breakdown) -> Counter[str]:
-    """Why requests failed and how many: the answers, and k6's words where there was none.
+    """Failed requests by reason: the HTTP status, or k6's error where there was no answer.
 
-    A script may have told k6 to leave out any of the tags, so what is there stands in.
+    A script may tell k6 to leave out tags, so any of statuses, errors and error codes may be empty.
     """
     reasons = Counter(breakdown.errors)
     statuses = {code: n for code, n in breakdown.status_codes.items() if code != "0"}
@@ -112,9 +112,9 @@ def _reasons(breakdown: Breakdown) -> Counter[str]:
 
 
 def _error_rates(result: Result, limits: Limits) -> list[Finding]:
-    """Return findings for the overall error rate, and for endpoints with a graver one.
+    """Findings for the overall error rate, and for endpoints with a graver one.
 
-    An endpoint needs enough requests to be judged.
+    An endpoint needs `limits.min_requests` requests to be judged.
     """
     metrics = result.judged
     endpoints = [e for e in result.breakdown.endpoints if e.failed]
@@ -143,7 +143,7 @@ def _error_rates(result: Result, limits: Limits) -> list[Finding]:
 
 
 def _with_reason(finding: Finding, breakdown: Breakdown, failed: int) -> Finding:
-    """The same, with what most of the failures were, where that is plain."""
+    """The finding with the reason of most failures, if one reason explains most of them."""
     reasons = _reasons(breakdown)
     for answered in [reason for reason in reasons if reason.startswith(("HTTP 2", "HTTP 3"))]:
         del reasons[answered]
@@ -163,7 +163,10 @@ def _error_finding(
     endpoint: RequestStats | None,
     whole: bool,
 ) -> Finding:
-    """`total` are the requests that k6 judged; `whole`: there were no others."""
+    """The finding for an error rate above its limit.
+
+    `total` is the number of requests that k6 judged; `whole` is whether it judged all requests.
+    """
     severity, limit = broken
     observed = 100 * failed / total
     seen, allowed, _ = against(observed, limit, 100, unit="%")
@@ -188,7 +191,7 @@ def _error_finding(
 
 
 def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
-    """Return the lower end of a share's 95 % interval (Wilson, JASA 22, 1927, p. 209)."""
+    """The lower end of a share's 95 % interval (Wilson, JASA 22, 1927, p. 209)."""
     if total == 0:
         return 0.0
     share = hits / total
@@ -198,7 +201,7 @@ def wilson_lower(hits: int, total: int, z: float = 1.96) -> float:
 
 
 def _response_times(result: Result, limits: Limits) -> list[Finding]:
-    """Return findings for the average and p95 of all requests, the graver first."""
+    """Findings for the average and p95 of all requests, the graver first."""
     found = []
     for metric in RESPONSE_TIMES:
         about = METRICS[metric]
@@ -230,7 +233,7 @@ def _response_times(result: Result, limits: Limits) -> list[Finding]:
 
 
 def _throughput(result: Result, limits: Limits) -> list[Finding]:
-    """Requests a second for each VU: low is an anomaly only while VUs wait for the target."""
+    """A finding for few requests per second and VU, if VUs spend their time in requests."""
     metrics = result.judged
     rps, vus, avg = metrics.requests_per_second, metrics.virtual_users, metrics.response_time_avg
     if not rps or not vus or avg is None:

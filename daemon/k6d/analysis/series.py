@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from k6d.core.measurements import RequestStats, Threshold
     from k6d.core.model import Result
 
-# Each further series makes the others harder to judge, so only the busiest endpoints are compared.
+# Each further series widens the bands of all series, so only the busiest endpoints are compared.
 MAX_ENDPOINTS = 50
 _THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
 CUSTOM = "custom:"
-# Compared as series of their own already.
+# k6's metrics that are compared as overall series; thresholds on them make no further series.
 OVERALL = ("http_req_duration", "http_req_failed", "http_reqs", "checks", "dropped_iterations")
 _P95 = "p(95)"
 PROTOCOLS = (
@@ -69,7 +69,7 @@ OVERALL_METRICS = (
 
 
 def of(result: Result, *, min_requests: int) -> dict[str, float]:
-    """Return the numbers of a run by key, without those not measured or with too few requests."""
+    """The numbers of a run by key, without those not measured or with too few requests."""
     metrics = result.judged
     values = {
         "response_time_p95": metrics.response_time_p95,
@@ -88,7 +88,7 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
 
 
 def describe(key: str) -> Series:
-    """Return the series of a key; ValueError if the key is unknown."""
+    """The series of a key; ValueError if the key is unknown."""
     if key.startswith(CUSTOM):
         metric, stat, operator = key.removeprefix(CUSTOM).rsplit(":", 2)
         worse: Literal[-1, 1] = 1 if operator == "<" else -1
@@ -135,7 +135,7 @@ def _endpoints(endpoints: Iterable[RequestStats], min_requests: int) -> dict[str
 
 
 def _with_thresholds(thresholds: Iterable[Threshold]) -> dict[str, float | None]:
-    """Every metric that carries a threshold: its direction tells which change is bad."""
+    """Every metric with a threshold; the threshold's operator shows which change is bad."""
     values = {}
     for threshold in thresholds:
         match = _THRESHOLD.match(threshold.expression)
@@ -146,7 +146,7 @@ def _with_thresholds(thresholds: Iterable[Threshold]) -> dict[str, float | None]
 
 
 def _of_protocols(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
-    """Return the main numbers of other protocols that the script uses."""
+    """The main numbers of other protocols that the script uses."""
     values: dict[str, float | None] = {}
     for metric, stat in PROTOCOLS:
         seen = metrics.get(metric, {})

@@ -19,7 +19,7 @@ TINY: Final = 1e-300
 
 
 def student_tail(t: float, degrees: float) -> float:
-    """Return P(|T| > t) of Student's t: the regularized incomplete beta I_x(degrees/2, 1/2).
+    """P(|T| > t) of Student's t: the regularized incomplete beta I_x(degrees/2, 1/2).
 
     Abramowitz & Stegun (1964), 26.7.1.
     """
@@ -29,7 +29,7 @@ def student_tail(t: float, degrees: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(alpha: float, degrees: int) -> float:
-    """Return the t that |T| exceeds with probability `alpha` (two-sided), by bisection."""
+    """The t that |T| exceeds with probability `alpha` (two-sided), by bisection."""
     low, high = 0.0, 1.0
     while student_tail(high, degrees) > alpha and high < 1e12:
         high *= 2
@@ -45,7 +45,7 @@ def student_quantile(alpha: float, degrees: int) -> float:
 
 
 def share_of(alpha: float, series: int) -> float:
-    """Return the alpha of each of `series` independent tests that together have `alpha`.
+    """The alpha of each of `series` independent tests that together have `alpha`.
 
     Sidak (1967), "Rectangular Confidence Regions for the Means of Multivariate Normal
     Distributions", JASA 62. The series of a run are correlated, so the result is conservative.
@@ -57,21 +57,22 @@ def rank_p_value(newer: Sequence[float], older: Sequence[float]) -> float:
     """Two-sided p value that `newer` and `older` come from one distribution, exact but for ties.
 
     Mann & Whitney (1947), "On a Test of Whether One of Two Random Variables Is Stochastically
-    Larger than the Other", Ann. Math. Stat. 18. Ties count one half. It knows only the order, so
-    neither outliers nor a second mode at which runs often land can imitate a change. For tens of
-    values a side; the shares are kept, and the first of a size takes some milliseconds.
+    Larger than the Other", Ann. Math. Stat. 18. Ties count one half. The test uses only the order
+    of the values. Outliers, or a second level at which runs often land, are therefore no change.
+    It is meant for tens of values on each side. The distribution for a pair of sizes is cached;
+    computing it takes some milliseconds.
     """
     fewest = fewest_wins(newer, sorted(older))
     return min(1.0, 2 * _rank_cumulative(len(newer), len(older))[math.ceil(fewest)])
 
 
 def fewest_wins(newer: Sequence[float], ordered: Sequence[float]) -> float:
-    """Return Mann and Whitney's U: pairs in the rarer order, ties one half; `ordered` ascends."""
+    """Mann and Whitney's U: the pairs in the rarer order, ties one half; `ordered` ascends."""
     wins = sum(bisect_left(ordered, new) + bisect_right(ordered, new) for new in newer) / 2
     return min(wins, len(newer) * len(ordered) - wins)
 
 
-@lru_cache(maxsize=512)  # a level is compared in no more sizes; 8 bytes a value, 0.3 MiB of all
+@lru_cache(maxsize=512)  # more than the sizes that are compared; 8 bytes a value, 0.3 MiB in all
 def _rank_cumulative(newer: int, older: int) -> array[float]:
     """The share of all orders that give at most U = 0, 1, 2, ....
 

@@ -1,12 +1,12 @@
 """Finds spikes, steps and collapses inside one run, second by second.
 
 Each second is compared with its expected value: a robust straight line through the last 20 normal
-seconds. So a ramp of virtual users, in which load and response times grow steadily, is not a spike.
-Abnormal seconds are left out of the line. If they last 10 seconds, the new level is accepted as a
-step, and judging continues from there.
+seconds. A ramp of virtual users, in which load and response times grow steadily, is therefore no
+spike. Abnormal seconds are left out of the line. If they last 10 seconds, the new level is reported
+as a step, and the line starts again there.
 
 The expected number of errors is the share of requests that failed so far, times the requests of
-this second. So more load alone is not a burst of errors.
+this second. More load alone is therefore no burst of errors.
 """
 
 from __future__ import annotations
@@ -29,32 +29,33 @@ LEARNED_S: Final = 8
 WINDOW_S: Final = 20
 # A change that lasts this long is a step, not a spike.
 STEP_S: Final = 10
-# A run has some thousand seconds, three columns: 6 sigma, for the tails of a p95 of few requests
-# are far heavier than normal.
+# A run has thousands of seconds in three columns, and the p95 of few requests has far heavier tails
+# than a normal distribution. Hence 6 sigma.
 EVIDENCE: Final = 6.0
-# Half as slow again is the least that a person would see in the chart.
+# A smaller change is hard to see in the chart.
 SLOW_BY: Final = 0.5
-# Timers and schedulers move a second's p95 by this much on their own.
+# Timers and schedulers alone move the p95 of a second by this much.
 SLOW_BY_MS: Final = 20.0
-# Fewer than five requests decide the p95 of less than a hundred, and a few slow ones are chance: a
-# stretch needs that many requests, or three seconds in a row.
+# Below a hundred requests fewer than five decide the p95, and a few slow ones are chance. A slow
+# stretch therefore needs this many requests, or this many seconds in a row.
 SLOW_REQUESTS: Final = 100.0
 SLOW_SECONDS: Final = 3
 # Throughput at half of what was expected or less is a collapse, not a dip.
 COLLAPSE_TO: Final = 0.5
-# Counts have light tails, and half is far; 4 sigma are enough.
+# Counts have light tails, so 4 sigma are enough.
 COLLAPSE_EVIDENCE: Final = 4.0
-# Fewer requests a second than this, and chance alone halves them.
+# Chance alone halves the throughput if there are fewer requests a second than this.
 COLLAPSE_RPS: Final = 5.0
-# One or two failed requests in a second may be anything.
+# One or two failed requests in a second are no burst.
 ERRORS_LEAST: Final = 3.0
-# Seconds whose virtual users differ by more than this had another load on purpose.
+# If the virtual users of two seconds differ by more than this share, their load differs by plan.
 PLANNED: Final = 0.2
-# A kind of request is new in a second when it makes up so much of it, and so little of another.
+# A kind of request is new in a second if it makes up at least MIX_NEW of its requests (and
+# MIX_SEEN of them) and less than MIX_RARE of the requests of another second.
 MIX_NEW: Final = 0.1
 MIX_RARE: Final = 0.01
 MIX_SEEN: Final = 3
-# So many of a kind are expected where none come: by chance in less than one of 2,000 seconds.
+# If this many of a kind are expected, none comes by chance in less than one of 2,000 seconds.
 MIX_MISSED: Final = 8
 
 
@@ -94,7 +95,7 @@ Limit = Callable[[Sequence[Second], Second], tuple[float, float, float] | None]
 
 
 def find_spikes(seconds: Sequence[Second]) -> list[Spike]:
-    """Return all findings of a run by start; the first 5 s and the last second are not judged."""
+    """All spikes of a run, by start; the first 5 seconds and the last one are not judged."""
     judged = list(seconds[WARM_UP_S:-1])
     findings = [
         *_scan(judged, kind="slow", limit=_slow),
@@ -107,7 +108,11 @@ def find_spikes(seconds: Sequence[Second]) -> list[Spike]:
 
 
 def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Spike]:
-    """Walk through the seconds; `limit` gives (observed, expected, excess), or None: no verdict."""
+    """The spikes of one kind.
+
+    `limit` gives (observed, expected, excess) of a second, or None if it cannot be judged. A second
+    is abnormal if its excess is positive.
+    """
     findings: list[Spike] = []
     normal: list[Second] = []
     open_: list[tuple[Second, float, float]] = []
@@ -129,7 +134,7 @@ def _scan(seconds: Sequence[Second], *, kind: Kind, limit: Limit) -> list[Spike]
 
 
 def _is_enough(kind: Kind, stretch: Sequence[tuple[Second, float, float]]) -> bool:
-    """Return whether a stretch is more than a few slow requests by chance."""
+    """Whether a stretch is more than a few slow requests by chance."""
     if kind != "slow" or not stretch:
         return bool(stretch)
     requests = sum(second.rps for second, _, _ in stretch if is_measured(second.rps))
@@ -151,7 +156,7 @@ def _finding(kind: Kind, shape: Shape, stretch: Sequence[tuple[Second, float, fl
 def _slow(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
     if second.p95_ms is None or not is_measured(second.p95_ms):
         return None
-    # That a fast kind of request no longer comes raises p95 as well as that a slow one is new.
+    # p95 also rises when a fast kind of request stops, so the mix must be alike both ways.
     alike = [
         s
         for s in _same_load(normal, second)
@@ -169,13 +174,13 @@ def _slow(normal: Sequence[Second], second: Second) -> tuple[float, float, float
 def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, float] | None:
     if not is_measured(second.rps):
         return None
-    # What no longer comes may be what hangs, so only requests that are new make another phase.
+    # Requests that stopped may hang, so only new kinds of requests make another phase of the plan.
     alike = [s for s in _same_load(normal, second) if not _lacks(s.mix, second.mix)]
     points = [(s.t_s, s.rps) for s in alike if is_measured(s.rps)]
     line = _line(points, second.t_s)
     if line is None:
         return None
-    expected = min(line[0], median(rps for _, rps in points[-3:]))  # a ramp may end: no prophecy
+    expected = min(line[0], median(rps for _, rps in points[-3:]))  # a ramp may end here
     if expected < COLLAPSE_RPS:
         return None
     sigma = max(line[1], math.sqrt(expected))  # arrivals vary by their square root at least
@@ -184,7 +189,7 @@ def _collapse(normal: Sequence[Second], second: Second) -> tuple[float, float, f
 
 
 def _silent_end(seconds: Sequence[Second]) -> list[Spike]:
-    """Return the collapse of a target that stops answering until the run ends.
+    """The collapse of a target that stops answering until the run ends; empty if there is none.
 
     k6 counts a request when it ends, so requests that hang are in no other number. The end is
     silent when no request ended in at least STEP_S seconds, a quarter of the run or more, while as
@@ -221,7 +226,7 @@ def _errors(normal: Sequence[Second], second: Second) -> tuple[float, float, flo
 
 
 def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
-    """Return the seconds with a similar number of virtual users; all if that is unknown."""
+    """The seconds with a similar number of virtual users; all of them if that is unknown."""
     vus = second.vus
     if vus is None:
         return list(normal)
@@ -229,9 +234,9 @@ def _same_load(normal: Sequence[Second], second: Second) -> list[Second]:
 
 
 def _lacks(some: Mapping[str, int] | None, other: Mapping[str, int] | None) -> bool:
-    """Whether a tenth of the other's requests are of a kind that hardly comes among these.
+    """Whether a tenth of the requests in `other` are of a kind that is rare in `some`.
 
-    Of few requests none tells: among these, some of that kind must be missed.
+    `some` must have enough requests for MIX_MISSED of that kind to be expected.
     """
     if not some or not other:
         return False
@@ -245,10 +250,11 @@ def _lacks(some: Mapping[str, int] | None, other: Mapping[str, int] | None) -> b
 
 
 def _line(points: Sequence[tuple[float, float]], t_s: float) -> tuple[float, float] | None:
-    """Expected value at `t_s` and sigma of one second around a robust line; None: too few points.
+    """The expected value at `t_s` and the sigma of one second around a robust line.
 
-    Slope: the median of all slopes, Theil (1950), "A Rank-Invariant Method of Linear and Polynomial
-    Regression Analysis"; Sen (1968), JASA 63. Where it is smaller than chance would make it, 0.
+    None if there are too few points. The slope is the median of all slopes: Theil (1950), "A
+    Rank-Invariant Method of Linear and Polynomial Regression Analysis"; Sen (1968), JASA 63. A
+    slope within its error counts as 0.
     """
     if len(points) < LEARNED_S:
         return None
@@ -262,8 +268,8 @@ def _line(points: Sequence[tuple[float, float]], t_s: float) -> tuple[float, flo
     rest = [value - slope * (t - points[0][0]) for t, value in points]
     sigma = max(mad_sigma(rest), difference_sigma(values), 0.0)
     span = points[-1][0] - points[0][0]
-    if abs(slope) * span < 2 * sigma:  # within its error: following it would follow the noise
+    if abs(slope) * span < 2 * sigma:  # the slope is within its error
         return max(median(values), 0.0), sigma
     reached = median(rest) + slope * (points[-1][0] - points[0][0])
-    ahead = min(t_s - points[-1][0], STEP_S)  # a line is no prophecy
+    ahead = min(t_s - points[-1][0], STEP_S)  # not further than the line is known
     return max(reached + slope * ahead, 0.0), sigma

@@ -40,7 +40,7 @@ def judge(
     regressions: Sequence[Finding] = (),
     doubts: Sequence[str] = (),
 ) -> Verdict:
-    """Return the verdict on a result. An aborted run without findings gets a doubt."""
+    """The verdict on a result; an aborted run without findings gets a doubt."""
     if result.execution.outcome in INCONCLUSIVE:
         return _inconclusive(result, limits)
     result, hints = expected.without(result)
@@ -68,7 +68,7 @@ def judge(
 
 
 def settle(result: Result, *, limits: Limits) -> tuple[Result, Verdict]:
-    """Return the result and the verdict on it by limits.
+    """The result and the verdict on it by limits.
 
     The outcome becomes "no network" if the loss of this machine's network may explain all findings.
     """
@@ -77,7 +77,7 @@ def settle(result: Result, *, limits: Limits) -> tuple[Result, Verdict]:
 
 
 def _inconclusive(result: Result, limits: Limits) -> Verdict:
-    """No anomaly of the target: what else seems wrong has the same cause, and is a doubt."""
+    """The verdict on a run that says nothing about the target; crossed thresholds are doubts."""
     others = limit_rules.find(result, limits)
     crossed = [f.message for f in others if f.kind is FindingKind.THRESHOLD]
     verdict = conclude(ended.find(result), [f"{said}: not judged" for said in crossed])
@@ -85,10 +85,10 @@ def _inconclusive(result: Result, limits: Limits) -> Verdict:
 
 
 def one_cause(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings with one for each cause; broken limits always stay.
+    """The findings with one for each cause; broken limits always stay.
 
-    Errors explain slowness, and slowness explains fewer requests. So a regression or spike that
-    another finding explains is dropped, unless it is graver.
+    Errors explain slowness, and slowness explains fewer requests. A regression or spike that
+    another finding explains is left out unless it is graver.
     """
     by_family: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -107,9 +107,10 @@ def one_cause(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _most_telling(findings: Sequence[Finding]) -> list[Finding]:
-    """Of one family: limits that were broken, or a regression, which knows a before, if as grave.
+    """The findings of one family that are reported: the gravest kind.
 
-    A spike alone stands where nothing else does.
+    Of equally grave kinds, a regression goes before broken limits, because it knows the values
+    before, and both go before a spike. All broken limits are reported, one regression or one spike.
     """
     if not findings:
         return []
@@ -131,7 +132,7 @@ def _family(finding: Finding) -> str | None:
 
 
 def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Finding]:
-    """Return crossed thresholds on counts that a run which ended early had no time to reach.
+    """Crossed thresholds on counts that a run which ended early had no time to reach.
 
     If a threshold ended the run and there is no other crossed one, that threshold counts.
     """
@@ -143,16 +144,16 @@ def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Findin
 
 
 def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:
-    """Return whether spikes are worth an alarm; one or two slow seconds happen by chance."""
+    """Whether spikes are worth an alarm; one or two slow seconds happen by chance."""
     return any(
         spike.shape == "step" or spike.length_s >= max(LASTING_S, 2 * step_s) for spike in spikes
     )
 
 
 def _spikes(result: Result) -> list[list[Spike]]:
-    """What stands out inside the run: slow seconds, bursts of errors, collapses of throughput.
+    """Slow seconds, bursts of errors and collapses of throughput inside the run, by kind.
 
-    In a run of more than ten minutes it is stretches of some seconds, counted as one each.
+    The time line of a long run has intervals of several seconds; each counts as one second.
     """
     if result.execution.outcome is not Outcome.COMPLETED:
         return []
@@ -180,7 +181,7 @@ def _spikes(result: Result) -> list[list[Spike]]:
 
 
 def _in_seconds(spike: Spike, step_s: int) -> Spike:
-    """A finding over stretches of so many seconds, which were counted by their ends."""
+    """A spike in seconds; it was counted in intervals of `step_s` seconds, by their ends."""
     each = 1 if spike.kind == "slow" else step_s
     return replace(
         spike,
@@ -192,7 +193,7 @@ def _in_seconds(spike: Spike, step_s: int) -> Spike:
 
 
 def _spike(spikes: Sequence[Spike]) -> Finding:
-    """Return a finding about the longest spike of its kind."""
+    """The finding about the spikes of one kind; it describes the longest."""
     longest = max(spikes, key=lambda spike: spike.length_s)
     metric, title, unit = SPIKES[longest.kind]
     lasting = longest.shape == "step"
@@ -213,7 +214,10 @@ def _spike(spikes: Sequence[Spike]) -> Finding:
 
 
 def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
-    """Worst first; of equals the one nearest to the cause. The first speaks for the run."""
+    """The verdict with its findings, the worst first; of equals, the nearest to the cause first.
+
+    The run has the severity and the confidence of the first.
+    """
     kinds = list(FindingKind)
     ordered = sorted(
         findings,

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 # If this many endpoints, and most of those compared, are worse, no endpoint is named.
 EVERYWHERE = 3
-# Nobody waits for these to be learned; a history that began before they were has none of them.
+# No doubt is written while these are learned: histories of older versions have no values of them.
 QUIETLY = ("dropped_iterations", "setup_avg")
-# From this noise on, there is a doubt: a change of a quarter would not be detected.
+# If the noise is wider than this, a doubt says so: a change of a quarter would not be detected.
 COARSE_PERCENT = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """From which change on a regression has which severity: in percent, and in points of it."""
+    """The bounds of a regression's severity: in percent of change, or in percentage points."""
 
     percent: Limit
     points: Limit
@@ -40,7 +40,7 @@ def findings(
     *,
     sizes: Sizes,
 ) -> list[Finding]:
-    """Return one finding for each cause: errors explain latency, latency explains throughput.
+    """One finding for each cause: errors explain latency, latency explains throughput.
 
     `files` are the files of the run by path, with digests.
     """
@@ -88,7 +88,10 @@ def _finding(
 
 
 def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Comparison:
-    """The series that says it best: the worst endpoint, unless most of them are worse."""
+    """The series that the finding names: the worst endpoint, or an overall series.
+
+    It is overall if no endpoint is worse, or if most endpoints are.
+    """
     overall = [c for c in group if c.endpoint is None]
     places = [c for c in group if c.endpoint is not None]
     alike = [c for c in comparisons if c.endpoint and c.metric == (places or group)[0].metric]
@@ -102,16 +105,17 @@ def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Com
 
 
 def _size(comparison: Comparison) -> float:
-    """Return the size of a change: in points for a percentage, else in percent."""
+    """The size of a change: in points for a percentage, else in percent."""
     if comparison.unit == "%":
         return abs(comparison.observed - (comparison.expected or 0.0))
     return math.inf if comparison.change_percent is None else abs(comparison.change_percent)
 
 
 def _main_place(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
-    """The place of an overall change that no endpoint shows beyond its own, coarser noise.
+    """The endpoint at which an overall change happened, as words; empty if that is not clear.
 
-    It is named when it changed twice as much as any other.
+    No endpoint is worse by itself, because its noise is wider. An endpoint is named if it changed
+    twice as much as any other.
     """
     metric = "response_time_p95" if lead.metric.startswith("response_time") else lead.metric
     places = [c for c in comparisons if c.endpoint and c.metric == metric and c.expected]
@@ -165,7 +169,10 @@ def _band(comparison: Comparison) -> str | None:
 def _origin(
     lead: Comparison, history: Sequence[Past], files: Mapping[str, str]
 ) -> tuple[str, str | None]:
-    """Since which run it holds and which files changed with it, as words and as names."""
+    """Since which run the change lasts, and which files changed with that run.
+
+    Returns the words for the message, and the changed files alone (None without any).
+    """
     index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
     began = history[index].files if index < len(history) else files
     before = history[index - 1].files if index else {}
@@ -181,7 +188,7 @@ def _origin(
 
 
 def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return files with new or removed contents; a file that only moved is not changed.
+    """Files with new or removed contents; a file that only moved is not changed.
 
     A module from a server counts only if both runs know it: runs of older versions do not, and a
     script that imports another module has changed itself.
@@ -221,14 +228,14 @@ def _advice(lead: Comparison, changed: str | None) -> str:
 
 
 def improvements(comparisons: Sequence[Comparison]) -> list[str]:
-    """Describe improvements, which never alarm; none if errors explain the faster responses."""
+    """The improvements, which never alarm; none if errors explain the faster responses."""
     if any(c.state == WORSE and c.metric == "error_rate" for c in comparisons):
         return []
     return [change(c) for c in comparisons if c.state == "better"]
 
 
 def remarks(comparisons: Sequence[Comparison]) -> list[str]:
-    """Describe regressions of series that are not judged."""
+    """The regressions of series that are not judged."""
     return [f"{change(c)}: not the load, so not judged" for c in comparisons if c.state == CHANGED]
 
 
@@ -237,7 +244,7 @@ def noise(
     settled: Sequence[Comparison],
     values: Sequence[Mapping[str, float]],
 ) -> list[str]:
-    """What the first run alone would have said and its re-runs, with `values`, did not repeat."""
+    """The regressions of the first run alone that its re-runs, with `values`, did not repeat."""
     told = []
     for alone, together in zip(first, settled, strict=True):
         if alone.state == WORSE and together.state != WORSE:
@@ -249,7 +256,7 @@ def noise(
 
 
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:
-    """Describe what is missing for a baseline, and which changes it cannot show."""
+    """What is missing for a baseline, and which changes it cannot show."""
     overall = [c for c in comparisons if c.endpoint is None and c.metric not in QUIETLY]
     learning = [c for c in overall if c.state == LEARNING]
     if learning:
