@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k6d.execution.log_buffer import MAX_LINE_BYTES, KeptLog, readable
+from k6d.execution.log_buffer import MAX_LINE_BYTES, LogBuffer, readable
 
 
 def _line(message: str, *, level: str = "info", **more: str) -> bytes:
@@ -17,8 +17,8 @@ def _line(message: str, *, level: str = "info", **more: str) -> bytes:
     return orjson.dumps(record) + b"\n"
 
 
-def _kept(data: bytes, *, limit: int = 4096, chunk: int = 65536) -> KeptLog:
-    log = KeptLog(limit)
+def _kept(data: bytes, *, limit: int = 4096, chunk: int = 65536) -> LogBuffer:
+    log = LogBuffer(limit)
     for start in range(0, len(data), chunk):
         log.feed(data[start : start + chunk])
     log.close()
@@ -146,7 +146,7 @@ def test_whatever_comes_in_whatever_pieces_every_line_is_kept_or_counted(
 def test_random_bytes_stay_within_their_bound() -> None:
     """Megabytes without an end of line are taken in pieces."""
     noise = random.Random(1).randbytes(3_000_000).replace(b"\n", b" ")
-    log = KeptLog(4096)
+    log = LogBuffer(4096)
     for start in range(0, len(noise), 65536):
         log.feed(noise[start : start + 65536])
     log.close()

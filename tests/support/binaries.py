@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from k6d.core.measurements import Metrics, Summary
 from k6d.execution import archive, summary
 from k6d.execution.local import discovery, variables
-from k6d.execution.local.process_group import Guard
-from k6d.execution.log_buffer import KeptLog
+from k6d.execution.local.process_group import ProcessGroup
+from k6d.execution.log_buffer import LogBuffer
 from support.paths import ROOT
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ async def bare_run(
     files = work / "files"
     files.mkdir(parents=True, exist_ok=True)
     summary_file = work / "summary.json"
-    log, output = KeptLog(log_bytes), KeptLog(log_bytes)
+    log, output = LogBuffer(log_bytes), LogBuffer(log_bytes)
     stop = asyncio.Event()
     if stop_after_s is not None:
         asyncio.get_running_loop().call_later(stop_after_s, stop.set)
     env = variables.environment({})
-    async with Guard() as guard:
+    async with ProcessGroup() as group:
         looked = await archive.look(script, name=script.name, k6=found, workdir=work, env=env)
         assert looked.archive is not None, looked.error
         command, env = found.run_command(
@@ -78,7 +78,7 @@ async def bare_run(
         )
         ended = await found.run(
             command,
-            guard=guard,
+            group=group,
             env=found.receiving("http://127.0.0.1:1/", env),
             cwd=files,
             log=log,

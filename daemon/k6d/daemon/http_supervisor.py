@@ -55,9 +55,9 @@ async def serving(
         logger.error("no API and no dashboard: %s; then restart k6d", error)
         yield
         return
-    desk = Control(queue, activity)
+    control = Control(queue, activity)
     task = asyncio.create_task(
-        _stand_by(lambda: pickle.dumps((settings(), access)), desk, now.api, _bind(now.api))
+        _stand_by(lambda: pickle.dumps((settings(), access)), control, now.api, _bind(now.api))
     )
     try:
         yield
@@ -68,7 +68,7 @@ async def serving(
 
 
 async def _stand_by(
-    given: Callable[[], bytes], desk: Control, api: Api, bound: list[socket.socket]
+    given: Callable[[], bytes], control: Control, api: Api, bound: list[socket.socket]
 ) -> None:
     while not bound:
         await asyncio.sleep(RETRY_S)
@@ -80,7 +80,7 @@ async def _stand_by(
                 await _first_connection(bound)
                 left, started = asyncio.Event(), time.monotonic()
                 leaving = processes.create_task(left.wait())
-                answering = processes.create_task(_answered(given, desk, bound, left))
+                answering = processes.create_task(_answered(given, control, bound, left))
                 await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 leaving.cancel()
                 if left.is_set() or answering.result():
@@ -131,7 +131,7 @@ async def _first_connection(bound: list[socket.socket]) -> None:
 
 
 async def _answered(
-    given: Callable[[], bytes], desk: Control, bound: list[socket.socket], left: asyncio.Event
+    given: Callable[[], bytes], control: Control, bound: list[socket.socket], left: asyncio.Event
 ) -> bool:
     """Run a web process until it ends; if it failed, log that and return False.
 
@@ -148,7 +148,7 @@ async def _answered(
         logger.error("nothing answers requests: %s; trying again", reason(error))
         return False
     frames.write(0, given())
-    answering = asyncio.create_task(answer(frames, desk.calls() | {"leave": leave}))
+    answering = asyncio.create_task(answer(frames, control.calls() | {"leave": leave}))
     try:
         await asyncio.wait({answering})
     finally:

@@ -23,7 +23,7 @@ ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
 _REFUSED_FLAG = re.compile(rb'time="[^"]*" level=(?:error|fatal) msg=("(?:[^"\\]|\\.)*")')
 
 
-class KeptLog:
+class LogBuffer:
     """Reads a stream and keeps at most `limit` bytes of readable lines: half first, half last.
 
     `hide` removes known secrets from a text before the text is cut, because half of a secret can

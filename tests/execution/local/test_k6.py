@@ -20,8 +20,8 @@ import pytest
 
 from k6d.execution import archive
 from k6d.execution.local import discovery, k6, variables
-from k6d.execution.local.process_group import Guard
-from k6d.execution.log_buffer import KeptLog
+from k6d.execution.local.process_group import ProcessGroup
+from k6d.execution.log_buffer import LogBuffer
 from support.binaries import BINARIES, NEW, bare_run
 from support.paths import ROOT
 
@@ -182,12 +182,12 @@ async def test_an_archive_holds_the_options_and_no_environment(
     target = tmp_path / "x.tar"
     found = await discovery.find(binary)
     env = variables.environment({"TOKEN": "hunter2"})
-    async with Guard() as guard:
+    async with ProcessGroup() as group:
         options = {"vus": "3", "duration": "1m30s"}
         ended = await found.archive(script, target, env=env, options=options)
-        plan = await found.inspect(target, guard=guard, env=env, options={"vus": 3})
+        plan = await found.inspect(target, group=group, env=env, options={"vus": 3})
         gone = script.with_name("gone.tar")
-        no_plan = await found.inspect(gone, guard=guard, env=env, options={})
+        no_plan = await found.inspect(gone, group=group, env=env, options={})
     assert (ended.exit_code, ended.errors) == (0, [])
     assert plan == k6.Plan(total_s=120.0)  # k6 adds 30 s to stop gracefully
     assert no_plan is None
@@ -226,10 +226,10 @@ async def test_the_plan_is_that_of_the_snapshot(
     (work := tmp_path / "work").mkdir()
     found = await discovery.find(binary)
     passed = variables.environment(env)
-    async with Guard() as guard:
+    async with ProcessGroup() as group:
         looked = await archive.look(script, name="s.js", k6=found, workdir=work, env=passed)
         assert looked.archive is not None, looked.error
-        plan = await found.inspect(looked.archive, guard=guard, env=passed, options=looked.options)
+        plan = await found.inspect(looked.archive, group=group, env=passed, options=looked.options)
     assert plan == k6.Plan(total_s=planned_s)
 
 
@@ -304,15 +304,15 @@ async def test_being_told_to_stop_is_not_a_time_out(tmp_path: Path, target: Targ
 
 async def _run_command(
     folder: Path, shell: str, *, deadline_s: float = PATIENCE_S
-) -> tuple[k6.Ended, KeptLog, KeptLog]:
+) -> tuple[k6.Ended, LogBuffer, LogBuffer]:
     """A shell in k6's place, for what k6 does only when it is ill."""
-    log, output = KeptLog(4096), KeptLog(4096)
+    log, output = LogBuffer(4096), LogBuffer(4096)
     deadline: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     deadline.set_result(deadline_s)
-    async with Guard() as guard:
+    async with ProcessGroup() as group:
         ended = await k6.K6(NEW, "1.1.0").run(
             ["/bin/sh", "-c", shell],
-            guard=guard,
+            group=group,
             env=variables.environment({}),
             cwd=folder,
             log=log,
@@ -358,11 +358,11 @@ async def test_garbage_is_read_away(tmp_path: Path) -> None:
 
 ORPHAN_MAKER = """
 import asyncio, pathlib, sys
-from k6d.execution.local.process_group import Guard
+from k6d.execution.local.process_group import ProcessGroup
 
 async def main():
-    async with Guard() as guard:
-        process = await guard.spawn(["sleep", "1000"], env={}, cwd=pathlib.Path("/"))
+    async with ProcessGroup() as group:
+        process = await group.spawn(["sleep", "1000"], env={}, cwd=pathlib.Path("/"))
         print(process.pid, flush=True)
         await process.wait()
 
@@ -371,7 +371,7 @@ asyncio.run(main())
 
 
 def test_no_process_survives_its_daemon() -> None:
-    """Kill -9 of the process that holds the guard takes everything in the group with it."""
+    """Kill -9 of the process that holds the group takes everything in the group with it."""
     with subprocess.Popen([sys.executable, "-c", ORPHAN_MAKER], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())
@@ -383,8 +383,8 @@ def test_no_process_survives_its_daemon() -> None:
 
 async def test_leaving_the_guard_kills_what_is_left() -> None:
     """A process that nobody waited for is gone when the job is over."""
-    async with Guard() as guard:
-        process = await guard.spawn(["sleep", "1000"], env={"PATH": os.defpath}, cwd=Path("/"))
+    async with ProcessGroup() as group:
+        process = await group.spawn(["sleep", "1000"], env={"PATH": os.defpath}, cwd=Path("/"))
     async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == -signal.SIGKILL
 

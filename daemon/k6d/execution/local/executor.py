@@ -11,9 +11,9 @@ from k6d.core.model import K6dError
 from k6d.execution import summary
 from k6d.execution.deadline import deadline_s
 from k6d.execution.local.generator import Monitor
-from k6d.execution.local.process_group import Guard
+from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.local.route import RouteWatch
-from k6d.execution.log_buffer import KeptLog
+from k6d.execution.log_buffer import LogBuffer
 from k6d.execution.measure import Observed, measured
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LocalExecutor:
         from k6d.execution.forward import Forwarder
 
         k6, settings, hide = self._k6, self._settings, order.redactor
-        log, output = (KeptLog(settings.k6.log_bytes, hide=hide.known) for _ in range(2))
+        log, output = (LogBuffer(settings.k6.log_bytes, hide=hide.known) for _ in range(2))
         summary_file, files = order.folder / "summary.json", order.folder / "files"
         files.mkdir()
         command, env = k6.run_command(
@@ -67,9 +67,9 @@ class LocalExecutor:
             max_endpoints=settings.capture.max_endpoints, exclude=order.exclude, hide=hide.name
         )
         monitor, routes = Monitor(), RouteWatch()
-        async with Guard() as guard, _beside() as beside:
+        async with ProcessGroup() as group, _beside() as beside:
             plan = beside(
-                k6.inspect(order.archive, guard=guard, env=order.env, options=order.options)
+                k6.inspect(order.archive, group=group, env=order.env, options=order.options)
             )
             beside(routes.watch())
             deadline = beside(deadline_s(order, plan, grace_s=settings.k6.grace))
@@ -77,7 +77,7 @@ class LocalExecutor:
                 on_start(capture.live)
                 ended = await k6.run(
                     command,
-                    guard=guard,
+                    group=group,
                     env=k6.receiving(receiver.url, env),
                     cwd=files,
                     log=log,

@@ -16,8 +16,8 @@ from k6d.core.parse import parse_duration
 from k6d.execution.blame import LATE_INIT
 from k6d.execution.local import variables
 from k6d.execution.local.generator import is_idle
-from k6d.execution.local.process_group import Guard
-from k6d.execution.log_buffer import KeptLog
+from k6d.execution.local.process_group import ProcessGroup
+from k6d.execution.log_buffer import LogBuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -103,10 +103,10 @@ class K6:
         ]
         timeout_s = timeout_s or INIT_TIMEOUT_S
         started = time.monotonic()
-        log, unread = KeptLog(INIT_LOG_BYTES, hide=hide), KeptLog(0)
+        log, unread = LogBuffer(INIT_LOG_BYTES, hide=hide), LogBuffer(0)
         late = None
-        async with asyncio.TaskGroup() as tasks, Guard() as guard:
-            process = await guard.spawn(command, env=env, cwd=target.parent)
+        async with asyncio.TaskGroup() as tasks, ProcessGroup() as group:
+            process = await group.spawn(command, env=env, cwd=target.parent)
             # A reader works until k6 is gone: a full pipe would hold k6 up, and look like idleness.
             reader = tasks.create_task(_read_both(process, log, unread))
             async with _ending(process):
@@ -122,7 +122,12 @@ class K6:
         )
 
     async def inspect(
-        self, archive: Path, *, guard: Guard, env: Mapping[str, str], options: Mapping[str, Any]
+        self,
+        archive: Path,
+        *,
+        group: ProcessGroup,
+        env: Mapping[str, str],
+        options: Mapping[str, Any],
     ) -> Plan | None:
         """Return k6's plan for an archive with these options; None if k6 gives none.
 
@@ -136,7 +141,7 @@ class K6:
         # they have their own VUs, and k6 2.x would drop the scenarios for this variable.
         if options.get("vus") is None and not options.get("scenarios"):
             env["K6_VUS"] = "1"
-        process = await guard.spawn(command, env=env, cwd=archive.parent)
+        process = await group.spawn(command, env=env, cwd=archive.parent)
         try:
             async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
                 stdout, _ = await process.communicate()
@@ -174,11 +179,11 @@ class K6:
         self,
         command: list[str],
         *,
-        guard: Guard,
+        group: ProcessGroup,
         env: Mapping[str, str],
         cwd: Path,
-        log: KeptLog,
-        output: KeptLog,
+        log: LogBuffer,
+        output: LogBuffer,
         deadline: Awaitable[float],
         stop: asyncio.Event,
         stop_grace_s: float,
@@ -190,7 +195,7 @@ class K6:
         summary), SIGTERM after `stop_grace_s` seconds, and SIGKILL after as many again.
         """
         started = time.monotonic()
-        process = await guard.spawn(command, env=env, cwd=cwd)
+        process = await group.spawn(command, env=env, cwd=cwd)
         on_start(process.pid)
         readers = asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
         exited = asyncio.create_task(exit_of(process))
@@ -199,12 +204,12 @@ class K6:
         try:
             await asyncio.wait({exited, stopping, late}, return_when=asyncio.FIRST_COMPLETED)
             timed_out, stopped = late.done() and not exited.done(), stopping.done()
-            signals = await _end(exited, guard, grace_s=stop_grace_s)
+            signals = await _end(exited, group, grace_s=stop_grace_s)
             ended = time.monotonic()
-            await _drain(readers, guard)
+            await _drain(readers, group)
         finally:
             if process.returncode is None:
-                guard.signal(signal.SIGKILL)
+                group.signal(signal.SIGKILL)
                 await exit_of(process)
             for task in (exited, stopping, late, readers):
                 task.cancel()
@@ -257,7 +262,9 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
             await exit_of(process)
 
 
-async def _read_both(process: asyncio.subprocess.Process, log: KeptLog, output: KeptLog) -> None:
+async def _read_both(
+    process: asyncio.subprocess.Process, log: LogBuffer, output: LogBuffer
+) -> None:
     """Read what a process writes until it has ended."""
     await asyncio.gather(_read(process.stderr, log), _read(process.stdout, output))
     await process.wait()
@@ -274,29 +281,29 @@ async def _sleep_until(started: float, deadline: Awaitable[float]) -> None:
     await asyncio.sleep(max(0.0, await deadline - (time.monotonic() - started)))
 
 
-async def _end(exited: asyncio.Task[None], guard: Guard, *, grace_s: float) -> list[str]:
+async def _end(exited: asyncio.Task[None], group: ProcessGroup, *, grace_s: float) -> list[str]:
     """Send SIGINT, SIGTERM and SIGKILL until the process ends; return the signals sent."""
     sent = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         if exited.done():
             break
-        guard.signal(number)
+        group.signal(number)
         sent.append(number.name)
         await asyncio.wait({exited}, timeout=grace_s)
     return sent
 
 
-async def _drain(readers: asyncio.Future[tuple[None, None]], guard: Guard) -> None:
+async def _drain(readers: asyncio.Future[tuple[None, None]], group: ProcessGroup) -> None:
     """Read the pipes to their end; after 1 s, kill the children of k6 that hold them open."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(1.0):
             await asyncio.shield(readers)
             return
-    guard.signal(signal.SIGKILL)
+    group.signal(signal.SIGKILL)
     await readers
 
 
-async def _read(stream: asyncio.StreamReader | None, log: KeptLog) -> None:
+async def _read(stream: asyncio.StreamReader | None, log: LogBuffer) -> None:
     while stream is not None and (chunk := await stream.read(65536)):
         log.feed(chunk)
     log.close()

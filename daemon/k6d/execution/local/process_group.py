@@ -1,7 +1,7 @@
 """Runs the processes of a job in one process group, which ends when k6d ends.
 
-Every process of a job joins the group of a guard: a small shell that waits on a pipe from k6d. The
-pipe closes when the job is over or when k6d ends for any reason, also by `kill -9`. Then the guard
+Every process of a job joins the group of a small shell, which waits on a pipe from k6d. The pipe
+closes when the job is over or when k6d ends for any reason, also by `kill -9`. Then the shell
 kills the whole group, so that neither k6 nor its children outlive the daemon.
 """
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_GUARD = 'trap "" INT TERM HUP; read _; kill -KILL 0'
+_KILL_AT_THE_END = 'trap "" INT TERM HUP; read _; kill -KILL 0'
 
 
-class Guard:
+class ProcessGroup:
     """The process group of one job; leaving the context kills all processes left in it."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Guard:
         self._shell = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
-            _GUARD,
+            _KILL_AT_THE_END,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -47,7 +47,7 @@ class Guard:
 
     def _alive(self) -> asyncio.subprocess.Process:
         if self._shell is None:
-            raise RuntimeError("the guard was not entered")
+            raise RuntimeError("the group was not entered")
         return self._shell
 
     async def spawn(
