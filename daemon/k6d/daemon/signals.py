@@ -33,8 +33,8 @@ def listening(
 ) -> Iterator[None]:
     """Call the handlers in the loop; `limit_s` is the time from the signal to the context's end.
 
-    Use it in the main thread. Ending the process at once is safe: the process group of the current run
-    kills k6, and every file is written atomically.
+    Use it in the main thread. Ending the process at once is safe: the process group of
+    the current run kills k6, and every file is written atomically.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)

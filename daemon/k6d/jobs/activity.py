@@ -158,8 +158,8 @@ class Activity:
             self.runs[run.verdict] += 1
             self.run_seconds += run.execution_time
             self._end(Finished(job=job, test_id=run.test_id, verdict=run.verdict))
-            told = {"test_id": run.test_id, "script": run.script, "verdict": run.verdict}
-            self._tell(Event("run", told))
+            ended = {"test_id": run.test_id, "script": run.script, "verdict": run.verdict}
+            self._publish(Event("run", ended))
         self.changed()
         await self._wake()
 
@@ -240,7 +240,7 @@ class Activity:
         """Tell the readers that the queue has changed."""
         self._on_change()
         if self._readers:
-            self._tell(Event("queue", self.queue()))
+            self._publish(Event("queue", self.queue()))
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Reader | None]:
@@ -255,7 +255,7 @@ class Activity:
         finally:
             self._readers.discard(reader)
 
-    def _tell(self, event: Event) -> None:
+    def _publish(self, event: Event) -> None:
         for reader in self._readers:
             reader.put(event)
 
