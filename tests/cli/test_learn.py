@@ -111,6 +111,8 @@ def test_help_names_the_command_for_a_link(tmp_path: Path) -> None:
         (["notify.group_wait"], "settings: notify"),
         (["--search", "schedules"], "scripts: When a script runs"),
         (["another k6d (pid"], "troubleshooting: "),
+        (["k6d: another k6d (pid 42) serves /data: stop it or choose another --data"], "troubl"),
+        (["/opt/k6 is k6 0.49.0, k6d needs 0.57", "or newer: install k6"], "troubleshooting: "),
     ],
 )
 def test_help_finds_words(tmp_path: Path, words: list[str], place: str) -> None:

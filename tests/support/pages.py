@@ -109,7 +109,7 @@ class Shell:
     def run(self, text: str) -> str:
         """Run one block to its end, without waiting for its jobs; return what it printed."""
         begin = self._log.stat().st_size
-        self._block.write_text(text)
+        self._block.write_text(f"{text}\n:\n")  # `.` itself never fails
         self._send(f". {self._block} 9>&- </dev/null")
         self._send("printf '%s\\0' \"${__failed[@]}\" '' >&9; __failed=()")
         answer = b""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # An entry of the index: - [alerts](alerts.md): who gets which message.
 _ENTRY = re.compile(r"- \[[^\]]+\]\(([\w-]+)\.md\): (.+)")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
+ANYTHING = "…"
+LEAST = 12  # characters of a message, so that "…: …" is none
 _PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n", re.MULTILINE)
 
 
@@ -109,6 +111,8 @@ def places_of(words: Sequence[str]) -> RenderableType:
     from rich.text import Text
 
     found = [place for topic in topics() for place in _places_in(topic, words)]
+    if not found:  # a message may be given with its names and numbers
+        found = [place for topic in topics() for place in _messages_in(topic, " ".join(words))]
     if not found:
         raise K6dError(f"the manual has nothing on {' '.join(words)!r}; 'k6d help' lists its pages")
     lines: list[Text] = []
@@ -120,6 +124,15 @@ def places_of(words: Sequence[str]) -> RenderableType:
         text.highlight_words(words, style="reverse", case_sensitive=False)
         lines.append(text)
     return Group(*lines)
+
+
+def _messages_in(topic: Topic, given: str) -> Iterator[Place]:
+    """The rows of tables about messages that `given` is one of; … stands for anything."""
+    for place in _places_in(topic, [ANYTHING]):
+        for message in place.text.partition("  ")[0].split(", "):
+            parts = [re.escape(part) for part in message.split(ANYTHING)]
+            if sum(map(len, parts)) >= LEAST and re.search(".*".join(parts), given):
+                yield place
 
 
 def _places_in(topic: Topic, words: Sequence[str]) -> Iterator[Place]:
