@@ -63,3 +63,22 @@ def test_totals_that_are_no_series() -> None:
         None,
         None,
     )
+
+
+def test_shares_change_by_points() -> None:
+    """0.698 % to 0 % is no change of -100 %; times have no points."""
+    before = make_run(series={})
+    before = replace(before, metrics=replace(before.metrics, error_rate=0.698))
+    after = replace(before, metrics=replace(before.metrics, error_rate=0.0))
+    rows = {one["metric"]: one for one in compare(before, after)["metrics"]}
+    assert rows["error_rate"]["change_points"] == -0.698
+    assert rows["response_time_avg"]["change_points"] is None
+
+
+def test_totals_are_those_of_the_load() -> None:
+    """What stands apart, such as a slow setup(), is in neither of the runs."""
+    before = make_run(series={})
+    slow = replace(before.metrics, response_time_avg=900.0)
+    after = replace(before, metrics=slow, load=before.metrics)
+    rows = {one["metric"]: one for one in compare(before, after)["metrics"]}
+    assert rows["response_time_avg"]["change_percent"] == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -68,3 +69,12 @@ def test_a_job_makes_its_runs_ad_hoc_by_its_options(tmp_path: Path) -> None:
     run = make_run(overrides=job.overrides)
     assert (run.ad_hoc, options_in(run.overrides)) == (True, {"vus": "2"})
     assert run.overrides["env A"] == "…"
+
+
+def test_the_index_has_the_numbers_that_are_judged() -> None:
+    """Not those of setup() and of what the script excludes."""
+    run = make_run()
+    load = replace(run.metrics, total_requests=10, error_rate=0.0)
+    document = index_document(orjson.loads(encode(replace(run, load=load))))
+    assert (document["total_requests"], document["error_rate"]) == (10, 0.0)
+    assert index_document(orjson.loads(encode(run)))["total_requests"] == 6000

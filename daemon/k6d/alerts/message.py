@@ -150,7 +150,7 @@ def _end(announcement: Announcement, lasted: str) -> str:
 def _facts(
     announcement: Announcement, run: Run, context: Context, findings: list[Finding]
 ) -> list[tuple[str, str]]:
-    incident, metrics = announcement.incident, run.metrics
+    incident, metrics = announcement.incident, run.judged
     numbers = (
         f"{count(metrics.total_requests)} requests, {rate(metrics.requests_per_second)}, "
         f"average {ms(metrics.response_time_avg)}, p95 {ms(metrics.response_time_p95)}, "

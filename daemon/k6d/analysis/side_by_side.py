@@ -33,6 +33,7 @@ Row = dict[str, Any]
 def compare(before: Run, after: Run) -> Row:
     """The changes from the run `before` to the run `after`.
 
+    `change_points` is the change of a share, in percentage points; None for other units.
     `noise_percent` is the smallest change that is detectable with the baseline of `after`; None
     without a baseline. `noise` is the same in the metric's unit, for baselines close to zero.
     `state` is that of a Comparison; None for a number that is no series.
@@ -54,7 +55,7 @@ def compare(before: Run, after: Run) -> Row:
 
 
 def _total(name: str, before: Run, after: Run, compared: Comparison | None) -> Row:
-    values = (getattr(before.metrics, name), getattr(after.metrics, name))
+    values = (getattr(before.judged, name), getattr(after.judged, name))
     about = METRICS[name]
     row = _series(compared) if compared else _numbers(*values, unit=about.unit)
     return {"metric": name, "title": about.short, **row}
@@ -83,6 +84,7 @@ def _series(compared: Comparison) -> Row:
         "before": compared.expected,
         "after": compared.observed,
         "change_percent": compared.change_percent,
+        "change_points": _points(compared.expected, compared.observed, compared.unit),
         "unit": compared.unit,
         "noise_percent": compared.visible_percent,
         "noise": noise,
@@ -97,11 +99,18 @@ def _numbers(before: float | None, after: float | None, *, unit: str) -> Row:
         "before": before,
         "after": after,
         "change_percent": percent,
+        "change_points": _points(before, after, unit),
         "unit": unit,
         "noise_percent": None,
         "noise": None,
         "state": None,
     }
+
+
+def _points(before: float | None, after: float | None, unit: str) -> float | None:
+    if unit != "%" or before is None or after is None:
+        return None
+    return round(after - before, 4)
 
 
 def _snapshot(run: Run, name: str) -> str | None:

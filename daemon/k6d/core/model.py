@@ -379,6 +379,11 @@ class Run:
     imported: dict[str, Any] | None = None
 
     @property
+    def judged(self) -> Metrics:
+        """The totals that are judged and compared: those of the load, where others stand apart."""
+        return self.load or self.metrics
+
+    @property
     def ad_hoc(self) -> bool:
         """Whether this is a run of another workload than the script's own; see `other_options`."""
         return bool(other_options(self.overrides))

@@ -39,8 +39,9 @@ READ_ATTEMPTS = 10
 LOWEST_ID = "00000000-000000-000000"
 
 # A generation with other fields, or other meanings of them, from another version of k6d, is not
-# read but rebuilt. In the second version, `overrides` leaves out variables beside the script.
-_VERSION = 2
+# read but rebuilt. Since version 2, `overrides` leaves out variables beside the script, and the
+# metrics are those that are judged.
+_VERSION = 3
 _PREFIX = f"generation-{zlib.crc32(' '.join([*sorted(FIELDS), str(_VERSION)]).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 

@@ -85,6 +85,7 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
     """
     verdict = record["anomaly_analysis"]
     snapshot = record["snapshot"] or {}
+    judged = record.get("load") or record["metrics"]
     worst = [finding["message"] for finding in verdict["findings"]] or verdict["issues"]
     datetime.fromisoformat(record["timestamp"])
     return {
@@ -101,7 +102,7 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "overrides": bool(other_options(record["overrides"])),
         "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
-        **{name: record["metrics"].get(name) for name in INDEXED},
+        **{name: judged.get(name) for name in INDEXED},
         "issue": _shortened(worst[0]) if worst else None,
     }
 

@@ -187,3 +187,42 @@ def test_html_needs_nothing_else() -> None:
     assert not re.search(r"""(src|href)=["'](?!#|/runs/)""", page)
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert "<style>" in page
+
+
+def test_other_protocols_and_what_is_not_judged_are_shown() -> None:
+    """Handshakes, gRPC and web vitals with units; setup and exclusions in tables of their own.
+
+    The numbers are those of the load, and the line below says what they are with the rest.
+    """
+    run = make_run()
+    load = replace(run.metrics, total_requests=5950, error_rate=0.0)
+    apart = {
+        "setup": [make_endpoint(name="/login", count=10)],
+        "excluded": [make_endpoint(name="/ad", count=40)],
+    }
+    run = replace(
+        run,
+        load=load,
+        breakdown=replace(run.breakdown, apart=apart, handshakes={"101": 20, "0": 5}),
+        k6_metrics={
+            "grpc_req_duration": {"avg": 12.0, "max": 40.0},
+            "browser_web_vital_lcp": {"p(95)": 1200.0},
+            "browser_web_vital_cls": {"p(95)": 0.1},
+        },
+    )
+    page = write_html(run)
+    for words in (
+        "<dd>5,950</dd>",
+        "Without what is not judged; all 6,000 requests: errors 0.1 %",
+        "<h3>setup()</h3>",
+        "/login",
+        "<h3>Excluded by the script</h3>",
+        "/ad",
+        "handshakes: HTTP 101 20, no answer 5",
+        "grpc_req_duration: avg 12 ms  max 40 ms",
+        "browser_web_vital_lcp: p(95) 1,200 ms",
+        "browser_web_vital_cls: p(95) 0.1",
+    ):
+        assert words in page, words
+    assert "Not judged" not in write_html(make_run())
+    assert "| 5,950 |" in write_markdown(run)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
-from k6d.core.numbers import count, in_unit, ms, number, percent
+from k6d.core.numbers import count, ms
+from k6d.core.protocols import protocol_lines
 from k6d.core.text import plural, printable
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
 
 MAX_ROWS = 10
-_PROTOCOLS = {"WebSocket": "ws_", "gRPC": "grpc_", "browser": "browser_"}
-# k6's time metrics, in milliseconds; cumulative layout shift (cls) has no unit.
-_TIME = re.compile(r"(connecting|duration|ping|web_vital_(?!cls)\w+)$")
-_STATS = ("avg", "p(95)", "max", "count", "value")
 
 
 def beside(run: Run) -> list[Group | str]:
@@ -31,33 +27,9 @@ def beside(run: Run) -> list[Group | str]:
 def other_protocols(run: Run) -> Group | None:
     """Return the metrics of WebSocket, gRPC and browser; None if the script uses none of them."""
     lines = []
-    for title, start in _PROTOCOLS.items():
-        rows = [
-            Text(printable(_metric(name, stats)))
-            for name, stats in run.k6_metrics.items()
-            if name.startswith(start) and any(stats.values())
-        ]
-        lines += [Text(title, "dim"), *rows[:MAX_ROWS]] if rows else []
-    if run.breakdown.handshakes:
-        said = ", ".join(
-            f"{'no answer' if status == '0' else f'HTTP {status}'} {count(n)}"
-            for status, n in run.breakdown.handshakes.items()
-        )
-        lines.append(Text(printable(f"handshakes: {said}")))
+    for title, found in protocol_lines(run.k6_metrics, run.breakdown.handshakes).items():
+        lines += [Text(title, "dim"), *(Text(printable(line)) for line in found)]
     return Group(*lines) if lines else None
-
-
-def _metric(name: str, stats: dict[str, float]) -> str:
-    if "passes" in stats:
-        total = stats["passes"] + stats.get("fails", 0)
-        return f"{name}: {percent(100 * stats.get('value', 0.0))} of {total:,.0f}"
-    unit = "ms" if _TIME.search(name.partition("{")[0]) else ""
-    shown = (
-        f"{stat} {number(stats[stat]) if stat == 'count' else in_unit(stats[stat], unit)}"
-        for stat in _STATS
-        if stat in stats
-    )
-    return f"{name}: {'  '.join(shown)}"
 
 
 def stands_apart(breakdown: Breakdown) -> Group | None:

@@ -93,7 +93,7 @@ def _headline(run: Run) -> Text:
 
 
 def _numbers(run: Run) -> Listing:
-    m = run.metrics
+    m = run.judged
     titles = ("requests", "per second", "errors", "average", "p95", "p99", "max", "VUs", "checks")
     checks = None if m.checks_passed is None else (m.checks_passed, m.checks_failed or 0)
     found = Listing(name="", titles=titles)

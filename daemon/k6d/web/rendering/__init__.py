@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k6d.core import numbers, text
+from k6d.core import numbers, protocols, text
 from k6d.web.rendering import filters
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _environment() -> Environment:
         "group": text.group,
         "against_threshold": numbers.against_threshold,
         "plural": text.plural,
+        "protocols": protocols.protocol_lines,
         "removed": text.removed,
         "when": filters.when,
         "change": filters.change,

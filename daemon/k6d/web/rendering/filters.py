@@ -13,12 +13,12 @@ def when(timestamp: str) -> str:
     return timestamp[:19].replace("T", " ")
 
 
-def change(percent: float | None) -> str:
+def change(amount: float | None, unit: str = "%") -> str:
     """Format a change as "+12.3 %", "−4 %" or "±0 %"; None is a dash."""
-    if percent is None:
+    if amount is None:
         return "–"
-    sign = "+" if percent > 0 else "−" if percent < 0 else "±"
-    return f"{sign}{number(abs(percent))} %"
+    sign = "+" if amount > 0 else "−" if amount < 0 else "±"
+    return f"{sign}{number(abs(amount))} {unit}"
 
 
 def verdict(run: dict[str, Any]) -> str:

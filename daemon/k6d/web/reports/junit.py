@@ -132,10 +132,10 @@ def _properties(suite: ET.Element, run: Run) -> None:
         "trigger": run.trigger.value,
         "outcome": run.execution.outcome.value,
         "severity": run.anomaly_analysis.severity or "",
-        "requests": run.metrics.total_requests,
-        "response_time_avg_ms": run.metrics.response_time_avg,
-        "response_time_p95_ms": run.metrics.response_time_p95,
-        "error_rate_percent": run.metrics.error_rate,
+        "requests": run.judged.total_requests,
+        "response_time_avg_ms": run.judged.response_time_avg,
+        "response_time_p95_ms": run.judged.response_time_p95,
+        "error_rate_percent": run.judged.error_rate,
     }
     node = ET.Element("properties")
     for name, value in values.items():

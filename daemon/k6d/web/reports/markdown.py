@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>@-])")
 
 def write_markdown(run: Run) -> str:
     """Return verdict, findings, totals, slowest endpoints, crossed thresholds and failed checks."""
-    verdict, m = run.anomaly_analysis, run.metrics
+    verdict, m = run.anomaly_analysis, run.judged
     word = run.verdict.upper() if verdict.severity else run.verdict
     parts = [f"### k6: {_text(run.script)}: {word}"]
     if verdict.findings:
