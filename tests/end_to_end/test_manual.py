@@ -39,7 +39,7 @@ NOT_RUN = {
 }
 ONLY_NAMED = ("make ",)  # `make -n` says that these are known
 # Commands that say by exit code 1 that something is wrong with a target or a setting.
-TELLING = ("k6d run", "k6d replay", "k6d incidents", "k6d doctor")
+MARKING_WORDS = ("k6d run", "k6d replay", "k6d incidents", "k6d doctor")
 PAGES = [page for page in pages() if page.name != "README.md" and blocks_of(page)]
 
 
@@ -121,7 +121,7 @@ def _run(shell: Shell, text: str) -> str:
     wrong = [
         (code, command)
         for code, command in shell.failed
-        if not (code == 1 and command.startswith(TELLING))
+        if not (code == 1 and command.startswith(MARKING_WORDS))
     ]
     assert wrong == [], printed
     return printed

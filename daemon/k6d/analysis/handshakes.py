@@ -31,12 +31,14 @@ def find(result: Result, limits: Limits) -> list[Finding]:
     if failed < total and not broken:
         return []
     seen = against(share, 100, unit="%")[0]
-    said = f"{plural(failed, 'WebSocket handshake')} of {total:,} failed ({seen}): mostly {why}"
+    message = f"{plural(failed, 'WebSocket handshake')} of {total:,} failed ({seen}): mostly {why}"
     if failed == total:
         n = plural(total, "WebSocket handshake")
-        said = f"the target is unreachable: no answer to {n}"
+        message = f"the target is unreachable: no answer to {n}"
         if not silent:
-            said = f"every WebSocket handshake was refused: {why}, {counts[worst]:,} of {total:,}"
+            message = (
+                f"every WebSocket handshake was refused: {why}, {counts[worst]:,} of {total:,}"
+            )
     return [
         Finding(
             kind=FindingKind.UNREACHABLE if silent else FindingKind.LIMIT,
@@ -45,7 +47,7 @@ def find(result: Result, limits: Limits) -> list[Finding]:
             observed=share,
             expected=f"≤ {against(broken[1])[0]} %" if broken else "0 %",
             unit="%",
-            message=said,
+            message=message,
             recommendation="Check that the target speaks WebSocket at that address.",
         )
     ]

@@ -106,9 +106,9 @@ def _trouble(generator: Generator) -> Finding:
 
 
 def _advice(reasons: Sequence[str]) -> str:
-    said = " ".join(reasons)
-    if "k6 itself took" in said:
+    text = " ".join(reasons)
+    if "k6 itself took" in text:
         return "Give k6 a machine with more CPUs, or less load; simplify what the script computes."
-    if "memory" in said:
+    if "memory" in text:
         return "Give k6 a machine with more memory, or use SharedArray and discardResponseBodies."
     return "Move what else runs on this machine, or k6, to another one."

@@ -61,10 +61,10 @@ def _thresholds(result: Result) -> list[Finding]:
 
 
 def _crossed(threshold: Threshold) -> str:
-    said = f"threshold {threshold.metric}: {threshold.expression} was crossed"
+    crossed = f"threshold {threshold.metric}: {threshold.expression} was crossed"
     if threshold.observed is None:
-        return said
-    return f"{said}, it was {against_threshold(threshold.observed, threshold.expression)}"
+        return crossed
+    return f"{crossed}, it was {against_threshold(threshold.observed, threshold.expression)}"
 
 
 def _total_failure(result: Result) -> Finding | None:

@@ -94,16 +94,16 @@ def one_cause(findings: Sequence[Finding]) -> list[Finding]:
     for finding in findings:
         if family := _family(finding):
             by_family.setdefault(family, []).append(finding)
-    told: list[Finding] = []
+    reported: list[Finding] = []
     for family in (ERRORS, TIMES, THROUGHPUT):
         graver = [
             finding
             for finding in _most_telling(by_family.get(family, []))
             if finding.kind is FindingKind.LIMIT
-            or all(finding.severity.rank > other.severity.rank for other in told)
+            or all(finding.severity.rank > other.severity.rank for other in reported)
         ]
-        told += graver
-    return [finding for finding in findings if not _family(finding)] + told
+        reported += graver
+    return [finding for finding in findings if not _family(finding)] + reported
 
 
 def _most_telling(findings: Sequence[Finding]) -> list[Finding]:

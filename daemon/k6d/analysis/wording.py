@@ -69,7 +69,7 @@ def _finding(
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     since, changed = _origin(lead, history, files)
     confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 else None
-    said = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
+    certainty = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
     return Finding(
         kind=FindingKind.REGRESSION,
         severity=_severity(lead, sizes),
@@ -82,7 +82,7 @@ def _finding(
         since=lead.since,
         changed=changed,
         confirmed=confirmed,
-        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{since}{said}",
+        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{since}{certainty}",
         recommendation=_advice(lead, changed),
     )
 
@@ -178,8 +178,8 @@ def _origin(
     before = history[index - 1].files if index else {}
     names = _changed(before, began) if before and began else []
     changed = ", ".join(_short(name) for name in names[:3])
-    told = f" changed with {'that' if lead.since else 'this'} run"
-    because = f"{changed}{told}" if changed else None
+    when = f" changed with {'that' if lead.since else 'this'} run"
+    because = f"{changed}{when}" if changed else None
     if index == len(history):
         return (f"; {because}" if because else ""), because
     run = history[index]
@@ -245,14 +245,14 @@ def noise(
     values: Sequence[Mapping[str, float]],
 ) -> list[str]:
     """The regressions of the first run alone that its re-runs, with `values`, did not repeat."""
-    told = []
+    unrepeated = []
     for alone, together in zip(first, settled, strict=True):
         if alone.state == WORSE and together.state != WORSE:
             key = key_of(alone)
             again = ", ".join(in_unit(v[key], alone.unit) for v in values[1:] if key in v)
             seen = in_unit(alone.observed, alone.unit)
-            told.append(f"{title(alone)} was {seen}, then {again}: noise")
-    return told
+            unrepeated.append(f"{title(alone)} was {seen}, then {again}: noise")
+    return unrepeated
 
 
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:

@@ -84,10 +84,10 @@ def known_script(given: str, loaded: Settings) -> str:
     name, store = script_name(given, loaded), open_store(loaded)
     if store.last(name) or (loaded.scripts / name).is_file():
         return name
-    there = names(loaded, store)
-    if len(same := [one for one in there if one.rpartition(".")[0] == name]) == 1:
+    known = names(loaded, store)
+    if len(same := [one for one in known if one.rpartition(".")[0] == name]) == 1:
         return same[0]
-    near = difflib.get_close_matches(name, there, 1)
+    near = difflib.get_close_matches(name, known, 1)
     hint = f", did you mean {near[0]}?" if near else "; 'k6d scripts' lists them"
     raise K6dError(f"no script {name!r} in {loaded.scripts}, nor a run of one{hint}")
 

@@ -199,9 +199,9 @@ def backtest(
                 raise
             continue
         needed, least = compare.min_runs, compare.least_percent
-        told = alarms(past, needed=needed, least_percent=least)
+        found = alarms(past, needed=needed, least_percent=least)
         seen = power(past, "response_time_p95", needed=needed, least_percent=least)
-        results.append({"script": run.script, "runs": len(past), "alarms": told, "steps": seen})
+        results.append({"script": run.script, "runs": len(past), "alarms": found, "steps": seen})
     if as_json:
         print_json(results)
     elif not results:

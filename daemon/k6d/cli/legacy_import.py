@@ -151,13 +151,13 @@ def _free_id(run: Run, store: Store, runs: dict[str, Run]) -> str | None:
         key = f"{run.imported['test_id']}{f'#{attempt}' if attempt else ''}"
         test_id = run.test_id[:16] + hashlib.sha256(key.encode()).hexdigest()[:6]
         if test_id in runs:
-            there = runs[test_id].imported
+            stored = runs[test_id].imported
         elif store.run_path(test_id).exists():
-            there = orjson.loads(store.load_raw(test_id)).get("imported")
+            stored = orjson.loads(store.load_raw(test_id)).get("imported")
         else:
             return test_id
         # Older versions of k6d imported runs without their original ids.
-        if there is None or there.get("test_id") == run.imported["test_id"]:
+        if stored is None or stored.get("test_id") == run.imported["test_id"]:
             return None
     raise K6dError(f"more than {MOST_SAME_IDS} runs of one second have the same id")
 

@@ -26,7 +26,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from k6d.core.secrets_by_name import tells
+from k6d.core.secrets_by_name import names_a_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -127,8 +127,8 @@ def _secrets(name: str, value: str) -> Iterator[str]:
         yield from secrets_of_url(value)
         return
     key = re.search(r"(?i)(?:key|auth|salt)$", name) or value.startswith("-----BEGIN ")
-    shortest = SHORTEST_TOLD if tells(name) else SHORTEST_RANDOM
-    if (tells(name) or key) and len(value) >= shortest and value.lower() not in COMMON:
+    shortest = SHORTEST_TOLD if names_a_secret(name) else SHORTEST_RANDOM
+    if (names_a_secret(name) or key) and len(value) >= shortest and value.lower() not in COMMON:
         yield value
     words = [value, *re.split(r"[\s,;:|\"'{}\[\]=&<>()]+", value)]
     yield from (word for word in words if len(word) >= SHORTEST_RANDOM and not _is_plain(word))

@@ -6,7 +6,7 @@ import re
 
 MARK = "[redacted]"  # replaces a secret
 # Words in a name that mark its value as secret, in any spelling: accessToken, DB_PASS.
-TELLING = (
+MARKING_WORDS = (
     r"pass(?:word|wd|wort|phrase|code)?s?(?![a-z])|passwd|pwd|(?<![a-z])pw(?![a-z])|secret|token|"
     r"api[_-]?key|(?:access|private|signing|encryption|master|client|shared|account|subscription|"
     r"license|ssh|signature|hmac)[_-]?key|credential|creds?(?![a-z])|authorization|cookie|bearer|"
@@ -22,9 +22,9 @@ _ABOUT = re.compile(
 )
 
 
-def tells(name: str) -> bool:
+def names_a_secret(name: str) -> bool:
     """Whether the name alone marks its value as secret, whatever the value looks like."""
-    return bool(re.search(TELLING, name, re.IGNORECASE)) and not about_a_secret(name)
+    return bool(re.search(MARKING_WORDS, name, re.IGNORECASE)) and not about_a_secret(name)
 
 
 def about_a_secret(name: str) -> bool:

@@ -11,14 +11,14 @@ import math
 import re
 from collections import Counter
 
-from k6d.core.secrets_by_name import MARK, TELLING, about_a_secret
+from k6d.core.secrets_by_name import MARK, MARKING_WORDS, about_a_secret
 
 # Bits of entropy for each character. 16 letters of English have about 2.5, of random hex 3.4.
 RANDOM_BITS = 3.0
 LONG_RANDOM = 32  # characters
 # Names that are often harmless: their values are hidden only when they look random.
 _MAYBE = r"key|auth|sig|sid|session|nonce|salt|hash|user|login|account|client|dsn|webhook|code"
-_ANY_NAME = re.compile(rf"(?i){TELLING}|auth")
+_ANY_NAME = re.compile(rf"(?i){MARKING_WORDS}|auth")
 _SPACE = r"\s{0,20}"
 # What stands between a name and its value: `"a": `, `a = `, `['a', `; quotes may be escaped.
 _BETWEEN = (
@@ -35,15 +35,17 @@ _VALUE = rf"(?:(?P<quoted>{_QUOTED})|(?P<bare>(?![=|?>])[^\s\"'`,;&<>(){{}}\[\]\
 # No prefix and a bounded suffix keep the search time linear.
 _NAMED, _MAYBE_NAMED = (
     re.compile(rf"(?is)(?P<lead>(?:{names})[\w.$-]{{0,64}}{_BETWEEN}){_VALUE}")
-    for names in (TELLING, _MAYBE)
+    for names in (MARKING_WORDS, _MAYBE)
 )
 # A quote encoded for a URL, for HTML or for JavaScript: %22, &quot;, \u0022.
 _QUOTE_CODE = r"(?:%(?:25){0,2}2[27]|&(?:quot|\#34|\#39|apos);|\\{1,8}u002[27])"
 _RECORD = re.compile(r"(?i)<(?:input|meta)\b[^<>]{0,500}>|\{[^{}]{0,300}\}")
-_SECRET_NAME = re.compile(rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{TELLING})")
+_SECRET_NAME = re.compile(
+    rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{MARKING_WORDS})"
+)
 _ITS_VALUE = re.compile(rf"(?is)(\b(?:value|content)\\*[\"'`]?\s?[:=]\s?)(?:{_QUOTED})")
 _LIST = re.compile(
-    rf"(?i)(?P<lead>(?:{TELLING}|\bauth)[\w.$-]{{0,64}}\\*[\"'`]?{_SPACE}[:=]{_SPACE}[\[{{])"
+    rf"(?i)(?P<lead>(?:{MARKING_WORDS}|\bauth)[\w.$-]{{0,64}}\\*[\"'`]?{_SPACE}[:=]{_SPACE}[\[{{])"
     r"(?P<inner>(?!redacted\]|env:)[^\[\]{}]{1,400})"
 )
 _SCHEME = re.compile(
@@ -52,7 +54,7 @@ _SCHEME = re.compile(
 )
 # Places that hold secrets, such as headers and queries. The first group is kept if there is one.
 _QUERY = re.compile(
-    rf"(?i)([?&](?:(?:[\w.$-]{{0,40}}?(?:{TELLING})[\w.$-]{{0,40}})|key|auth|sig|sid|session|code|"
+    rf"(?i)([?&](?:(?:[\w.$-]{{0,40}}?(?:{MARKING_WORDS})[\w.$-]{{0,40}})|key|auth|sig|sid|session|code|"
     r"nonce|hash)=)(?!\$|\[)[^\s&\"'`<>#,;)}\]]{3,}"
 )
 _URL_LOGIN = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'`<>@]*(?:@[^\s/?#\"'`<>@]*)*@")
@@ -76,13 +78,13 @@ _PLACES = (
         r"(?:[^\"'`\r\n\\]|(?<==)\"[^\"\r\n]*\")+"  # Digest quotes the parts of its value
     ),
     re.compile(
-        rf"(?i)((?<![\w-])--?[\w-]{{0,40}}?(?:{TELLING})[\w-]{{0,40}}\s{{1,20}}[\"']?)(?!-)[^\s\"']+"
+        rf"(?i)((?<![\w-])--?[\w-]{{0,40}}?(?:{MARKING_WORDS})[\w-]{{0,40}}\s{{1,20}}[\"']?)(?!-)[^\s\"']+"
     ),
     re.compile(
-        rf"(?i)(<(?:[\w-]{{1,30}}:)?[\w-]{{0,30}}?(?:{TELLING})[\w.-]{{0,40}}\s[^<>]{{0,200}}>)[^<>]+"
+        rf"(?i)(<(?:[\w-]{{1,30}}:)?[\w-]{{0,30}}?(?:{MARKING_WORDS})[\w.-]{{0,40}}\s[^<>]{{0,200}}>)[^<>]+"
     ),
     re.compile(
-        rf"(?i)((?:{TELLING})[\w.$-]{{0,64}}?{_QUOTE_CODE}?"
+        rf"(?i)((?:{MARKING_WORDS})[\w.$-]{{0,64}}?{_QUOTE_CODE}?"
         rf"(?:%(?:25){{0,2}}3[ad]|(?<=;):|(?<=u002[27]):)(?:%20|\+|\s){{0,3}}{_QUOTE_CODE}?)"
         rf"(?:(?!%(?:25){{0,2}}2[267c]|%(?:25){{0,2}}7d|&|\\{{1,8}}u002[27])[^\s\"'`<>,;{{}}])+"
     ),

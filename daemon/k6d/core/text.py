@@ -19,11 +19,11 @@ def removed(parts: Collection[str]) -> str:
 
     The line names the setting that controls each part.
     """
-    told = {
+    texts = {
         "log": "logs and raw metrics (retention.full_days)",
         "breakdown": "endpoints and time line (retention.detail_days)",
     }
-    gone = ", ".join(text for part, text in told.items() if part in parts)
+    gone = ", ".join(text for part, text in texts.items() if part in parts)
     return gone and f"removed by retention: {gone}"
 
 

@@ -335,9 +335,9 @@ def _excerpt(log: Log) -> list[str]:
     lines = [*log.head.splitlines(), *log.tail.splitlines()]
     if log.cut_lines:
         lines.append(f"({log.cut_lines} more lines were not kept)")
-    told = Counter(re.sub(r"^\d\d:\d\d:\d\d ", "", line).rstrip() for line in lines)
-    counted = (f"{line}  ({n} times)" if n > 1 else line for line, n in told.items() if line)
-    return list(counted)[: 2 * MAX_LOG_LINES]  # redacted as a whole, then cut to what is kept
+    counts = Counter(re.sub(r"^\d\d:\d\d:\d\d ", "", line).rstrip() for line in lines)
+    shown = (f"{line}  ({n} times)" if n > 1 else line for line, n in counts.items() if line)
+    return list(shown)[: 2 * MAX_LOG_LINES]  # redacted as a whole, then cut to what is kept
 
 
 def _shortened(text: str) -> str:

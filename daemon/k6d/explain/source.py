@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from k6d.core.secrets_by_name import tells
+from k6d.core.secrets_by_name import names_a_secret
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -122,8 +122,8 @@ class _Reader:
             needed = piece[1:-1] in self._allowed or _NEEDED.fullmatch(piece[1:-1])
             return piece if needed else '"…"'
         if kind == "number":
-            told = self._last in (":", "=") and tells(self._earlier)
-            return "0" if told or len(piece) > LONGEST_NUMBER else piece
+            is_secret = self._last in (":", "=") and names_a_secret(self._earlier)
+            return "0" if is_secret or len(piece) > LONGEST_NUMBER else piece
         return "/…/" if kind == "regex" else piece
 
     def _template(self, opening: str) -> bool:

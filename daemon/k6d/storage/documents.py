@@ -59,9 +59,9 @@ class _Copy:
             tables: Tables = dict(orjson.loads(_CHECKSUM.verified(data)).items())
             if wanted:
                 for table in tables.values():
-                    odd = [number for number, one in table.items() if not wanted(number, one)]
-                    left_out += len(odd)
-                    for number in odd:
+                    rejected = [number for number, one in table.items() if not wanted(number, one)]
+                    left_out += len(rejected)
+                    for number in rejected:
                         del table[number]
             if not all(isinstance(d, dict) for table in tables.values() for d in table.values()):
                 raise DamagedError(path)

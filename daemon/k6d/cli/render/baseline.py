@@ -139,8 +139,8 @@ def backtest_report(results: Sequence[dict[str, Any]]) -> Group:
         parts.append(
             Text(f"{result['script']}: {plural(result['runs'], 'comparable run')}", "bold")
         )
-        told = f"{plural(len(new), 'alarm')} before confirmation" if new else "no alarm"
-        parts.append(Text(told, "red" if new else "green"))
+        summary = f"{plural(len(new), 'alarm')} before confirmation" if new else "no alarm"
+        parts.append(Text(summary, "red" if new else "green"))
         parts += [Text(f"  {alarm.test_id}  {alarm.what}") for alarm in new]
         if any(row.tried for row in result["steps"]):
             parts += [_steps_table(result["steps"]), Text("")]

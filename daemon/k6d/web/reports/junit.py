@@ -30,7 +30,7 @@ def write_junit(run: Run) -> str:
     """
     suite = ET.Element("testsuite")
     _execution(suite, run)
-    told = _judged(suite, run)
+    not_counted = _judged(suite, run)
     cases = suite.findall("testcase")
     suite.attrib.update(
         {
@@ -47,7 +47,7 @@ def write_junit(run: Run) -> str:
         }
     )
     _properties(suite, run)
-    ET.SubElement(suite, "system-out").text = _clean(told + run.output.head)
+    ET.SubElement(suite, "system-out").text = _clean(not_counted + run.output.head)
     ET.SubElement(suite, "system-err").text = _clean(run.log.head)
     root = ET.Element("testsuites")
     root.append(suite)
@@ -65,7 +65,7 @@ def _execution(suite: ET.Element, run: Run) -> None:
 
 def _judged(suite: ET.Element, run: Run) -> str:
     """Add a case for each threshold, check and finding; return the failures without a finding."""
-    verdict, told = run.anomaly_analysis, ""
+    verdict, not_counted = run.anomaly_analysis, ""
     findings = list(verdict.findings) if verdict.anomalies_detected else []
     for kind, name, wrong, found in (*_thresholds(run), *_checks(run)):
         case = _case(suite, kind, name)
@@ -73,13 +73,13 @@ def _judged(suite: ET.Element, run: Run) -> str:
             _add(case, "failure", wrong, kind=kind)
             findings = [finding for finding in findings if finding is not found]
         elif wrong:
-            told += f"{kind} {name}: {wrong}, which the verdict does not count\n"
+            not_counted += f"{kind} {name}: {wrong}, which the verdict does not count\n"
     for finding in findings:
         _finding(suite, finding)
     if verdict.anomalies_detected and not verdict.findings:
         case = _case(suite, "verdict", verdict.severity or "anomalous")
         _add(case, "failure", "\n".join(verdict.issues), kind="verdict")
-    return told
+    return not_counted
 
 
 def _thresholds(run: Run) -> Iterator[_Told]:
