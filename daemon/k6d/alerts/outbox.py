@@ -1,16 +1,16 @@
 """The outbox: messages on the disk until all receivers have them.
 
-    outbox/waiting/<id>.json   a message and where it stands at each receiver
-    outbox/done/<id>.json      the same, when there is nothing left to do; kept for a while
-    outbox/sending/<key>.json  what a helper is sending to one receiver now, and what came of it
-    outbox/sending/<key>.lock  held by that helper as long as it lives
+    outbox/waiting/<id>.json   a message, and its delivery to each receiver
+    outbox/done/<id>.json      the same, when no receiver waits; kept for KEPT_DAYS
+    outbox/sending/<key>.json  what a helper is sending to one receiver, and the outcome
+    outbox/sending/<key>.lock  locked by that helper until it ends
     outbox/sender.lock         held by the process that sends
     outbox/key                 secret key of the hashes that stand for URLs
 
 Every change is one atomic replacement, in this order: message, sending, begun, outcome, message,
-sending removed. Whoever is killed in between is taken up where it was: the helper writes the
-outcome itself, so only the death of the helper between a receiver's answer and the next write
-leaves in doubt whether a message has arrived. Then it is sent again, by the same key.
+sending removed. After a crash the next process continues at the last step. The helper writes the
+outcome itself. Only if the helper dies between the receiver's answer and the next write, it is
+unknown whether the message arrived; it is sent again with the same key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from k6d.alerts.records import Delivery, Kept, Message, Sending, State
+from k6d.alerts.records import Delivery, Message, OutboxEntry, Sending, State
 from k6d.core.model import K6dError
 from k6d.storage.data_folder import NotAFileError, move_file, read_file, remove_file
 from k6d.storage.files import (
@@ -53,7 +53,7 @@ KEPT_DAYS = 14  # delivered messages are kept, so that a repeated key is recogni
 _ID = re.compile(r"[0-9a-z][0-9a-z-]{0,100}")
 _KEY = re.compile(rb"[0-9a-f]{64}")
 _DAEMON = "daemon"
-_T = TypeVar("_T", Kept, Sending)
+_T = TypeVar("_T", OutboxEntry, Sending)
 
 
 class Outbox:
@@ -73,74 +73,74 @@ class Outbox:
         places = (self._waiting, self._done)
         if any((place / f"{message.id}.json").exists() for place in places):
             return False
-        self._write(self._waiting, message.id, Kept(message=message))
+        self._write(self._waiting, message.id, OutboxEntry(message=message))
         return True
 
-    def waiting(self) -> list[Kept]:
-        """The messages that some receiver has not got yet, oldest first."""
-        return sorted(self._all(self._waiting, Kept), key=_age)
+    def waiting(self) -> list[OutboxEntry]:
+        """Return the messages that wait for a receiver, oldest first."""
+        return sorted(self._all(self._waiting, OutboxEntry), key=_age)
 
-    def done(self) -> list[Kept]:
-        """The messages with nothing left to do, oldest first."""
-        return sorted(self._all(self._done, Kept), key=_age)
+    def done(self) -> list[OutboxEntry]:
+        """Return the messages that wait for no receiver, oldest first."""
+        return sorted(self._all(self._done, OutboxEntry), key=_age)
 
-    def undeliverable(self) -> list[Kept]:
-        """The messages that were given up at one receiver at least, oldest first."""
-        return [kept for kept in self.done() if _has(kept, State.UNDELIVERABLE)]
+    def undeliverable(self) -> list[OutboxEntry]:
+        """Return the messages that could not be delivered to some receiver, oldest first."""
+        return [entry for entry in self.done() if _has(entry, State.UNDELIVERABLE)]
 
-    def update(self, kept: Kept) -> None:
-        """Write where a waiting message stands; it is done when nobody can get it any more."""
-        self._write(self._waiting, kept.message.id, kept)
-        if _is_done(kept):
-            self._move(kept, self._waiting, self._done)
+    def update(self, entry: OutboxEntry) -> None:
+        """Store the deliveries of a waiting message; if none waits, the message is done."""
+        self._write(self._waiting, entry.message.id, entry)
+        if _is_done(entry):
+            self._move(entry, self._waiting, self._done)
 
     def unreadable(self) -> list[Path]:
-        """The files of messages that were set aside, for they did not parse."""
+        """Return the files that were set aside because they did not parse."""
         with disk_errors("read", self._waiting):
             return [self._waiting / name for name in names(self._waiting) if ".unreadable" in name]
 
     def retry(self) -> int:
         """Let all undeliverable messages wait again; returns their number."""
         found = self.undeliverable()
-        for kept in found:
+        for entry in found:
             deliveries = {
                 receiver: _again(found)
-                for receiver, found in (kept.deliveries or {}).items()
+                for receiver, found in (entry.deliveries or {}).items()
                 if receiver != NOBODY
             }
-            lost = (kept.deliveries or {}).get(NOBODY)
-            again = Kept(
-                message=kept.message,
+            lost = (entry.deliveries or {}).get(NOBODY)
+            again = OutboxEntry(
+                message=entry.message,
                 deliveries=deliveries or None,
                 problem=lost.error if lost and deliveries else None,
             )
-            self._write(self._done, kept.message.id, again)
-            self._move(kept, self._done, self._waiting)
+            self._write(self._done, entry.message.id, again)
+            self._move(entry, self._done, self._waiting)
         return len(found)
 
     def forget(self) -> int:
         """Remove all undeliverable messages; returns their number."""
         found = self.undeliverable()
-        for kept in found:
-            self._remove(self._done / f"{kept.message.id}.json")
+        for entry in found:
+            self._remove(self._done / f"{entry.message.id}.json")
         return len(found)
 
     def repair(self, now: datetime) -> None:
         """Remove leftovers of crashes and old messages; the caller holds the sender's lock."""
         places = [self._folder, self._waiting, self._done, self._sending]
         remove_leftovers(places, root=self._data)
-        for kept in self.waiting():  # killed between the last write and the move
-            if _is_done(kept):
-                self._move(kept, self._waiting, self._done)
-        for kept in self.done():
-            old = (now - kept.message.at).days > KEPT_DAYS
-            if old and not _has(kept, State.UNDELIVERABLE):
-                self._remove(self._done / f"{kept.message.id}.json")
+        for entry in self.waiting():  # killed between the last write and the move
+            if _is_done(entry):
+                self._move(entry, self._waiting, self._done)
+        for entry in self.done():
+            old = (now - entry.message.at).days > KEPT_DAYS
+            if old and not _has(entry, State.UNDELIVERABLE):
+                self._remove(self._done / f"{entry.message.id}.json")
 
     def begin(self, sending: Sending) -> TextIO | None:
-        """Lock and write down what is about to be sent; give the lock to the helper, then close it.
+        """Store a sending before it begins, and return its lock for the helper.
 
-        None when a helper that outlived its daemon is at it still.
+        None if a helper that outlived its daemon still holds the lock.
         """
         with disk_errors("lock", self._sending):
             make_folder(self._sending, root=self._data)
@@ -150,13 +150,13 @@ class Outbox:
         return lock
 
     def sendings(self) -> list[tuple[Sending, bool]]:
-        """What is written down as being sent, and whether a helper is at it."""
+        """Return the stored sendings, and whether a helper is working on each."""
         found = []
         for sending in self._all(self._sending, Sending):
             lock = self._try_lock(sending.key)
             if lock is not None:
                 lock.close()
-                # Written between our reading it and the helper's end?
+                # The helper may have written the outcome after the first read.
                 found += [(s, False) for s in self._one(self._sending, sending.key, Sending)]
             else:
                 found.append((sending, True))
@@ -169,11 +169,11 @@ class Outbox:
         self._remove(path.with_suffix(".lock"))
 
     def sending_path(self, key: str) -> Path:
-        """The file that a helper writes its outcome to."""
+        """Return the file to which a helper writes its outcome."""
         return self._sending / f"{key}.json"
 
     def sender(self, *, daemon: bool) -> TextIO | None:
-        """The right to send, until it is closed; None while another process has it."""
+        """Return the sender's lock, to close at the end; None while another process holds it."""
         with disk_errors("lock", self._folder):
             make_folder(self._folder, root=self._data)
             lock = try_lock(self._folder / "sender.lock", root=self._data)
@@ -184,26 +184,28 @@ class Outbox:
         return lock
 
     def daemon_sends(self) -> bool:
-        """Whether the process that has the right to send is a daemon, which stays."""
+        """Return whether a daemon holds the sender's lock."""
         try:
             return (self._folder / "sender.lock").read_text() == _DAEMON
         except OSError:
             return False
 
     def changed(self) -> int:
-        """A number that differs when messages came or went."""
+        """Return a number that changes when messages are added or removed."""
         try:
             return self._waiting.stat().st_mtime_ns
-        except OSError:  # nothing there yet, or a disk of which the next look will tell
+        except OSError:  # no folder yet, or a disk error that the next read reports
             return 0
 
     def key(self) -> str:
-        """The secret that hashes of URLs are made with, so that they tell nothing of a password."""
+        """Return the secret of the hashes that stand for URLs; it protects their passwords."""
         path = self._folder / "key"
         with disk_errors("read", path):
             if (key := _key_in(path)) is not None:
                 return key
-        with locked(self._folder / ".lock", root=self._data):  # of two, the first one wins
+        with locked(
+            self._folder / ".lock", root=self._data
+        ):  # of two processes the first one makes the key
             if (key := _key_in(path)) is None:
                 if os.path.lexists(path):
                     aside = set_aside(path, root=self._data)
@@ -236,15 +238,15 @@ class Outbox:
         set_aside(path, root=self._data)
         return []
 
-    def _write(self, folder: Path, name: str, record: Kept | Sending) -> None:
+    def _write(self, folder: Path, name: str, record: OutboxEntry | Sending) -> None:
         contents = orjson.dumps(record, option=orjson.OPT_UTC_Z)
         write_atomic(folder / f"{name}.json", contents, root=self._data)
 
     def _try_lock(self, key: str) -> TextIO | None:
         return try_lock(self.sending_path(key).with_suffix(".lock"), root=self._data)
 
-    def _move(self, kept: Kept, source: Path, target: Path) -> None:
-        name = f"{kept.message.id}.json"
+    def _move(self, entry: OutboxEntry, source: Path, target: Path) -> None:
+        name = f"{entry.message.id}.json"
         with disk_errors("move", source / name):
             move_file(source / name, target / name, root=self._data)
 
@@ -254,7 +256,7 @@ class Outbox:
 
 
 def _key_in(path: Path) -> str | None:
-    """The key that the file holds; None when there is no file, or no key in it."""
+    """Return the key in the file; None without a file or a key."""
     try:
         found = _KEY.fullmatch(read_file(path))
     except (FileNotFoundError, NotAFileError):
@@ -264,26 +266,26 @@ def _key_in(path: Path) -> str | None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter({"Kept": Kept, "Sending": Sending}[name])
+    return TypeAdapter({"OutboxEntry": OutboxEntry, "Sending": Sending}[name])
 
 
-def _is_done(kept: Kept) -> bool:
-    """Whether all who should get the message are known, and none of them waits."""
-    known = kept.deliveries is not None and kept.problem is None
-    return known and not _has(kept, State.WAITING)
+def _is_done(entry: OutboxEntry) -> bool:
+    """Return whether all receivers of the message are known and none waits."""
+    known = entry.deliveries is not None and entry.problem is None
+    return known and not _has(entry, State.WAITING)
 
 
 def _again(found: Delivery) -> Delivery:
-    """A delivery that was given up waits again, as if it was new."""
+    """Return an undeliverable delivery as a new one that waits."""
     if found.state is not State.UNDELIVERABLE:
         return found
     fresh = replace(found, state=State.WAITING, attempts=0, next_at=None)
     return replace(fresh, barred_until=None, waited_s=0.0)
 
 
-def _age(kept: Kept) -> tuple[datetime, str]:
-    return kept.message.at, kept.message.id
+def _age(entry: OutboxEntry) -> tuple[datetime, str]:
+    return entry.message.at, entry.message.id
 
 
-def _has(kept: Kept, state: State) -> bool:
-    return any(delivery.state is state for delivery in (kept.deliveries or {}).values())
+def _has(entry: OutboxEntry, state: State) -> bool:
+    return any(delivery.state is state for delivery in (entry.deliveries or {}).values())

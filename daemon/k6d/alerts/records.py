@@ -216,7 +216,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class OutboxEntry:
     """A message in the outbox; `deliveries` is None until its receivers are known.
 
     `problem` says why a receiver may be unknown, for example a broken Apprise file. The message

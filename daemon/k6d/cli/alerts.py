@@ -31,7 +31,7 @@ from k6d.core.text import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from k6d.alerts.records import Incident, Kept
+    from k6d.alerts.records import Incident, OutboxEntry
 
 commands = typer.Typer()
 
@@ -182,7 +182,7 @@ def outbox(
         say(f"{path} did not read and will not be delivered; see k6d incidents")
 
 
-def _rows(item: Kept) -> Iterable[dict[str, Any]]:
+def _rows(item: OutboxEntry) -> Iterable[dict[str, Any]]:
     message = item.message
     base = {
         "id": message.id,

@@ -11,13 +11,13 @@ from k6d.alerts.delivery.planning import (
     Moment,
     Patience,
     addressed,
+    last_delivered,
     plan,
     quiet_until,
     tags_for,
-    told_lately,
     wait_s,
 )
-from k6d.alerts.records import Change, Delivery, Kept, Message, State
+from k6d.alerts.records import Change, Delivery, Message, OutboxEntry, State
 from k6d.core.model import Severity
 from k6d.settings import QuietHours, Route
 from support.records import NOON
@@ -25,7 +25,7 @@ from support.records import NOON
 PATIENCE = Patience(group_wait_s=10, group_interval_s=300, horizon_s=3600)
 
 
-def kept(number: int, *receivers: str, at_s: float = 0, **changes: Any) -> Kept:
+def kept(number: int, *receivers: str, at_s: float = 0, **changes: Any) -> OutboxEntry:
     """A message of an incident of its own, so many seconds after noon, waiting for receivers."""
     delivery = {k: changes.pop(k) for k in list(changes) if k in Delivery.__dataclass_fields__}
     fields: dict[str, Any] = {
@@ -37,7 +37,7 @@ def kept(number: int, *receivers: str, at_s: float = 0, **changes: Any) -> Kept:
         "severity": Severity.HIGH,
         "incident": f"i{number}",
     }
-    return Kept(
+    return OutboxEntry(
         message=Message(**(fields | changes)),
         deliveries={r: Delivery(receiver=r, label=r, **delivery) for r in receivers or ("a",)},
     )
@@ -48,7 +48,7 @@ def after(seconds: float, patience: Patience = PATIENCE, **more: Any) -> Moment:
     return Moment(now=NOON + timedelta(seconds=seconds), patience=patience, **more)
 
 
-def sent(items: list[Kept], moment: Moment, **more: Any) -> dict[str, list[str]]:
+def sent(items: list[OutboxEntry], moment: Moment, **more: Any) -> dict[str, list[str]]:
     """What goes to whom."""
     return {s.receiver: s.messages for s in plan(items, moment, **more).sendings}
 
@@ -120,10 +120,10 @@ def test_one_cause_is_one_message() -> None:
     assert plan(items, after(5)).wake_at == NOON + timedelta(seconds=11)
     assert sent(items, after(11)) == {"a": ["m1", "m2", "m3"]}, "others follow by themselves"
     lately = {("a", "opened target shop"): NOON}
-    assert sent(items, after(13, told_lately=lately)) == {"a": ["m4"]}
-    assert sent(items[:3], after(300, told_lately=lately)) == {"a": ["m1", "m2", "m3"]}
+    assert sent(items, after(13, last_delivered=lately)) == {"a": ["m4"]}
+    assert sent(items[:3], after(300, last_delivered=lately)) == {"a": ["m1", "m2", "m3"]}
     over = kept(5, at_s=1, cause="target shop", change=Change.RESOLVED)
-    assert sent([over], after(13, told_lately=lately)) == {"a": ["m5"]}, "good news don't wait"
+    assert sent([over], after(13, last_delivered=lately)) == {"a": ["m5"]}, "good news don't wait"
     assert sent(items, after(0, hurry=True)) == {"a": ["m1", "m2", "m3"]}
 
 
@@ -135,8 +135,8 @@ def test_a_group_is_told_with_all_its_members() -> None:
     assert sent(items, after(10)) == {"a": everybody}
     lately = {("a", "opened target h:1"): NOON + timedelta(seconds=10)}
     follow = [kept(n, at_s=n, cause="target h:1") for n in (20, 305)]
-    assert sent(follow, after(309, told_lately=lately)) == {}
-    assert sent(follow, after(310, told_lately=lately)) == {"a": ["m20", "m305"]}
+    assert sent(follow, after(309, last_delivered=lately)) == {}
+    assert sent(follow, after(310, last_delivered=lately)) == {"a": ["m20", "m305"]}
 
 
 def test_a_group_is_told_whole_by_quiet_hours_and_after_a_failure() -> None:
@@ -165,7 +165,7 @@ def test_what_was_told_lately_is_known_after_a_restart() -> None:
     """From the messages that the outbox keeps."""
     done = kept(1, cause="target shop", state=State.DELIVERED, at=NOON)
     alone = kept(2, state=State.DELIVERED, at=NOON)
-    assert told_lately([done, alone, kept(3)]) == {("a", "opened target shop"): NOON}
+    assert last_delivered([done, alone, kept(3)]) == {("a", "opened target shop"): NOON}
 
 
 BACK = NOON - timedelta(days=2)
@@ -190,10 +190,10 @@ AHEAD = NOON + timedelta(days=4)
     ],
 )
 def test_a_clock_that_is_set_back_two_days_starves_no_message(
-    what: str, item: Kept, lately: dict[tuple[str, str], datetime]
+    what: str, item: OutboxEntry, lately: dict[tuple[str, str], datetime]
 ) -> None:
     """What was worked out by the clock that was ahead is due now: how long it waited is unknown."""
-    moment = Moment(now=BACK, patience=PATIENCE, told_lately=lately)
+    moment = Moment(now=BACK, patience=PATIENCE, last_delivered=lately)
     assert sent([item], moment) == {"a": ["m1"]}, what
 
 

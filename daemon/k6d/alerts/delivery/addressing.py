@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from k6d.alerts.delivery import apprise_client
 from k6d.alerts.delivery.planning import addressed
 from k6d.alerts.outbox import NOBODY
-from k6d.alerts.records import Delivery, Kept, State
+from k6d.alerts.records import Delivery, OutboxEntry, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ASK_AGAIN_S = 300.0  # who the receivers are, where some could not be known: a helper each time
-LEAST_LOOKED_S = 3600.0  # before a message is given up: the clock that says it is old may be wrong
+ASK_AGAIN_S = 300.0  # between two helpers that list the receivers, while some are unknown
+LEAST_LOOKED_S = 3600.0  # before a message is given up, because the clock may be wrong
 
 
 class Addressing:
-    """Names the receivers of messages, durably, in `outbox`."""
+    """Enters the receivers of messages into `outbox`."""
 
     def __init__(self, notify: Notify, outbox: Outbox) -> None:
         self._notify = notify
@@ -42,12 +42,14 @@ class Addressing:
         self._stamp: object = None
         self._open_since: dict[str, float] = {}
 
-    async def address(self, kept: Sequence[Kept], now: datetime) -> list[Kept]:
-        """The messages with the deliveries that can be named now."""
+    async def address(self, entries: Sequence[OutboxEntry], now: datetime) -> list[OutboxEntry]:
+        """Return the entries with a delivery for each receiver that is known now."""
         directory = await self._receivers()
-        return [self._addressed(item, directory, now) for item in kept]
+        return [self._addressed(item, directory, now) for item in entries]
 
-    def _addressed(self, item: Kept, directory: apprise_client.Directory, now: datetime) -> Kept:
+    def _addressed(
+        self, item: OutboxEntry, directory: apprise_client.Directory, now: datetime
+    ) -> OutboxEntry:
         found = _renamed(item, directory.receivers)
         if found.deliveries is None or found.problem:
             found = self._opened(found, directory, now)
@@ -57,8 +59,10 @@ class Addressing:
             self._open_since.pop(item.message.id, None)
         return found
 
-    def _opened(self, item: Kept, directory: apprise_client.Directory, now: datetime) -> Kept:
-        """The message with whoever is known by now; with the problem, if some may be missing."""
+    def _opened(
+        self, item: OutboxEntry, directory: apprise_client.Directory, now: datetime
+    ) -> OutboxEntry:
+        """Return the entry with the known receivers, and the problem if some may be missing."""
         message, known = item.message, item.deliveries or {}
         chosen = [r for r in directory.receivers if addressed(r.tags, message.tags)]
         new = {r.id: Delivery(receiver=r.id, label=r.label) for r in chosen if r.id not in known}
@@ -73,16 +77,16 @@ class Addressing:
             problem = None
         elif problem and problem != item.problem:
             logger.error("message %s waits: %s", message.id, problem)
-        return Kept(message=message, deliveries=deliveries or None, problem=problem)
+        return OutboxEntry(message=message, deliveries=deliveries or None, problem=problem)
 
-    def _is_too_old(self, item: Kept, now: datetime) -> bool:
+    def _is_too_old(self, item: OutboxEntry, now: datetime) -> bool:
         horizon_s = self._notify.horizon
         looked_s = time.monotonic() - self._open_since.setdefault(item.message.id, time.monotonic())
         old = (now - item.message.at).total_seconds() > horizon_s
         return old and looked_s >= min(horizon_s, LEAST_LOOKED_S)
 
     async def _receivers(self) -> apprise_client.Directory:
-        """Who there is; asked again when the Apprise file has changed, or somebody is missing."""
+        """Return the receivers; list them again if the Apprise file changed or some are unknown."""
         config, stamp = self._notify.config, None
         if config:
             with contextlib.suppress(OSError):
@@ -102,7 +106,7 @@ class Addressing:
 
 
 def addresses(notify: Notify, *, key: str) -> apprise_client.Addresses:
-    """The receivers of the settings, for a helper; `key` makes the hashes that stand for them."""
+    """Return the receivers of the settings for a helper; `key` is the secret of their hashes."""
     return apprise_client.Addresses(
         urls=[url.get_secret_value() for url in notify.urls],
         config=notify.config,
@@ -112,7 +116,7 @@ def addresses(notify: Notify, *, key: str) -> apprise_client.Addresses:
 
 
 def _log(found: apprise_client.Directory, before: apprise_client.Directory | None) -> None:
-    """One line for each receiver that is not understood, once; one when all are again."""
+    """Log each unknown receiver once, and once that all are known again."""
     problems = before.problems if before else []
     for label, problem in found.problems:
         if (label, problem) not in problems:
@@ -121,8 +125,8 @@ def _log(found: apprise_client.Directory, before: apprise_client.Directory | Non
         logger.info("all receivers are understood again")
 
 
-def _renamed(item: Kept, receivers: Sequence[Receiver]) -> Kept:
-    """The message for a receiver whose password was mended: another URL with the same label."""
+def _renamed(item: OutboxEntry, receivers: Sequence[Receiver]) -> OutboxEntry:
+    """Move a waiting delivery to the new URL of its receiver: the only one with the same label."""
     known = {receiver.id for receiver in receivers}
     deliveries = dict(item.deliveries or {})
     for old, waiting in list(deliveries.items()):
@@ -138,7 +142,7 @@ def _renamed(item: Kept, receivers: Sequence[Receiver]) -> Kept:
 def _problem(
     tags: list[str] | None, directory: apprise_client.Directory, *, somebody: bool
 ) -> str | None:
-    """Why somebody who should get the message may not be known; None when all are."""
+    """Return why a receiver of the message may be unknown; None if all are known."""
     if directory.problems:
         return "; ".join(f"{label}: {problem}" for label, problem in directory.problems)
     if somebody:

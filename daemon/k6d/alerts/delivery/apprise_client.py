@@ -32,7 +32,7 @@ START_S = 30.0  # Apprise loads 200 plugins first; a busy machine needs a while 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where receivers are named; `key` is the secret for the hashes that stand for them."""
+    """The URLs of receivers and the Apprise file; `key` is the secret of the receivers' hashes."""
 
     urls: Sequence[str] = field(repr=False)
     config: Path | None
@@ -40,7 +40,7 @@ class Addresses:
     timeout_s: float = 60.0
 
     def request(self, what: str, **more: Any) -> dict[str, Any]:
-        """The request to the helper, as JSON has it."""
+        """Return a request to the helper as a JSON object."""
         return {
             "what": what,
             "urls": list(self.urls),
@@ -53,14 +53,14 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """The receivers there are, and what is wrong with other entries: (label, problem)."""
+    """The known receivers, and (label, problem) of each entry that Apprise does not understand."""
 
     receivers: list[Receiver]
     problems: list[tuple[str, str]]
 
 
 async def directory(addresses: Addresses) -> Directory:
-    """Who the receivers are, as Apprise understands their URLs; nothing is sent; never raises."""
+    """List the receivers as Apprise understands their URLs; sends nothing; never raises."""
     answer = await _helper(addresses.request("list"), timeout_s=START_S + addresses.timeout_s)
     if isinstance(answer, str):
         return Directory(receivers=[], problems=[("all receivers", answer)])
@@ -95,7 +95,7 @@ async def trial(sending: Sending, rendered: Rendered, *, addresses: Addresses) -
 async def _helper(
     request: dict[str, Any], *, timeout_s: float, lock: TextIO | None = None
 ) -> dict[str, Any] | str:
-    """The helper's answer, or a text about the helper's failure."""
+    """Return the helper's answer, or its failure in words."""
     try:
         return await worker.ask(HELPER, request, timeout_s=timeout_s, lock=lock)
     except TimeoutError:

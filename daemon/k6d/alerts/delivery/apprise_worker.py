@@ -24,7 +24,7 @@ from apprise.attachment.memory import AttachMemory
 from k6d.alerts.delivery import slack
 from k6d.alerts.delivery.png import png
 from k6d.alerts.delivery.render import PICTURE, without_picture
-from k6d.alerts.delivery.responses import Heard, Wire
+from k6d.alerts.delivery.responses import Responses, WarningCollector
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
 from k6d.core import memory, worker
 from k6d.core.text import printable
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 SCHEMA = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20})://")
 PLACE = re.compile(r"entry #\d+(, item #\d+)?|line \d+")  # in what Apprise says of a file
 MAX_ERROR = 300
-SPLIT_FROM = 1000  # characters that a service takes at least, for a long message to become several
-WAITED_SHARE = 0.8  # of the time-out, so that a plugin gives up, and says why, before we do
-BODY_SHARE = 0.1  # of the time-out, for the body of an answer whose status is known
+SPLIT_FROM = 1000  # characters; a service that accepts fewer gets no split messages
+WAITED_SHARE = 0.8  # of the time-out, so that the plugin gives up first and says why
+BODY_SHARE = 0.1  # of the time-out, for the body after the status
 
 
 def main() -> None:
@@ -48,7 +48,9 @@ def main() -> None:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the time-out ends us; half a message helps nobody
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # the time-out ends it; never in the middle of a message
     return _list(request) if request["what"] == "list" else asdict(_send(request))
 
 
@@ -61,7 +63,7 @@ def _list(request: dict[str, Any]) -> dict[str, Any]:
 def _plugins(
     request: dict[str, Any], problems: list[tuple[str, str]]
 ) -> Iterator[tuple[Receiver, Any]]:
-    """Every URL that Apprise understands; the others are added to `problems`."""
+    """Yield each URL that Apprise understands; add the others to `problems`."""
     config = request["config"] and Path(request["config"])
     texts = [*request["urls"], _text(config)] if config else request["urls"]
     _load_only({schema for text in texts for schema in SCHEMA.findall(text)})
@@ -80,16 +82,16 @@ def _plugins(
 def _of_file(
     config: Path, key: str, problems: list[tuple[str, str]]
 ) -> Iterator[tuple[Receiver, Any]]:
-    """Every URL of the Apprise file; whatever keeps others from being known is a problem."""
-    said: list[str] = []
-    with _hearing(said):
+    """Yield each URL of the Apprise file; add what may hide other URLs to `problems`."""
+    warnings: list[str] = []
+    with _collecting_warnings(warnings):
         found = list(apprise.AppriseConfig(paths=str(config)).services())
-    wrong = [f"{match[0]} is not understood" for s in said if (match := PLACE.search(s))]
+    wrong = [f"{match[0]} is not understood" for s in warnings if (match := PLACE.search(s))]
     if error := _unread(config):
         problems.append((str(config), f"cannot be read: {error}"))
     elif not found:
         problems.append((str(config), "holds no URL that Apprise understands"))
-    elif said:
+    elif warnings:
         why = "; ".join(dict.fromkeys(wrong)) or "a URL is not understood"
         problems.append((str(config), why))
     for plugin in found:
@@ -97,7 +99,7 @@ def _of_file(
 
 
 def _unread(config: Path) -> str | None:
-    """Why the file cannot be read."""
+    """Return why the file cannot be read; None if it can."""
     try:
         config.read_bytes()
     except OSError as error:
@@ -106,9 +108,9 @@ def _unread(config: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _hearing(said: list[str]) -> Iterator[None]:
-    """Keep what Apprise warns of meanwhile; nobody else hears it, for it can hold a URL whole."""
-    logger, heard = logging.getLogger("apprise"), Heard(said)
+def _collecting_warnings(warnings: list[str]) -> Iterator[None]:
+    """Collect the warnings of Apprise and log none, because they can contain a whole URL."""
+    logger, heard = logging.getLogger("apprise"), WarningCollector(warnings)
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     logger.addHandler(heard)
@@ -126,10 +128,10 @@ def _text(path: Path) -> str:
 
 
 def _load_only(schemas: set[str]) -> None:
-    """Let Apprise import the plugins of these schemas instead of all 200, which takes far longer.
+    """Let Apprise import only the plugins of these schemas, because all 200 take far longer.
 
-    It imports the modules that it finds names of in a folder: ours has but a few. A plugin that
-    says its schema in some other way than the others is not found; then all are imported.
+    Apprise imports the modules whose names it finds in a folder, so it gets a folder with a few
+    names. If the plugin of a schema is not found by its text, all plugins are imported.
     """
     manager: Any = vars(apprise.manager_plugins)["NotificationManager"]()
     folder = Path(manager.module_path)
@@ -160,10 +162,10 @@ def _receiver(plugin: Any, key: str) -> Receiver:
 
 
 def _label(redacted: str) -> str:
-    """A receiver without secrets: what Apprise redacts, without user, parameters and paths.
+    """Return the redacted URL without user, parameters and path.
 
-    A path is a secret for webhooks, and Apprise shows that of json://; what stays of it are
-    channels, addresses and what is masked already.
+    The path of a webhook is a secret, and Apprise shows that of json://. Channels, addresses and
+    masked parts of the path stay.
     """
     parts = urlsplit(redacted.partition("?")[0])
     host = parts.netloc.rpartition("@")[2]
@@ -179,9 +181,9 @@ def _label(redacted: str) -> str:
 
 
 class _Reached(set[Any]):
-    """Those behind one URL who have the message, as keyed hashes: the plugin skips them.
+    """The addresses behind one URL that have the message, as keyed hashes; the plugin skips them.
 
-    Each is written down at once, by `note`: the next one may hang until we are ended.
+    `note` stores each at once, because the next address may hang until the time-out.
     """
 
     def __init__(self, key: str, digests: list[str], note: Callable[[list[str]], None]) -> None:
@@ -197,7 +199,7 @@ class _Reached(set[Any]):
             self._note(self.digests)
 
     def _digested(self, slot: object) -> str:
-        """The same in every process: Apprise's sign for a whole piece is a nameless object."""
+        """Return the hash without memory addresses, so that it is the same in every process."""
         return _digest(self._key, re.sub(r" at 0x[0-9a-f]+", "", repr(slot)))
 
 
@@ -217,22 +219,24 @@ def _send(request: dict[str, Any]) -> Outcome:
     else:
         note()
         key = request["key"]
-        wire = Wire(body_s=request["timeout_s"] * BODY_SHARE)
-        wire.tap()
+        responses = Responses(body_s=request["timeout_s"] * BODY_SHARE)
+        responses.observe()
         reached = _Reached(key, sending["reached"], lambda digests: note(reached=digests))
-        with _hearing(wire.said):  # not before: it speaks of other URLs while it reads them
+        with _collecting_warnings(responses.warnings):  # warnings before this are about other URLs
             try:
                 delivered = _notify(plugin, request, reached)
             except MemoryError:
                 delivered = False
-                wire.failed(f"it takes more than {memory.HELPER_MIB} MiB of memory", unsure=True)
-        outcome = _outcome(wire, delivered, reached, secrets=_secrets(plugin))
+                responses.failed(
+                    f"it takes more than {memory.HELPER_MIB} MiB of memory", unsure=True
+                )
+        outcome = _outcome(responses, delivered, reached, secrets=_secrets(plugin))
     note(outcome=outcome)
     return outcome
 
 
 def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
-    """Give the message to the plugin, in the best of the forms that it understands."""
+    """Give the message to the plugin in the best format that it supports."""
     rendered, key = request["rendered"], request["sending"]["key"]
     programs = type(plugin).__module__.startswith("apprise.plugins.custom_")  # json:// and such
     formats = () if programs else (apprise.NotifyFormat.MARKDOWN, apprise.NotifyFormat.HTML)
@@ -275,9 +279,9 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
 
 
 def _overflow(plugin: Any, text: str) -> Any:
-    """Several messages where the service takes no such long one, and would refuse it for ever.
+    """Return the mode that splits a text that is longer than the service accepts.
 
-    Not where it is about text messages to phones, of which a digest would take twenty.
+    Services for text messages to phones are left out: a digest would be twenty of them.
     """
     asked = plugin.overflow_mode
     long = SPLIT_FROM <= plugin.body_maxlen < len(text)
@@ -285,9 +289,9 @@ def _overflow(plugin: Any, text: str) -> Any:
 
 
 def _be_patient(plugin: Any, timeout_s: float) -> None:
-    """Give the receiver most of the time-out, where its URL doesn't say otherwise.
+    """Wait for the receiver for most of the time-out, unless its URL sets a time-out.
 
-    Apprise waits 4 seconds for an answer; a receiver that takes 5 would get the message again.
+    Apprise waits for 4 s only; a receiver that needs 5 s would get the message again.
     """
     for name in ("socket_read_timeout", "socket_connect_timeout"):
         if getattr(plugin, name) == getattr(type(plugin), name):
@@ -302,26 +306,28 @@ def _chart(raw: dict[str, Any]) -> Chart:
     return Chart(title=raw["title"], unit=raw["unit"], points=points)
 
 
-def _outcome(wire: Wire, delivered: bool, reached: _Reached, *, secrets: set[str]) -> Outcome:
+def _outcome(
+    responses: Responses, delivered: bool, reached: _Reached, *, secrets: set[str]
+) -> Outcome:
     now = datetime.now(UTC)
     if delivered:
         return Outcome(at=now, delivered=True)
-    said = " ".join(" ".join(wire.said).split())
-    error = wire.error or wire.cut or said or "the receiver did not take it"
+    warnings = " ".join(" ".join(responses.warnings).split())
+    error = responses.error or responses.cut or warnings or "the receiver did not take it"
     for secret in sorted(secrets, key=len, reverse=True):
         error = error.replace(secret, "…")
     return Outcome(
         at=now,
         delivered=False,
         error=printable(error)[:MAX_ERROR],
-        unsure=wire.unsure or error == wire.cut,
-        retry_after_s=wire.retry_after_s,
+        unsure=responses.unsure or error == responses.cut,
+        retry_after_s=responses.retry_after_s,
         reached=reached.digests,
     )
 
 
 def _secrets(plugin: Any) -> set[str]:
-    """Every part of the URL that may be a secret: all but schema, host and port."""
+    """Return each part of the URL that may be a secret: all but schema, host and port."""
     url = plugin.url(privacy=False)
     parts = urlsplit(url)
     public = {parts.scheme, parts.hostname or "", str(parts.port or "")}

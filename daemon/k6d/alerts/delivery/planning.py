@@ -21,10 +21,10 @@ from k6d.core.model import Severity
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from k6d.alerts.records import Delivery, Kept, Message
+    from k6d.alerts.records import Delivery, Message, OutboxEntry
     from k6d.settings import QuietHours, Route
 
-    Pair = tuple[Kept, Delivery]
+    Pair = tuple[OutboxEntry, Delivery]
 
 ALWAYS = "always"
 MAX_MESSAGES = 3  # more than these at once for one receiver are one digest
@@ -47,13 +47,13 @@ class Patience:
 class Moment:
     """The time of planning and its circumstances.
 
-    `told_lately` holds the time of the last delivery by (receiver, `crowd`). `hurry` sends messages
-    that would only wait to be grouped.
+    `last_delivered` holds the time of the last delivery by (receiver, `shared_cause`). `hurry`
+    sends messages that would only wait to be grouped.
     """
 
     now: datetime
     patience: Patience
-    told_lately: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    last_delivered: dict[tuple[str, str], datetime] = field(default_factory=dict)
     hurry: bool = False
 
 
@@ -69,9 +69,9 @@ class Plan:
 def tags_for(
     script: str, severity: Severity | None, routes: Sequence[Route], own: bool | Collection[str]
 ) -> list[str] | None:
-    """The tags of a message about `script`: those of every route that fits and the script's own.
+    """Return the tags of a message about `script`: those of all matching routes and its own.
 
-    None means everybody; it is not the same as no tags, where there are routes but none fits.
+    None means all receivers. An empty list means that there are routes, but none matches.
     """
     if not routes and isinstance(own, bool):
         return None
@@ -84,15 +84,15 @@ def tags_for(
 
 
 def addressed(receiver_tags: Collection[str], tags: Iterable[str] | None) -> bool:
-    """Whether a receiver with these tags gets a message with those; "a b" means both a and b."""
+    """Return whether a receiver with these tags gets the message; a tag "a b" means both."""
     given = set(receiver_tags)
     if not given or tags is None or ALWAYS in given:
         return True
     return any(set(re.split(r"[ ,]+", tag)) <= given for tag in tags)
 
 
-def crowd(message: Message) -> str | None:
-    """The key that the message shares with messages of other scripts with the same cause.
+def shared_cause(message: Message) -> str | None:
+    """Return the key that the message shares with those of other scripts with the same cause.
 
     None for a message about one script alone or about an incident that was notified before.
     """
@@ -101,19 +101,19 @@ def crowd(message: Message) -> str | None:
     return f"{message.change} {message.cause}"
 
 
-def told_lately(kept: Iterable[Kept]) -> dict[tuple[str, str], datetime]:
-    """The time of the last delivery to each receiver of a shared cause, by (receiver, `crowd`)."""
-    told: dict[tuple[str, str], datetime] = {}
-    for item in kept:
-        shared = crowd(item.message)
+def last_delivered(entries: Iterable[OutboxEntry]) -> dict[tuple[str, str], datetime]:
+    """Return the time of the last delivery by (receiver, `shared_cause`)."""
+    latest: dict[tuple[str, str], datetime] = {}
+    for item in entries:
+        shared = shared_cause(item.message)
         for receiver, found in (item.deliveries or {}).items():
             if shared and found.state is State.DELIVERED and found.at:
-                told[receiver, shared] = max(found.at, told.get((receiver, shared), found.at))
-    return told
+                latest[receiver, shared] = max(found.at, latest.get((receiver, shared), found.at))
+    return latest
 
 
 def quiet_until(quiet: QuietHours | None, now: datetime) -> datetime | None:
-    """The end of the quiet hours that contain `now`, in UTC; None outside of them."""
+    """Return the end of the quiet hours that contain `now`, in UTC; None outside of them."""
     if quiet is None:
         return None
     local = now.astimezone(ZoneInfo(quiet.zone) if quiet.zone else None)
@@ -132,10 +132,10 @@ def quiet_until(quiet: QuietHours | None, now: datetime) -> datetime | None:
 
 
 def wait_s(attempts: int, *, first_s: float, chance: float, retry_after_s: float | None) -> float:
-    """Seconds until the next attempt: what the receiver asks for, else doubling up to an hour.
+    """Return the seconds until the next attempt: as the receiver asks, else doubling up to an hour.
 
-    `chance` (0 to 1) spreads the wait over its upper half, so that receivers are not met by all
-    waiting messages at once.
+    `chance` (0 to 1) spreads the wait over its upper half, so that waiting messages do not arrive
+    all at once.
     """
     if retry_after_s is not None:
         return min(retry_after_s, LONGEST_RETRY_AFTER_S) + chance * min(first_s, 1.0)
@@ -143,10 +143,13 @@ def wait_s(attempts: int, *, first_s: float, chance: float, retry_after_s: float
     return longest * (0.5 + chance / 2)
 
 
-def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) -> Plan:
-    """What to do at `moment`. Receivers that are `busy` with a sending get no other meanwhile."""
+def plan(entries: Sequence[OutboxEntry], moment: Moment, *, busy: Collection[str] = ()) -> Plan:
+    """Return what to do at `moment`; receivers that are `busy` get no second sending."""
     receivers = dict.fromkeys(
-        r for item in kept for r, d in (item.deliveries or {}).items() if d.state is State.WAITING
+        r
+        for item in entries
+        for r, d in (item.deliveries or {}).items()
+        if d.state is State.WAITING
     )
     sendings: list[Sending] = []
     expired: list[tuple[str, str]] = []
@@ -154,7 +157,7 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
     for receiver in receivers:
         if receiver in busy:
             continue
-        waiting, late = _waiting(kept, receiver, moment)
+        waiting, late = _waiting(entries, receiver, moment)
         expired += [(item.message.id, receiver) for item in late]
         barred = [d.barred_until for _, d in waiting if d.barred_until and not _ahead(d.at, moment)]
         if barred and max(barred) > moment.now:
@@ -164,7 +167,7 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
             (_due_at(item.message, delivery, moment), item, delivery) for item, delivery in waiting
         ]
         later = [(at, item, delivery) for at, item, delivery in due if at > moment.now]
-        # What may have arrived goes again alone; nothing newer of its incident overtakes it.
+        # A sending that may have arrived is repeated alone, before newer messages of its incident.
         held = {item.message.incident for _, item, delivery in later if delivery.bound} - {None}
         ready = [
             (item, delivery)
@@ -179,13 +182,16 @@ def plan(kept: Sequence[Kept], moment: Moment, *, busy: Collection[str] = ()) ->
     return Plan(sendings=sendings, expired=expired, wake_at=min(wakes, default=None))
 
 
-def _waiting(kept: Sequence[Kept], receiver: str, moment: Moment) -> tuple[list[Pair], list[Kept]]:
-    """What waits for the receiver, oldest first, and what was tried in vain for too long.
+def _waiting(
+    entries: Sequence[OutboxEntry], receiver: str, moment: Moment
+) -> tuple[list[Pair], list[OutboxEntry]]:
+    """Return what waits for the receiver, oldest first, and what has passed the horizon.
 
-    The waits between attempts count, not the clock: it may have been set, or the machine was off.
+    The horizon counts the waits between attempts, since the clock may have been set or the machine
+    switched off.
     """
     waiting, late = [], []
-    for item in kept:
+    for item in entries:
         delivery = (item.deliveries or {}).get(receiver)
         if delivery is None or delivery.state is not State.WAITING:
             continue
@@ -197,12 +203,12 @@ def _waiting(kept: Sequence[Kept], receiver: str, moment: Moment) -> tuple[list[
 
 
 def _ahead(at: datetime | None, moment: Moment) -> bool:
-    """Whether the time is in the future, because the clock was set back since."""
+    """Return whether the time is in the future, because the clock was set back since."""
     return at is not None and at > moment.now + CLOCK_SLACK
 
 
 def _due_at(message: Message, delivery: Delivery, moment: Moment) -> datetime:
-    """When the message is due; at once, if that was worked out by a clock that was ahead."""
+    """Return when the message is due; a due time from a clock that was ahead counts as now."""
     patience, now = moment.patience, moment.now
     made = now if _ahead(message.at, moment) else message.at
     due = min(made, now)
@@ -211,7 +217,7 @@ def _due_at(message: Message, delivery: Delivery, moment: Moment) -> datetime:
     if not delivery.attempts and not moment.hurry:
         if made is message.at:
             due = max(due, made + timedelta(seconds=patience.group_wait_s))
-        last = moment.told_lately.get((delivery.receiver, crowd(message) or ""))
+        last = moment.last_delivered.get((delivery.receiver, shared_cause(message) or ""))
         if last is not None and not _ahead(last, moment):
             due = max(due, last + timedelta(seconds=patience.group_interval_s))
     if message.severity is not Severity.CRITICAL:
@@ -220,10 +226,10 @@ def _due_at(message: Message, delivery: Delivery, moment: Moment) -> datetime:
 
 
 def _together(ready: list[Pair], waiting: list[Pair]) -> list[Pair]:
-    """The messages that go as one: those of the oldest one's cause; all, when there are many.
+    """Return the messages to send as one: those with the cause of the oldest; if many, all.
 
-    All that waits of a cause that scripts share comes along, so that one message names them all;
-    and what waits of the same incidents, so that nobody reads of an opening after its end.
+    Waiting messages with the same shared cause are added, so that one message names all scripts.
+    Waiting messages about the same incidents are added, so that none arrives after its resolution.
     """
     if bound := ready[0][1].bound:
         return [pair for pair in waiting if pair[1].bound == bound]
@@ -238,9 +244,9 @@ def _together(ready: list[Pair], waiting: list[Pair]) -> list[Pair]:
         if many
         else next(iter(groups.values()))
     )
-    crowds = {crowd(item.message) for item, _ in chosen} - {None}
+    shared_causes = {shared_cause(item.message) for item, _ in chosen} - {None}
     free = [pair for pair in waiting if pair[1].bound is None]
-    chosen += [pair for pair in free if crowd(pair[0].message) in crowds]
+    chosen += [pair for pair in free if shared_cause(pair[0].message) in shared_causes]
     incidents = {item.message.incident for item, _ in chosen} - {None}
     ids = {item.message.id for item, _ in chosen}
     return [

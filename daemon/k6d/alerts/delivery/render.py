@@ -44,9 +44,9 @@ MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What a receiver gets; `level` as Apprise names it, `chart` what `html` shows as a picture.
+    """A rendered message. `level` is Apprise's name; `html` shows `chart` as a picture.
 
-    `thread` is the incident that mail clients can gather messages under.
+    `thread` is the incident, under which mail clients can group messages.
     """
 
     title: str
@@ -60,14 +60,14 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """The newest message about one incident and, in `story`, what had not arrived before it."""
+    """The newest message about one incident; `story` sums up the undelivered ones before it."""
 
     message: Message
     story: str = ""
 
 
 def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) -> Rendered:
-    """One thing to read for all `messages`, oldest first; `repeat` when it may be known already."""
+    """Render all `messages` (oldest first) as one; `repeat`: it may have been delivered before."""
     entries = _entries(messages)
     remarks = _remarks(messages, now=now, repeat=repeat)
     lead = _worst(entries)
@@ -80,7 +80,8 @@ def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) 
     chart = entries[0].message.chart if single else None
     return Rendered(
         title=harmless(one_line(title, MAX_TITLE)),
-        text=cut([line.as_text() for line in brief]) or harmless(title),  # Apprise wants a body
+        text=cut([line.as_text() for line in brief])
+        or harmless(title),  # Apprise refuses an empty body
         markdown=cut([line.as_markdown() for line in brief]) or markdown(title),
         html=_html(one_line(title, 240), lines, colour=_colour(lead), chart=chart),
         level=_level(lead),
@@ -90,22 +91,22 @@ def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) 
 
 
 def without_picture(page: str) -> str:
-    """The HTML for receivers that take no attachment."""
+    """Return the HTML without its picture, for receivers that take no attachment."""
     return re.sub(r"<!--picture-->.*?<!--/picture-->", "", page, flags=re.DOTALL)
 
 
 def harmless(text: str) -> str:
-    """The text without mentions: chat services notify people for @name and <!name>."""
+    """Return the text without mentions: chat services notify people for @name and <!name>."""
     return text.replace("@", "@\u200b").replace("<!", "<\u200b!")
 
 
 def unstyled(text: str) -> str:
-    """Text in which * and ` are likenesses: Slack shows a backslash before them as such."""
+    """Replace * and ` by similar characters, because Slack shows the backslash of \\*."""
     return text.replace("*", "∗").replace("`", "'")
 
 
 def markdown(text: str) -> str:
-    """Text that stays as it is in Markdown and in what Apprise makes of it for Slack."""
+    """Escape the text for Markdown, and for the mrkdwn that Apprise makes of it for Slack."""
     text = unstyled(harmless(text)).replace("\\", "\\\\")
     for sign in "[]()<>#!":
         text = text.replace(sign, "\\" + sign)
@@ -146,7 +147,7 @@ FORMS = (_Line.as_text, _Line.as_markdown)
 
 
 def _entries(messages: Sequence[Message]) -> list[_Entry]:
-    """One for each incident, worst first; messages about none stand for themselves."""
+    """Return one entry for each incident, worst first; a message without incident is its own."""
     stories: dict[str, list[Message]] = {}
     for message in messages:
         stories.setdefault(message.incident or message.id, []).append(message)
@@ -157,10 +158,10 @@ def _entries(messages: Sequence[Message]) -> list[_Entry]:
 def _story(messages: list[Message]) -> str:
     if len(messages) == 1:
         return ""
-    told = [f"{m.change} {moment(m.at)}" for m in messages[:-1]]
-    if len(told) > 4:
-        told = [*told[:2], f"{len(told) - 3} changes", told[-1]]
-    return "Not told before: " + ", ".join(told)
+    changes = [f"{m.change} {moment(m.at)}" for m in messages[:-1]]
+    if len(changes) > 4:
+        changes = [*changes[:2], f"{len(changes) - 3} changes", changes[-1]]
+    return "Not told before: " + ", ".join(changes)
 
 
 def _remarks(messages: Sequence[Message], *, now: datetime, repeat: bool) -> list[str]:
@@ -175,7 +176,7 @@ def _remarks(messages: Sequence[Message], *, now: datetime, repeat: bool) -> lis
 
 
 def _title(message: Message) -> str:
-    """ "[HIGH] checkout: p95 412 ms, was 268 ms (+54 %)": the script without its ending."""
+    """Return for example "[HIGH] checkout: p95 412 ms, was 268 ms (+54 %)"."""
     script = re.sub(r"\.[jt]s$", "", message.script)
     return f"[{_mark(message)}] {script}: {message.subject}"
 
@@ -196,7 +197,7 @@ def _digest_title(entries: list[_Entry]) -> str:
 def _single(entry: _Entry) -> list[_Line]:
     message = entry.message
     lines = [_Line(kind="remark", text=entry.story)] if entry.story else []
-    # A single one is the title already, if it is there in full.
+    # A single finding is the title already, unless the title is cut.
     if message.findings != [message.subject] or len(_title(message)) > MAX_TITLE:
         lines += [_Line(kind="finding", text=finding) for finding in message.findings]
     if message.hidden:
@@ -210,7 +211,7 @@ def _single(entry: _Entry) -> list[_Line]:
 
 
 class Detail(IntEnum):
-    """How much a digest says of each script; its name is said in any case."""
+    """How much a digest says about each script; it always has the name."""
 
     NAME = 0
     SHORT = 1
@@ -220,7 +221,7 @@ class Detail(IntEnum):
 
 
 def _fitting(above: list[_Line], entries: list[_Entry]) -> list[_Line]:
-    """The digest with as much detail as fits; it names every script in any case."""
+    """Return the digest with as much detail as fits; it always names every script."""
     lines: list[_Line] = []
     for detail in sorted(Detail, reverse=True):
         lines = [*above, *_digest(entries, detail)]
@@ -244,7 +245,7 @@ def _digest(entries: list[_Entry], detail: Detail) -> list[_Line]:
 
 
 def _heading(message: Message, detail: Detail) -> str:
-    """What a digest says first of a script: its name in full, and what of the rest there is for."""
+    """Return the heading of a script in a digest: its full name, and the rest by `detail`."""
     title = _title(message)
     name = title[: len(title) - len(message.subject)].rstrip(": ")
     if detail is Detail.NAME:
@@ -260,7 +261,7 @@ def _apart(lines: list[_Line], wanted: bool) -> list[_Line]:
 
 
 def _cut(lines: list[str]) -> str:
-    """The lines that fit, and how many more there are."""
+    """Return the lines that fit, and the number of the others."""
     kept: list[str] = []
     room = MAX_BODY
     for number, line in enumerate(lines):
@@ -273,7 +274,7 @@ def _cut(lines: list[str]) -> str:
 
 
 def _size(lines: Iterable[str]) -> int:
-    """Bytes of the lines as Slack counts: < is &lt;."""
+    """Return the bytes of the lines as Slack counts them: < is &lt;."""
     return sum(len(html.escape(line, quote=False).encode()) + 1 for line in lines)
 
 
@@ -328,12 +329,12 @@ def _row(line: _Line) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Numbers stay on one line with their units."""
+    """Keep numbers on one line with their units."""
     return re.sub(r"(?<=\d) (?=(?:%|ms|s|m|h|UTC)(?!\w))", "\u00a0", text)
 
 
 def _picture(chart: Chart) -> str:
-    """The chart with its numbers as text around it."""
+    """Return the chart with its numbers as text around it."""
     small = "font-size:12px;color:#6b7785"
     title = html.escape(chart.title)
     last = in_unit(chart.points[-1].value, chart.unit)

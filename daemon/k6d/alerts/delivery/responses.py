@@ -1,11 +1,11 @@
-"""What receivers really say: noted where the bytes of the helper process pass.
+"""Records the responses of a receiver: Apprise returns only whether it delivered.
 
-Apprise tells only yes or no. The status, Retry-After, the SMTP reply, and whether a receiver may
-have taken a message without saying so are seen at the `send` of requests' adapters and at the
-replies of smtplib; both are changed in this process alone, which sends one message and ends.
+The HTTP status, Retry-After, the SMTP reply, and whether a message may have arrived without a
+confirmation are taken from the adapters of requests and from smtplib. Both are replaced in the
+helper process only, which sends one message and ends.
 
-Two rules hold here for every plugin. A redirect is a failure: whoever answers at its end is not the
-receiver that was configured. Of a body only the start is read, for a short time.
+Two rules hold for every plugin. A redirect is a failure, because the server at its end is not the
+configured receiver. Only the start of a body is read, and only for a short time.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from urllib3.exceptions import HTTPError
 
 from k6d.core.parse import retry_after_s
 
-# In what requests says when no connection to the receiver came about, so that it got nothing. The
-# class of its error does not tell: a proxy that closes after the request is a ProxyError as well.
+# In the errors of requests when there was no connection, so that the receiver got nothing. The
+# class of the error is no sign: a proxy that closes after the request is a ProxyError as well.
 UNCONNECTED = ("NewConnectionError", "NameResolutionError", "Tunnel connection failed")
 MAX_ADDRESS = 200
-HINTS = (102, 103)  # interim answers that http.client takes for the last one
-MAX_HINTS = 100
-MAX_BODY = 64 * 1024  # bytes of an answer; plugins look for a short JSON document at most
-DATA_GO_AHEAD = 354  # the reply to DATA: a whole message was written when the next one is due
+INTERIM = (102, 103)  # http.client takes these interim responses for the final one
+MAX_INTERIM = 100
+MAX_BODY = 64 * 1024  # bytes; the longest body that a plugin reads is a short JSON document
+DATA_GO_AHEAD = 354  # the reply to DATA; before the next reply a whole message was written
 
 
 @dataclass(slots=True)
-class Wire:
-    """What passed on the wire: the last failure in words, and whether a message may be over.
+class Responses:
+    """The last failure in words, and whether the message may have arrived (`unsure`).
 
-    `body_s` is how long the body of an answer may take; `cut` says of an answer with a good status
-    that its body was longer than that, or too long.
+    `body_s` limits how long a body may take. `cut` says that the status was good, but the body took
+    longer or was too long. `warnings` are those that Apprise logged.
     """
 
     body_s: float = 6.0
@@ -48,22 +48,22 @@ class Wire:
     error: str | None = None
     unsure: bool = False
     retry_after_s: float | None = None
-    said: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     last_reply: int = 0
 
     def failed(self, error: str, *, unsure: bool = False) -> None:
         self.error, self.unsure = error, self.unsure or unsure
 
-    def tap(self) -> None:
-        """Listen to requests and smtplib from now on."""
-        self._tap_http()
-        self._tap_smtp()
+    def observe(self) -> None:
+        """Record the responses that requests and smtplib get from now on."""
+        self._observe_http()
+        self._observe_smtp()
 
-    def _tap_http(self) -> None:
-        _pass_over_hints()
+    def _observe_http(self) -> None:
+        _skip_interim_responses()
         send = HTTPAdapter.send
 
-        def tapped(adapter: Any, request: Any, **options: Any) -> Any:
+        def observed(adapter: Any, request: Any, **options: Any) -> Any:
             try:
                 response = send(adapter, request, **(options | {"stream": True}))
             except requests.RequestException as error:
@@ -73,17 +73,17 @@ class Wire:
             self._judge(request, response)
             return response
 
-        HTTPAdapter.send = tapped  # type: ignore[method-assign, assignment]
+        HTTPAdapter.send = observed  # type: ignore[method-assign, assignment]
 
     def _read(self, response: Any) -> None:
-        """Give the response the start of its body; the status decides, whatever the body does."""
+        """Read the start of the body only; the status alone decides about the delivery."""
         body, cut = _start_of(response.raw, within_s=self.body_s)
         response._content, response._content_consumed = body, True
         if cut and response.status_code < 300:
             self.cut = f"HTTP {response.status_code}, but {cut}"
 
     def _judge(self, request: Any, response: Any) -> None:
-        """Note what the status says; a redirect raises, so that no plugin takes it for success."""
+        """Record the status; raise for a redirect, so that no plugin counts it as a success."""
         status = response.status_code
         if 300 <= status < 400 and not _is_discovery(request):
             where = _address(request.url, response.headers.get("Location") or "")
@@ -112,7 +112,7 @@ class Wire:
         else:
             self.failed("it closed the connection without an answer", unsure=True)
 
-    def _tap_smtp(self) -> None:
+    def _observe_smtp(self) -> None:
         getreply, connect = smtplib.SMTP.getreply, smtplib.SMTP.connect
 
         def replied(session: Any) -> tuple[int, bytes]:
@@ -142,35 +142,35 @@ class Wire:
         smtplib.SMTP.connect = connected  # type: ignore[method-assign, assignment]
 
 
-class Heard(logging.Handler):
-    """Keeps what Apprise warns of."""
+class WarningCollector(logging.Handler):
+    """Collects the warnings that Apprise logs."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, warnings: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._said = said
+        self._warnings = warnings
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._warnings.append(record.getMessage())
 
 
-def _pass_over_hints() -> None:
-    """Let http.client wait for the answer itself after 102 and 103, as it does after 100."""
+def _skip_interim_responses() -> None:
+    """Let http.client wait for the final response after 102 and 103, as it does after 100."""
     read_status = vars(http.client.HTTPResponse)["_read_status"]
 
     def status(response: Any) -> tuple[str, int, str]:
-        for _ in range(MAX_HINTS):
+        for _ in range(MAX_INTERIM):
             version, code, reason = read_status(response)
-            if code not in HINTS:
+            if code not in INTERIM:
                 return version, code, reason
             http.client.parse_headers(response.fp)
-        raise http.client.HTTPException(f"more than {MAX_HINTS} answers that are none")
+        raise http.client.HTTPException(f"more than {MAX_INTERIM} interim responses")
 
     vars_of = cast("Any", http.client.HTTPResponse)
     vars_of._read_status = status
 
 
 def _start_of(raw: Any, *, within_s: float) -> tuple[bytes, str | None]:
-    """The start of a body, and why the rest of it is missing; None when nothing is."""
+    """Return the start of a body, and why the rest is missing; None if it is complete."""
     late = threading.Event()
 
     def stop() -> None:
@@ -201,13 +201,13 @@ def _start_of(raw: Any, *, within_s: float) -> tuple[bytes, str | None]:
 
 
 def _is_discovery(request: Any) -> bool:
-    """Whether a plugin only looks up where the receiver is (RFC 8615), and redirects are usual."""
+    """Return whether a plugin looks up the receiver's address (RFC 8615): redirects are fine."""
     found = request.method == "GET" and urlsplit(request.url).path.startswith("/.well-known/")
     return bool(found)
 
 
 def _address(base: str, location: str) -> str:
-    """Where a redirect leads, without user, password and query; empty when it does not say."""
+    """Return the target of a redirect without user, password and query; "" if it names none."""
     try:
         parts = urlsplit(urljoin(base, location))
     except ValueError:

@@ -22,13 +22,13 @@ from k6d.alerts.delivery.planning import (
     CLOCK_SLACK,
     Moment,
     Patience,
-    crowd,
+    last_delivered,
     plan,
-    told_lately,
+    shared_cause,
     wait_s,
 )
 from k6d.alerts.delivery.render import render
-from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Delivery, Kept, Outcome, State
+from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Delivery, OutboxEntry, Outcome, State
 from k6d.core.model import K6dError
 from k6d.core.text import plural
 
@@ -65,7 +65,7 @@ class Sender:
         self._wake = asyncio.Event()
         self._seen = 0
         self._addressing = Addressing(notify, outbox)
-        self._told_lately: dict[tuple[str, str], datetime] = {}
+        self._last_delivered: dict[tuple[str, str], datetime] = {}
         self._failing: set[str] = set()
         self._repair_at = datetime.min.replace(tzinfo=UTC)
 
@@ -126,7 +126,7 @@ class Sender:
             if now >= self._repair_at:
                 self._outbox.repair(now)
                 known = [*self._outbox.waiting(), *self._outbox.done()]
-                self._told_lately = told_lately(known)
+                self._last_delivered = last_delivered(known)
                 self._repair_at = now + timedelta(seconds=REPAIR_S)
             return await self._tick() or now + timedelta(seconds=3600)
         except K6dError as error:
@@ -141,29 +141,29 @@ class Sender:
         now = datetime.now(UTC)
         self._seen = self._outbox.changed()
         busy = self._enter_finished(now)
-        kept = self._outbox.waiting()
-        if not kept:
+        entries = self._outbox.waiting()
+        if not entries:
             return now + timedelta(seconds=POLL_S) if busy else None
-        kept = await self._addressing.address(kept, now)
+        entries = await self._addressing.address(entries, now)
         moment = Moment(
-            now=now, patience=self._patience, told_lately=self._told_lately, hurry=hurry
+            now=now, patience=self._patience, last_delivered=self._last_delivered, hurry=hurry
         )
-        planned = plan(kept, moment, busy=busy)
-        self._give_up(kept, planned.expired, now)
+        planned = plan(entries, moment, busy=busy)
+        self._give_up(entries, planned.expired, now)
         for sending in planned.sendings:
-            self._start(sending, kept, now)
+            self._start(sending, entries, now)
         times = [planned.wake_at] if planned.wake_at else []
         if busy - {task.get_name() for task in self._tasks}:  # helpers of a dead daemon
             times.append(now + timedelta(seconds=POLL_S))
-        if any(item.deliveries is None or item.problem for item in kept):
+        if any(item.deliveries is None or item.problem for item in entries):
             times.append(now + timedelta(seconds=AGAIN_S))
         return min(times, default=None)
 
-    def _start(self, sending: Sending, kept: list[Kept], now: datetime) -> None:
+    def _start(self, sending: Sending, entries: list[OutboxEntry], now: datetime) -> None:
         lock = self._outbox.begin(sending)
         if lock is None:
             return
-        messages = [item.message for item in kept if item.message.id in sending.messages]
+        messages = [item.message for item in entries if item.message.id in sending.messages]
         rendered = render(messages, now=now, repeat=sending.repeat)
         logger.debug("sending to %s: %s", sending.label, rendered.title)
         helper = apprise_client.send(
@@ -204,15 +204,15 @@ class Sender:
         return busy
 
     def _enter(self, sending: Sending, outcome: Outcome) -> None:
-        kept = self._outbox.waiting()
-        for item in kept:
+        entries = self._outbox.waiting()
+        for item in entries:
             found = (item.deliveries or {}).get(sending.receiver)
             if found is None or found.state is not State.WAITING:
                 continue
             if item.message.id in sending.messages:
                 entered = self._delivery_after(found, sending, outcome)
-                if outcome.delivered and (shared := crowd(item.message)):
-                    self._told_lately[sending.receiver, shared] = outcome.at
+                if outcome.delivered and (shared := shared_cause(item.message)):
+                    self._last_delivered[sending.receiver, shared] = outcome.at
             elif outcome.delivered and found.attempts and found.next_at:
                 entered = replace(found, next_at=outcome.at)  # the receiver is back
             else:
@@ -243,7 +243,7 @@ class Sender:
             reached=outcome.reached,
         )
 
-    def _put(self, item: Kept, delivery_: Delivery) -> None:
+    def _put(self, item: OutboxEntry, delivery_: Delivery) -> None:
         deliveries = {**(item.deliveries or {}), delivery_.receiver: delivery_}
         self._outbox.update(replace(item, deliveries=deliveries))
 
@@ -260,8 +260,10 @@ class Sender:
                 *(count, sending.label, outcome.error),
             )
 
-    def _give_up(self, kept: list[Kept], expired: Iterable[tuple[str, str]], now: datetime) -> None:
-        items = {item.message.id: item for item in kept}
+    def _give_up(
+        self, entries: list[OutboxEntry], expired: Iterable[tuple[str, str]], now: datetime
+    ) -> None:
+        items = {item.message.id: item for item in entries}
         for message, receiver in expired:
             item = self._current(items[message])
             found = (item.deliveries or {})[receiver]
@@ -271,7 +273,7 @@ class Sender:
                 *(message, found.label, found.error),
             )
 
-    def _current(self, item: Kept) -> Kept:
+    def _current(self, item: OutboxEntry) -> OutboxEntry:
         """The message as it is on the disk: an expiry at another receiver may have changed it."""
         return next((i for i in self._outbox.waiting() if i.message.id == item.message.id), item)
 

@@ -1,4 +1,4 @@
-"""How Apprise's plugin for Slack is made to show a message well; for the delivery helper."""
+"""Prepares Apprise's plugin for Slack; for the delivery helper."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MAX_SECTION = 3000  # characters that Slack takes of one section
 
 
 def prepare(plugin: Any, title: str) -> str:
-    """Blocks are the only form whose mrkdwn Slack promises to show; the title goes above them.
+    """Send blocks, with the title as the text above them; return the title that is left to send.
 
-    There it is what a phone shows as a preview; without a text Slack previews nothing.
+    Slack promises to show mrkdwn only in blocks. Without a text above them, phones show no preview.
     """
-    if plugin.mode.startswith("workflow"):  # its one text is what the workflow makes of it
+    if plugin.mode.startswith("workflow"):  # a workflow gets one text and formats it itself
         return title
     plugin.use_blocks = True
     plugin.include_footer = False
@@ -33,7 +33,7 @@ def prepare(plugin: Any, title: str) -> str:
 
 
 def _cut(block: dict[str, Any]) -> list[dict[str, Any]]:
-    """The block as several, by its lines, where its text is longer than Slack takes of one."""
+    """Split a block at line ends if its text is longer than a section of Slack may be."""
     if "text" not in block:
         return [block]
     parts: list[list[str]] = [[]]
