@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from k6d.core.model import Missed, Run
+    from k6d.core.job import Missed
+    from k6d.core.model import Run
     from k6d.settings import Settings
     from support.daemon import Daemon
     from support.target import Target

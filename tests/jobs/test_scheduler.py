@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from k6d.core.job import Job
-from k6d.core.model import Missed, Outcome, Trigger
+from k6d.core.job import Job, Missed
+from k6d.core.model import Outcome, Trigger
 from k6d.jobs import scheduler
 from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue

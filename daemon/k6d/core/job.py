@@ -1,4 +1,4 @@
-"""A job: one request to run a script."""
+"""A job, one request to run a script; and scheduled runs that were missed."""
 
 from __future__ import annotations
 
@@ -69,3 +69,18 @@ def without(job: Job, unused: Collection[str]) -> Job:
     """The same job without the options named in `unused`."""
     used = {name: value for name, value in job.options.items() if name not in unused}
     return replace(job, options=used)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """Scheduled runs that did not start when they were due, from `first` to `last`, in UTC.
+
+    `caught_up`: one later run replaces all of them.
+    """
+
+    script: str
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+    caught_up: bool = False

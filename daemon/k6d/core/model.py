@@ -298,21 +298,6 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missed:
-    """Scheduled runs that did not start when they were due, from `first` to `last`, in UTC.
-
-    `caught_up`: one later run replaces all of them.
-    """
-
-    script: str
-    first: datetime
-    last: datetime
-    count: int
-    reason: str
-    caught_up: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFile:
     """A file that the script wrote, by its path from its working folder, and its size."""
 

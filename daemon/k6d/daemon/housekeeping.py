@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from k6d.core import reading
-from k6d.core.model import K6dError, Missed, Trigger
+from k6d.core.model import K6dError, Trigger
 from k6d.jobs import scheduler
 from k6d.jobs.scheduler import Scheduler
 from k6d.storage import prune
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from k6d.core.job import Missed
     from k6d.jobs.queue import JobQueue
     from k6d.settings import Settings
     from k6d.storage import Store

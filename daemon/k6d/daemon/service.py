@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from k6d.alerts.delivery.heartbeat import Heartbeat
 from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
+from k6d.core.job import Missed
 from k6d.core.memory import give_back, one_heap, trim
-from k6d.core.model import INCONCLUSIVE, K6dError, Missed, Outcome, Severity, Trigger, reason
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Severity, Trigger, reason
 from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.daemon import signals

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Missed
+from k6d.core.job import Missed
 from k6d.settings.cron import parse
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
-from k6d.core.job import Job
-from k6d.core.model import K6dError, Missed, Trigger
+from k6d.core.job import Job, Missed
+from k6d.core.model import K6dError, Trigger
 from k6d.core.numbers import kept_time
 from k6d.core.script import Kind
 from k6d.core.text import plural
