@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.binaries import BINARIES
+from support.grpc_target import serving_grpc
 from support.target import Target
 from support.verdicts import TABLES
 from support.verdicts.specimen import Specimen, mistakes, run_all
@@ -36,7 +37,10 @@ def test_every_verdict_is_one_that_a_k6_user_would_sign(
     specimens: Sequence[Specimen] = [
         one for one in TABLES[table].TABLE if version not in one.not_on
     ]
-    runs = run_all(specimens, binary=BINARIES[version], url=shared.url, home=tmp_path)
+    with serving_grpc() as grpc:
+        runs = run_all(
+            specimens, binary=BINARIES[version], url=shared.url, grpc=grpc, home=tmp_path
+        )
     wrong = {
         one.name: found
         for one, run in zip(specimens, runs, strict=True)

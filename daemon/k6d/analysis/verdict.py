@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.analysis import dropped, ended, expected, handshakes, lost_network
+from k6d.analysis import dropped, ended, expected, grpc_calls, handshakes, lost_network
 from k6d.analysis import rules as limit_rules
 from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
@@ -52,6 +52,7 @@ def judge(
         *limit_rules.find(result, limits),
         *dropped.find(result),
         *handshakes.find(result, limits),
+        *grpc_calls.find(result, limits),
         *lasting,
         *regressions,
     ]

@@ -82,7 +82,8 @@ class Breakdown:
 
     `errors` counts k6's messages for requests without an answer, the most frequent first.
     `iterations` is by scenario. `handshakes` counts WebSocket sessions by HTTP status ("0": no
-    answer). Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
+    answer). `grpc_methods` has a row for each gRPC method, `grpc_codes` the calls by status code.
+    Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
     teardown(), those that the script excludes, and those that failed because this machine had no
     network, under "setup", "teardown", "excluded" and "no network".
     """
@@ -95,6 +96,8 @@ class Breakdown:
     errors: dict[str, int] = field(default_factory=dict)
     iterations: dict[str, Iterations] = field(default_factory=dict)
     handshakes: dict[str, int] = field(default_factory=dict)
+    grpc_methods: list[RequestStats] = field(default_factory=list)
+    grpc_codes: dict[str, int] = field(default_factory=dict)
     apart: dict[str, list[RequestStats]] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)

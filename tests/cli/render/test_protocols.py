@@ -34,6 +34,7 @@ def test_other_protocols_and_preparation_are_shown() -> None:
         },
         breakdown=Breakdown(
             handshakes={"101": 20, "503": 5},
+            grpc_methods=[endpoint("/shop.Cart/Add", count=30, failed=3)],
             apart={"setup": [endpoint("/login", count=2, failed=1)]},
         ),
     )
@@ -44,7 +45,8 @@ def test_other_protocols_and_preparation_are_shown() -> None:
         "browser_web_vital_cls: p(95) 0.1",
         "browser_http_req_failed: 25 % of 4",
         "handshakes: HTTP 101 20, HTTP 503 5",
-        "setup: GET /login: 2 requests, average 10 ms, 1 failed",
+        "setup: GET /login: 2 requests, average 10 ms, p95 20 ms, 1 failed",
+        "GET /shop.Cart/Add: 30 calls, average 10 ms, p95 20 ms, 3 failed",
     ):
         assert words in text
     assert "ws_msgs_sent" not in text

@@ -33,7 +33,8 @@ Found = tuple[Kind, Severity, str]
 class Specimen:
     """`script` with B for the target's address; `found` are all findings, the worst first.
 
-    Of each finding its kind, its severity, and words of its message. `doubt` is in the doubts.
+    G is the address of the gRPC target, whose protocol is in `files`. Of each finding its kind, its
+    severity, and words of its message. `doubt` is in the doubts.
     `files` lie beside the script.
     """
 
@@ -45,14 +46,21 @@ class Specimen:
     not_on: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def source(self, url: str) -> str:
-        """The whole script, for a target at `url`."""
+    def source(self, url: str, grpc: str = "") -> str:
+        """The whole script, for a target at `url`, and a gRPC target at host:port."""
         head = HEAD if "import http" not in self.script else ""
-        return head + self.script.replace("'B", f"'{url}").replace("`B", f"`{url}")
+        script = self.script.replace("'B", f"'{url}").replace("`B", f"`{url}")
+        return head + script.replace("'G'", f"'{grpc}'")
 
 
 def run_all(
-    specimens: Sequence[Specimen], *, binary: Path, url: str, home: Path, **given: object
+    specimens: Sequence[Specimen],
+    *,
+    binary: Path,
+    url: str,
+    home: Path,
+    grpc: str = "",
+    **given: object,
 ) -> list[Run]:
     """Each of them through the pipeline, some at once, in folders of their own.
 
@@ -61,20 +69,21 @@ def run_all(
 
     async def go() -> list[Run]:
         turns = asyncio.Semaphore(AT_ONCE)
-        runs = (_run(one, url, home, turns, {"k6__path": binary} | given) for one in specimens)
+        settings = {"k6__path": binary} | given
+        runs = (_run(one, one.source(url, grpc), home, turns, settings) for one in specimens)
         return await asyncio.gather(*runs)
 
     return asyncio.run(go())
 
 
 async def _run(
-    specimen: Specimen, url: str, home: Path, turns: asyncio.Semaphore, given: dict[str, object]
+    specimen: Specimen, source: str, home: Path, turns: asyncio.Semaphore, given: dict[str, object]
 ) -> Run:
     folder = home / specimen.name.replace(" ", "-").replace("/", "-")
     scripts = folder / "scripts"
     scripts.mkdir(parents=True)
     script = scripts / "s.js"
-    script.write_text(specimen.source(url))
+    script.write_text(source)
     for name, text in specimen.files.items():
         (scripts / name).write_text(text)
     loaded = settings_for(folder, **given)

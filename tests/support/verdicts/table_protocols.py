@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from k6d.core.model import FindingKind as Kind
 from k6d.core.model import Outcome, Severity
+from support.grpc_target import PROTO
 from support.verdicts.specimen import Specimen
 from support.verdicts.table_load import plain
 
 WS = "import ws from 'k6/ws'; import http from 'k6/http'; "
 NEVER = "nothing of it can be compared"
+
+
+def calls(*methods: str, checked: str = "", options: str = "iterations: 20") -> str:
+    """A script that calls these methods of the gRPC target in each iteration."""
+    made = " ".join(
+        f"r = c.invoke('shop.Cart/{method}', {{}}); {checked}".strip() for method in methods
+    )
+    return (
+        "import grpc from 'k6/net/grpc'; import http from 'k6/http'; import { check } from 'k6';\n"
+        f"export const options = {{ {options} }};\n"
+        "const c = new grpc.Client(); c.load(['.'], 'shop.proto');\n"
+        "export default function () { let r; if (__ITER === 0) c.connect('G', {plaintext: true}); "
+        f"{made} }}"
+    )
+
 
 TABLE = [
     Specimen(
@@ -115,6 +131,57 @@ TABLE = [
             "const t = new Trend('took'); export default function () { t.add(3); }",
         ),
         doubt=NEVER,
+    ),
+    Specimen(name="gRPC calls", script=calls("Ok"), files=PROTO),
+    Specimen(
+        name="every gRPC call fails",
+        script=calls("Internal"),
+        files=PROTO,
+        found=[(Kind.LIMIT, Severity.CRITICAL, "every gRPC call failed: INTERNAL, 20 of 20")],
+    ),
+    Specimen(
+        name="every gRPC call is unavailable",
+        script=calls("Unavailable"),
+        files=PROTO,
+        found=[(Kind.UNREACHABLE, Severity.CRITICAL, "UNAVAILABLE for 20 gRPC calls")],
+    ),
+    Specimen(
+        name="one gRPC method of two fails",
+        script=calls("Ok", "Internal"),
+        files=PROTO,
+        found=[
+            (
+                Kind.LIMIT,
+                Severity.HIGH,
+                "50 % of the gRPC calls failed (20 of 40), most of them at gRPC /shop.Cart/Internal, mostly INTERNAL",
+            )
+        ],
+    ),
+    Specimen(
+        name="a check expects that a gRPC call finds nothing",
+        script=calls(
+            "Absent", checked="check(r, {'is NotFound': (r) => r.status === grpc.StatusNotFound});"
+        ),
+        files=PROTO,
+    ),
+    Specimen(
+        name="a threshold on a gRPC method",
+        script=calls(
+            "Ok",
+            "Slow",
+            options="iterations: 20, thresholds: { 'grpc_req_duration{method:Slow}': ['p(95)<50'] }",
+        ),
+        files=PROTO,
+        found=[(Kind.THRESHOLD, Severity.HIGH, "grpc_req_duration{method:Slow}: p(95)<50")],
+    ),
+    Specimen(
+        name="slow gRPC calls, by the script's own limit",
+        script=calls(
+            "Slow",
+            options="iterations: 20, vus: 5, ext: { k6d: { limits: { response_time_avg: { medium: 50 } } } }",
+        ),
+        files=PROTO,
+        found=[(Kind.LIMIT, Severity.MEDIUM, "average of the gRPC calls")],
     ),
     Specimen(
         name="a gRPC service that is not there",

@@ -29,6 +29,10 @@ def other_protocols(run: Run) -> Group | None:
     lines = []
     for title, found in protocol_lines(run.k6_metrics, run.breakdown.handshakes).items():
         lines += [Text(title, "dim"), *(Text(printable(line)) for line in found)]
+    methods = run.breakdown.grpc_methods
+    lines += [Text(printable(_row(row, "call"))) for row in methods[:MAX_ROWS]]
+    if len(methods) > MAX_ROWS:
+        lines.append(Text(plural(len(methods) - MAX_ROWS, "more gRPC method")))
     return Group(*lines) if lines else None
 
 
@@ -44,6 +48,7 @@ def stands_apart(breakdown: Breakdown) -> Group | None:
     return Group(*lines)
 
 
-def _row(row: RequestStats) -> str:
+def _row(row: RequestStats, what: str = "request") -> str:
     failed = f", {count(row.failed)} failed" if row.failed else ""
-    return f"{row.title}: {plural(row.count, 'request')}, average {ms(row.avg_ms)}{failed}"
+    times = f"average {ms(row.avg_ms)}, p95 {ms(row.p95_ms)}"
+    return f"{row.title}: {plural(row.count, what)}, {times}{failed}"
