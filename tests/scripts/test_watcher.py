@@ -451,7 +451,7 @@ async def test_followed_files(root: Path, tmp_path: Path) -> None:
         watcher.follow([data])
         helper.write_text("// nobody cares")
         await quiet(watcher)
-        assert set(watcher._wanted) == {str(root)}
+        assert set(watcher._paths.folders) == {str(root)}
 
 
 async def test_edit_between_reading_and_following_is_not_lost(root: Path, tmp_path: Path) -> None:
@@ -582,10 +582,10 @@ async def test_a_mistake_in_a_look_does_not_end_the_watch(
     path = script(root / "a.js")
     async with Watcher(root, settle_s=0.1, rescan_s=0.5) as watcher:
         assert await batch(watcher) == {path}
-        watcher._seen = None  # type: ignore[assignment]  # as a mistake of ours would leave it
+        watcher._settling.seen = None  # type: ignore[assignment]  # as a mistake of ours would leave it
         path.write_text("// edited")
         await until(lambda: "a mistake of k6d's own" in caplog.text)
-        watcher._seen = {}
+        watcher._settling.seen = {}
         assert path in await batch(watcher, within_s=20)
 
 

@@ -17,7 +17,7 @@ the event loop, and the state needs no locks.
 Paths are strings in this module: building 10,000 Path objects would make each walk slow.
 """
 
-# ruff: noqa: PTH100, PTH114, PTH118, PTH120
+# ruff: noqa: PTH100, PTH114
 
 from __future__ import annotations
 
@@ -28,16 +28,13 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from k6d.core.reading import SlowError, however_long
 from k6d.scripts.candidates import (
     UNREAD,
-    Stat,
     Tree,
-    has_writer,
     identity_of,
     is_private,
     lies_in,
@@ -46,6 +43,8 @@ from k6d.scripts.candidates import (
 )
 from k6d.scripts.elsewhere import Elsewhere
 from k6d.scripts.inotify import FOLDER, SETTLED, Events
+from k6d.scripts.real_paths import RealPaths
+from k6d.scripts.settling import TICK_S, Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,24 +54,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COALESCE_S = 0.015  # one save makes several events; a shorter wait would split those of vim
-TICK_S = 0.01  # the coarsest mtime clock: two writes within it can have the same mtime
 CHECK_S = 1.0  # how often the root's identity and watchdog's threads are checked
 DEGRADED_RESCAN_S = 2.0
 RETRY_EVENTS_S = 60.0
 SLOW_S = 10.0  # after it, a pass that has not returned is logged
 CLOSE_S = 2.0  # how long closing waits for a pass; a mount that hangs must not block the exit
 RETRY_S = 5.0
-MAX_FOLDERS = 64  # watchdog starts a thread for each; walks find the changes in further folders
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rest:
-    """A path that has not settled: its Stat, since when, and when to check it again (monotonic)."""
-
-    stat: Stat | None
-    since: float
-    due: float
-    closed: bool = False
 
 
 class Watcher:
@@ -112,12 +99,10 @@ class Watcher:
         self._root_id: tuple[int, int] | None = None
         self._first = True
         self._followed: frozenset[str] = frozenset()
-        self._seen: dict[str, Stat] = {}  # the Stat of each path when it was last reported
-        self._pending: dict[str, _Rest] = {}
+        self._settling = Settling(settle_s)
         self._tree: Tree | None = None
         self._elsewhere = Elsewhere()
-        self._spelled: dict[str, set[str]] = {}  # real path → the paths that are reported for it
-        self._wanted: dict[str, bool] = {}
+        self._paths = RealPaths(self._root)
         self._rescan_at = self._rescan_from = 0.0
         self._degraded_at: float | None = None
 
@@ -216,16 +201,13 @@ class Watcher:
         if lost_some:
             self._ask_rescan()
         paths = self._named(hints)
-        now = time.monotonic()
-        for path, rest in self._pending.items():
-            if rest.due <= now:
-                paths.setdefault(path, False)
-        if now >= self._rescan_at:
+        for path in self._settling.due():
+            paths.setdefault(path, False)
+        if time.monotonic() >= self._rescan_at:
             for path in self._rescan():
                 paths.setdefault(path, False)
         settled = [path for path, closed in paths.items() if self._is_news(path, closed=closed)]
-        dues = (rest.due for rest in self._pending.values())
-        next_at = min(self._rescan_at, time.monotonic() + CHECK_S, *dues)
+        next_at = min(self._rescan_at, time.monotonic() + CHECK_S, self._settling.next_due())
         return frozenset(map(Path, settled)), max(0.001, next_at - time.monotonic())
 
     def _check_root(self) -> None:
@@ -243,20 +225,19 @@ class Watcher:
                 logger.info("%s is back", self._root)
         if (real, identity) != (self._real_root, self._root_id):
             self._real_root, self._root_id = real, identity
-            self._rewire()
+            self._resolve_links()
             self._ask_rescan()
 
     def _adopt(self, asked: frozenset[str], since: float) -> None:
         """Start and stop following files outside the candidates, which the walk covers already."""
         for path in self._followed - asked:
             if not self._is_script(path):
-                self._seen.pop(path, None)
-                self._pending.pop(path, None)
+                self._settling.forget(path)
         new, self._followed = asked - self._followed, asked
         for path in new:
             if not self._is_script(path):
                 self._begin(path, since)
-        self._rewire()
+        self._resolve_links()
 
     def _begin(self, path: str, since: float) -> None:
         """Record the first Stat of a followed file; a file changed after `since` is reported."""
@@ -267,9 +248,7 @@ class Watcher:
         else:
             changed = found.st_ctime > since - TICK_S
             stat = UNREAD if changed else (found.st_ino, found.st_size, found.st_mtime_ns)
-        self._seen[path] = stat
-        if stat == UNREAD:
-            self._pending[path] = _Rest(stat=stat, since=0.0, due=0.0)
+        self._settling.begin(path, stat)
 
     def _ask(self, function: Callable[[str], T], path: str) -> T:
         """Return `function(path)`; OSError if a path outside the root does not answer in time."""
@@ -290,26 +269,10 @@ class Watcher:
         prefix = self._root + "/"
         return path[len(prefix) :] if path.startswith(prefix) else None
 
-    def _rewire(self) -> None:
-        """Map real paths to the paths that are reported, and choose the real folders to watch."""
-        links, known = (self._tree.links, self._tree.files) if self._tree else (set(), {})
-        self._spelled = {}
-        for path in [self._root, *links, *(self._followed - known.keys())]:
-            folder, name = os.path.split(path)
-            try:
-                reals = {self._ask(os.path.realpath, path)}
-                reals.add(os.path.join(self._ask(os.path.realpath, folder), name))
-            except OSError:
-                continue
-            for real in reals:
-                self._spelled.setdefault(real, set()).add(path)
-        trees = {os.path.realpath(self._root)} | (
-            self._tree.linked_folders if self._tree else set()
+    def _resolve_links(self) -> None:
+        self._paths.update(
+            self._tree, self._followed, lambda path: self._ask(os.path.realpath, path)
         )
-        self._wanted = dict.fromkeys(trees, True)
-        for folder in sorted({os.path.dirname(real) for real in self._spelled.keys() - trees}):
-            if not any(lies_in(folder, tree) for tree in trees) and len(self._wanted) < MAX_FOLDERS:
-                self._wanted[folder] = False
 
     def _sync(self) -> None:
         if self._polling:
@@ -318,7 +281,7 @@ class Watcher:
         if self._degraded_at is not None and now > self._degraded_at + RETRY_EVENTS_S:
             self._degraded_at = now
             self._events.stop()
-        if self._events.sync(self._wanted, self._identify):
+        if self._events.sync(self._paths.folders, self._identify):
             # Changes between the last walk and the start of the watch made no event.
             self._rescan_at = min(self._rescan_at, now + self._settle_s)
         if (failure := self._events.failure) and self._degraded_at is None:
@@ -351,7 +314,7 @@ class Watcher:
         """Return the reported paths for these real paths; True if one was closed or moved in."""
         paths: dict[str, bool] = {}
         for real, weight in hints.items():
-            for path in self._names_of(real):
+            for path in self._paths.reported(real):
                 relative = self._relative(path)
                 if relative is not None and not is_private(relative):
                     known_link = self._tree is not None and path in self._tree.links
@@ -360,15 +323,6 @@ class Watcher:
                 if path in self._followed or self._is_script(path):
                     paths[path] = paths.get(path, False) or weight == SETTLED
         return paths
-
-    def _names_of(self, real: str) -> set[str]:
-        names: set[str] = set()
-        head, tail = real, ""
-        while head:
-            names.update(spelled + tail for spelled in self._spelled.get(head, ()))
-            head, _, name = head.rpartition("/")
-            tail = f"/{name}{tail}"
-        return names
 
     def _rescan(self) -> set[str]:
         """Walk the tree; return the paths that differ from the last report, and all followed."""
@@ -380,15 +334,16 @@ class Watcher:
             {*tree.unreadable} - {*(before.unreadable if before else ()), self._root}
         ):
             logger.warning("%s cannot be read: scripts in it do not run; chmod u+rx it", path)
-        self._rewire()
+        self._resolve_links()
         end = time.monotonic()
         self._rescan_from = end + 5 * (end - begin)  # walks take a sixth of a core at most
         self._rescan_at = max(end + self._interval_s(), self._rescan_from)
         self._sync()
-        gone = self._seen.keys() - tree.files.keys()
+        seen = self._settling.seen
+        gone = seen.keys() - tree.files.keys()
         if tree.unreadable:
             gone = {p for p in gone if not any(lies_in(p, u) for u in tree.unreadable)}
-        changed = {path for path, stat in tree.files.items() if self._seen.get(path) != stat}
+        changed = {path for path, stat in tree.files.items() if seen.get(path) != stat}
         return set() if self._stopping.is_set() else changed | gone | self._followed
 
     def _is_news(self, path: str, *, closed: bool) -> bool:
@@ -400,31 +355,13 @@ class Watcher:
             return False
 
     def _has_settled(self, path: str, *, closed: bool) -> bool:
-        """Return whether to report the path now; a path that has to wait goes to `_pending`."""
-        rest = self._pending.pop(path, None)
+        """Return whether to report the path now; nothing is deleted while the root is lost."""
         try:
             stat = self._ask(stat_of, path)
         except OSError:
-            return False  # the next walk asks again
-        lost = stat is None and self._lost and self._relative(path) is not None
-        if lost or stat == self._seen.get(path):
+            self._settling.drop(path)  # the next walk asks again
             return False
-        now = time.monotonic()
-        age_s = time.time() - stat[2] / 1e9 if stat else 0.0
-        if rest is None or rest.stat != stat:
-            since = now - max(0.0, age_s) if self._first else now
-            rest = _Rest(stat=stat, since=since, due=now, closed=rest is not None and rest.closed)
-        writer = stat is not None and has_writer(path)
-        closed = (closed or rest.closed or (self._first and writer is False)) and not writer
-        settled = not writer and now - rest.since >= self._settle_s
-        racy = not self._first and 0 <= age_s < TICK_S
-        if settled or (stat is not None and closed and not racy):
-            if stat is None:
-                self._seen.pop(path, None)
-            else:
-                self._seen[path] = stat
-            return True
-        wait_from = now if writer else rest.since
-        due = now + TICK_S if closed else wait_from + self._settle_s
-        self._pending[path] = replace(rest, due=due, closed=closed)
-        return False
+        if stat is None and self._lost and self._relative(path) is not None:
+            self._settling.drop(path)
+            return False
+        return self._settling.has_settled(path, stat, closed=closed, first=self._first)
