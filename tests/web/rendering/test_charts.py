@@ -82,6 +82,28 @@ def test_time_is_true_to_scale() -> None:
     assert (third[0] - second[0]) == pytest.approx(24 * (second[0] - first[0]), rel=0.01)
 
 
+@pytest.mark.parametrize("span_s", [5, 30, 100, 599, 600, 5_000, 90_000, 5 * DAY, 60 * DAY])
+def test_labels_of_a_trend_differ(span_s: int) -> None:
+    """Runs within seconds have labels, too."""
+    at = [NOON, NOON + timedelta(seconds=span_s)]
+    points = [
+        {
+            "test_id": one.isoformat(),
+            "timestamp": one.isoformat(),
+            "value": 1.0,
+            "verdict": "healthy",
+            "marks": [],
+            "notes": [],
+            "incident": False,
+        }
+        for one in at
+    ]
+    svg = ET.fromstring(charts.trend(points, title="p95", unit="ms"))
+    texts = [text.text for text in svg.iter("text") if text.get("class") == "x"]
+    assert texts
+    assert len(set(texts)) == len(texts)
+
+
 def test_what_was_not_measured_is_a_gap() -> None:
     """The line has two pieces; a lone value between gaps is as wide as its second."""
     made = charts.timeline(run(5, 5, None, 5, None, 5, 5, vus=[1] * 7, ran_s=7.0))
@@ -111,6 +133,7 @@ def test_a_threshold_is_a_line() -> None:
     for bound, shown in (("p(95)<250", True), ("p(95) < 250", True), ("p(95)<9000", False)):
         made = charts.timeline(run(5, 5, vus=[1, 1], ran_s=2.0, bound=bound))
         assert ("level threshold" in made[1]) is shown, bound
+        assert ("threshold 250 ms" in made[1]) is shown, bound
         assert "threshold" not in made[0] + made[2]
 
 

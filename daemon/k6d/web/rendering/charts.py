@@ -14,7 +14,7 @@ from k6d.core.numbers import in_unit, seconds
 from k6d.web.rendering.svg import DAY, Plot, legend, most, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MOST_POINTS = 240  # more could not be distinguished
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
@@ -59,7 +59,7 @@ def trend(
     plot = Plot(
         start=min(times),
         end=max(times),
-        interval_s=60,
+        interval_s=1,
         values=[*levels, *values, bound],
         unit=unit,
     )
@@ -76,7 +76,7 @@ def trend(
         ),
         label=f"{title} of the last {len(points)} runs, oldest first",
         kind="trend",
-        name_of=_clock if plot.end - plot.start < 5 * DAY else _date,
+        name_of=_clock(plot.end - plot.start),
     )
 
 
@@ -128,8 +128,9 @@ def timeline(run: Row) -> list[Markup]:
             plot.line((((i + 0.5) * interval_s, v) for i, v in enumerate(values)), name)
             for values, name in zip(series, classes.values(), strict=True)
         )
+        names = classes | ({f"threshold {in_unit(bound, unit)}": "threshold"} if bound else {})
         drawing = [plot.level(bound, "threshold"), *lines]
-        drawing += [legend(classes)] if len(classes) > 1 else []
+        drawing += [legend(names)] if len(names) > 1 else []
         label = f"{title} over the run"
         charts.append(plot.svg(*drawing, label=label, kind="line", name_of=seconds))
     return charts
@@ -251,8 +252,10 @@ def _seconds(timestamp: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _clock(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%m-%d %H:%M}"
+def _clock(span_s: float) -> Callable[[int], str]:
+    """How to write the times of an axis of that length, so that no two labels are equal."""
+    form = "%H:%M:%S" if span_s < 600 else "%m-%d %H:%M" if span_s < 5 * DAY else "%Y-%m-%d"
+    return lambda at: datetime.fromtimestamp(at, UTC).strftime(form)
 
 
 def _date(at: int) -> str:
