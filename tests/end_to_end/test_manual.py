@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +25,6 @@ from support.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 RUNS = 2  # so that there is one to compare with
 # What is not run here, by its first words, and what stands for it.
@@ -181,3 +182,18 @@ def test_the_unit_leaves_what_the_generators_health_is_read_from() -> None:
     """With ProcSubset=pid there would be no /proc/stat, and no doubt about a busy machine."""
     unit = (ROOT / "systemd/k6d.service").read_text()
     assert "\nProcSubset=" not in unit
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    """systemd finds no mistake in the unit, nor in the command that it starts."""
+    k6d = Path(sys.executable).with_name("k6d")
+    unit = (ROOT / "systemd/k6d.service").read_text()
+    assert unit.count("/opt/k6d/bin/k6d serve") == 1
+    (tmp_path / "k6d.service").write_text(unit.replace("/opt/k6d/bin/k6d", str(k6d)))
+    done = subprocess.run(
+        [program("systemd-analyze"), "verify", tmp_path / "k6d.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
