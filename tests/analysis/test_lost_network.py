@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from k6d.analysis.verdict import settle
+from k6d.analysis.verdict import judge_by_limits
 from k6d.core.measurements import OFFLINE, Breakdown, Check, Threshold
 from k6d.core.model import FindingKind, Outcome, Result, Severity
 from k6d.settings import Limits
@@ -37,8 +37,8 @@ def _lost(count: int = 12, **changes: object) -> Result:
 )
 def test_what_the_lost_network_may_explain_is_inconclusive(changes: dict[str, object]) -> None:
     """k6 counts the lost requests in checks, thresholds on failures, and exceptions."""
-    settled, verdict = settle(_lost(**changes), limits=Limits())
-    assert settled.execution.outcome is Outcome.NO_NETWORK
+    result, verdict = judge_by_limits(_lost(**changes), limits=Limits())
+    assert result.execution.outcome is Outcome.NO_NETWORK
     assert (verdict.severity, verdict.anomalies_detected) == (None, False)
     assert (
         "this machine lost its network during the run, so 12 requests failed" in verdict.issues[0]
@@ -58,8 +58,8 @@ def test_a_failure_of_the_target_is_told_with_the_doubt(
 ) -> None:
     """So is then what the network may explain; only that has the doubt."""
     checked = {"checks": (CHECK,), "checks_passed": 50, "checks_failed": 50}
-    settled, verdict = settle(_lost(**(changes | checked)), limits=Limits())
-    assert settled.execution.outcome is Outcome.COMPLETED
+    result, verdict = judge_by_limits(_lost(**(changes | checked)), limits=Limits())
+    assert result.execution.outcome is Outcome.COMPLETED
     assert verdict.severity is Severity.HIGH
     doubts = {finding.kind: finding.doubt for finding in verdict.findings}
     assert doubts.keys() == {kind, FindingKind.CHECKS}
@@ -70,15 +70,15 @@ def test_a_failure_of_the_target_is_told_with_the_doubt(
 
 def test_a_run_without_findings_is_healthy_with_a_doubt() -> None:
     """Some requests are missing; the rest says that the target is well."""
-    settled, verdict = settle(_lost(), limits=Limits())
-    assert (settled.execution.outcome, verdict.severity) == (Outcome.COMPLETED, None)
+    result, verdict = judge_by_limits(_lost(), limits=Limits())
+    assert (result.execution.outcome, verdict.severity) == (Outcome.COMPLETED, None)
     assert "12 requests failed" in verdict.doubts[0]
 
 
 def test_a_run_that_lost_nothing_is_judged_as_ever() -> None:
     """No doubt, and its failed checks are told."""
     found = _lost(0, checks=(CHECK,), checks_passed=50, checks_failed=50)
-    settled, verdict = settle(found, limits=Limits())
-    assert settled is found
+    result, verdict = judge_by_limits(found, limits=Limits())
+    assert result is found
     assert verdict.severity is Severity.HIGH
     assert verdict.doubts == []

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 FOLLOWS = (FindingKind.CHECKS, FindingKind.EXCEPTIONS, FindingKind.ABORTED)
 
 
-def settled(result: Result, verdict: Verdict) -> Result:
+def with_outcome(result: Result, verdict: Verdict) -> Result:
     """The result, without a network if that may explain all that was found."""
     if not result.breakdown.lost_requests or not verdict.findings:
         return result
     if not all(map(_may_explain, verdict.findings)):
         return result
-    execution = replace(result.execution, outcome=Outcome.NO_NETWORK, error=_said(result))
+    execution = replace(result.execution, outcome=Outcome.NO_NETWORK, error=_lost(result))
     return replace(result, execution=execution)
 
 
@@ -37,7 +37,7 @@ def doubted(findings: Sequence[Finding], result: Result) -> list[Finding]:
     """The findings; what the lost network may explain gets that doubt, and keeps its severity."""
     if not result.breakdown.lost_requests:
         return list(findings)
-    doubt = f"{_said(result)}: this may come of it"
+    doubt = f"{_lost(result)}: this may come of it"
     return [replace(f, doubt=f.doubt or doubt) if _may_explain(f) else f for f in findings]
 
 
@@ -46,12 +46,12 @@ def doubts(result: Result) -> list[str]:
     if not result.breakdown.lost_requests:
         return []
     return [
-        f"{_said(result)}; they are left out of error rates and response times, and the run is not "
+        f"{_lost(result)}; they are left out of error rates and response times, and the run is not "
         "compared with others"
     ]
 
 
-def _said(result: Result) -> str:
+def _lost(result: Result) -> str:
     lost = plural(result.breakdown.lost_requests, "request")
     return f"this machine lost its network during the run, so {lost} failed"
 

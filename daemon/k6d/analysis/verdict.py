@@ -68,13 +68,13 @@ def judge(
     return replace(verdict, remarks=[*hints, *brief])
 
 
-def settle(result: Result, *, limits: Limits) -> tuple[Result, Verdict]:
+def judge_by_limits(result: Result, *, limits: Limits) -> tuple[Result, Verdict]:
     """The result and the verdict on it by limits.
 
     The outcome becomes "no network" if the loss of this machine's network may explain all findings.
     """
-    settled = lost_network.settled(result, judge(result, limits=limits))
-    return settled, judge(settled, limits=limits)
+    result = lost_network.with_outcome(result, judge(result, limits=limits))
+    return result, judge(result, limits=limits)
 
 
 def _inconclusive(result: Result, limits: Limits) -> Verdict:

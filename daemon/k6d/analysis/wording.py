@@ -241,13 +241,13 @@ def remarks(comparisons: Sequence[Comparison]) -> list[str]:
 
 def noise(
     first: Sequence[Comparison],
-    settled: Sequence[Comparison],
+    together: Sequence[Comparison],
     values: Sequence[Mapping[str, float]],
 ) -> list[str]:
     """The regressions of the first run alone that its re-runs, with `values`, did not repeat."""
     unrepeated = []
-    for alone, together in zip(first, settled, strict=True):
-        if alone.state == WORSE and together.state != WORSE:
+    for alone, confirmed in zip(first, together, strict=True):
+        if alone.state == WORSE and confirmed.state != WORSE:
             key = key_of(alone)
             again = ", ".join(in_unit(v[key], alone.unit) for v in values[1:] if key in v)
             seen = in_unit(alone.observed, alone.unit)

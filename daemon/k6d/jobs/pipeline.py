@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from k6d.alerts.alerting import Alerts
 from k6d.analysis import series
-from k6d.analysis.verdict import settle
+from k6d.analysis.verdict import judge_by_limits
 from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
@@ -344,7 +344,7 @@ class Pipeline:
         """Judge an execution by limits, save its record and return it."""
         measured = with_files_kept(measured, task.under_way, self._store)
         limits = self._settings.limits.merged(own.limits)
-        result, verdict = settle(measured.result, limits=limits)
+        result, verdict = judge_by_limits(measured.result, limits=limits)
         measured = replace(measured, result=result)
         snapshot = script.snapshot if script else None
         if snapshot and snapshot.remote:

@@ -111,7 +111,7 @@ async def compared(
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
     found = await asyncio.to_thread(compare_all, [run.series], past)
     alone, doubts = own_trouble.credible(found, [run.generator])
-    group, settled = [done], alone
+    group, together = [done], alone
     worse = [c for c in alone if c.state == WORSE]
     if worse and not comparison.confirmed_before(alone):
         logger.info("run %s of %s: %s", run.test_id, run.script, wording.change(worse[0]))
@@ -123,14 +123,14 @@ async def compared(
     values = [one.run.series for one in group]
     if len(group) > 1:
         found = await asyncio.to_thread(compare_all, values, past)
-        settled, doubts = own_trouble.credible(found, [one.run.generator for one in group])
+        together, doubts = own_trouble.credible(found, [one.run.generator for one in group])
     run = replace(
         run,
         anomaly_analysis=_verdict(
-            done, alone, settled, values, past, settings=settings, doubts=doubts
+            done, alone, together, values, past, settings=settings, doubts=doubts
         ),
         series=comparison.medians(values),
-        comparisons=comparison.worth_keeping(settled),
+        comparisons=comparison.worth_keeping(together),
         confirmations=[one.run.test_id for one in group[1:]],
     )
     store.save(run)
@@ -186,7 +186,7 @@ async def _confirmations(
 def _verdict(
     done: Done,
     alone: Sequence[Comparison],
-    settled: Sequence[Comparison],
+    together: Sequence[Comparison],
     values: Sequence[dict[str, float]],
     past: Sequence[Past],
     *,
@@ -198,14 +198,14 @@ def _verdict(
     verdict = judge(
         done.result,
         limits=settings.limits.merged(done.own.limits),
-        regressions=wording.findings(settled, past, files, sizes=sizes),
-        doubts=[*wording.doubts(settled), *doubts],
+        regressions=wording.findings(together, past, files, sizes=sizes),
+        doubts=[*wording.doubts(together), *doubts],
     )
     return replace(
         verdict,
-        improvements=wording.improvements(settled),
-        remarks=[*verdict.remarks, *wording.remarks(settled)],
-        noise=wording.noise(alone, settled, values),
+        improvements=wording.improvements(together),
+        remarks=[*verdict.remarks, *wording.remarks(together)],
+        noise=wording.noise(alone, together, values),
     )
 
 
