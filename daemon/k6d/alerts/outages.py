@@ -1,9 +1,9 @@
-"""Outages of what every script needs (k6, this machine's network, a module server), told once.
+"""Outages of what all scripts need (k6, this machine's network, a module server), notified once.
 
-A run that such an outage kept from a verdict changes no incident. The state `outages` has one
-object for each outage: `since`, the first run that met it; `scripts`, how many runs of each script
-met it since that script's last verdict; `quiet`, those of them of which nobody is to hear; `told`,
-whether people know. An outage is over when each of its scripts has had a verdict, or is gone.
+A run that has no verdict because of an outage changes no incident. The state `outages` has one
+object for each outage: `since`, its first run; `scripts`, the number of runs of each script without
+a verdict; `quiet`, the muted ones of them; `told`, whether it was notified. An outage is over when
+each of its scripts has a verdict or is gone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 MACHINE = "this machine"
 MOST_NAMED = 20
-# k6 that is missing holds the whole queue; the rest may be over before the next try.
-RUNS_BEFORE_TOLD = {Outcome.K6_UNAVAILABLE: 1}
+# A missing k6 holds the whole queue; the other outages may be over before the next try.
+RUNS_BEFORE_NOTICE = {Outcome.K6_UNAVAILABLE: 1}
 TITLES = {
     Outcome.K6_UNAVAILABLE: "no k6",
     Outcome.NO_NETWORK: "no network",
@@ -49,7 +49,7 @@ class Announce(Protocol):
         facts: Iterable[tuple[str, str]] = (),
         about: Iterable[str] = (),
     ) -> bool:
-        """Tell the receivers of the scripts `about`."""
+        """Notify the receivers of the scripts `about`."""
         ...
 
 
@@ -82,97 +82,97 @@ def _time_of(test_id: str) -> datetime | None:
 
 
 class Outages:
-    """The outages that one data folder knows of; `is_gone` says whether a script's file is gone."""
+    """The outages in one data folder; `is_gone` says whether a script's file is gone."""
 
     def __init__(self, store: Store, announce: Announce, is_gone: Callable[[str], bool]) -> None:
         self._state = store.state("outages")
         self._announce, self._is_gone = announce, is_gone
 
     def open(self) -> list[Outage]:
-        """The outages that some script still has, the oldest first."""
+        """Return the outages that are not over, the oldest first."""
         found = []
         for cause, document in self._state.all().items():
-            kept = _read(document)
-            if cause in TITLES and (waiting := self._waiting(kept)):
+            state = _read(document)
+            if cause in TITLES and (waiting := self._waiting(state)):
                 outage = Outage(
                     cause=TITLES[Outcome(cause)],
-                    since=_time_of(kept["since"]),
+                    since=_time_of(state["since"]),
                     scripts=sorted(waiting),
-                    tries=max(kept["scripts"][name] for name in waiting),
+                    tries=max(state["scripts"][name] for name in waiting),
                 )
-                found.append((kept["since"], outage))
+                found.append((state["since"], outage))
         return [outage for _, outage in sorted(found, key=lambda pair: pair[0])]
 
     def record(self, run: Run, *, quiet: bool = False) -> None:
-        """Take a run in: it met an outage, or its verdict shows that the outage is over for it.
+        """Record a run: an outage prevented its verdict, or its verdict ends the outage for it.
 
-        `quiet`: nobody is to hear of this script.
+        `quiet`: the script is muted.
         """
         outcome = run.execution.outcome
         if outcome in INCONCLUSIVE:
-            self._met(run, outcome, quiet=quiet)
+            self._no_verdict(run, outcome, quiet=quiet)
         elif outcome is not Outcome.ABORTED:
             for cause, document in self._state.all().items():
-                kept = _read(document)
-                if cause in TITLES and run.script in kept["scripts"]:
-                    self._verdict_again(cause, kept, run)
+                state = _read(document)
+                if cause in TITLES and run.script in state["scripts"]:
+                    self._verdict_again(cause, state, run)
 
-    def _met(self, run: Run, outcome: Outcome, *, quiet: bool) -> None:
+    def _no_verdict(self, run: Run, outcome: Outcome, *, quiet: bool) -> None:
         cause = outcome.value
-        kept = _read(self._state.get(cause) or {"since": run.test_id})
-        runs = kept["scripts"].get(run.script, 0) + 1
-        kept["scripts"][run.script] = runs
-        others = {name for name in kept["quiet"] if name != run.script}
-        kept["quiet"] = sorted(others | {run.script} if quiet else others)
-        self._state.put(cause, kept)
-        if kept["told"] or quiet or runs < RUNS_BEFORE_TOLD.get(outcome, 2):
+        state = _read(self._state.get(cause) or {"since": run.test_id})
+        runs = state["scripts"].get(run.script, 0) + 1
+        state["scripts"][run.script] = runs
+        others = {name for name in state["quiet"] if name != run.script}
+        state["quiet"] = sorted(others | {run.script} if quiet else others)
+        self._state.put(cause, state)
+        if state["told"] or quiet or runs < RUNS_BEFORE_NOTICE.get(outcome, 2):
             return
         verdict = run.anomaly_analysis
-        heard = _heard(kept)
+        notified = _not_muted(state)
         finding = verdict.findings[0] if verdict.findings else None
         told = self._announce(
-            key=_key(outcome, kept, "on"),
+            key=_key(outcome, state, "on"),
             script=MACHINE,
-            subject=f"{TITLES[outcome]}: {plural(len(heard), 'script')} without a "
+            subject=f"{TITLES[outcome]}: {plural(len(notified), 'script')} without a "
             "verdict, tried again automatically",
             severity=finding.severity if finding else Severity.HIGH,
             facts=[
-                ("Scripts", _listed(heard)),
+                ("Scripts", _listed(notified)),
                 ("Reason", run.execution.error or outcome.value),
                 *[("To do", text) for text in verdict.recommendations[:1]],
             ],
-            about=heard,
+            about=notified,
         )
-        logger.warning("%s: no verdict on %s", TITLES[outcome], _listed(heard))
-        self._state.put(cause, kept | {"told": told})
+        logger.warning("%s: no verdict on %s", TITLES[outcome], _listed(notified))
+        self._state.put(cause, state | {"told": told})
 
-    def _verdict_again(self, cause: str, kept: dict[str, Any], run: Run) -> None:
-        kept["scripts"][run.script] = 0
-        left = self._waiting(kept)
-        heard = _heard(kept)
-        if kept["told"] and not left & set(heard):
+    def _verdict_again(self, cause: str, state: dict[str, Any], run: Run) -> None:
+        state["scripts"][run.script] = 0
+        left = self._waiting(state)
+        notified = _not_muted(state)
+        if state["told"] and not left & set(notified):
             self._announce(
-                key=_key(cause, kept, "over"),
+                key=_key(cause, state, "over"),
                 script=MACHINE,
                 subject=f"over: {TITLES[Outcome(cause)]}; every script has a verdict again",
                 severity=Severity.CRITICAL if cause == Outcome.K6_UNAVAILABLE else Severity.HIGH,
-                facts=[("Scripts", _listed(heard))],
-                about=heard,
+                facts=[("Scripts", _listed(notified))],
+                about=notified,
             )
-            kept |= {"told": False, "since": run.test_id}
+            state |= {"told": False, "since": run.test_id}
         if left:
-            self._state.put(cause, kept)
+            self._state.put(cause, state)
             return
         logger.info("%s: over", TITLES[Outcome(cause)])
         self._state.delete(cause)
 
-    def _waiting(self, kept: dict[str, Any]) -> set[str]:
-        """The scripts that have no verdict yet, and are not gone."""
-        return {name for name, runs in kept["scripts"].items() if runs and not self._is_gone(name)}
+    def _waiting(self, state: dict[str, Any]) -> set[str]:
+        """Return the scripts that have no verdict yet and are not gone."""
+        return {name for name, runs in state["scripts"].items() if runs and not self._is_gone(name)}
 
 
 def _read(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with all its fields; one of another shape counts as missing."""
+    """Return the document with all its fields; malformed ones count as missing."""
     scripts, quiet = document.get("scripts"), document.get("quiet")
     scripts = scripts if isinstance(scripts, dict) else {}
     quiet = quiet if isinstance(quiet, list) else []
@@ -184,9 +184,9 @@ def _read(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _heard(kept: dict[str, Any]) -> list[str]:
-    """The scripts of which people are to hear."""
-    return [name for name in kept["scripts"] if name not in kept["quiet"]]
+def _not_muted(state: dict[str, Any]) -> list[str]:
+    """Return the scripts that are not muted."""
+    return [name for name in state["scripts"] if name not in state["quiet"]]
 
 
 def _listed(names: list[str]) -> str:
@@ -194,6 +194,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(sorted(names)[:MOST_NAMED]) + more
 
 
-def _key(cause: str, kept: dict[str, Any], which: str) -> str:
-    digest = hashlib.sha256(f"{cause}\n{kept['since']}".encode()).hexdigest()[:16]
+def _key(cause: str, state: dict[str, Any], which: str) -> str:
+    digest = hashlib.sha256(f"{cause}\n{state['since']}".encode()).hexdigest()[:16]
     return f"outage-{digest}-{which}"

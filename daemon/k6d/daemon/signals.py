@@ -42,10 +42,10 @@ def listening(
     fd_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     over = threading.Event()
 
-    def hear() -> None:
+    def receive() -> None:
         asked = 0
-        while heard := reader.recv(1):
-            number = signal.Signals(heard[0])
+        while received := reader.recv(1):
+            number = signal.Signals(received[0])
             if number in STOPS:
                 asked += 1
                 if asked > 1:
@@ -57,7 +57,7 @@ def listening(
                     loop.call_soon_threadsafe(handlers[number], number)
         reader.close()
 
-    threading.Thread(target=hear, name="k6d-signals", daemon=True).start()
+    threading.Thread(target=receive, name="k6d-signals", daemon=True).start()
     try:
         yield
     finally:

@@ -127,9 +127,8 @@ async def look(
     `options` (vus, duration, iterations) replace those of the script. `extra_workload` holds
     everything else that makes the run comparable only to runs with the same values. With a
     `refusal`, k6 is not started and the script is broken for that reason. `hide` removes secrets
-    from errors that are cut. `timeout_s` is the time for the
-    init code, else k6d's own. Raises K6dError if the file
-    cannot be read.
+    from errors that are cut. `timeout_s` limits the init code; None is k6d's own limit.
+    Raises K6dError if the file cannot be read.
     """
     own = await reading.apart(reading.digest_of, path, about=str(path))
     if own is None:
@@ -145,15 +144,7 @@ async def look(
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")
-        if not await reading.apart(
-            path.exists, about=str(path)
-        ):  # k6 reports a missing file as a mistake in the script
-            raise K6dError(f"{path} was removed while k6 looked at it")
-        message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
-        message += await _why_late(path, ended) if ended.timed_out else ""
-        kind = Kind.BROKEN
-        if any(_NOT_A_TEST.search(error) for error in ended.errors):
-            kind, message = Kind.LIBRARY, HELPER
+        kind, message = await _refusal(path, ended)
         return await _no_test(path, kind, own, message=message, name=name, errors=ended.errors)
 
     def snapshot() -> Script:
@@ -163,6 +154,17 @@ async def look(
         return await reading.apart(snapshot, about=str(archive))
     except OptionsError as error:
         return await _no_test(path, Kind.BROKEN, own, message=str(error), name=name)
+
+
+async def _refusal(path: Path, ended: Ended) -> tuple[Kind, str]:
+    """Return the kind of a script that k6 refused, and the reason."""
+    # k6 reports a missing file as a mistake in the script.
+    if not await reading.apart(path.exists, about=str(path)):
+        raise K6dError(f"{path} was removed while k6 looked at it")
+    if any(_NOT_A_TEST.search(error) for error in ended.errors):
+        return Kind.LIBRARY, HELPER
+    message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
+    return Kind.BROKEN, message + (await _why_late(path, ended) if ended.timed_out else "")
 
 
 async def _no_test(

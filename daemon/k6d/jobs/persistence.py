@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "queue"
-KEPT = (Trigger.MANUAL, Trigger.SCHEDULED)
+STORED = (Trigger.MANUAL, Trigger.SCHEDULED)
 RECENT_RUNS = 20  # of a script; the run of a job is searched among them
 MOST_REPEATS = 1  # a run that kills k6d must not be repeated for ever
 
@@ -35,7 +35,7 @@ class StoredJobs:
 
     def put(self, job: Job) -> None:
         """Store the job; it is on the disk when this returns. A write error is logged."""
-        if job.one_off or not (job.trigger in KEPT or job.due):
+        if job.one_off or not (job.trigger in STORED or job.due):
             return
         document = {
             "name": job.name,
@@ -65,9 +65,9 @@ class StoredJobs:
         Call this after interrupted runs have been recorded.
         """
         jobs = []
-        for key, kept in self._state.all().items():
+        for key, stored in self._state.all().items():
             try:
-                job = self._job(kept, repeat=repeat)
+                job = self._job(stored, repeat=repeat)
             except (KeyError, TypeError, ValueError) as error:
                 logger.error("%s: the job %r is none (%r); forgotten", self._state.path, key, error)
                 job = None
@@ -77,28 +77,28 @@ class StoredJobs:
                 self._state.delete(key)
         return jobs
 
-    def _job(self, kept: dict[str, Any], *, repeat: bool) -> Job | None:
-        name, at = kept["name"], datetime.fromisoformat(kept["at"])
+    def _job(self, stored: dict[str, Any], *, repeat: bool) -> Job | None:
+        name, at = stored["name"], datetime.fromisoformat(stored["at"])
         if not Path(os.path.normpath(self._scripts / name)).is_relative_to(self._scripts):
             raise ValueError(f"{name} is not in {self._scripts}")
-        runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, kept, at)]
+        runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, stored, at)]
         begun = bool(runs)
-        again = repeat and kept["repeats"] < MOST_REPEATS
+        again = repeat and stored["repeats"] < MOST_REPEATS
         if begun and not (again and self._is_unfinished(runs[0]["test_id"])):
             return None
-        if kept["env"]:
-            names = ", ".join(kept["env"])
+        if stored["env"]:
+            names = ", ".join(stored["env"])
             logger.warning("%s does not come back: its values of %s are not kept", name, names)
             return None
-        due = kept["due"]
+        due = stored["due"]
         return Job(
             name=name,
-            id=kept["id"],
+            id=stored["id"],
             path=self._scripts / name,
-            trigger=Trigger(kept["trigger"]),
-            options=kept["options"],
+            trigger=Trigger(stored["trigger"]),
+            options=stored["options"],
             due=datetime.fromisoformat(due) if due else None,
-            repeats=kept["repeats"] + begun,
+            repeats=stored["repeats"] + begun,
         )
 
     def _is_unfinished(self, test_id: str) -> bool:
@@ -109,7 +109,7 @@ class StoredJobs:
             return False
 
 
-def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
+def _is_of(run: dict[str, Any], stored: dict[str, Any], at: datetime) -> bool:
     """Return whether a run belongs to the job: it is newer than the request, with its options.
 
     An interrupted run has no options, so its trigger is compared. A run without k6 does not count.
@@ -119,5 +119,5 @@ def _is_of(run: dict[str, Any], kept: dict[str, Any], at: datetime) -> bool:
     if run["outcome"] in INCONCLUSIVE:
         return False
     if run["outcome"] == Outcome.ABORTED:
-        return bool(run["trigger"] == kept["trigger"])
-    return bool(run["overrides"]) == bool(kept["options"])
+        return bool(run["trigger"] == stored["trigger"])
+    return bool(run["overrides"]) == bool(stored["options"])

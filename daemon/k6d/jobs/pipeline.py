@@ -241,9 +241,9 @@ class Pipeline:
         binary = await discovery.find(self._settings.k6.path)
         if old.snapshot is None:
             raise K6dError(f"run {old.test_id} has no snapshot: its script could not be read then")
-        kept = self._store.snapshot_path(old.snapshot.id)
-        if not kept.exists():
-            raise K6dError(f"{kept} is gone: the snapshot of run {old.test_id} was removed")
+        stored = self._store.snapshot_path(old.snapshot.id)
+        if not stored.exists():
+            raise K6dError(f"{stored} is gone: the snapshot of run {old.test_id} was removed")
         async with self._task(job, watching) as task:
             snapshot = task.folder / archive.ARCHIVE
             await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, snapshot)
@@ -251,7 +251,7 @@ class Pipeline:
                 snapshot, path=job.path, name=job.name, k6=binary, extra_workload=job.env
             )
             if script.error is not None:
-                raise K6dError(f"{kept} cannot run: {script.error}")
+                raise K6dError(f"{stored} cannot run: {script.error}")
             own = parse_script_settings(script.raw_settings, script=script.name)
             measured = await self._measure(task, binary, script, own)
             await self._keep_snapshot(script)

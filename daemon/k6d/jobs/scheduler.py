@@ -146,9 +146,9 @@ class Scheduler:
     def _keep(self, script: str, done: Step, *, missed: Missed | None) -> None:
         state = self.store.state(STATE)
         before = _list((state.get(script) or {}).get("missed"))
-        kept = [*before, asdict(missed)][-KEPT_MISSED:] if missed else before
+        stored = [*before, asdict(missed)][-KEPT_MISSED:] if missed else before
         self._entries[script] = done.entry
-        state.put(script, asdict(done.entry) | {"missed": kept})
+        state.put(script, asdict(done.entry) | {"missed": stored})
 
 
 def held(settings: Settings, now: datetime) -> str | None:
@@ -184,14 +184,14 @@ def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Pla
 def entries(store: Store) -> dict[str, Entry]:
     """Return the stored entries, by script."""
     found, state = {}, store.state(STATE)
-    for script, kept in state.all().items():
+    for script, stored in state.all().items():
         rule, following, at = (
-            kept.get("rule"),
-            kept_time(kept.get("next")),
-            kept_time(kept.get("at")),
+            stored.get("rule"),
+            kept_time(stored.get("next")),
+            kept_time(stored.get("at")),
         )
         if isinstance(rule, str) and following and at:
-            last = kept_time(kept.get("last"))
+            last = kept_time(stored.get("last"))
             found[script] = Entry(rule=rule, next=following, at=at, last=last)
         else:
             logger.error("%s: %s begins anew: its entry does not parse", state.path, script)
@@ -201,8 +201,8 @@ def entries(store: Store) -> dict[str, Entry]:
 def missed_by(store: Store) -> dict[str, list[Missed]]:
     """Return the latest missed starts by script, oldest first."""
     return {
-        script: [one for raw in _list(kept.get("missed")) if (one := _missed(raw))]
-        for script, kept in store.state(STATE).all().items()
+        script: [one for raw in _list(stored.get("missed")) if (one := _missed(raw))]
+        for script, stored in store.state(STATE).all().items()
     }
 
 
@@ -233,8 +233,8 @@ def _missed(raw: Any) -> Missed | None:
     return missed if first and last and isinstance(missed.count, int) else None
 
 
-def _list(kept: object) -> list[Any]:
-    return kept if isinstance(kept, list) else []
+def _list(stored: object) -> list[Any]:
+    return stored if isinstance(stored, list) else []
 
 
 def _clock(moment: datetime) -> str:

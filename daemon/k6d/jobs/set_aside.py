@@ -66,13 +66,13 @@ class SetAside:
             document = {"deaths": deaths, "run": run, "contents": contents}
             self._deaths.put(script, document)
             if deaths == MOST_DEATHS:
-                self._tell(Death(script=script, deaths=deaths, contents=contents))
-        for script, kept in self._deaths.all().items():
-            if script not in found and _deaths_in(kept) < MOST_DEATHS:
+                self._announce(Death(script=script, deaths=deaths, contents=contents))
+        for script, stored in self._deaths.all().items():
+            if script not in found and _deaths_in(stored) < MOST_DEATHS:
                 self._deaths.delete(script)
         self._note_life(orderly=False)
 
-    def _tell(self, death: Death) -> None:
+    def _announce(self, death: Death) -> None:
         why = f"k6d died {death.deaths} times in a row while it ran"
         remedy = f"change it, or run it with 'k6d run {death.script}'"
         logger.error("%s is set aside: %s; %s", death.script, why, remedy)
@@ -97,13 +97,13 @@ class SetAside:
 
     async def holds(self, script: str, path: Path) -> bool:
         """Return whether the script is set aside with its current contents; reads its files."""
-        kept = self._deaths.get(script)
-        if kept is None or _deaths_in(kept) < MOST_DEATHS:
+        stored = self._deaths.get(script)
+        if stored is None or _deaths_in(stored) < MOST_DEATHS:
             return False
         now = await reading.apart(self.contents, script, path, about=f"a file of {script}")
-        if now == kept.get("contents"):
+        if now == stored.get("contents"):
             logger.warning("%s does not run: it is set aside, 'k6d doctor' says why", script)
-        return bool(now == kept.get("contents"))
+        return bool(now == stored.get("contents"))
 
     def survived(self, script: str) -> None:
         """Reset the count of the script after a finished run."""
@@ -127,13 +127,13 @@ class SetAside:
 def set_aside(store: Store) -> list[Death]:
     """Return the scripts that are set aside."""
     found = (
-        Death(script=script, deaths=_deaths_in(kept), contents=str(kept.get("contents")))
-        for script, kept in store.state("deaths").all().items()
+        Death(script=script, deaths=_deaths_in(stored), contents=str(stored.get("contents")))
+        for script, stored in store.state("deaths").all().items()
     )
     return [death for death in found if death.deaths >= MOST_DEATHS]
 
 
-def _deaths_in(kept: dict[str, Any]) -> int:
+def _deaths_in(stored: dict[str, Any]) -> int:
     """Return the number of deaths in an entry; 0 if it is malformed."""
-    deaths = kept.get("deaths")
+    deaths = stored.get("deaths")
     return deaths if isinstance(deaths, int) else 0

@@ -17,10 +17,11 @@ from k6d.execution.log_buffer import LogBuffer
 from k6d.execution.measure import Observed, measured
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from k6d.core.measurements import Summary
+    from k6d.execution.capture import Capture
     from k6d.execution.executor import Live, Measured, Order
     from k6d.execution.local.k6 import K6
     from k6d.settings import Settings
@@ -48,12 +49,8 @@ class LocalExecutor:
         self, order: Order, stop: asyncio.Event, on_start: Callable[[Callable[[], Live]], None]
     ) -> Observed:
         """Run k6 and collect everything that it leaves, including its last push."""
-        # These modules import HTTP, which an idle daemon does not need.
-        from k6d.execution.capture import Capture, Receiver
-        from k6d.execution.forward import Forwarder
-
-        k6, settings, hide = self._k6, self._settings, order.redactor
-        log, output = (LogBuffer(settings.k6.log_bytes, hide=hide.known) for _ in range(2))
+        k6, settings, hide = self._k6, self._settings, order.redactor.known
+        log, output = (LogBuffer(settings.k6.log_bytes, hide=hide) for _ in range(2))
         summary_file, files = order.folder / "summary.json", order.folder / "files"
         files.mkdir()
         command, env = k6.run_command(
@@ -63,22 +60,20 @@ class LocalExecutor:
             env=order.env,
             tags=order.tags if settings.forward.url else {},
         )
-        capture = Capture(
-            max_endpoints=settings.capture.max_endpoints, exclude=order.exclude, hide=hide.name
-        )
         monitor, routes = Monitor(), RouteWatch()
         async with ProcessGroup() as group, _beside() as beside:
-            plan = beside(
-                k6.inspect(order.archive, group=group, env=order.env, options=order.options)
+            inspecting = k6.inspect(
+                order.archive, group=group, env=order.env, options=order.options
             )
+            plan = beside(inspecting)
             beside(routes.watch())
             deadline = beside(deadline_s(order, plan, grace_s=settings.k6.grace))
-            with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
+            with _receiving(order, settings) as (capture, url):
                 on_start(capture.live)
                 ended = await k6.run(
                     command,
                     group=group,
-                    env=k6.receiving(receiver.url, env),
+                    env=k6.receiving(url, env),
                     cwd=files,
                     log=log,
                     output=output,
@@ -102,6 +97,22 @@ class LocalExecutor:
             output=output.log(),
             files=files,
         )
+
+
+@contextlib.contextmanager
+def _receiving(order: Order, settings: Settings) -> Iterator[tuple[Capture, str]]:
+    """Receive and forward k6's pushes while the context is open; yield the capture and the URL."""
+    # These modules import HTTP, which an idle daemon does not need.
+    from k6d.execution.capture import Capture, Receiver
+    from k6d.execution.forward import Forwarder
+
+    capture = Capture(
+        max_endpoints=settings.capture.max_endpoints,
+        exclude=order.exclude,
+        hide=order.redactor.name,
+    )
+    with Forwarder(settings.forward) as out, Receiver(capture, also=out.push) as receiver:
+        yield capture, receiver.url
 
 
 @contextlib.asynccontextmanager
