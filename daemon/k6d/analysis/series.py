@@ -82,6 +82,7 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
         "setup_avg": _setup_avg(result),
         **_endpoints(result.breakdown.endpoints[:MAX_ENDPOINTS], min_requests),
         **_endpoints(result.breakdown.grpc_methods[:MAX_ENDPOINTS], min_requests),
+        **_endpoints(result.breakdown.pages[:MAX_ENDPOINTS], min_requests),
         **_with_thresholds(result.summary.thresholds),
         **_of_protocols(result.summary.k6_metrics),
     }

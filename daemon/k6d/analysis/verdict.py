@@ -7,7 +7,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.analysis import dropped, ended, expected, grpc_calls, handshakes, lost_network
+from k6d.analysis import (
+    browser_pages,
+    dropped,
+    ended,
+    expected,
+    grpc_calls,
+    handshakes,
+    lost_network,
+)
 from k6d.analysis import rules as limit_rules
 from k6d.analysis.own_trouble import doubted
 from k6d.analysis.spikes import Second, find_spikes
@@ -53,6 +61,7 @@ def judge(
         *dropped.find(result),
         *handshakes.find(result, limits),
         *grpc_calls.find(result, limits),
+        *browser_pages.find(result, limits),
         *lasting,
         *regressions,
     ]

@@ -83,6 +83,7 @@ class Breakdown:
     `errors` counts k6's messages for requests without an answer, the most frequent first.
     `iterations` is by scenario. `handshakes` counts WebSocket sessions by HTTP status ("0": no
     answer). `grpc_methods` has a row for each gRPC method, `grpc_codes` the calls by status code.
+    `pages` has a row for each page that a browser opened.
     Everything but `apart` covers the load alone. `apart` holds the requests of setup() and
     teardown(), those that the script excludes, and those that failed because this machine had no
     network, under "setup", "teardown", "excluded" and "no network".
@@ -98,6 +99,7 @@ class Breakdown:
     handshakes: dict[str, int] = field(default_factory=dict)
     grpc_methods: list[RequestStats] = field(default_factory=list)
     grpc_codes: dict[str, int] = field(default_factory=dict)
+    pages: list[RequestStats] = field(default_factory=list)
     apart: dict[str, list[RequestStats]] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     notes: list[str] = field(default_factory=list)

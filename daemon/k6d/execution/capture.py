@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Self
 from k6d.core.measurements import OFFLINE, Breakdown
 from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
 from k6d.execution.executor import Live
-from k6d.execution.grpc_calls import GRPC, GrpcCalls
 from k6d.execution.handshakes import Handshakes
 from k6d.execution.iterations import IterationCounter
+from k6d.execution.other_calls import GRPC, PAGES, Calls
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
 from k6d.execution.rows import OTHER, Requests, Table, counts, hidden, load_of, named
 from k6d.execution.timeline import Recorder, Tally, ms
@@ -46,7 +46,7 @@ _DROPPED = name_label("k6_dropped_iterations_total")
 _ITERATION = name_label("k6_iteration_duration_seconds")
 _Latency = tuple[tuple[bytes, ...], Histogram, int]  # labels, running total, time in ms
 _SESSIONS = name_label("k6_ws_sessions_total")
-_READ = (_LATENCY, _VUS, _DROPPED, _ITERATION, _SESSIONS, GRPC)
+_READ = (_LATENCY, _VUS, _DROPPED, _ITERATION, _SESSIONS, GRPC.label, PAGES.label)
 
 
 class Capture:
@@ -72,7 +72,7 @@ class Capture:
         self._untracked: dict[tuple[object, ...], Requests] = {}
         self._iterations = IterationCounter()
         self._handshakes = Handshakes()
-        self._grpc = GrpcCalls(self._exclude, hide)
+        self._grpc, self._pages = (Calls(one, self._exclude, hide) for one in (GRPC, PAGES))
         self._mix_keys: set[str] = set()
         self._recorder = Recorder()
         self._total = Tally()
@@ -103,8 +103,10 @@ class Capture:
         with self._lock:
             if _ITERATION in series.labels and series.histograms:
                 self._iterations.lasted(series.labels, series.histograms[-1][0])
-            elif GRPC in series.labels and series.histograms:
+            elif GRPC.label in series.labels and series.histograms:
                 self._grpc.take(series.labels, series.histograms[-1][0])
+            elif PAGES.label in series.labels and series.histograms:
+                self._pages.take(series.labels, series.histograms[-1][0])
             elif _DROPPED in series.labels and series.samples:
                 self._iterations.dropped(series.labels, series.samples[-1][0])
             elif _SESSIONS in series.labels and series.samples:
@@ -195,10 +197,9 @@ class Capture:
                 errors=dict(counts(series, lambda one: one.error).most_common(MAX_ERRORS)),
                 iterations=self._iterations.result(),
                 handshakes=self._handshakes.result(),
-                grpc_methods=self._grpc.methods(
-                    most=self._max_endpoints, lasted_s=table.lasted_s, notes=notes
-                ),
+                grpc_methods=self._grpc.rows(table),
                 grpc_codes=self._grpc.codes(),
+                pages=self._pages.rows(table),
                 apart={
                     kind: table.rows(
                         f"{kind} endpoints",

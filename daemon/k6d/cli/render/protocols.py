@@ -29,10 +29,10 @@ def other_protocols(run: Run) -> Group | None:
     lines = []
     for title, found in protocol_lines(run.k6_metrics, run.breakdown.handshakes).items():
         lines += [Text(title, "dim"), *(Text(printable(line)) for line in found)]
-    methods = run.breakdown.grpc_methods
-    lines += [Text(printable(_row(row, "call"))) for row in methods[:MAX_ROWS]]
-    if len(methods) > MAX_ROWS:
-        lines.append(Text(plural(len(methods) - MAX_ROWS, "more gRPC method")))
+    for rows in (run.breakdown.grpc_methods, run.breakdown.pages):
+        lines += [Text(printable(_row(row, "call"))) for row in rows[:MAX_ROWS]]
+        if len(rows) > MAX_ROWS:
+            lines.append(Text(f"{len(rows) - MAX_ROWS} more (--json has all)"))
     return Group(*lines) if lines else None
 
 
