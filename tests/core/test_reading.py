@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k6d.core import reading
-from k6d.core.reading import SlowError, apart, digest_of, irregular, open_regular, text_of, within
+from k6d.core.reading import (
+    SlowError,
+    digest_of,
+    in_thread,
+    irregular,
+    open_regular,
+    text_of,
+    with_time_limit,
+)
 from support.dead_mount import dead_mount
 
 if TYPE_CHECKING:
@@ -91,12 +99,12 @@ async def test_a_mount_without_an_answer_costs_a_time_limit(mount: Path) -> None
 
     turning = asyncio.create_task(turn())
     with pytest.raises(SlowError, match=r"users.csv does not answer within 0.2 s"):
-        await apart(digest_of, mount / "users.csv", about="users.csv", limit_s=0.2)
+        await in_thread(digest_of, mount / "users.csv", about="users.csv", limit_s=0.2)
     assert turns > 1
     turning.cancel()
     with pytest.raises(OSError, match=r"timed out.*users.csv"):
-        within(0.1, os.stat, mount / "users.csv")
-    assert within(5, digest_of, "/dev/null") is None
+        with_time_limit(0.1, os.stat, mount / "users.csv")
+    assert with_time_limit(5, digest_of, "/dev/null") is None
 
 
 async def test_results_and_errors_come_through() -> None:
@@ -105,13 +113,13 @@ async def test_results_and_errors_come_through() -> None:
     def late() -> None:
         raise TimeoutError("mine")
 
-    assert await apart(int, "12", about="a number") == 12
+    assert await in_thread(int, "12", about="a number") == 12
     with pytest.raises(ValueError, match="invalid literal"):
-        await apart(int, "x", about="a number")
+        await in_thread(int, "x", about="a number")
     with pytest.raises(TimeoutError, match="mine"):
-        await apart(late, about="a number")
+        await in_thread(late, about="a number")
     with pytest.raises(TimeoutError, match="mine"):
-        within(5, late)
+        with_time_limit(5, late)
 
 
 async def test_threads_that_hang_are_few(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,18 +129,18 @@ async def test_threads_that_hang_are_few(mount: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(reading, "_threads", threading.BoundedSemaphore(2))
     for _ in range(2):
         with pytest.raises(SlowError):
-            await apart(os.stat, mount / "x", about="x", limit_s=0.05)
+            await in_thread(os.stat, mount / "x", about="x", limit_s=0.05)
     began = time.monotonic()
     with pytest.raises(SlowError, match="does a mount hang"):
-        await apart(os.stat, "/", about="the root", limit_s=30)
+        await in_thread(os.stat, "/", about="the root", limit_s=30)
     assert time.monotonic() - began < 15
 
 
 def test_a_thread_that_hangs_does_not_hold_up_the_end(mount: Path) -> None:
     """A process with such a thread ends by itself, with its own exit code."""
     code = (
-        "import asyncio, os, sys\nfrom k6d.core.reading import apart, SlowError\n"
-        "try:\n    asyncio.run(apart(os.stat, sys.argv[1], about='x', limit_s=0.1))\n"
+        "import asyncio, os, sys\nfrom k6d.core.reading import in_thread, SlowError\n"
+        "try:\n    asyncio.run(in_thread(os.stat, sys.argv[1], about='x', limit_s=0.1))\n"
         "except SlowError:\n    sys.exit(7)"
     )
     command = [sys.executable, "-c", code, str(mount / "x")]

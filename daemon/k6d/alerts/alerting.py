@@ -29,7 +29,7 @@ from k6d.alerts.outages import Outage, Outages
 from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, IncidentState
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
-from k6d.core.reading import answers
+from k6d.core.reading import is_reachable
 from k6d.storage import accepted, printable
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
@@ -220,7 +220,7 @@ class Alerts:
         """Call `remind` every LOOK_S seconds until cancelled."""
         while True:
             try:
-                if await answers(self._settings.scripts):
+                if await is_reachable(self._settings.scripts):
                     self.remind(datetime.now(UTC))
             except K6dError as error:
                 logger.error("no reminders: %s", error)

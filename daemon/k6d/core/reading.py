@@ -144,7 +144,7 @@ def start(function: Callable[..., T], *arguments: object) -> Future[T]:
     return future
 
 
-async def apart(
+async def in_thread(
     function: Callable[..., T], *arguments: object, about: str, limit_s: float = LIMIT_S
 ) -> T:
     """The function's result, computed in a thread of `start`.
@@ -158,7 +158,7 @@ async def apart(
     return future.result()
 
 
-async def however_long(
+async def in_thread_without_limit(
     function: Callable[..., T], *arguments: object, slow_s: float, on_slow: Callable[[], object]
 ) -> T:
     """The function's result, computed in a thread of `start`, without a time limit.
@@ -187,7 +187,7 @@ async def _end_of(future: Future[T], limit_s: float | None) -> None:
             await ended.wait()
 
 
-def within(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
+def with_time_limit(limit_s: float, function: Callable[..., T], *arguments: object) -> T:
     """The function's result, for a caller without an event loop.
 
     After `limit_s` seconds OSError (ETIMEDOUT).
@@ -230,10 +230,10 @@ class Probe:
 _folders = Probe()
 
 
-async def answers(folder: Path) -> bool:
+async def is_reachable(folder: Path) -> bool:
     """Whether the folder's file system answers; the folder itself need not exist."""
     try:
-        await apart(_folders.ask, os.path.exists, f"{folder}/.", about=str(folder))
+        await in_thread(_folders.ask, os.path.exists, f"{folder}/.", about=str(folder))
     except (OSError, SlowError):
         return False
     return True

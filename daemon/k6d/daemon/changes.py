@@ -83,7 +83,9 @@ class Changes:
         """Inspect a script; retry while the data folder cannot be read; later changes wait."""
         while True:
             try:
-                return await reading.apart(self._look, name, path, texts, about=f"a file of {name}")
+                return await reading.in_thread(
+                    self._look, name, path, texts, about=f"a file of {name}"
+                )
             except reading.SlowError as error:
                 logger.error("%s is not looked at until it changes again: %s", name, error)
                 return None

@@ -94,7 +94,7 @@ class Housekeeping:
         while True:
             now, following = datetime.now(UTC), None
             with _one_round("schedules"):
-                silent = not await reading.answers(self._settings.scripts)
+                silent = not await reading.is_reachable(self._settings.scripts)
                 following = self._look(now, silent=silent)
                 self._on_look()
             pause_s = scheduler.pause_s(now, following, longest_s=LONGEST_S)

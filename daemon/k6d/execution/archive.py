@@ -130,7 +130,7 @@ async def look(
     from errors that are cut. `timeout_s` limits the init code; None is k6d's own limit.
     Raises K6dError if the file cannot be read.
     """
-    own = await reading.apart(reading.digest_of, path, about=str(path))
+    own = await reading.in_thread(reading.digest_of, path, about=str(path))
     if own is None:
         irregular = reading.irregular(path)
         why = f"it is {irregular}" if irregular else "check that it exists and its permissions"
@@ -151,7 +151,7 @@ async def look(
         return reopen(archive, path=path, name=name, k6=k6, extra_workload=extra_workload)
 
     try:
-        return await reading.apart(snapshot, about=str(archive))
+        return await reading.in_thread(snapshot, about=str(archive))
     except OptionsError as error:
         return await _no_test(path, Kind.BROKEN, own, message=str(error), name=name)
 
@@ -159,7 +159,7 @@ async def look(
 async def _refusal(path: Path, ended: Ended) -> tuple[Kind, str]:
     """Return the kind of a script that k6 refused, and the reason."""
     # k6 reports a missing file as a mistake in the script.
-    if not await reading.apart(path.exists, about=str(path)):
+    if not await reading.in_thread(path.exists, about=str(path)):
         raise K6dError(f"{path} was removed while k6 looked at it")
     if any(_NOT_A_TEST.search(error) for error in ended.errors):
         return Kind.LIBRARY, HELPER
@@ -184,9 +184,9 @@ async def _no_test(
 async def _why_late(path: Path, ended: Ended) -> str:
     """Return why the init code did not end: a file without an end, or a server that is silent."""
     with contextlib.suppress(reading.SlowError):
-        if cause := await reading.apart(unreadable_in, path, about=str(path)):
+        if cause := await reading.in_thread(unreadable_in, path, about=str(path)):
             return f"; {cause}, and never ends"
-        servers = await reading.apart(module_servers, path, about=str(path))
+        servers = await reading.in_thread(module_servers, path, about=str(path))
         if ended.idle and servers:
             return f"; {WAITS} {', '.join(servers)}"
     return ""
@@ -196,7 +196,7 @@ async def _concerned(path: Path, errors: Sequence[str], kind: Kind) -> dict[str,
     """Return the files that k6's errors concern, with their digests."""
     text = "\n".join(errors)
     try:
-        return await reading.apart(
+        return await reading.in_thread(
             concerned, path, text, kind is Kind.BROKEN, about=f"a file that {path} mentions"
         )
     except reading.SlowError as error:

@@ -206,7 +206,7 @@ class Pipeline:
             task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
                 judging = self.registration.judged, script, self._settings.watch.ignore
-                script = await reading.apart(*judging, about=str(job.path))
+                script = await reading.in_thread(*judging, about=str(job.path))
             if not self._wanted(job, script):
                 self._remember(script)
                 return None
@@ -293,7 +293,7 @@ class Pipeline:
     async def _look(self, task: _Task, binary: k6.K6) -> Script:
         job = task.job
         known = self.registration.registry.get(job.name)
-        refusal = await reading.apart(endless, known, about=f"a file that {job.name} needs")
+        refusal = await reading.in_thread(endless, known, about=f"a file that {job.name} needs")
         look = posted.look if job.one_off else archive.look
         redactor = redactor_of(self._settings, job.env)
         script = await look(

@@ -100,7 +100,7 @@ class SetAside:
         stored = self._deaths.get(script)
         if stored is None or _deaths_in(stored) < MOST_DEATHS:
             return False
-        now = await reading.apart(self.contents, script, path, about=f"a file of {script}")
+        now = await reading.in_thread(self.contents, script, path, about=f"a file of {script}")
         if now == stored.get("contents"):
             logger.warning("%s does not run: it is set aside, 'k6d doctor' says why", script)
         return bool(now == stored.get("contents"))
@@ -117,7 +117,7 @@ class SetAside:
         found = hashlib.sha256()
         for one in sorted({str(path), *needed}):
             try:
-                digest = reading.within(reading.LIMIT_S, reading.digest_of, one)
+                digest = reading.with_time_limit(reading.LIMIT_S, reading.digest_of, one)
             except (OSError, reading.SlowError):
                 digest = None
             found.update(f"{one}\n{digest}\n".encode(errors="surrogateescape"))

@@ -83,7 +83,7 @@ def _missing(state: ScriptState) -> str | None:
     if state.kind is not Kind.TEST:
         return None
     try:
-        return reading.within(ANSWER_S, _first_missing, tuple(state.dependencies))
+        return reading.with_time_limit(ANSWER_S, _first_missing, tuple(state.dependencies))
     except (OSError, K6dError):
         return "a file on a disk that does not answer"
 

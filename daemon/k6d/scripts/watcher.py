@@ -31,7 +31,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from k6d.core.reading import SlowError, however_long
+from k6d.core.reading import SlowError, in_thread_without_limit
 from k6d.scripts.candidates import (
     UNREAD,
     Tree,
@@ -180,7 +180,7 @@ class Watcher:
             logger.error("%s: the look for changes hangs; does a mount not answer?", self._root)
 
         try:
-            return await however_long(self._pass, slow_s=SLOW_S, on_slow=on_slow)
+            return await in_thread_without_limit(self._pass, slow_s=SLOW_S, on_slow=on_slow)
         except (OSError, SlowError) as error:
             logger.error("%s: changes are looked for again in %g s: %s", self._root, RETRY_S, error)
         except Exception:
