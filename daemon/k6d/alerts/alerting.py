@@ -138,7 +138,7 @@ class Alerts:
         return sum(state.incident is not None for state in made.values())
 
     def damaged(self) -> bool:
-        """Whether the stored state of some script does not parse."""
+        """Return whether the stored state of some script does not parse."""
         return len(self.incident_states()) < len(self._states.all())
 
     def _save_ended(self, was: IncidentState, now: IncidentState) -> None:
@@ -164,7 +164,7 @@ class Alerts:
                 self._queue_messages(state, None)
 
     def is_gone(self, script: str) -> bool:
-        """Whether the script's file is missing, while the scripts folder exists and is not empty.
+        """Return whether the script's file is missing from a scripts folder that is not empty.
 
         An unplugged disk must not end incidents.
         """
@@ -192,11 +192,11 @@ class Alerts:
                 self._queue_messages(state, None)
 
     def missing(self) -> list[Run]:
-        """The saved runs that were not recorded because of a crash."""
+        """Return the saved runs that were not recorded because of a crash."""
         return [run for _, run in self._expected() if run]
 
     def _expected(self) -> Iterator[tuple[str, Run | None]]:
-        """The expected runs that were saved: the id, and the run or None if it is damaged."""
+        """Yield the expected runs that were saved: the id, and the run or None if it is damaged."""
         for test_id in [i for s in self.incident_states().values() for i in s.expected]:
             try:
                 if self._store.run_path(test_id).exists():
@@ -205,7 +205,7 @@ class Alerts:
                 logger.error("run %s is taken in at the next start: %s", test_id, error)
 
     def _loaded(self, test_id: str) -> Run | None:
-        """The run; None when it is gone or damaged, K6dError when the disk refuses it for now."""
+        """Return the run; None if it is missing or damaged; K6dError if the disk refuses it."""
         try:
             return self._store.load(test_id)
         except K6dError as error:
@@ -256,7 +256,7 @@ class Alerts:
         return self._outbox.put(message)
 
     def _tags(self, scripts: Iterable[str], severity: Severity) -> list[str] | None:
-        """The tags of a message about all these scripts; None: everybody."""
+        """Return the tags of a message about all these scripts; None means all receivers."""
         routes, found = self._settings.notify.routes, []
         for script in scripts:
             tags = tags_for(script, severity, routes, self._state(script).notify)
@@ -266,11 +266,11 @@ class Alerts:
         return list(dict.fromkeys(found))
 
     def outages(self) -> list[Outage]:
-        """What keeps scripts from a verdict at present."""
+        """Return the open outages."""
         return self._outages.open()
 
     def incident_states(self) -> dict[str, IncidentState]:
-        """The incident state of each script; damaged ones are left out."""
+        """Return the incident state of each script; damaged ones are left out."""
         found = ((name, _read(name, raw)) for name, raw in self._states.all().items())
         return {name: state for name, state in found if state}
 
@@ -323,7 +323,7 @@ class Alerts:
         )
 
     def _dashboard(self) -> tuple[str, str] | None:
-        """The link's label and address: notify.dashboard, else the running daemon's own.
+        """Return the link's label and address: notify.dashboard, else the running daemon's own.
 
         This process may be the daemon, or `k6d run` beside one.
         """
@@ -365,7 +365,7 @@ def _read(name: str, raw: Mapping[str, Any]) -> IncidentState | None:
 
 
 def _is_own(row: Mapping[str, Any], *, failing: bool) -> bool:
-    """Whether an index document is of a healthy, or a `failing`, run of the script as it was."""
+    """Return whether the run is healthy (or `failing`), and has the script's own workload."""
     if row["overrides"] or row["trigger"] == Trigger.CONFIRMATION:
         return False
     if failing:

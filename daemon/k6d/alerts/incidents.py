@@ -270,7 +270,7 @@ def _resolve(
 
 
 def _cannot_judge(seen: Observation, incident: Incident) -> bool:
-    """Whether a healthy run says nothing about the regressed series.
+    """Return whether a healthy run says nothing about the regressed series.
 
     It has too few requests of an endpoint, or its new workload has no baseline yet. A series that
     an edit removed from the script does not count.

@@ -45,7 +45,7 @@ class Context:
 
 
 def compose(announcement: Announcement, run: Run, context: Context) -> Message:
-    """The message about a change of an incident, whose newest run is `run`."""
+    """Return the message about a change of an incident, whose newest run is `run`."""
     over = announcement.change is Change.RESOLVED
     verdict = run.anomaly_analysis
     findings = [] if over else [f for f in verdict.findings if f.message]
@@ -104,7 +104,7 @@ def notice(
     severity: Severity | None = None,
     tags: list[str] | None = None,
 ) -> Message:
-    """A message without a run, such as a test of the receivers or a missed schedule.
+    """Return a message without a run, such as a test of the receivers or a missed schedule.
 
     `key` consists of a–z, 0–9 and -; each key is notified only once.
     """
@@ -121,12 +121,12 @@ def notice(
 
 
 def moment(at: datetime) -> str:
-    """A time in the form of all messages: "2026-11-22 14:05 UTC"."""
+    """Return a time in the form of all messages: "2026-11-22 14:05 UTC"."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _subject(announcement: Announcement, issues: list[str]) -> str:
-    """The title's text: the first clause of the worst finding; the body has the whole finding."""
+    """Return the title's text: the first clause of the worst finding; the body has all of it."""
     change, incident = announcement.change, announcement.incident
     lead = issues[0].partition("; ")[0] if issues else "no finding"
     lasted = seconds(round((announcement.at - incident.since).total_seconds()))
@@ -187,7 +187,7 @@ def _since(announcement: Announcement, incident: Incident) -> str:
 
 
 def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
-    """The label and text of what the worst finding is compared with: earlier runs or a limit."""
+    """Return label and text of the worst finding's baseline: earlier runs or a limit."""
     if worst is None or worst.kind is not FindingKind.REGRESSION:
         return "Expected", (worst and worst.expected) or ""
     place = (worst.metric, worst.endpoint)
@@ -211,7 +211,7 @@ def _certainty(run: Run, worst: Finding | None) -> str:
 
 
 def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
-    """What changed by the comparison, and what differs from the run `previous`.
+    """Return what changed by the comparison, and what differs from the run `previous`.
 
     "nothing" is stated only when both runs have a snapshot.
     """
@@ -228,7 +228,7 @@ def _changed(run: Run, previous: Run | None, worst: Finding | None) -> str:
 
 
 def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
-    """The differences from the run `previous`; those of the script only if `script` is set."""
+    """Return the differences from the run `previous`; those of the script if `script` is set."""
     now, then = run.snapshot, previous.snapshot
     changes = []
     modules = _changed_modules(now, then) if now and then else set()
@@ -248,7 +248,7 @@ def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
 
 
 def _changed_modules(now: Snapshot, then: Snapshot) -> set[str]:
-    """The modules from a server that both snapshots have, with other contents."""
+    """Return the modules from a server that both snapshots have, with other contents."""
     return {url for url, known in now.remote.items() if then.remote.get(url, known) != known}
 
 
@@ -279,12 +279,12 @@ def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]
 
 
 def _is_slower(run: Run) -> bool:
-    """Whether the run has a regression, which a person may accept as the new level."""
+    """Return whether the run has a regression, which a person may accept as the new level."""
     return any(f.kind is FindingKind.REGRESSION for f in run.anomaly_analysis.findings)
 
 
 def _quoted(word: str) -> str:
-    """A word quoted for a shell; characters with a meaning in chats are written as escapes."""
+    """Return a word quoted for a shell, without characters that have a meaning in chats."""
     if all(map(_is_plain, word)):
         return shlex.quote(word)
     spelt = (c if _is_plain(c) and c not in "'\\" else _number_of(c) for c in word)
@@ -301,7 +301,7 @@ def _number_of(character: str) -> str:
 
 
 def _chart(findings: Sequence[Finding], history: Sequence[dict[str, Any]]) -> Chart | None:
-    """The history of the worst finding's metric if it is indexed, else of the p95."""
+    """Return the history of the worst finding's metric if it is indexed, else of the p95."""
     metrics = (ALIASES.get(f.metric or "", f.metric or "") for f in findings)
     metric = next((name for name in metrics if name in CHARTED), "response_time_p95")
     title, unit = METRICS[metric].title, METRICS[metric].unit

@@ -20,9 +20,10 @@ ERRORS = ("error_rate", "http_req_failed")
 
 
 def observe(run: Run) -> Observation:
-    """What the run says about its script.
+    """Return the result of the run as incidents need it.
 
-    Nothing, if it was cut short without a fault, or k6 refused the options that came beside it.
+    It is neither healthy nor anomalous if a person or k6d stopped the run, or if k6 refused the
+    options given beside the script.
     """
     verdict = run.anomaly_analysis
     refused = run.ad_hoc and run.execution.outcome is Outcome.SCRIPT_ERROR
@@ -60,7 +61,7 @@ def _key(finding: Finding) -> str:
 
 
 def _cause(run: Run) -> str | None:
-    """What this failure may have in common with those of other scripts: one target."""
+    """Return the common cause of this failure and those of other scripts: their target."""
     findings = run.anomaly_analysis.findings
     if not findings:
         return None

@@ -67,7 +67,7 @@ class Outage:
 
     @property
     def line(self) -> str:
-        """The outage in one sentence, for lists."""
+        """Return the outage in one sentence, for lists."""
         since = f" since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
         names, have = _listed(self.scripts), "has" if len(self.scripts) == 1 else "have"
         tries = plural(self.tries, "try", "tries")

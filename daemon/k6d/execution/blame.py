@@ -1,4 +1,4 @@
-"""Who kept a run from being measured: this machine's network, a module server, or neither.
+"""Decides why a run has no measurements: this machine's network, a module server, or neither.
 
 k6's words decide. Where they leave a doubt, `network.witness` decides, if it is set.
 """
@@ -35,12 +35,12 @@ _FOR_NOW = (408, 425, 429)
 
 
 def is_own(words: str) -> bool:
-    """Whether a request failed with words that are this machine's if its network is down."""
+    """Return whether an error can come from this machine, if its network is down."""
     return NO_NETWORK in words or words.startswith("lookup")
 
 
 async def was_offline(errors: Iterable[str], witness: str | None, *, route_lost: bool) -> bool:
-    """Whether this machine's network was down while requests failed with such words.
+    """Return whether this machine's network was down while requests failed with such words.
 
     The words alone do not prove it: a name may be wrong, and a machine may have no IPv6.
     """
@@ -50,7 +50,7 @@ async def was_offline(errors: Iterable[str], witness: str | None, *, route_lost:
 
 
 def outcome_of_refusal(error: str) -> Outcome:
-    """The outcome for a script that k6 refuses with these words."""
+    """Return the outcome for a script that k6 refuses with these words."""
     if error.startswith(LATE_INIT) and f"; {WAITS} " in error:
         return Outcome.MODULE_SERVER
     found = _MODULE.match(error)
@@ -64,7 +64,7 @@ def outcome_of_refusal(error: str) -> Outcome:
 
 
 async def without_own_trouble(result: Result, witness: str | None) -> Result:
-    """The result, with the outcome "no network" when this machine's network is why it is empty.
+    """Return the result, as "no network" if this machine's network is why it is empty.
 
     `witness` is an address, host:port or a URL, that answers whenever the network is well.
     """
@@ -99,12 +99,12 @@ def _why_silent(result: Result) -> str | None:
 
 
 def _was_answered(words: str) -> bool:
-    """Whether somebody at the target refused; a refused look-up is the resolver's."""
+    """Return whether the target refused the connection; a refused look-up is the resolver's."""
     return "lookup" not in words and any(said in words for said in _ANSWERED)
 
 
 async def answers(witness: str) -> bool:
-    """Whether somebody takes a connection at host:port, or at the host of a URL."""
+    """Return whether host:port, or the host of a URL, accepts a connection."""
     parts = urlsplit(witness if "://" in witness else f"tcp://{witness}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -61,7 +61,7 @@ def classify(ended: Ended, summary: Summary) -> tuple[Outcome, str | None]:
 
 
 def _went_through(ended: Ended, summary: Summary, error: str | None) -> tuple[Outcome, str | None]:
-    """The outcome of a run that k6 did not cut short, unless a threshold did."""
+    """Return the outcome of a run that k6 did not cut short, unless a threshold did."""
     if not measured(summary):
         return Outcome.NO_DATA, one_line(ended.first_exception) or error or _silence(summary)
     if ended.exit_code == THRESHOLDS_CROSSED and ENDED_EARLY in "".join(ended.errors[-1:]):
@@ -80,7 +80,7 @@ def _no_browser(error: str | None, code: int, summary: Summary) -> str | None:
 
 
 def _telling(errors: Sequence[str]) -> str | None:
-    """The first error that gives a reason; the first one when none does."""
+    """Return the first error that gives a reason, else the first error."""
     reasons = (error for error in errors if not _BROWSER_ENDED.search(error))
     return next(reasons, errors[0] if errors else None)
 

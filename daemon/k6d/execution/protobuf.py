@@ -46,7 +46,7 @@ def fields(message: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at a place, and the place behind it."""
+    """Return the number that begins at a place, and the place behind it."""
     result = shift = 0
     try:
         while (byte := data[at]) > 127:
@@ -60,7 +60,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def varints(value: Value) -> list[int]:
-    """What an entry of a repeated field brings: one number, or many packed together."""
+    """Return the numbers in an entry of a repeated field: one, or many packed together."""
     if isinstance(value, int):
         return [value]
     found, at = [], 0
@@ -78,32 +78,32 @@ def doubles(value: Value) -> list[float]:
 
 
 def double(value: Value) -> float:
-    """A field of type double."""
+    """Return a field of type double."""
     (number,) = doubles(value)
     return number
 
 
 def whole(value: Value) -> int:
-    """A field of type uint32 or uint64."""
+    """Return a field of type uint32 or uint64."""
     if not isinstance(value, int):
         raise ValueError("a whole number is expected")  # noqa: TRY004  (of the data, not the code)
     return value
 
 
 def signed(value: Value) -> int:
-    """A field of type int64: two's complement."""
+    """Return a field of type int64: two's complement."""
     number = whole(value)
     return number - (1 << 64) if number >> 63 else number
 
 
 def zigzag(value: Value) -> int:
-    """A field of type sint32 or sint64: 0, -1, 1, -2, … are sent as 0, 1, 2, 3, …"""
+    """Return a field of type sint32 or sint64: 0, -1, 1, -2, … are sent as 0, 1, 2, 3, …"""
     number = whole(value)
     return (number >> 1) ^ -(number & 1)
 
 
 def message(value: Value) -> bytes:
-    """A field that is a message, bytes or text."""
+    """Return a field that is a message, bytes or text."""
     if isinstance(value, int):
         raise ValueError("a message is expected")  # noqa: TRY004  (of the data, not the code)
     return value

@@ -1,4 +1,4 @@
-"""The files that a script wrote into its working folder, as `handleSummary` does.
+"""Collects the files that a script wrote into its working folder, as `handleSummary` does.
 
 They are read when k6 has ended, within bounds, and without secrets.
 """
@@ -39,7 +39,7 @@ class Written:
 
 
 def written_files(folder: Path, redactor: Redactor) -> tuple[list[Written], list[str]]:
-    """The files below `folder`, by name, and notes about those that are not kept.
+    """Return the files below `folder`, by name, and notes about those that are not kept.
 
     Only regular files are read; no link is followed. Text has no secrets afterwards.
     """
@@ -66,7 +66,7 @@ def written_files(folder: Path, redactor: Redactor) -> tuple[list[Written], list
 
 
 def _walk(folder: str, prefix: str) -> Iterator[str]:
-    """The names of all that is no folder below `folder`."""
+    """Yield the names of everything below `folder` that is no folder."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -80,19 +80,19 @@ def _walk(folder: str, prefix: str) -> Iterator[str]:
 
 
 def _refused(name: str) -> str | None:
-    """Why a file of that name is not kept."""
+    """Return why a file of that name is not kept."""
     if len(name) > LONGEST_NAME:
         return f"its name has more than {LONGEST_NAME} characters"
     return None if is_safe_name(name) else "its name has characters that are not shown"
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name can be shown, and is below the folder that it is relative to."""
+    """Return whether a name can be shown, and is below the folder that it is relative to."""
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
 
 
 def _read(path: str, room: int) -> bytes | None:
-    """The contents, one byte more than `room` at most; None for what is no regular file."""
+    """Return at most `room` + 1 bytes of the file; None if it is no regular file."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
@@ -104,7 +104,7 @@ def _read(path: str, room: int) -> bytes | None:
 
 
 def _without_secrets(contents: bytes, redactor: Redactor) -> bytes:
-    """Text without secrets; what is no UTF-8 text, such as a picture, as it is."""
+    """Return text without secrets; contents that are no UTF-8 text (a picture) stay unchanged."""
     if b"\0" in contents:
         return contents
     try:

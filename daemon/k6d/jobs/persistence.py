@@ -60,7 +60,7 @@ class StoredJobs:
             logger.error("%s may run again after a restart: %s", job.name, error)
 
     def left(self, *, repeat: bool) -> list[Job]:
-        """The stored jobs that did not end; `repeat` also gives those that had begun.
+        """Return the stored jobs that did not end; `repeat` also gives those that had begun.
 
         Call this after interrupted runs have been recorded.
         """

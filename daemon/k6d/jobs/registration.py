@@ -41,7 +41,7 @@ class Registration:
         self._root = root
 
     def judged(self, script: Script, ignore: Sequence[str]) -> Script:
-        """The script; as a helper module where k6 refused a file that is no test.
+        """Return the script; if k6 refused it and its text is no test, as a helper module.
 
         See `recognise`. Reads the other files of the folder, except those that match `ignore`.
         """
@@ -65,7 +65,7 @@ class Registration:
         )
 
     def _importer(self, script: Script, ignore: Sequence[str], texts: Texts) -> str | None:
-        """A file that uses this one: a known test, else any file by its text."""
+        """Return a file that imports this one: a known test, else any file by its text."""
         path, root = str(script.path), self._root
         for name, known in self.registry.all().items():
             if known.kind is Kind.TEST and name != script.name and path in known.dependencies:
@@ -81,7 +81,7 @@ class Registration:
         """
         known = self.registry.get(script.name) or ScriptState()
         broken = script.kind is Kind.BROKEN
-        # What k6 refused tells little of its files; the mistake may be in one it had before.
+        # The mistake may be in a file that the script needed before.
         before = known.dependencies if broken else {}
         state = ScriptState(
             kind=script.kind,
@@ -99,7 +99,7 @@ class Registration:
             self._end_incidents_of_helpers(script)
 
     def _end_incidents_of_helpers(self, test: Script) -> None:
-        """A module that was broken until its test came is a helper of that test."""
+        """End the incidents of modules that were broken and that this test imports."""
         for path in test.dependencies:
             if path == str(test.path) or not path.endswith(MODULES):
                 continue
@@ -128,7 +128,7 @@ class Registration:
 
 
 def endless(known: ScriptState | None) -> str | None:
-    """A file that a script needed, and still mentions, that became a pipe or the like; in words."""
+    """Return in words which mentioned file of a script has become a pipe or the like."""
     paths = known.dependencies if known else {}
     for path in paths:
         kind = reading.irregular(path)

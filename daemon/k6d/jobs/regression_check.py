@@ -54,7 +54,7 @@ class Done:
 
 
 def is_comparable(run: Run) -> bool:
-    """Whether later runs may be compared with this one: also, k6's machine was at rest."""
+    """Return whether later runs may be compared with this one; k6's machine must have been idle."""
     generator = run.generator
     return can_compare(run) and not generator.reasons and not generator.doubts
 

@@ -76,7 +76,7 @@ class Retries:
 
     @contextlib.contextmanager
     def held(self, job: Job, reason: str) -> Iterator[None]:
-        """Show the job as waiting, for a time that nobody knows."""
+        """Show the job as waiting for an unknown time."""
         self._wait(job, reason, at=None)
         self._on_change()
         try:

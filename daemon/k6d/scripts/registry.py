@@ -40,7 +40,7 @@ class ScriptState:
 
     @property
     def has_run_current_contents(self) -> bool:
-        """Whether the contents that k6 saw last have run."""
+        """Return whether the contents that k6 saw last have run."""
         return self.ran is not None and self.ran == self.fingerprint
 
 
@@ -55,12 +55,12 @@ class Registry:
         self._root = root
 
     def get(self, name: str) -> ScriptState | None:
-        """The state of one file; None when nothing is known of it."""
+        """Return the state of one file; None when nothing is known of it."""
         document = self._state.get(name)
         return self._read(name, document) if document else None
 
     def all(self) -> dict[str, ScriptState]:
-        """The state of each known file, by name."""
+        """Return the state of each known file, by name."""
         return {name: self._read(name, document) for name, document in self._state.all().items()}
 
     def put(self, name: str, state: ScriptState) -> None:
@@ -88,7 +88,7 @@ class Registry:
 
 
 def read(document: Mapping[str, Any]) -> ScriptState:
-    """A stored document as a record, without its dependencies.
+    """Return a stored document as a record, without its dependencies.
 
     A value of the wrong type, from a damaged or edited file, counts as absent.
     """

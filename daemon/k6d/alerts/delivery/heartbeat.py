@@ -39,7 +39,7 @@ class Heartbeat:
         self._failing = error is not None
 
     async def _called(self, url: str) -> str | None:
-        """What went wrong. A thread that nobody waits for: an answer may never end, k6d must."""
+        """Call in a thread and return the error. k6d does not wait for the thread when it ends."""
         late = f"no answer within {self._timeout_s:g} s"
         if self._calling:
             return late
@@ -72,7 +72,7 @@ class Heartbeat:
 
 
 def _call(url: str, *, timeout_s: float) -> str | None:
-    """The error of one call, None if it succeeded; the text does not contain the URL."""
+    """Return the error of one call, None if it succeeded; the text does not contain the URL."""
     import urllib.error
     import urllib.request
 

@@ -26,12 +26,12 @@ Colour = tuple[int, int, int]
 
 
 def ceiling(chart: Chart) -> float:
-    """The value at the upper edge; the lower one is zero, so that heights can be compared."""
+    """Return the value at the upper edge; the lower edge is 0, so that heights can be compared."""
     return max((point.value for point in chart.points), default=0.0) * 1.05 or 1.0
 
 
 def png(chart: Chart) -> bytes:
-    """The picture; points are equally spaced, oldest left, and runs that were bad are red."""
+    """Return the picture: equally spaced points, oldest left, anomalous runs in red."""
     canvas = _Canvas(WIDTH * SCALE, HEIGHT * SCALE)
     top = ceiling(chart)
     margin, bottom = MARGIN * SCALE, HEIGHT * SCALE - MARGIN * SCALE
@@ -61,7 +61,7 @@ class _Canvas:
     def line(
         self, start: tuple[float, float], end: tuple[float, float], colour: Colour, half: float
     ) -> None:
-        """A line of twice `half` pixels with round ends."""
+        """Draw a line of twice `half` pixels with round ends."""
         (x1, y1), (x2, y2) = start, end
         dx, dy = x2 - x1, y2 - y1
         length2 = dx * dx + dy * dy or 1e-9
@@ -79,14 +79,14 @@ class _Canvas:
                 self._blend(x, y, colour, half + 0.5 - away)
 
     def dot(self, centre: tuple[float, float], colour: Colour, radius: float) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         cx, cy = centre
         for x in _span(cx - radius - 1, cx + radius + 1, self.width):
             for y in _span(cy - radius - 1, cy + radius + 1, self.height):
                 self._blend(x, y, colour, radius + 0.5 - math.hypot(x - cx, y - cy))
 
     def png(self) -> bytes:
-        """The pixels as a PNG file, colour type RGB, 8 bits (PNG specification, 11.2)."""
+        """Return the pixels as a PNG file, colour type RGB, 8 bits (PNG specification, 11.2)."""
         header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
         pixels = zlib.compress(b"".join(b"\0" + row for row in self._rows), 9)
         chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))

@@ -50,7 +50,7 @@ DRAIN_S = 10.0  # for helpers under way when the daemon stops
 
 
 class Sender:
-    """Sends what is in `outbox` as the settings say."""
+    """Sends the messages in `outbox` according to the settings."""
 
     def __init__(self, notify: Notify, outbox: Outbox) -> None:
         self._notify = notify
@@ -274,7 +274,7 @@ class Sender:
             )
 
     def _current(self, item: OutboxEntry) -> OutboxEntry:
-        """The message as it is on the disk: an expiry at another receiver may have changed it."""
+        """Return the entry from the disk; an expiry at another receiver may have changed it."""
         return next((i for i in self._outbox.waiting() if i.message.id == item.message.id), item)
 
     async def _sleep(self, until: datetime) -> None:
@@ -294,7 +294,7 @@ class Sender:
 
 
 def _last_wait_s(found: Delivery) -> float:
-    """The planned wait after the last attempt, in seconds, whatever the clock did since."""
+    """Return the planned wait after the last attempt, in seconds; clock changes do not count."""
     if not found.attempts or found.at is None or found.next_at is None:
         return 0.0
     return min(max((found.next_at - found.at).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)

@@ -271,7 +271,7 @@ async def _read_both(
 
 
 async def _late_init(pid: int, timeout_s: float) -> Ended:
-    """The end of a k6 that is still at the script's init code."""
+    """Return the end of a k6 that is still at the script's init code."""
     message = f"{LATE_INIT} {timeout_s:g} s"
     idle = await is_idle(pid)
     return Ended(exit_code=-9, elapsed_s=timeout_s, timed_out=True, idle=idle, errors=[message])

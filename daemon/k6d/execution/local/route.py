@@ -1,4 +1,4 @@
-"""Watches whether this machine has a default route while k6 runs; only Linux tells."""
+"""Watches whether this machine has a default route while k6 runs (Linux only)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RouteWatch:
 
 
 def has_default_route() -> bool:
-    """Whether there is a default route of either version of IP; True where nothing tells."""
+    """Return whether there is a default route (IPv4 or IPv6); True if that is unknown."""
     try:
         ipv4, ipv6 = _IPV4.read_text(), _IPV6.read_text() if _IPV6.exists() else ""
     except OSError:
@@ -33,7 +33,7 @@ def has_default_route() -> bool:
 
 
 def is_default_in(ipv4: str, ipv6: str) -> bool:
-    """Whether these contents of /proc/net/route and ipv6_route have a default route that is up."""
+    """Return whether /proc/net/route and ipv6_route, as texts, have an active default route."""
     return any(map(_is_default4, ipv4.splitlines())) or any(map(_is_default6, ipv6.splitlines()))
 
 
