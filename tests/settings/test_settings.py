@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from apprise import AppriseConfig
+from apprise import Apprise, AppriseConfig
 from dotenv import dotenv_values
 
 from k6d import settings
@@ -524,6 +524,20 @@ def test_the_example_for_apprise(home: Path) -> None:
         "NotifyEmail": {"oncall", "all"},
         "NotifyJSON": {"all"},
     }
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # of a plugin
+def test_the_examples_of_receivers() -> None:
+    """Apprise knows the URL of each service in the manual's table."""
+    page = (ROOT / "daemon/docs/alerts.md").read_text()
+    urls = re.findall(r"^\| [^|]+ \| `([^`]+)`", page, re.MULTILINE)
+    schemas = {url.partition("://")[0] for url in urls}
+    assert {"slack", "mailtos", "discord", "tgram", "json"} <= schemas
+    for url in urls:
+        given = url.replace("BotToken", "123456789:abcdefghijklmnopqrstuvwxyz012345678")
+        given = given.replace("ChatID", "12315544").replace("TokenA", "T1JJ3T3L2")
+        given = given.replace("TokenB", "A1BRTD4JD").replace("TokenC", "TIiajkdnlazkcOXrIdevi7FQ")
+        assert Apprise.instantiate(given) is not None, url
 
 
 @pytest.mark.parametrize(
