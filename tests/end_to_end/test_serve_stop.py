@@ -35,6 +35,13 @@ while :; do sleep 0.1; done
 """
 
 
+# As k6, but its plan comes when a short run is over.
+SLOW_PLAN = f"""#!/bin/sh
+[ "$1" = inspect ] && sleep 1
+exec {K6} "$@"
+"""
+
+
 def program(folder: Path, text: str) -> str:
     """A program that stands in k6's place; its path."""
     path = folder / "odd-k6"
@@ -48,8 +55,13 @@ def under_way(daemon: Daemon, target: Target, path: str) -> None:
     daemon.until(lambda: target.requests[f"GET {path}"], f"a request for {path}")
 
 
-def test_run_that_takes_too_long_is_stopped_and_kept(daemon: Daemon, target: Target) -> None:
-    """Past the script's own time-out: SIGINT, what was measured is kept; k6 ends a long setup()."""
+def test_run_that_takes_too_long_is_stopped_and_kept(
+    daemon: Daemon, target: Target, tmp_path: Path
+) -> None:
+    """Past the script's own time-out: SIGINT, what was measured is kept; k6 ends a long setup().
+
+    The deadline is on record though k6's plan comes after the end of the run.
+    """
     hanging = "export function setup() { while (true) sleep(1); }"
     granted = "setupTimeout: '500ms'"
     script = lasting(f"{target.url}/hanging", seconds=1, more=hanging, options=granted)
@@ -57,7 +69,7 @@ def test_run_that_takes_too_long_is_stopped_and_kept(daemon: Daemon, target: Tar
     own = "ext: { k6d: { timeout: '1500ms' } }"
     daemon.write("own.js", lasting(f"{target.url}/own", options=own))
     daemon.write("quick.js", lasting(f"{target.url}/quick", seconds=1))
-    daemon.start(K6D_K6__GRACE="1s")
+    daemon.start(K6D_K6__GRACE="1s", K6D_K6__PATH=program(tmp_path, SLOW_PLAN))
 
     run = daemon.run("own.js")
     assert run.execution.outcome is Outcome.TIMED_OUT

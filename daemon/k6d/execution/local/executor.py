@@ -82,13 +82,13 @@ class LocalExecutor:
                     stop_grace_s=settings.k6.stop_grace,
                     on_start=lambda pid: beside(monitor.watch(pid)),
                 )
-            planned = await plan
+            planned, limit_s = await plan, await deadline
         return Observed(
             ended=ended,
             k6=k6,
             command=command,
             planned_s=planned.total_s if planned else None,
-            deadline_s=deadline.result() if deadline.done() and not deadline.cancelled() else None,
+            deadline_s=limit_s,
             summary=_read_summary(summary_file),
             capture=capture,
             generator=monitor.health(settings.compare),
