@@ -112,8 +112,9 @@ def test_k6_that_ignores_signals_is_killed(daemon: Daemon, target: Target, tmp_p
     assert run.execution.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
     assert run.execution.outcome is Outcome.TIMED_OUT
     assert run.execution.deadline_s == 1
-    counts = [endpoint.count for endpoint in run.breakdown.endpoints]
-    assert counts == [target.requests["GET /a"]]
+    (count,) = [endpoint.count for endpoint in run.breakdown.endpoints]
+    cut_off = target.requests["GET /a"] - count
+    assert cut_off in (0, 1), "the one, if any, that was under way when the signal came"
     until(lambda: not daemon.processes(), "the whole group to be gone")
 
 
