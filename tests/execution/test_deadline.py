@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.execution.deadline import phases_s
+from k6d.execution.deadline import deadline_s, phases_s
+from k6d.execution.executor import Order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +52,14 @@ def test_an_archive_that_does_not_read_has_all_phases(tmp_path: Path) -> None:
     """Too much time harms nobody."""
     (tmp_path / "a.tar").write_bytes(b"x" * 600)
     assert phases_s(tmp_path / "a.tar", {}) == 240
+
+
+async def test_the_users_time_limit_waits_for_no_plan(tmp_path: Path) -> None:
+    """It holds from the start, however long k6 takes to say what it plans."""
+    order = Order(
+        archive=tmp_path / "a.tar", folder=tmp_path, env={}, options={}, tags={}, timeout_s=1.5
+    )
+    plan = asyncio.create_task(asyncio.Event().wait())  # a plan that never comes
+    async with asyncio.timeout(60):
+        assert await deadline_s(order, plan, grace_s=30) == 1.5
+    plan.cancel()

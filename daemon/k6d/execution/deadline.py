@@ -33,10 +33,13 @@ PLANLESS_S = 3600.0  # if k6 gives no plan; without a limit the run could last f
 
 
 async def deadline_s(order: Order, plan: asyncio.Task[Plan | None], *, grace_s: float) -> float:
-    """Return the seconds that the run may take, as soon as k6's plan is known."""
-    planned = await asyncio.shield(plan)
+    """Return the seconds that the run may take: its timeout at once, else when k6's plan is known.
+
+    A plan takes k6 seconds on a busy machine.
+    """
     if order.timeout_s and not order.timeout_is_least:
         return order.timeout_s
+    planned = await asyncio.shield(plan)
     needed_s = PLANLESS_S
     if planned:
         rest_s = await asyncio.to_thread(phases_s, order.archive, order.options)
