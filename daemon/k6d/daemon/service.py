@@ -1,6 +1,6 @@
 """The daemon: start, recover, watch and work, drain.
 
-Changes of the folder become jobs in the queue, and workers run them through the pipeline. The first
+Changes of the folder become jobs in the queue, and workers run them (`worker`). The first
 signal stops the current run gracefully and saves it; the second signal stops the daemon at once.
 """
 
@@ -11,34 +11,29 @@ import contextlib
 import logging
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.alerts.delivery.heartbeat import Heartbeat
 from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
-from k6d.core.job import Missed
 from k6d.core.memory import give_back, one_heap, trim
-from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Severity, Trigger, reason
+from k6d.core.model import K6dError
 from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.daemon import signals
 from k6d.daemon.changes import Changes
 from k6d.daemon.housekeeping import Housekeeping
+from k6d.daemon.missed_runs import notify_of_missed
 from k6d.daemon.rebuild import rebuild
 from k6d.daemon.systemd import notify, watchdog_interval_s
-from k6d.execution.archive import digest
+from k6d.daemon.worker import Worker
 from k6d.execution.local import discovery
 from k6d.jobs.activity import Activity
 from k6d.jobs.persistence import StoredJobs
-from k6d.jobs.pipeline import ON_CHANGE, Pipeline
+from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.queue import JobQueue
-from k6d.jobs.regression_check import is_unfinished
 from k6d.jobs.retries import Retries
-from k6d.jobs.scheduler import UNDER_WAY
-from k6d.jobs.turns import StoppedError
 from k6d.scripts.dependencies import Dependents
 from k6d.scripts.watcher import Watcher
 from k6d.storage.locks import only_daemon
@@ -48,7 +43,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from k6d.core.job import Job
-    from k6d.core.model import Run
     from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
     from k6d.storage import Store
@@ -56,8 +50,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0  # for running explanations when the daemon stops
-K6_POLL_S = 5.0  # how often to look for a missing k6
-TRIED_AGAIN = INCONCLUSIVE - {Outcome.K6_UNAVAILABLE}  # without k6 the whole queue waits
 AT_START = ("scripts", "data", "watch", "api", "notify", "ai")  # settings that need a restart
 
 
@@ -78,7 +70,11 @@ class Service:
             self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._say
         )
         self._upkeep = Housekeeping(
-            settings, store, self._queue, on_missed=self._missed, on_look=self._activity.changed
+            settings,
+            store,
+            self._queue,
+            on_missed=lambda missed: notify_of_missed(missed, self._pipeline.alerts),
+            on_look=self._activity.changed,
         )
         self._said = ""
         self._dependents = Dependents()
@@ -107,7 +103,7 @@ class Service:
                 background += [tasks.create_task(talk) for talk in self._talks()]
                 background.append(tasks.create_task(self._upkeep.run()))
                 workers = [
-                    tasks.create_task(self._work(watcher))
+                    tasks.create_task(self._worker(watcher).work())
                     for _ in range(self._settings.k6.concurrency)
                 ]
                 logger.info("watching %s, keeping results in %s", *self._places())
@@ -123,34 +119,6 @@ class Service:
                 await self._pipeline.drain(DRAIN_S)
                 for task in background:
                     task.cancel()
-
-    def _missed(self, missed: Missed) -> None:
-        """Report a scheduled run that did not start, unless another run replaces it."""
-        if missed.caught_up:
-            return
-        # A script may take longer than its interval and miss each start. Report that once a day;
-        # `k6d schedule` lists all missed starts.
-        often = missed.reason == UNDER_WAY
-        stamp = f"{missed.first:%Y%m%d}-late" if often else f"{missed.first:%Y%m%d%H%M%S}"
-        due = f"{missed.first:%Y-%m-%d %H:%M} UTC"
-        last = f" to {missed.last:%Y-%m-%d %H:%M} UTC" if missed.count > 1 else ""
-        self._pipeline.alerts.announce(
-            key=f"missed-{digest(missed.script.encode())[:12]}-{stamp}",
-            script=missed.script,
-            subject=f"{plural(missed.count, 'scheduled run')} did not happen: {missed.reason}",
-            severity=Severity.MEDIUM,
-            facts=[("Due", due + last)],
-        )
-
-    def _no_result(self, job: Job, reason: str) -> None:
-        """Report a scheduled run as missed when its result could not be saved."""
-        if job.due is None:
-            return
-        missed = Missed(script=job.name, first=job.due, last=job.due, count=1, reason=reason)
-        try:
-            self._missed(missed)
-        except K6dError as error:
-            logger.error("%s: the missed run is not notified: %s", job.name, error)
 
     def _talks(self) -> list[Coroutine[None, None, None]]:
         """Return the tasks that send messages and heartbeats."""
@@ -269,35 +237,25 @@ class Service:
             if jobs:
                 self._activity.changed()
 
-    async def _work(self, watcher: Watcher) -> None:
-        """Run jobs until the daemon stops."""
-        stopped = asyncio.create_task(self._stop.wait())
-        while not self._stop.is_set():
-            waiting = asyncio.create_task(self._activity.take())
-            await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done():
-                waiting.cancel()
-                break
-            job, since = waiting.result(), time.time()
-            run = await self._run(job)
-            await self._heartbeat.beat()
-            self._queue.done(job, left=self._is_left(job, run))
+    def _worker(self, watcher: Watcher) -> Worker:
+        def on_end(job: Job, since: float) -> None:
             self._follow(job, watcher, since=since)
             self._say()
             if self._queue.idle:
                 self._rest()
             else:
                 trim()
-            if run and run.execution.outcome is Outcome.K6_UNAVAILABLE:
-                await self._await_k6(job)
 
-    def _is_left(self, job: Job, run: Run | None) -> bool:
-        """Return whether the job must run again: later, or after a restart of the daemon."""
-        if run is None:
-            return self._stop.is_set() or self._retries.has(job)
-        if run.execution.outcome in INCONCLUSIVE:
-            return True
-        return self._stop.is_set() and is_unfinished(run)
+        return Worker(
+            settings=lambda: self._settings,
+            queue=self._queue,
+            activity=self._activity,
+            retries=self._retries,
+            pipeline=self._pipeline,
+            heartbeat=self._heartbeat,
+            stop=self._stop,
+            on_end=on_end,
+        )
 
     def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Follow the dependencies that the job found, with their changes since it began."""
@@ -311,64 +269,8 @@ class Service:
             self._upkeep.changed()
             watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
-    async def _run(self, job: Job) -> Run | None:
-        """Run one job; any error is logged, and the daemon goes on."""
-        run, why = None, None
-        try:
-            run = await self._pipeline.run(job, watching=self._activity.watching(job))
-            if run and run.execution.outcome in TRIED_AGAIN and not job.one_off:
-                outcome, error = run.execution.outcome, run.execution.error
-                self._retries.later(job, f"{outcome}: {error}" if error else outcome)
-            else:
-                self._retries.over(job)
-        except StoppedError:
-            why = "is left for the next start" if self._stop.is_set() else "was cancelled"
-            logger.info("%s %s", job.name, why)
-        except (K6dError, OSError) as error:
-            why = str(error)
-            if job.path.exists():
-                logger.error("%s has no result: %s", job.name, self._reason(error))
-                self._no_result(job, self._reason(error))
-                if job.trigger is not Trigger.MANUAL:  # people ask again
-                    self._retries.later(replace(job, id=token_hex(6)), self._reason(error))
-            else:
-                logger.info("%s is gone before it ran", job.name)
-        except Exception:
-            why = "a mistake of k6d's own; its log says more"
-            logger.exception(
-                "%s did not run, for a mistake of k6d's own; please report it", job.name
-            )
-            self._no_result(job, why)
-        await self._activity.finished(job, run, error=None if run else why)
-        return run
-
     def _changed(self) -> None:
         self._activity.changed()
-
-    def _reason(self, error: K6dError | OSError) -> str:
-        if not isinstance(error, OSError):
-            return str(error)
-        place = error.filename or self._settings.data
-        return f"cannot use {place}: {reason(error)}; check the disk and the data folder"
-
-    async def _await_k6(self, job: Job) -> None:
-        """Hold the queue until there is a k6; then queue the job that failed without it."""
-        with self._retries.held(job, Outcome.K6_UNAVAILABLE):
-            await self._k6_is_back()
-        if not self._stop.is_set():
-            again = Trigger.RECOVERY if job.trigger in ON_CHANGE else job.trigger
-            self._queue.put(replace(job, trigger=again))
-
-    async def _k6_is_back(self) -> None:
-        """Wait until there is a k6, or until the daemon stops."""
-        while not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(K6_POLL_S):
-                    await self._stop.wait()
-            with contextlib.suppress(discovery.K6UnavailableError):
-                binary = await discovery.find(self._settings.k6.path)
-                logger.info("k6 is back: %s at %s", binary.version, binary.path)
-                return
 
     async def _feed_watchdog(self) -> None:
         """Tell systemd that the event loop works; systemd restarts a daemon whose loop hangs."""

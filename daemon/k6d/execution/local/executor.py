@@ -53,13 +53,7 @@ class LocalExecutor:
         log, output = (LogBuffer(settings.k6.log_bytes, hide=hide) for _ in range(2))
         summary_file, files = order.folder / "summary.json", order.folder / "files"
         files.mkdir()
-        command, env = k6.run_command(
-            order.archive,
-            summary=summary_file,
-            options=order.options,
-            env=order.env,
-            tags=order.tags if settings.forward.url else {},
-        )
+        command, env = self._command(order, summary_file)
         monitor, routes = Monitor(), RouteWatch()
         async with ProcessGroup() as group, _beside() as beside:
             inspecting = k6.inspect(
@@ -96,6 +90,15 @@ class LocalExecutor:
             log=log.log(),
             output=output.log(),
             files=files,
+        )
+
+    def _command(self, order: Order, summary_file: Path) -> tuple[list[str], dict[str, str]]:
+        return self._k6.run_command(
+            order.archive,
+            summary=summary_file,
+            options=order.options,
+            env=order.env,
+            tags=order.tags if self._settings.forward.url else {},
         )
 
 
