@@ -23,7 +23,7 @@ class Context:
     cache: dict[str, object] = field(default_factory=dict)
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 

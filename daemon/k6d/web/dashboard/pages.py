@@ -1,4 +1,7 @@
-"""The dashboard's pages, rendered on the server; only live progress needs JavaScript."""
+"""The dashboard's pages, rendered on the server; only live progress needs JavaScript.
+
+FastAPI runs routes that are no coroutines in threads, so that they may read the disk.
+"""
 
 import asyncio
 import re
@@ -95,51 +98,47 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 @router.get("/script")
-async def script(request: Request, k6d: K6d) -> Response:
+def script(request: Request, k6d: K6d) -> Response:
     """Show one script with its trend."""
     name = request.query_params.get("name", "")
     metric = request.query_params.get("metric", TREND[0])
     if metric not in TREND:
         metric = TREND[0]
-
-    def make() -> HTMLResponse:
-        rows = k6d.store.search(Query(script=name), limit=RECENT)
-        known, chosen = _workloads(name, request.query_params.get("workload", OWN), k6d)
-        mine = k6d.store.search(narrowed(Query(script=name), k6d.store, chosen), limit=RECENT)
-        judged = [row for row in mine if row["trigger"] != Trigger.CONFIRMATION]
-        state = k6d.store.latest_states().get(name)
-        in_folder = _in_folder(name, k6d)
-        if not rows and not in_folder:
-            return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
-        standing = alerts_of(k6d).incident_states().get(name)
-        accepted = _accepted(name, k6d)
-        drawn = trend.drawn(
-            judged,
-            metric,
-            k6d.store,
-            accepted=accepted,
-            standing=standing if chosen in (OWN, ALL) else None,
-        )
-        return page(
-            request,
-            k6d,
-            "script.html",
-            name=name,
-            rows=rows,
-            judged=judged,
-            state=state.last if state else None,
-            workload=chosen,
-            workloads=[one for one in known if not one.own],
-            in_folder=in_folder,
-            incident=_plain(standing.incident) if standing else None,
-            mutes=_mutes(name, k6d),
-            accepted=accepted,
-            metric=metric,
-            metrics={key: METRICS[key].short for key in TREND},
-            **drawn,
-        )
-
-    return await asyncio.to_thread(make)
+    rows = k6d.store.search(Query(script=name), limit=RECENT)
+    known, chosen = _workloads(name, request.query_params.get("workload", OWN), k6d)
+    mine = k6d.store.search(narrowed(Query(script=name), k6d.store, chosen), limit=RECENT)
+    judged = [row for row in mine if row["trigger"] != Trigger.CONFIRMATION]
+    state = k6d.store.latest_states().get(name)
+    in_folder = _in_folder(name, k6d)
+    if not rows and not in_folder:
+        return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
+    standing = alerts_of(k6d).incident_states().get(name)
+    accepted = _accepted(name, k6d)
+    drawn = trend.drawn(
+        judged,
+        metric,
+        k6d.store,
+        accepted=accepted,
+        standing=standing if chosen in (OWN, ALL) else None,
+    )
+    return page(
+        request,
+        k6d,
+        "script.html",
+        name=name,
+        rows=rows,
+        judged=judged,
+        state=state.last if state else None,
+        workload=chosen,
+        workloads=[one for one in known if not one.own],
+        in_folder=in_folder,
+        incident=_plain(standing.incident) if standing else None,
+        mutes=_mutes(name, k6d),
+        accepted=accepted,
+        metric=metric,
+        metrics={key: METRICS[key].short for key in TREND},
+        **drawn,
+    )
 
 
 def _plain(record: object) -> dict[str, Any] | None:
@@ -169,34 +168,30 @@ def _accepted(name: str, k6d: Context) -> list[dict[str, Any]]:
 
 
 @router.get("/runs")
-async def runs(request: Request, k6d: K6d) -> Response:
+def runs(request: Request, k6d: K6d) -> Response:
     """Search through all runs."""
     given = {key: request.query_params.get(key, "").strip() for key in _FILTERS}
-
-    def make() -> HTMLResponse:
-        problem, found = None, []
-        try:
-            found = k6d.store.search(_query(given), limit=PAGE + 1)
-        except ValueError as error:
-            problem = str(error)
-        more = {k: v for k, v in given.items() if v and k != "before"}
-        following = None
-        if len(found) > PAGE:
-            following = "/runs?" + urlencode({**more, "before": found[PAGE - 1]["test_id"]})
-        return page(
-            request,
-            k6d,
-            "runs.html",
-            status=422 if problem else 200,
-            rows=found[:PAGE],
-            given=given,
-            verdicts=VERDICTS,
-            names=sorted(Registry(k6d.store, k6d.settings.scripts).all()),
-            problem=problem,
-            following=following,
-        )
-
-    return await asyncio.to_thread(make)
+    problem, found = None, []
+    try:
+        found = k6d.store.search(_query(given), limit=PAGE + 1)
+    except ValueError as error:
+        problem = str(error)
+    more = {k: v for k, v in given.items() if v and k != "before"}
+    following = None
+    if len(found) > PAGE:
+        following = "/runs?" + urlencode({**more, "before": found[PAGE - 1]["test_id"]})
+    return page(
+        request,
+        k6d,
+        "runs.html",
+        status=422 if problem else 200,
+        rows=found[:PAGE],
+        given=given,
+        verdicts=VERDICTS,
+        names=sorted(Registry(k6d.store, k6d.settings.scripts).all()),
+        problem=problem,
+        following=following,
+    )
 
 
 _FILTERS = (
@@ -240,69 +235,57 @@ def _verdict(text: str) -> str:
 
 
 @router.get("/runs/{test_id}")
-async def run(test_id: str, request: Request, k6d: K6d) -> Response:
+def run(test_id: str, request: Request, k6d: K6d) -> Response:
     """Show one run."""
-
-    def make() -> HTMLResponse:
-        try:
-            record = load_run(k6d, test_id)
-        except Problem as problem:
-            return _missing(request, k6d, problem.detail, status=problem.status)
-        earlier = Query(script=record["script"], before=record["test_id"])
-        previous = k6d.store.search(earlier, limit=1)
-        snapshot = (record["snapshot"] or {}).get("id")
-        return page(
-            request,
-            k6d,
-            "run.html",
-            run=record,
-            previous=previous[0]["test_id"] if previous else None,
-            charts=charts.timeline(record),
-            origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
-            log=kept_log(record),
-            snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
-        )
-
-    return await asyncio.to_thread(make)
+    try:
+        record = load_run(k6d, test_id)
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    earlier = Query(script=record["script"], before=record["test_id"])
+    previous = k6d.store.search(earlier, limit=1)
+    snapshot = (record["snapshot"] or {}).get("id")
+    return page(
+        request,
+        k6d,
+        "run.html",
+        run=record,
+        previous=previous[0]["test_id"] if previous else None,
+        charts=charts.timeline(record),
+        origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
+        log=kept_log(record),
+        snapshot=snapshot is not None and k6d.store.snapshot_path(snapshot).is_file(),
+    )
 
 
 @router.get("/compare")
-async def comparison(request: Request, k6d: K6d) -> Response:
+def comparison(request: Request, k6d: K6d) -> Response:
     """Show two runs side by side."""
     ids = [request.query_params.get(name, "") for name in ("to", "run")]
-
-    def make() -> HTMLResponse:
-        try:
-            before, after = (stored_run(k6d, one) for one in ids)
-        except Problem as problem:
-            return _missing(request, k6d, problem.detail, status=problem.status)
-        found = compare(before, after)
-        return page(
-            request, k6d, "compare.html", found=found, before=_plain(before), after=_plain(after)
-        )
-
-    return await asyncio.to_thread(make)
+    try:
+        before, after = (stored_run(k6d, one) for one in ids)
+    except Problem as problem:
+        return _missing(request, k6d, problem.detail, status=problem.status)
+    found = compare(before, after)
+    return page(
+        request, k6d, "compare.html", found=found, before=_plain(before), after=_plain(after)
+    )
 
 
 @router.get("/statistics")
-async def statistics(request: Request, k6d: K6d) -> HTMLResponse:
+def statistics(request: Request, k6d: K6d) -> HTMLResponse:
     """Show anomalies over time."""
     wanted = request.query_params.get("days", "")
     days = int(wanted) if re.fullmatch("[0-9]{1,6}", wanted) else DAYS
     days = min(max(days, 1), MOST_DAYS)
-
-    def make() -> HTMLResponse:
-        stats = asdict(k6d.store.statistics(days=days))
-        return page(
-            request,
-            k6d,
-            "statistics.html",
-            stats=stats,
-            chart=charts.anomalies(stats["days"]),
-            rate=charts.anomaly_rate(stats["days"]),
-        )
-
-    return await asyncio.to_thread(make)
+    stats = asdict(k6d.store.statistics(days=days))
+    return page(
+        request,
+        k6d,
+        "statistics.html",
+        stats=stats,
+        chart=charts.anomalies(stats["days"]),
+        rate=charts.anomaly_rate(stats["days"]),
+    )
 
 
 @router.get("/queue")
@@ -312,10 +295,9 @@ async def queue(request: Request, k6d: K6d) -> HTMLResponse:
 
 
 @router.get("/docs")
-async def docs(request: Request, k6d: K6d) -> HTMLResponse:
+def docs(request: Request, k6d: K6d) -> HTMLResponse:
     """Show the documentation of the API, from its OpenAPI document."""
-    spec = await asyncio.to_thread(request.app.openapi)
-    return page(request, k6d, "docs.html", spec=spec)
+    return page(request, k6d, "docs.html", spec=request.app.openapi())
 
 
 @router.post("/scripts/run")

@@ -1,9 +1,7 @@
 """Routes for incidents and mutes."""
 
-import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
@@ -25,36 +23,32 @@ class Mute(BaseModel):
 
 
 @router.get("/incidents", responses=schemas.response(schemas.INCIDENTS))
-async def incidents(k6d: K6d) -> Response:
+def incidents(k6d: K6d) -> Response:
     """Open incidents, the last resolved one of each script, and mutes with their end."""
-
-    def read() -> dict[str, Any]:
-        alerts = alerts_of(k6d)
-        standings = alerts.incident_states().values()
-        return {
-            "incidents": [asdict(s.incident) for s in standings if s.incident],
-            "resolved": [asdict(s.last) for s in standings if s.last],
+    alerts = alerts_of(k6d)
+    states = alerts.incident_states().values()
+    return as_json(
+        {
+            "incidents": [asdict(state.incident) for state in states if state.incident],
+            "resolved": [asdict(state.last) for state in states if state.last],
             "mutes": alerts.mutes.active(datetime.now(UTC)),
         }
-
-    return as_json(await asyncio.to_thread(read))
+    )
 
 
 @router.get("/outages", responses=schemas.response(schemas.OUTAGES))
-async def outages(k6d: K6d) -> Response:
+def outages(k6d: K6d) -> Response:
     """What keeps scripts from a verdict at present: no network, no k6, a module server is down.
 
     When each script is tried again is in the queue, under `retries`.
     """
-    found = await asyncio.to_thread(alerts_of(k6d).outages)
-    return as_json({"outages": [asdict(outage) for outage in found]})
+    return as_json({"outages": [asdict(outage) for outage in alerts_of(k6d).outages()]})
 
 
 @router.post("/mutes", responses=schemas.response(schemas.MUTE))
-async def mute(body: Mute, k6d: K6d) -> Response:
+def mute(body: Mute, k6d: K6d) -> Response:
     """Mute a script or a pattern of scripts, or end the mute."""
-    until = await asyncio.to_thread(mute_for, k6d, body.script, body.duration)
-    return as_json({"script": body.script, "until": until})
+    return as_json({"script": body.script, "until": mute_for(k6d, body.script, body.duration)})
 
 
 def mute_for(k6d: Context, script: str, duration: str) -> datetime | None:

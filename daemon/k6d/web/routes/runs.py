@@ -1,6 +1,5 @@
 """Routes for one run: its file, log, snapshot, reports and comparison."""
 
-import asyncio
 from email.utils import formatdate
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -26,10 +25,10 @@ REPORTS = ("text/html", "text/markdown", "application/xml")
 
 
 @router.get("/{test_id}", responses=schemas.response({"type": "object"}, _404="No such run"))
-async def record(test_id: str, k6d: K6d, request: Request) -> Response:
+def record(test_id: str, k6d: K6d, request: Request) -> Response:
     """The run's file, as `k6d show --json` prints it, without paths of the data folder."""
-    data = await asyncio.to_thread(_shown_run, k6d, test_id)
-    path = k6d.store.run_path(await asyncio.to_thread(full_id, k6d, test_id))
+    data = _shown_run(k6d, test_id)
+    path = k6d.store.run_path(full_id(k6d, test_id))
     status = path.stat()
     tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
     headers = {
@@ -43,13 +42,13 @@ async def record(test_id: str, k6d: K6d, request: Request) -> Response:
 
 
 @router.get("/{test_id}/log", responses=schemas.text(PLAIN, description="k6's log"))
-async def log(
+def log(
     test_id: str,
     k6d: K6d,
     stream: Annotated[Literal["log", "output"], Query(description="stderr or stdout")] = "log",
 ) -> Response:
     """The stored output of k6 and of the script's console."""
-    run = await asyncio.to_thread(load_run, k6d, test_id)
+    run = load_run(k6d, test_id)
     text = without_folder(kept_log(run, stream), k6d.settings.data)
     if stream in run["removed"] and not text:
         raise Problem(
@@ -61,9 +60,9 @@ async def log(
 @router.get(
     "/{test_id}/snapshot", responses=schemas.text("application/x-tar", description="the archive")
 )
-async def snapshot(test_id: str, k6d: K6d) -> Response:
+def snapshot(test_id: str, k6d: K6d) -> Response:
     """The archive that ran; `k6 run` runs it again."""
-    run = orjson.loads(await asyncio.to_thread(read_run, k6d, test_id))
+    run = orjson.loads(read_run(k6d, test_id))
     snapshot_id = (run.get("snapshot") or {}).get("id")
     path = k6d.store.snapshot_path(snapshot_id) if snapshot_id else None
     if path is None or not path.is_file():
@@ -76,19 +75,15 @@ async def snapshot(test_id: str, k6d: K6d) -> Response:
     "/{test_id}/files/{name:path}",
     responses=schemas.text("application/octet-stream", description="a file the script wrote"),
 )
-async def written_file(test_id: str, name: str, k6d: K6d) -> Response:
+def written_file(test_id: str, name: str, k6d: K6d) -> Response:
     """A file that the script's handleSummary wrote, always as a download."""
-
-    def read() -> bytes:
-        run = load_run(k6d, test_id)
-        if name not in [file["name"] for file in run["files"]]:
-            raise Problem(404, f"run {run['test_id']} has no file {name[:200]!r}")
-        try:
-            return k6d.store.kept_file(run["test_id"], name)
-        except K6dError as error:
-            raise Problem(500, str(error)) from error
-
-    contents = await asyncio.to_thread(read)
+    run = load_run(k6d, test_id)
+    if name not in [file["name"] for file in run["files"]]:
+        raise Problem(404, f"run {run['test_id']} has no file {name[:200]!r}")
+    try:
+        contents = k6d.store.kept_file(run["test_id"], name)
+    except K6dError as error:
+        raise Problem(500, str(error)) from error
     saved = quote(name.rpartition("/")[2], safe="")
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{saved}"}
     return Response(contents, media_type=_safe_type(contents), headers=headers)
@@ -97,35 +92,26 @@ async def written_file(test_id: str, name: str, k6d: K6d) -> Response:
 @router.get(
     "/{test_id}/report", responses=schemas.text(*REPORTS, description="a report of the run")
 )
-async def report(
-    test_id: str, k6d: K6d, form: Literal["html", "markdown", "junit"] = "html"
-) -> Response:
+def report(test_id: str, k6d: K6d, form: Literal["html", "markdown", "junit"] = "html") -> Response:
     """A self-contained page, Markdown for a pull request, or JUnit XML for CI systems."""
     from k6d.web.reports import FORMS
 
-    def write() -> tuple[str, dict[str, str]]:
-        run = k6d.store.load(full_id(k6d, test_id))
-        return FORMS[form].write(run), _named({"test_id": run.test_id}, FORMS[form].ending)
-
-    text, headers = await asyncio.to_thread(write)
-    return Response(text, media_type=FORMS[form].media_type, headers=headers)
+    run = k6d.store.load(full_id(k6d, test_id))
+    headers = _named({"test_id": run.test_id}, FORMS[form].ending)
+    return Response(FORMS[form].write(run), media_type=FORMS[form].media_type, headers=headers)
 
 
 @router.get(
     "/{test_id}/compare", responses=schemas.response(schemas.COMPARISON, _404="No such run")
 )
-async def comparison(
+def comparison(
     test_id: str,
     k6d: K6d,
     to: Annotated[str, Query(description="the run before", max_length=40)],
 ) -> Response:
     """Two runs side by side: totals and endpoints with before, after and change in percent."""
-
-    def read() -> dict[str, object]:
-        before, after = (stored_run(k6d, one) for one in (to, test_id))
-        return compare(before, after)
-
-    return as_json(await asyncio.to_thread(read))
+    before, after = (stored_run(k6d, one) for one in (to, test_id))
+    return as_json(compare(before, after))
 
 
 def full_id(k6d: Context, test_id: str) -> str:

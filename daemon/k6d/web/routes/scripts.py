@@ -1,8 +1,7 @@
 """Routes for scripts: the list, the accepted level, and series of metrics."""
 
-import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -14,7 +13,6 @@ from k6d.storage.workloads import (
     OWN,
     NoComparableRunError,
     UnknownWorkloadError,
-    Workload,
     find_workload,
     narrowed,
     workloads,
@@ -28,9 +26,9 @@ router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
 
 
 @router.get("", responses=schemas.response(schemas.SCRIPTS))
-async def scripts(k6d: K6d) -> Response:
+def scripts(k6d: K6d) -> Response:
     """All scripts that are in the folder or have runs, each with its last run."""
-    found = await asyncio.to_thread(entries, k6d.settings, k6d.store)
+    found = entries(k6d.settings, k6d.store)
     return as_json({"scripts": [entry.row() for entry in found]})
 
 
@@ -42,9 +40,9 @@ class Acceptance(BaseModel):
 
 
 @router.post("/accept", responses=schemas.response(schemas.ACCEPTED, _404="No comparable run"))
-async def accept(body: Acceptance, k6d: K6d) -> Response:
+def accept(body: Acceptance, k6d: K6d) -> Response:
     """Accept the present level of a script; an incident that is only about it is resolved."""
-    since = await asyncio.to_thread(accept_level, k6d, body.script, body.reason)
+    since = accept_level(k6d, body.script, body.reason)
     return as_json({"script": body.script, "since": since})
 
 
@@ -57,7 +55,7 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
 
 
 @router.get("/series", responses=schemas.response(schemas.SERIES))
-async def series(
+def series(
     k6d: K6d,
     script: Annotated[str, Query(max_length=500)],
     metric: IndexedMetric = "response_time_p95",
@@ -70,17 +68,12 @@ async def series(
 
     Without `workload`, of the runs without options given beside the script.
     """
-
-    def look() -> tuple[list[Workload], str, list[dict[str, Any]]]:
-        known = workloads(k6d.store, script)
-        chosen = find_workload(known, workload)
-        query = narrowed(Search(script=script), k6d.store, chosen)
-        return known, chosen, k6d.store.search(query, limit=limit)
-
+    known = workloads(k6d.store, script)
     try:
-        known, chosen, found = await asyncio.to_thread(look)
+        chosen = find_workload(known, workload)
     except UnknownWorkloadError as error:
         raise Problem(422, str(error)) from error
+    query = narrowed(Search(script=script), k6d.store, chosen)
     points = [
         {
             "test_id": document["test_id"],
@@ -90,7 +83,7 @@ async def series(
             "outcome": document["outcome"],
             "workload": document["workload"],
         }
-        for document in reversed(found)
+        for document in reversed(k6d.store.search(query, limit=limit))
     ]
     listed = [asdict(one) for one in known]
     about = {"script": script, "metric": metric, "workload": chosen, "workloads": listed}

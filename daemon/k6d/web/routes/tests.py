@@ -1,12 +1,11 @@
 """The original service's routes, /api/v1/test/…, with its parameters and shapes, and additions."""
 
-import asyncio
 import hashlib
 import re
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
@@ -123,15 +122,13 @@ def _one_off(body: OneOff, k6d: Context) -> Job:
 
 
 @router.get("/history", responses=schemas.response(schemas.TESTS))
-async def history(
-    k6d: K6d, limit: Limit = 20, before: Before = None, script: Text = None
-) -> Response:
+def history(k6d: K6d, limit: Limit = 20, before: Before = None, script: Text = None) -> Response:
     """The newest runs."""
-    return await _page(k6d, "history", Search(script=script, before=_id(before)), limit)
+    return _page(k6d, Search(script=script, before=_id(before)), limit)
 
 
 @router.get("/search", responses=schemas.response(schemas.TESTS))
-async def search(
+def search(
     k6d: K6d,
     anomalies_only: bool = False,
     min_error_rate: Annotated[
@@ -166,16 +163,13 @@ async def search(
         text=text,
         before=_id(before),
     )
-    return await _page(k6d, "search", query, limit)
+    return _page(k6d, query, limit)
 
 
-async def _page(k6d: Context, route: str, query: Search, limit: int) -> Response:
-    def read() -> tuple[list[dict[str, Any]], str | None]:
-        found = k6d.store.search(query, limit=limit + 1)
-        page = found[:limit]
-        return tests(page, k6d.store), page[-1]["test_id"] if len(found) > limit else None
-
-    rows, following = await asyncio.to_thread(read)
+def _page(k6d: Context, query: Search, limit: int) -> Response:
+    found = k6d.store.search(query, limit=limit + 1)
+    rows = tests(found[:limit], k6d.store)
+    following = found[limit - 1]["test_id"] if len(found) > limit else None
     return as_json({"tests": rows, "total_count": len(rows), "next": following})
 
 
@@ -188,29 +182,24 @@ def _id(before: str | None) -> str | None:
 @router.get(
     "/results/{test_id}", responses=schemas.response(schemas.TEST, _404="There is no such run")
 )
-async def results(test_id: str, k6d: K6d, request: Request) -> Response:
+def results(test_id: str, k6d: K6d, request: Request) -> Response:
     """All data of a run; “latest” names the newest. The script's secrets need the token."""
     trusted = k6d.access.knows(request.headers)
-
-    def read() -> bytes:
-        record = orjson.loads(read_run(k6d, test_id))
-        snapshot = (record.get("snapshot") or {}).get("id")
-        archive = k6d.store.snapshot_path(snapshot) if snapshot else None
-        source = script_of(archive, most=MAX_SOURCE_BYTES) if archive else None
-        if source and not trusted:
-            source = redactor_of(k6d.settings).text(source)
-        return orjson.dumps(result(record, source=source, data=k6d.settings.data))
-
-    return Response(await asyncio.to_thread(read), media_type="application/json")
+    record = orjson.loads(read_run(k6d, test_id))
+    snapshot = (record.get("snapshot") or {}).get("id")
+    archive = k6d.store.snapshot_path(snapshot) if snapshot else None
+    source = script_of(archive, most=MAX_SOURCE_BYTES) if archive else None
+    if source and not trusted:
+        source = redactor_of(k6d.settings).text(source)
+    return as_json(result(record, source=source, data=k6d.settings.data))
 
 
 @router.get("/statistics", responses=schemas.response(schemas.STATISTICS))
-async def statistics(
+def statistics(
     k6d: K6d, days: Annotated[int, Query(ge=1, le=3650)] = 7, script: Text = None
 ) -> Response:
     """Anomalies and severities of the last days, by day and by script."""
-    found = await asyncio.to_thread(k6d.store.statistics, days=days, script=script)
-    return as_json(asdict(found))
+    return as_json(asdict(k6d.store.statistics(days=days, script=script)))
 
 
 @alive.head("/health", include_in_schema=False)
