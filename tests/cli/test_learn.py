@@ -112,6 +112,7 @@ def test_help_names_the_command_for_a_link(tmp_path: Path) -> None:
         (["--search", "schedules"], "scripts: When a script runs"),
         (["another k6d (pid"], "troubleshooting: "),
         (["k6d: another k6d (pid 42) serves /data: stop it or choose another --data"], "troubl"),
+        (["[HIGH] shop: 50 % of the requests failed (98 of 196)"], "troubleshooting: What a run"),
         (["/opt/k6 is k6 0.49.0, k6d needs 0.57", "or newer: install k6"], "troubleshooting: "),
     ],
 )

@@ -106,13 +106,14 @@ def _as_command(link: re.Match[str]) -> str:
 
 
 def places_of(words: Sequence[str]) -> RenderableType:
-    """The lines of the manual that have all these words, page by page; K6dError if none has."""
+    """The lines of the manual that have all these words, page by page; K6dError if none has.
+
+    The words may be a message as k6d printed it, with its names and numbers.
+    """
     from rich.console import Group
     from rich.text import Text
 
     found = [place for topic in topics() for place in _places_in(topic, words)]
-    if not found:  # a message may be given with its names and numbers
-        found = [place for topic in topics() for place in _messages_in(topic, " ".join(words))]
     if not found:
         raise K6dError(f"the manual has nothing on {' '.join(words)!r}; 'k6d help' lists its pages")
     lines: list[Text] = []
@@ -126,23 +127,26 @@ def places_of(words: Sequence[str]) -> RenderableType:
     return Group(*lines)
 
 
-def _messages_in(topic: Topic, given: str) -> Iterator[Place]:
-    """The rows of tables about messages that `given` is one of; … stands for anything."""
-    for place in _places_in(topic, [ANYTHING]):
-        for message in place.text.partition("  ")[0].split(", "):
-            parts = [re.escape(part) for part in message.split(ANYTHING)]
-            if sum(map(len, parts)) >= LEAST and re.search(".*".join(parts), given):
-                yield place
+def _is_message(line: str, given: str) -> bool:
+    """Whether the line is a row about a message that `given` has; … stands for anything."""
+    cell = line.split(" | ", maxsplit=1)[0] if line.startswith("| `") else ""
+    for message in re.findall(r"`([^`]+)`", cell):
+        parts = message.split(ANYTHING)
+        found = re.search(".*".join(map(re.escape, parts)), given)
+        if found and sum(map(len, parts)) >= LEAST:
+            return True
+    return False
 
 
 def _places_in(topic: Topic, words: Sequence[str]) -> Iterator[Place]:
+    """The lines with all these words; and rows about a message, if the words are one."""
     heading = topic.name
-    wanted = [word.lower() for word in words]
+    wanted, given = [word.lower() for word in words], " ".join(words)
     for line in topic.path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             heading = line.lstrip("# ")
         elif line.startswith("|") and not line.strip("|-: "):
             continue
-        if all(word in line.lower() for word in wanted):
+        if all(word in line.lower() for word in wanted) or _is_message(line, given):
             plain = _LINK.sub(r"\1", line).strip("#-| ").replace("**", "").replace("`", "")
             yield Place(topic=topic.name, heading=heading, text=plain.replace(" | ", "  "))
