@@ -5,15 +5,16 @@ FastAPI runs routes that are no coroutines in threads, so that they may read the
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
 
 from k6d.alerts.mutes import Mutes
 from k6d.analysis.side_by_side import compare
@@ -47,7 +48,30 @@ from k6d.web.routes.runs import load_run, stored_run
 from k6d.web.routes.scripts import accept_level
 from k6d.web.routes.serializers import kept_log
 
-router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+class PageRoute(APIRoute):
+    """A route whose problems are pages, whatever the client accepts."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the handler."""
+        handler = super().get_route_handler()
+
+        async def with_problem_page(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Problem as problem:
+                title = "Not found" if problem.status == 404 else "This did not work"
+                about = {"title": title, "detail": problem.detail}
+                context = request.app.state.context
+                return page(request, context, "problem.html", status=problem.status, **about)
+
+        return with_problem_page
+
+
+router = APIRouter(
+    include_in_schema=False, default_response_class=HTMLResponse, route_class=PageRoute
+)
+Fields = Annotated[dict[str, str], Depends(form)]
 
 T = TypeVar("T")
 
@@ -111,7 +135,7 @@ def script(request: Request, k6d: K6d) -> Response:
     state = k6d.store.latest_states().get(name)
     in_folder = _in_folder(name, k6d)
     if not rows and not in_folder:
-        return _missing(request, k6d, f"There is no script {name[:200]} and no run of it.")
+        raise Problem(404, f"There is no script {name[:200]} and no run of it.")
     standing = alerts_of(k6d).incident_states().get(name)
     accepted = _accepted(name, k6d)
     drawn = trend.drawn(
@@ -237,10 +261,7 @@ def _verdict(text: str) -> str:
 @router.get("/runs/{test_id}")
 def run(test_id: str, request: Request, k6d: K6d) -> Response:
     """Show one run."""
-    try:
-        record = load_run(k6d, test_id)
-    except Problem as problem:
-        return _missing(request, k6d, problem.detail, status=problem.status)
+    record = load_run(k6d, test_id)
     earlier = Query(script=record["script"], before=record["test_id"])
     previous = k6d.store.search(earlier, limit=1)
     snapshot = (record["snapshot"] or {}).get("id")
@@ -261,10 +282,7 @@ def run(test_id: str, request: Request, k6d: K6d) -> Response:
 def comparison(request: Request, k6d: K6d) -> Response:
     """Show two runs side by side."""
     ids = [request.query_params.get(name, "") for name in ("to", "run")]
-    try:
-        before, after = (stored_run(k6d, one) for one in ids)
-    except Problem as problem:
-        return _missing(request, k6d, problem.detail, status=problem.status)
+    before, after = (stored_run(k6d, one) for one in ids)
     found = compare(before, after)
     return page(
         request, k6d, "compare.html", found=found, before=_plain(before), after=_plain(after)
@@ -301,37 +319,25 @@ def docs(request: Request, k6d: K6d) -> HTMLResponse:
 
 
 @router.post("/scripts/run")
-async def run_now(request: Request, k6d: K6d) -> Response:
+async def run_now(fields: Fields, k6d: K6d) -> Response:
     """Run a script now (button)."""
-    name = (await form(request)).get("script", "")
-    try:
-        await run_known(k6d, name)
-    except Problem as problem:
-        return _missing(request, k6d, problem.detail, status=problem.status)
+    await run_known(k6d, fields.get("script", ""))
     return RedirectResponse("/queue", status_code=303)
 
 
 @router.post("/scripts/accept")
-async def accept(request: Request, k6d: K6d) -> Response:
+def accept(fields: Fields, k6d: K6d) -> Response:
     """Accept the present level of a script (button)."""
-    fields = await form(request)
     name = fields.get("script", "")
-    try:
-        await asyncio.to_thread(accept_level, k6d, name, fields.get("reason", ""))
-    except Problem as problem:
-        return _missing(request, k6d, problem.detail, status=problem.status)
+    accept_level(k6d, name, fields.get("reason", ""))
     return RedirectResponse(f"/script?{urlencode({'name': name})}", status_code=303)
 
 
 @router.post("/scripts/mute")
-async def mute(request: Request, k6d: K6d) -> Response:
+def mute(fields: Fields, k6d: K6d) -> Response:
     """Mute a script, or end its mute (button)."""
-    fields = await form(request)
     name = fields.get("script", "")
-    try:
-        await asyncio.to_thread(mute_for, k6d, name, fields.get("duration", ""))
-    except Problem as problem:
-        return _missing(request, k6d, problem.detail, status=problem.status)
+    mute_for(k6d, name, fields.get("duration", ""))
     page_of = {"name": fields.get("page", name)}
     return RedirectResponse(f"/script?{urlencode(page_of)}", status_code=303)
 
@@ -348,8 +354,3 @@ def _in_folder(name: str, k6d: Context) -> bool:
         return bool(path_of(name, k6d.settings))
     except (K6dError, OSError, ValueError):
         return False
-
-
-def _missing(request: Request, k6d: Context, detail: str, *, status: int = 404) -> HTMLResponse:
-    title = "Not found" if status == 404 else "This did not work"
-    return page(request, k6d, "problem.html", status=status, title=title, detail=detail)
