@@ -22,8 +22,9 @@ from k6d.analysis.comparison import compare_all
 from k6d.cli import app
 from k6d.core.measurements import Generator, Log
 from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Severity, Trigger
-from k6d.jobs.pipeline import Pipeline, Watching
+from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.regression_check import history_of, is_comparable
+from k6d.jobs.stages import Watching
 from k6d.storage import Store
 from k6d.storage.accepted import accept
 from k6d.storage.retention import HISTORY_RUNS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from k6d import settings as sources
 from k6d.core.job import Job
 from k6d.core.model import Trigger
-from k6d.jobs.pipeline import Pipeline, Watching
+from k6d.jobs.pipeline import Pipeline
 from k6d.storage import Store
 from support.target import Target
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.core.model import Run
+    from k6d.jobs.stages import Watching
     from k6d.settings import Settings
 
 PAGES = ("cart", "home", "pay", "search", "user")

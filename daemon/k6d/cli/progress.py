@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from k6d.core.numbers import count, ms, rate, seconds
 from k6d.core.text import printable
-from k6d.jobs.pipeline import Watching
+from k6d.jobs.stages import Watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

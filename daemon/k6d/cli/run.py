@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from k6d.core.model import Run
-    from k6d.jobs.pipeline import Pipeline, Watching
+    from k6d.jobs.pipeline import Pipeline
+    from k6d.jobs.stages import Watching
     from k6d.settings import Settings
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from k6d.jobs.pipeline import Watching
+from k6d.jobs.stages import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,71 +8,39 @@ notifications sent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.alerts.alerting import Alerts
-from k6d.analysis import series
-from k6d.analysis.verdict import judge_by_limits
 from k6d.core import reading
 from k6d.core.job import Job, options_in, without
 from k6d.core.model import Execution, K6dError, Outcome, Run, Trigger
 from k6d.core.script import Kind
-from k6d.execution import archive, posted
-from k6d.execution.excluded import Exclude
-from k6d.execution.executor import Order, unmeasured
-from k6d.execution.hidden_secrets import snapshot_without_secrets
-from k6d.execution.local import discovery, k6, variables
-from k6d.execution.local.executor import LocalExecutor
-from k6d.execution.record import interrupted, recorded, refused, with_files_kept
-from k6d.execution.workdir import UnderWay, leftovers, workdir
+from k6d.execution import archive
+from k6d.execution.executor import unmeasured
+from k6d.execution.local import discovery
+from k6d.execution.record import interrupted, refused
+from k6d.execution.workdir import leftovers
 from k6d.explain.explainer import Explainer
 from k6d.jobs.follow_up import FollowUp, notify_of, outline
 from k6d.jobs.registration import Registration, endless
-from k6d.jobs.regression_check import Done, compared, is_comparable, is_unfinished
+from k6d.jobs.regression_check import Done, compared, is_unfinished
 from k6d.jobs.set_aside import SetAside
-from k6d.jobs.turns import cancel_when, slot
-from k6d.settings import ScriptSettings, parse_script_settings, redactor_of
-from k6d.storage import new_test_id
+from k6d.jobs.stages import Stages, Watching
+from k6d.jobs.turns import cancel_when
+from k6d.settings import ScriptSettings, parse_script_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
     from k6d.execution.archive import Script
-    from k6d.execution.executor import Executor, Live, Measured
+    from k6d.execution.local.k6 import K6
+    from k6d.jobs.stages import Task
     from k6d.settings import Settings
     from k6d.storage import Store
 
 logger = logging.getLogger(__name__)
 
 ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
-    """Callbacks for the progress of a job; they must be quick and must not raise.
-
-    Pass `stop` to cancel this job; the caller also sets it on shutdown.
-    """
-
-    waiting: Callable[[], None] = lambda: None
-    started: Callable[[UnderWay, Callable[[], Live]], None] = lambda _under_way, _progress: None
-    planned: Callable[[float], None] = lambda _total_s: None
-    stop: asyncio.Event | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """A job with its folder."""
-
-    job: Job
-    under_way: UnderWay
-    folder: Path
-    watching: Watching
 
 
 class Pipeline:
@@ -87,7 +55,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._stop = stop
+        self._stages = Stages(settings=settings, store=store, stop=stop)
         self.alerts = Alerts(settings, store, serving=background)
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
@@ -103,7 +71,7 @@ class Pipeline:
         before k6 ran.
         """
         watching = watching or Watching()
-        async with self._turn(watching):
+        async with self._stages.turn(watching):
             done = await self._first(job, watching)
             if done is None:
                 return None
@@ -130,7 +98,7 @@ class Pipeline:
             env=env,
             replays=old.test_id,
         )
-        async with self._turn(watching):
+        async with self._stages.turn(watching):
             done = await self._again(old, job, watching)
             done = await self._compared(done, job, watching)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
@@ -139,6 +107,7 @@ class Pipeline:
     def reread(self, settings: Settings) -> None:
         """Use these settings for jobs that start from now on."""
         self._settings = settings
+        self._stages = replace(self._stages, settings=settings)
 
     async def drain(self, limit_s: float) -> None:
         """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
@@ -159,39 +128,11 @@ class Pipeline:
         self.alerts.recover()
         return runs
 
-    def _turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
-        data, count = self._settings.data, self._settings.k6.concurrency
-        stop = self._stop_of(watching)
-        return slot(data / "slots", count, root=data, stop=stop, on_wait=watching.waiting)
-
-    def _stop_of(self, watching: Watching) -> asyncio.Event:
-        return watching.stop or self._stop
-
-    def _alone(
-        self, group: str | None, watching: Watching
-    ) -> contextlib.AbstractAsyncContextManager[None]:
-        """Lock the group: no other script of it runs meanwhile, in this or another process."""
-        if group is None:
-            return contextlib.nullcontext()
-        data, stop = self._settings.data, self._stop_of(watching)
-        folder = data / "slots" / f"group-{archive.digest(group.encode())[:16]}"
-        return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
-
-    @contextlib.asynccontextmanager
-    async def _task(self, job: Job, watching: Watching) -> AsyncIterator[_Task]:
-        """Make an id and a folder for one execution."""
-        now = datetime.now(UTC)
-        under_way = UnderWay(
-            test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
-        )
-        with workdir(self._settings.data, under_way) as folder:
-            yield _Task(job=job, under_way=under_way, folder=folder, watching=watching)
-
     async def _first(self, job: Job, watching: Watching) -> Done | None:
         """Make the snapshot, run k6, judge by limits and save."""
         if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
             return None
-        async with self._task(job, watching) as begun:
+        async with self._stages.task(job, watching) as begun:
             task = begun
             for note in job.notes:
                 logger.warning("%s: %s", job.name, note)
@@ -201,8 +142,8 @@ class Pipeline:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
                 self._expect(job, task, notify=None)
-                return self._saved(task, unmeasured(execution), None, ScriptSettings())
-            script = await cancel_when(self._stop_of(watching), self._look(task, binary))
+                return self._stages.saved(task, unmeasured(execution), None, ScriptSettings())
+            script = await cancel_when(self._stages.stop_of(watching), self._look(task, binary))
             task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
                 judging = self.registration.judged, script, self._settings.watch.ignore
@@ -221,12 +162,12 @@ class Pipeline:
             if script.error is not None:
                 measured = unmeasured(refused(script.error, binary))
             else:
-                measured = await self._measure(task, binary, script, own)
+                measured = await self._stages.measure(task, binary, script, own)
             self._expect(job, task, notify=notify_of(measured.result.execution, own))
-            await self._keep_snapshot(script)
-            return self._saved(task, measured, script, own)
+            await self._stages.keep_snapshot(script)
+            return self._stages.saved(task, measured, script, own)
 
-    def _expect(self, job: Job, task: _Task, *, notify: bool | list[str] | None) -> None:
+    def _expect(self, job: Job, task: Task, *, notify: bool | list[str] | None) -> None:
         """Announce the run to the alerts before it is saved, so that a crash loses no alert.
 
         A one-off is left out: only its sender gets the result, and it has no incident.
@@ -244,7 +185,7 @@ class Pipeline:
         stored = self._store.snapshot_path(old.snapshot.id)
         if not stored.exists():
             raise K6dError(f"{stored} is gone: the snapshot of run {old.test_id} was removed")
-        async with self._task(job, watching) as task:
+        async with self._stages.task(job, watching) as task:
             snapshot = task.folder / archive.ARCHIVE
             await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, snapshot)
             script = archive.reopen(
@@ -253,66 +194,15 @@ class Pipeline:
             if script.error is not None:
                 raise K6dError(f"{stored} cannot run: {script.error}")
             own = parse_script_settings(script.raw_settings, script=script.name)
-            measured = await self._measure(task, binary, script, own)
-            await self._keep_snapshot(script)
-            return self._saved(task, measured, script, own, confirms=confirms)
+            measured = await self._stages.measure(task, binary, script, own)
+            await self._stages.keep_snapshot(script)
+            return self._stages.saved(task, measured, script, own, confirms=confirms)
 
-    async def _measure(
-        self, task: _Task, binary: k6.K6, script: Script, own: ScriptSettings
-    ) -> Measured:
-        if script.expected_s is not None:
-            task.watching.planned(script.expected_s)
-        order = Order(
-            archive=script.archive or task.folder / archive.ARCHIVE,
-            folder=task.folder,
-            env=self._environment(task.job),
-            options=script.options,
-            tags={"testid": task.under_way.test_id, "script": script.name},
-            exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
-            timeout_s=own.timeout or self._settings.k6.timeout,
-            timeout_is_least=own.timeout is None and self._settings.timeout_is_least,
-            notes=[
-                *task.job.notes,
-                *script.notes,
-                *variables.left_out(self._settings.k6.env | task.job.env),
-            ],
-            redactor=redactor_of(self._settings, task.job.env),
-        )
-        async with self._alone(own.group, task.watching):
-            logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            executor: Executor = LocalExecutor(binary, self._settings)
-            measured = await executor.run(
-                order,
-                stop=self._stop_of(task.watching),
-                on_start=lambda progress: task.watching.started(task.under_way, progress),
-            )
-        if task.job.one_off:
-            return posted.without_folder(measured, task.job.path.parent)
-        return measured
-
-    async def _look(self, task: _Task, binary: k6.K6) -> Script:
-        job = task.job
-        known = self.registration.registry.get(job.name)
-        refusal = await reading.in_thread(endless, known, about=f"a file that {job.name} needs")
-        look = posted.look if job.one_off else archive.look
-        redactor = redactor_of(self._settings, job.env)
-        script = await look(
-            job.path,
-            name=job.name,
-            k6=binary,
-            workdir=task.folder,
-            env=self._environment(job),
-            options=job.options,
-            extra_workload=job.env,
-            refusal=refusal,
-            hide=redactor.text,
-        )
-        if script.error is None:
-            return script
-        return replace(script, error=redactor.text(script.error))
-
-    def _environment(self, job: Job) -> dict[str, str]:
-        return variables.environment(self._settings.k6.env | job.env)
+    async def _look(self, task: Task, binary: K6) -> Script:
+        name = task.job.name
+        known = self.registration.registry.get(name)
+        refusal = await reading.in_thread(endless, known, about=f"a file that {name} needs")
+        return await self._stages.look(task, binary, refusal=refusal)
 
     def _wanted(self, job: Job, script: Script) -> bool:
         if script.kind is Kind.LIBRARY:
@@ -325,43 +215,6 @@ class Pipeline:
         known = self.registration.registry.get(job.name)
         asked_for = job.due or job.trigger not in ON_CHANGE
         return bool(asked_for) or known is None or known.ran != script.fingerprint
-
-    async def _keep_snapshot(self, script: Script) -> None:
-        """Store the snapshot before its run is saved; in a thread, because it may be large."""
-        if script.snapshot and script.archive:
-            put = self._store.put_snapshot
-            await asyncio.to_thread(put, script.snapshot.id, script.archive)
-
-    def _saved(
-        self,
-        task: _Task,
-        measured: Measured,
-        script: Script | None,
-        own: ScriptSettings,
-        *,
-        confirms: str | None = None,
-    ) -> Done:
-        """Judge an execution by limits, save its record and return it."""
-        measured = with_files_kept(measured, task.under_way, self._store)
-        limits = self._settings.limits.merged(own.limits)
-        result, verdict = judge_by_limits(measured.result, limits=limits)
-        measured = replace(measured, result=result)
-        snapshot = script.snapshot if script else None
-        if snapshot and snapshot.remote:
-            redactor = redactor_of(self._settings, task.job.env)
-            snapshot = snapshot_without_secrets(snapshot, redactor)
-        run = recorded(
-            task.under_way,
-            measured,
-            verdict=verdict,
-            snapshot=snapshot,
-            overrides=task.job.overrides,
-        )
-        values = series.of(result, min_requests=limits.min_requests)
-        run = replace(run, series=values, confirms=confirms)
-        run = replace(run, comparable=is_comparable(run))
-        self._store.save(run)
-        return Done(run=run, result=result, own=own, script=script)
 
     async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
         """Compare with the history, confirm by re-runs of the same snapshot, and save."""
@@ -376,7 +229,7 @@ class Pipeline:
             settings=self._settings,
             store=self._store,
             confirm=confirm,
-            stop=self._stop_of(watching),
+            stop=self._stages.stop_of(watching),
         )
 
     def _settle(self, done: Done, *, remember: bool) -> None:

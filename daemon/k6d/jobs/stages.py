@@ -1,0 +1,195 @@
+"""The steps of one execution: a folder, the snapshot, the run, the record.
+
+`pipeline` decides which steps a job takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from k6d.analysis import series
+from k6d.analysis.verdict import judge_by_limits
+from k6d.execution import archive, posted
+from k6d.execution.excluded import Exclude
+from k6d.execution.executor import Order
+from k6d.execution.hidden_secrets import snapshot_without_secrets
+from k6d.execution.local import variables
+from k6d.execution.local.executor import LocalExecutor
+from k6d.execution.record import recorded, with_files_kept
+from k6d.execution.workdir import UnderWay, workdir
+from k6d.jobs.regression_check import Done, is_comparable
+from k6d.jobs.turns import slot
+from k6d.settings import redactor_of
+from k6d.storage import new_test_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from k6d.core.job import Job
+    from k6d.execution.archive import Script
+    from k6d.execution.executor import Executor, Live, Measured
+    from k6d.execution.local.k6 import K6
+    from k6d.settings import ScriptSettings, Settings
+    from k6d.storage import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """Callbacks for the progress of a job; they must be quick and must not raise.
+
+    Pass `stop` to cancel this job; the caller also sets it on shutdown.
+    """
+
+    waiting: Callable[[], None] = lambda: None
+    started: Callable[[UnderWay, Callable[[], Live]], None] = lambda _under_way, _progress: None
+    planned: Callable[[float], None] = lambda _total_s: None
+    stop: asyncio.Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A job with its folder."""
+
+    job: Job
+    under_way: UnderWay
+    folder: Path
+    watching: Watching
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """The steps with one set of settings; setting `stop` ends the current executions."""
+
+    settings: Settings
+    store: Store
+    stop: asyncio.Event
+
+    def turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
+        data, count = self.settings.data, self.settings.k6.concurrency
+        stop = self.stop_of(watching)
+        return slot(data / "slots", count, root=data, stop=stop, on_wait=watching.waiting)
+
+    def stop_of(self, watching: Watching) -> asyncio.Event:
+        return watching.stop or self.stop
+
+    def _alone(
+        self, group: str | None, watching: Watching
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Lock the group: no other script of it runs meanwhile, in this or another process."""
+        if group is None:
+            return contextlib.nullcontext()
+        data, stop = self.settings.data, self.stop_of(watching)
+        folder = data / "slots" / f"group-{archive.digest(group.encode())[:16]}"
+        return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
+
+    @contextlib.asynccontextmanager
+    async def task(self, job: Job, watching: Watching) -> AsyncIterator[Task]:
+        """Make an id and a folder for one execution."""
+        now = datetime.now(UTC)
+        under_way = UnderWay(
+            test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
+        )
+        with workdir(self.settings.data, under_way) as folder:
+            yield Task(job=job, under_way=under_way, folder=folder, watching=watching)
+
+    async def measure(
+        self, task: Task, binary: K6, script: Script, own: ScriptSettings
+    ) -> Measured:
+        """Run the snapshot, alone in its group."""
+        if script.expected_s is not None:
+            task.watching.planned(script.expected_s)
+        order = Order(
+            archive=script.archive or task.folder / archive.ARCHIVE,
+            folder=task.folder,
+            env=self._environment(task.job),
+            options=script.options,
+            tags={"testid": task.under_way.test_id, "script": script.name},
+            exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
+            timeout_s=own.timeout or self.settings.k6.timeout,
+            timeout_is_least=own.timeout is None and self.settings.timeout_is_least,
+            notes=[
+                *task.job.notes,
+                *script.notes,
+                *variables.left_out(self.settings.k6.env | task.job.env),
+            ],
+            redactor=redactor_of(self.settings, task.job.env),
+        )
+        async with self._alone(own.group, task.watching):
+            logger.info("run %s of %s starts", task.under_way.test_id, script.name)
+            executor: Executor = LocalExecutor(binary, self.settings)
+            measured = await executor.run(
+                order,
+                stop=self.stop_of(task.watching),
+                on_start=lambda progress: task.watching.started(task.under_way, progress),
+            )
+        if task.job.one_off:
+            return posted.without_folder(measured, task.job.path.parent)
+        return measured
+
+    async def look(self, task: Task, binary: K6, *, refusal: str | None) -> Script:
+        """Make the snapshot of the script; a `refusal` is the reason why it is broken."""
+        job = task.job
+        look = posted.look if job.one_off else archive.look
+        redactor = redactor_of(self.settings, job.env)
+        script = await look(
+            job.path,
+            name=job.name,
+            k6=binary,
+            workdir=task.folder,
+            env=self._environment(job),
+            options=job.options,
+            extra_workload=job.env,
+            refusal=refusal,
+            hide=redactor.text,
+        )
+        if script.error is None:
+            return script
+        return replace(script, error=redactor.text(script.error))
+
+    def _environment(self, job: Job) -> dict[str, str]:
+        return variables.environment(self.settings.k6.env | job.env)
+
+    async def keep_snapshot(self, script: Script) -> None:
+        """Store the snapshot before its run is saved; in a thread, because it may be large."""
+        if script.snapshot and script.archive:
+            put = self.store.put_snapshot
+            await asyncio.to_thread(put, script.snapshot.id, script.archive)
+
+    def saved(
+        self,
+        task: Task,
+        measured: Measured,
+        script: Script | None,
+        own: ScriptSettings,
+        *,
+        confirms: str | None = None,
+    ) -> Done:
+        """Judge an execution by limits, save its record and return it."""
+        measured = with_files_kept(measured, task.under_way, self.store)
+        limits = self.settings.limits.merged(own.limits)
+        result, verdict = judge_by_limits(measured.result, limits=limits)
+        measured = replace(measured, result=result)
+        snapshot = script.snapshot if script else None
+        if snapshot and snapshot.remote:
+            redactor = redactor_of(self.settings, task.job.env)
+            snapshot = snapshot_without_secrets(snapshot, redactor)
+        run = recorded(
+            task.under_way,
+            measured,
+            verdict=verdict,
+            snapshot=snapshot,
+            overrides=task.job.overrides,
+        )
+        values = series.of(result, min_requests=limits.min_requests)
+        run = replace(run, series=values, confirms=confirms)
+        run = replace(run, comparable=is_comparable(run))
+        self.store.save(run)
+        return Done(run=run, result=result, own=own, script=script)
