@@ -30,7 +30,7 @@ from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, IncidentState
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
 from k6d.core.reading import is_reachable
-from k6d.storage import accepted, printable
+from k6d.storage import accepted, encodable
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
 from k6d.storage.locks import daemon_of
@@ -100,7 +100,7 @@ class Alerts:
         Returns the id of the run with which the level began, and the incident that this resolved,
         else None. The daemon sends the message. NoComparableRunError: there is no level.
         """
-        run, reason = newest_run(self._store, script), printable(reason.strip())
+        run, reason = newest_run(self._store, script), encodable(reason.strip())
         since = accepted.accept(run, self._store, reason=reason)
         with locked(self._lock, root=self._settings.data):
             was, now = self._state(script), datetime.now(UTC)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from k6d.storage.query import VERDICTS, LatestState, Query, Statistics
-    from k6d.storage.record import is_test_id, new_test_id, printable
+    from k6d.storage.record import encodable, is_test_id, new_test_id
     from k6d.storage.repair import Repair
     from k6d.storage.state import State
     from k6d.storage.store import Store
@@ -29,15 +29,15 @@ __all__ = [
     "State",
     "Statistics",
     "Store",
+    "encodable",
     "is_test_id",
     "new_test_id",
-    "printable",
 ]
 
 # A helper process that only writes files would otherwise import all of this room, and pydantic.
 _MODULES = {
     "query": ("VERDICTS", "LatestState", "Query", "Statistics"),
-    "record": ("is_test_id", "new_test_id", "printable"),
+    "record": ("is_test_id", "new_test_id", "encodable"),
     "repair": ("Repair",),
     "state": ("State",),
     "store": ("Store",),

@@ -58,17 +58,17 @@ def encode(run: Run) -> bytes:
         return orjson.dumps(run, option=options)
     except orjson.JSONEncodeError:
         # File names and console output may hold bytes that are not UTF-8; the run must be saved.
-        return orjson.dumps(printable(asdict(run)), option=options)
+        return orjson.dumps(encodable(asdict(run)), option=options)
 
 
-def printable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """`value` with each lone surrogate written as an escape, because JSON cannot hold it."""
     if type(value) is str:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {printable(key): printable(item) for key, item in value.items()}
+        return {encodable(key): encodable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [printable(item) for item in value]
+        return [encodable(item) for item in value]
     return value
 
 

@@ -19,7 +19,7 @@ from k6d.storage.documents import DamagedError
 from k6d.storage.files import disk_errors, names, remove_leftovers, replacing, size
 from k6d.storage.index import Index
 from k6d.storage.query import LatestState, Query, Statistics, latest_states, statistics
-from k6d.storage.record import FIELDS, is_test_id, printable
+from k6d.storage.record import FIELDS, encodable, is_test_id
 from k6d.storage.repair import Repair, fill, reconcile
 from k6d.storage.runs import RunFiles
 from k6d.storage.state import STATES, State
@@ -139,7 +139,7 @@ class Store:
         unknown = sorted(filters.keys() - FIELDS)
         if unknown:
             raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
-        wanted = dict(filters) if script is None else {**filters, "script": printable(script)}
+        wanted = dict(filters) if script is None else {**filters, "script": encodable(script)}
 
         def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
             old = (d for d in documents if newest is None or d["test_id"] <= newest)
@@ -230,7 +230,7 @@ class Store:
     def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
         """Index documents that match, newest first; only partitions in its time range are read."""
         if query.script is not None:
-            query = replace(query, script=printable(query.script))
+            query = replace(query, script=encodable(query.script))
 
         def collect(found: Iterator[IndexDocument]) -> list[IndexDocument]:
             return query.select(found, limit)
@@ -245,7 +245,7 @@ class Store:
     ) -> Statistics:
         """Counts of the last `days` days; only the partitions of these days are read."""
         now = now or datetime.now(UTC)
-        name = None if script is None else printable(script)
+        name = None if script is None else encodable(script)
         lately = int(now.timestamp() / STATISTICS_KEPT_S)
         return self._cached(
             ("statistics", days, name, lately),
