@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from k6d.alerts import incidents
 from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.incidents import Rules
-from k6d.alerts.message import MAX_POINTS, Context, bare, compose, notice
+from k6d.alerts.message import MAX_POINTS, Context, compose, compose_without_run, notice
 from k6d.alerts.mutes import Mutes
 from k6d.alerts.observation import observe
 from k6d.alerts.outages import Outage, Outages
@@ -296,7 +296,7 @@ class Alerts:
                 self._outbox.put(
                     compose(announcement, newest, context)
                     if newest
-                    else bare(announcement, context)
+                    else compose_without_run(announcement, context)
                 )
             except K6dError as error:
                 logger.error("incident %s is not notified yet: %s", announcement.incident.id, error)

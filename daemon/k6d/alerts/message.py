@@ -63,7 +63,7 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
     )
 
 
-def bare(announcement: Announcement, context: Context) -> Message:
+def compose_without_run(announcement: Announcement, context: Context) -> Message:
     """As `compose`, for a run whose file is missing or damaged: only what the incident holds."""
     incident, over = announcement.incident, announcement.change is Change.RESOLVED
     issues = [] if over else list(incident.problems.values())

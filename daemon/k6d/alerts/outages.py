@@ -12,13 +12,13 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from k6d.core.model import INCONCLUSIVE, Outcome, Severity
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from k6d.core.model import Run
     from k6d.storage import Store
@@ -34,23 +34,6 @@ TITLES = {
     Outcome.NO_NETWORK: "no network",
     Outcome.MODULE_SERVER: "module server unavailable",
 }
-
-
-class Announce(Protocol):
-    """`Alerts.announce`."""
-
-    def __call__(
-        self,
-        *,
-        key: str,
-        script: str,
-        subject: str,
-        severity: Severity,
-        facts: Iterable[tuple[str, str]] = (),
-        about: Iterable[str] = (),
-    ) -> bool:
-        """Notify the receivers of the scripts `about`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +65,14 @@ def _time_of(test_id: str) -> datetime | None:
 
 
 class Outages:
-    """The outages in one data folder; `is_gone` says whether a script's file is gone."""
+    """The outages in one data folder; `is_gone` says whether a script's file is gone.
 
-    def __init__(self, store: Store, announce: Announce, is_gone: Callable[[str], bool]) -> None:
+    `announce` is `Alerts.announce`.
+    """
+
+    def __init__(
+        self, store: Store, announce: Callable[..., bool], is_gone: Callable[[str], bool]
+    ) -> None:
         self._state = store.state("outages")
         self._announce, self._is_gone = announce, is_gone
 
@@ -110,14 +98,14 @@ class Outages:
         """
         outcome = run.execution.outcome
         if outcome in INCONCLUSIVE:
-            self._no_verdict(run, outcome, quiet=quiet)
+            self._record_no_verdict(run, outcome, quiet=quiet)
         elif outcome is not Outcome.ABORTED:
             for cause, document in self._state.all().items():
                 state = _read(document)
                 if cause in TITLES and run.script in state["scripts"]:
-                    self._verdict_again(cause, state, run)
+                    self._record_verdict(cause, state, run)
 
-    def _no_verdict(self, run: Run, outcome: Outcome, *, quiet: bool) -> None:
+    def _record_no_verdict(self, run: Run, outcome: Outcome, *, quiet: bool) -> None:
         cause = outcome.value
         state = _read(self._state.get(cause) or {"since": run.test_id})
         runs = state["scripts"].get(run.script, 0) + 1
@@ -146,7 +134,7 @@ class Outages:
         logger.warning("%s: no verdict on %s", TITLES[outcome], _listed(notified))
         self._state.put(cause, state | {"told": told})
 
-    def _verdict_again(self, cause: str, state: dict[str, Any], run: Run) -> None:
+    def _record_verdict(self, cause: str, state: dict[str, Any], run: Run) -> None:
         state["scripts"][run.script] = 0
         left = self._waiting(state)
         notified = _not_muted(state)

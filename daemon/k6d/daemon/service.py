@@ -67,7 +67,7 @@ class Service:
         self._queue = JobQueue(self._stored_jobs)
         self._retries = Retries(self._queue, on_change=self._changed)
         self._activity = Activity(
-            self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._say
+            self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._send_status
         )
         self._upkeep = Housekeeping(
             settings,
@@ -76,12 +76,12 @@ class Service:
             on_missed=lambda missed: notify_of_missed(missed, self._pipeline.alerts),
             on_look=self._activity.changed,
         )
-        self._said = ""
+        self._sent_status = ""
         self._dependents = Dependents()
         self._pipeline = Pipeline(settings, store, stop=self._stop, background=True)
         registration = self._pipeline.registration
         self._registry = registration.registry
-        self._changes = Changes(settings, registration, self._dependents, on_gone=self._gone)
+        self._changes = Changes(settings, registration, self._dependents, on_gone=self._script_gone)
         self._sender = Sender(settings.notify, Outbox(settings.data))
         url = settings.notify.heartbeat
         self._heartbeat = Heartbeat(url.get_secret_value() if url else None)
@@ -100,17 +100,17 @@ class Service:
             async with self._watcher() as watcher, self._api(), asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]
                 background.append(tasks.create_task(self._feed_watchdog()))
-                background += [tasks.create_task(talk) for talk in self._talks()]
+                background += [tasks.create_task(task) for task in self._alert_tasks()]
                 background.append(tasks.create_task(self._upkeep.run()))
                 workers = [
                     tasks.create_task(self._worker(watcher).work())
                     for _ in range(self._settings.k6.concurrency)
                 ]
-                logger.info("watching %s, keeping results in %s", *self._places())
+                logger.info("watching %s, keeping results in %s", *self._folders())
                 if not (self._settings.notify.urls or self._settings.notify.config):
                     logger.info("nobody is notified: notify.urls names no receivers")
                 notify(READY="1", STATUS=self._status())
-                self._rest()
+                self._free_memory()
                 await self._stop.wait()
                 notify(STOPPING="1")
                 self._pipeline.aside.end()
@@ -120,7 +120,7 @@ class Service:
                 for task in background:
                     task.cancel()
 
-    def _talks(self) -> list[Coroutine[None, None, None]]:
+    def _alert_tasks(self) -> list[Coroutine[None, None, None]]:
         """Return the tasks that send messages and heartbeats."""
         every_s = self._settings.notify.heartbeat_every
         alerts = self._pipeline.alerts
@@ -130,7 +130,7 @@ class Service:
             self._heartbeat.keep_beating(every_s),
         ]
 
-    def _places(self) -> tuple[Path, Path]:
+    def _folders(self) -> tuple[Path, Path]:
         return self._settings.scripts, self._settings.data
 
     def _api(self) -> AbstractAsyncContextManager[None]:
@@ -176,7 +176,7 @@ class Service:
         except K6dError as error:
             logger.error("the settings stay as they were: %s", error)
         else:
-            fixed = self._fixed(new)
+            fixed = self._without_restart_settings(new)
             self._settings = fixed
             self._pipeline.reread(fixed)
             self._upkeep.reread(fixed)
@@ -184,7 +184,7 @@ class Service:
         finally:  # systemd waits until reloading has ended
             notify(READY="1", STATUS=self._status())
 
-    def _fixed(self, new: Settings) -> Settings:
+    def _without_restart_settings(self, new: Settings) -> Settings:
         """Return the new settings without those that need a restart, which are logged."""
         old = self._settings
         kept = {name: getattr(old, name) for name in AT_START}
@@ -207,18 +207,18 @@ class Service:
             logger.info("%s (%s) is taken up again", job.name, job.trigger)
             self._queue.put(job)
         for name, known in self._registry.all().items():
-            self._depend(name, known)
+            self._enter_dependencies(name, known)
         try:
             binary = await discovery.find(self._settings.k6.path)
             logger.info("k6 %s at %s", binary.version, binary.path)
         except discovery.K6UnavailableError as error:
             logger.error("%s", error)
 
-    def _gone(self, name: str) -> None:
+    def _script_gone(self, name: str) -> None:
         if self._queue.drop(name):
             logger.info("%s is gone before it ran", name)
 
-    def _depend(self, name: str, known: ScriptState) -> None:
+    def _enter_dependencies(self, name: str, known: ScriptState) -> None:
         self._dependents.put(name, known.dependencies, broken=known.kind is Kind.BROKEN)
         own = known.settings
         group = own.get("group") if isinstance(own, dict) else None
@@ -239,10 +239,10 @@ class Service:
 
     def _worker(self, watcher: Watcher) -> Worker:
         def on_end(job: Job, since: float) -> None:
-            self._follow(job, watcher, since=since)
-            self._say()
+            self._follow_dependencies(job, watcher, since=since)
+            self._send_status()
             if self._queue.idle:
-                self._rest()
+                self._free_memory()
             else:
                 trim()
 
@@ -257,7 +257,7 @@ class Service:
             on_end=on_end,
         )
 
-    def _follow(self, job: Job, watcher: Watcher, *, since: float) -> None:
+    def _follow_dependencies(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Follow the dependencies that the job found, with their changes since it began."""
         try:
             known = self._registry.get(job.name)
@@ -265,7 +265,7 @@ class Service:
             logger.error("%s", error)
             return
         if known:
-            self._depend(job.name, known)
+            self._enter_dependencies(job.name, known)
             self._upkeep.changed()
             watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
@@ -279,17 +279,17 @@ class Service:
             notify(WATCHDOG="1")
             await asyncio.sleep(interval_s)
 
-    def _rest(self) -> None:
+    def _free_memory(self) -> None:
         """Free memory while there is nothing to do."""
         self._store.free_memory()
         give_back()
 
-    def _say(self) -> None:
+    def _send_status(self) -> None:
         """Send the status to systemd if it has changed."""
         status = self._status()
-        if status != self._said:
+        if status != self._sent_status:
             notify(STATUS=status)
-        self._said = status
+        self._sent_status = status
 
     def _status(self) -> str:
         running = ", ".join(self._queue.running)

@@ -78,8 +78,8 @@ def outline(run: Run) -> str:
     verdict = run.anomaly_analysis
     if verdict.severity:
         return f"{run.execution.outcome}, anomalous ({verdict.severity}): {verdict.issues[0]}"
-    said = [*verdict.issues, *verdict.doubts][:1]
-    doubts = f" ({said[0]})" if said else ""
+    texts = [*verdict.issues, *verdict.doubts][:1]
+    doubts = f" ({texts[0]})" if texts else ""
     judged = run.execution.outcome is Outcome.COMPLETED
     return f"{run.execution.outcome}{', healthy' if judged else ''}{doubts}"
 

@@ -72,11 +72,11 @@ class Pipeline:
         """
         watching = watching or Watching()
         async with self._stages.turn(watching):
-            done = await self._first(job, watching)
+            done = await self._run_first(job, watching)
             if done is None:
                 return None
             done = await self._compared(done, job, watching)
-            self._settle(done, remember=not (done.run.ad_hoc or job.one_off))
+            self._finish(done, remember=not (done.run.ad_hoc or job.one_off))
         return await self._follow_up.take(done, job, notify=not job.one_off)
 
     async def replay(
@@ -99,7 +99,7 @@ class Pipeline:
             replays=old.test_id,
         )
         async with self._stages.turn(watching):
-            done = await self._again(old, job, watching)
+            done = await self._run_again(old, job, watching)
             done = await self._compared(done, job, watching)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
         return await self._follow_up.take(done, job, notify=False)
@@ -128,7 +128,7 @@ class Pipeline:
         self.alerts.recover()
         return runs
 
-    async def _first(self, job: Job, watching: Watching) -> Done | None:
+    async def _run_first(self, job: Job, watching: Watching) -> Done | None:
         """Make the snapshot, run k6, judge by limits and save."""
         if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
             return None
@@ -141,7 +141,7 @@ class Pipeline:
             except discovery.K6UnavailableError as error:
                 logger.error("%s: %s", job.name, error)
                 execution = Execution(outcome=Outcome.K6_UNAVAILABLE, error=str(error))
-                self._expect(job, task, notify=None)
+                self._expect_alert(job, task, notify=None)
                 return self._stages.saved(task, unmeasured(execution), None, ScriptSettings())
             script = await cancel_when(self._stages.stop_of(watching), self._look(task, binary))
             task = replace(task, job=without(job, script.unused))
@@ -163,11 +163,11 @@ class Pipeline:
                 measured = unmeasured(refused(script.error, binary))
             else:
                 measured = await self._stages.measure(task, binary, script, own)
-            self._expect(job, task, notify=notify_of(measured.result.execution, own))
+            self._expect_alert(job, task, notify=notify_of(measured.result.execution, own))
             await self._stages.keep_snapshot(script)
             return self._stages.saved(task, measured, script, own)
 
-    def _expect(self, job: Job, task: Task, *, notify: bool | list[str] | None) -> None:
+    def _expect_alert(self, job: Job, task: Task, *, notify: bool | list[str] | None) -> None:
         """Announce the run to the alerts before it is saved, so that a crash loses no alert.
 
         A one-off is left out: only its sender gets the result, and it has no incident.
@@ -175,7 +175,7 @@ class Pipeline:
         if not job.one_off:
             self.alerts.expect(job.name, task.under_way.test_id, notify)
 
-    async def _again(
+    async def _run_again(
         self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
     ) -> Done:
         """Run the stored snapshot of a run once more, and save the new run."""
@@ -222,7 +222,7 @@ class Pipeline:
         again = replace(without(job, unused), trigger=Trigger.CONFIRMATION)
 
         async def confirm() -> Done:
-            return await self._again(done.run, again, watching, confirms=done.run.test_id)
+            return await self._run_again(done.run, again, watching, confirms=done.run.test_id)
 
         return await compared(
             done,
@@ -232,7 +232,7 @@ class Pipeline:
             stop=self._stages.stop_of(watching),
         )
 
-    def _settle(self, done: Done, *, remember: bool) -> None:
+    def _finish(self, done: Done, *, remember: bool) -> None:
         """Note, after the verdict is saved, that these contents of the script have run."""
         run, script = done.run, done.script
         logger.info("run %s of %s %s", run.test_id, run.script, outline(run))
