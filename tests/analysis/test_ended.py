@@ -40,6 +40,33 @@ def test_an_execution_that_went_wrong_is_a_finding(
     assert words in finding.message
 
 
+def test_a_target_that_takes_no_connection_is_unreachable() -> None:
+    """gRPC's connect() throws then, before anything is measured."""
+    said = "connection error: dialing: dial tcp 127.0.0.1:1: connect: connection refused"
+    execution = Execution(outcome=Outcome.NO_DATA, error=said)
+    (finding,) = find(result(execution=execution))
+    assert (finding.kind, finding.severity) == (FindingKind.UNREACHABLE, Severity.CRITICAL)
+    assert finding.message == f"the target is unreachable: {said}"
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (
+            'The moduleSpecifier "fixtures/help" couldn\'t be recognised as something k6 supports.',
+            "bundle the script",
+        ),
+        ("unknown module: k6/x/sql", "with xk6"),
+        ("SyntaxError: s.js: Line 1:3 Unexpected token", "k6d runs it again"),
+    ],
+)
+def test_a_script_that_k6_refuses_gets_the_advice_that_helps(error: str, advice: str) -> None:
+    """By k6's words."""
+    execution = Execution(outcome=Outcome.SCRIPT_ERROR, error=error)
+    (finding,) = find(result(execution=execution, iterations=None))
+    assert advice in finding.recommendation
+
+
 def test_a_script_that_failed_after_measuring_did_run() -> None:
     """An exception in teardown: it failed, but nobody says that it cannot run."""
     execution = Execution(outcome=Outcome.SCRIPT_ERROR, error="Error: td", exit_code=107)

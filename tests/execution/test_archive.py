@@ -75,6 +75,11 @@ def _write(path: Path, text: str) -> Path:
         ("export default function ( {", Kind.BROKEN, "s.js: Line 1:"),
         ("throw new Error('no luck');\n" + EMPTY, Kind.BROKEN, "Error: no luck at s.js:1:"),
         ("import './gone.js';\n" + EMPTY, Kind.BROKEN, "./gone.js"),
+        (
+            "open('gone.csv');\n" + EMPTY,
+            Kind.BROKEN,
+            "gone.csv: no such file or directory at s.js:1:",
+        ),
         ("const x = open('gone.csv');\n" + EMPTY, Kind.BROKEN, "gone.csv"),
         ("export const options = { vus: 'x' };\n" + EMPTY, Kind.BROKEN, "parsing"),
         (

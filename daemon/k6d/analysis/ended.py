@@ -19,6 +19,14 @@ START_BROWSER = (
     "no-sandbox."
 )
 MEND = "Mend the script; k6d runs it again when it is saved."
+DIALED = "dial tcp"  # Go's words when a connection could not be made
+# By k6's words.
+ADVICE = {
+    "couldn't be recognised as something k6 supports": "k6 finds modules by a path that begins "
+    "with ./, ../ or /, or by a URL: correct it, or bundle the script before k6 runs it.",
+    "unknown module: k6/x/": "This k6 has no such extension: build one that has it with xk6, and "
+    "name it by k6.path.",
+}
 
 
 def find(result: Result) -> list[Finding]:
@@ -58,15 +66,7 @@ def _end(result: Result) -> list[Finding]:
                 "long."
             )
         case Outcome.NO_DATA:
-            kind = FindingKind.NO_DATA
-            why = said or ": the script ended without a request or a check"
-            message = f"nothing was measured{why}"
-            recommendation = (
-                START_BROWSER
-                if (execution.error or "").startswith(BROWSER)
-                else "Look at the log: every iteration may have thrown before its first request; "
-                "check that the target is up."
-            )
+            kind, severity, message, recommendation = _no_data(execution.error)
         case Outcome.ABORTED if execution.error:
             message, recommendation = execution.error, "Look at the log for why it ended early."
         case _ if execution.exit_code == 110:  # execution.test.fail()
@@ -74,6 +74,22 @@ def _end(result: Result) -> list[Finding]:
         case _:
             return []
     return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
+
+
+def _no_data(error: str | None) -> tuple[FindingKind, Severity, str, str]:
+    """Return the finding on a run that measured nothing: its kind, severity, message and advice."""
+    if error and DIALED in error:
+        advice = "Check that the target is up and that the script's address is right."
+        message = f"the target is unreachable: {error}"
+        return FindingKind.UNREACHABLE, Severity.CRITICAL, message, advice
+    advice = (
+        "Look at the log: every iteration may have thrown before its first request; check that the "
+        "target is up."
+    )
+    if error and error.startswith(BROWSER):
+        advice = START_BROWSER
+    message = f"nothing was measured: {error or 'the script ended without a request or a check'}"
+    return FindingKind.NO_DATA, Severity.HIGH, message, advice
 
 
 def _script_error(result: Result) -> tuple[str, str]:
@@ -86,7 +102,8 @@ def _script_error(result: Result) -> tuple[str, str]:
         advice = f"Look at what {phase} needs from the target, and at its log."
         return f"{phase} failed{said}", advice
     measured = bool(result.summary.metrics.iterations)
-    return f"the script {'failed' if measured else 'cannot run'}{said}", MEND
+    advice = next((text for said_by_k6, text in ADVICE.items() if said_by_k6 in words), MEND)
+    return f"the script {'failed' if measured else 'cannot run'}{said}", advice
 
 
 def _phase(execution: Execution) -> str | None:

@@ -27,6 +27,7 @@ from k6d.core.parse import parse_duration
 from k6d.core.script import Kind
 from k6d.execution.blame import WAITS
 from k6d.execution.mentions import concerned, module_servers, on_this_machine, unreadable_in
+from k6d.execution.outcome import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -330,11 +331,11 @@ def _refused(archive: Path, errors: Sequence[str]) -> str | None:
 
 def _message(errors: Iterable[str], script: Path) -> str:
     """Return k6's errors on one line, with paths relative to the script."""
-    whole = " ".join(" ".join(error.split()) for error in errors)
-    text = " ".join(_WHERE_K6_WAS.sub("", " ".join(error.split())) for error in errors)
+    lines = [one_line(error) or "" for error in errors]
+    whole, text = " ".join(lines), " ".join(_WHERE_K6_WAS.sub("", line) for line in lines)
     if text != whole and script.name not in text:
         text = f"{script.name}: {text}"
-    return text.replace("file://", "").removeprefix("GoError: ").replace(f"{script.parent}/", "")
+    return text.replace(f"{script.parent}/", "")
 
 
 def name_of(path: Path, root: Path) -> str:

@@ -189,6 +189,6 @@ TABLE = [
         "export default function () { c.connect('127.0.0.1:1', {plaintext: true, timeout: '200ms'}); }",
         files={"s.proto": 'syntax = "proto3"; service S { rpc R (M) returns (M) {} } message M {}'},
         outcome=Outcome.NO_DATA,
-        found=[(Kind.NO_DATA, Severity.HIGH, "nothing was measured")],
+        found=[(Kind.UNREACHABLE, Severity.CRITICAL, "the target is unreachable: ")],
     ),
 ]
