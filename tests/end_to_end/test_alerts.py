@@ -436,7 +436,8 @@ def test_incidents_in_a_terminal(tmp_path: Path, width: int) -> None:
     incident = alerts.incident_states()["shop/a.js"].incident
     assert incident is not None
     console = Console(width=width, file=StringIO())
-    console.print(incidents_table([incident], {}, now=NOON + timedelta(minutes=2)))
+    table = incidents_table([incident], {}, now=NOON + timedelta(minutes=2), width=console.width)
+    console.print(table)
     assert isinstance(console.file, StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width

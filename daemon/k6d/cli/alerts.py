@@ -61,9 +61,9 @@ def incidents(
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
         return
     now = datetime.now(UTC)
-    standings = alerts.incident_states().values()
-    open_ = [s.incident for s in standings if s.incident]
-    resolved = [s.last for s in standings if s.last] if everything else []
+    states = alerts.incident_states().values()
+    open_ = [state.incident for state in states if state.incident]
+    resolved = [state.last for state in states if state.last] if everything else []
     shown = sorted(open_, key=_badness) + sorted(resolved, key=_badness)
     mutes = alerts.mutes.active(now)
     if as_json:
@@ -71,8 +71,11 @@ def incidents(
     elif shown:
         waiting = {kept.message.incident or "" for kept in Outbox(loaded.data).waiting()}
         gone = {i.script for i in shown if alerts.is_gone(i.script)}
-        table = incidents_table(shown, mutes, now=now, waiting=waiting, gone=gone)
-        terminal().print(table)
+        console = terminal()
+        table = incidents_table(
+            shown, mutes, now=now, width=console.width, waiting=waiting, gone=gone
+        )
+        console.print(table)
     else:
         say("no open incident")
     if not as_json:
@@ -175,7 +178,8 @@ def outbox(
     if as_json:
         print_json(rows)
     elif rows:
-        terminal().print(outbox_table(rows))
+        console = terminal()
+        console.print(outbox_table(rows, width=console.width))
     else:
         say("nothing waits, nothing was given up")
     for path in kept.unreadable() if not as_json else ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
@@ -14,10 +15,10 @@ from k6d.core.numbers import seconds
 from k6d.core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import RenderableType
 
     from k6d.alerts.records import Incident
 
@@ -30,44 +31,46 @@ def incidents_table(
     mutes: Mapping[str, datetime],
     *,
     now: datetime,
+    width: int,
     waiting: Collection[str] = (),
     gone: Collection[str] = (),
-) -> Grid:
+) -> RenderableType:
     """Return one row per incident: severity, script, start, number of runs, finding.
 
-    `waiting` are incidents with an undelivered message; `gone` are scripts whose file is missing.
+    `width` is the width of the terminal. `waiting` are incidents with an undelivered message;
+    `gone` are scripts whose file is missing.
     """
-    table = Grid("severity", "script", "since", "runs", "what", "announced")
+    rows: list[tuple[str | Text, ...]] = []
     for incident in incidents:
         over = incident.resolved_at
         severity = Text("resolved", "green") if over else Text(incident.severity)
         severity.stylize("" if over else STYLES[incident.severity])
         lasted = seconds(round(((over or now) - incident.since).total_seconds()))
         muted = any(covers(pattern, incident.script) for pattern in mutes)
-        told = "muted" if muted else str(incident.told or "not yet")
-        told += ", waiting in the outbox" if incident.id in waiting else ""
+        announced = "muted" if muted else str(incident.told or "not yet")
+        announced += ", waiting in the outbox" if incident.id in waiting else ""
         what = next(iter(incident.problems.values()), "")
-        table.add_row(
+        rows.append((
             severity,
             Text(incident.script + (" (gone)" if incident.script in gone else "")),
             f"{moment(incident.since)} ({lasted})",
             str(incident.runs),
             Text(one_line(what, 100)),
-            told,
-        )
-    return table
+            announced,
+        ))  # fmt: skip
+    return _table(("severity", "script", "since", "runs", "what", "announced"), rows, width=width)
 
 
-def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
+def outbox_table(found: Iterable[dict[str, Any]], *, width: int) -> RenderableType:
     """Return one row per message and receiver: message, receiver, state, reason of a failure."""
-    table = Grid("from", "message", "receiver", "state", "tries", "next", "why")
-    for row in rows:
+    rows: list[tuple[str | Text, ...]] = []
+    for row in found:
         next_at = f"{row['next_at']:%H:%M:%S}" if row["next_at"] else "–"
         words = f"{row['script']}: {row['change']}, {row['subject']}"
         why = row["error"] or ""
         if row["state"] == "waiting" and row["cause"] and not row["attempts"]:
             why = why or f"waits for more of the same cause, {row['cause']}"
-        table.add_row(
+        rows.append((
             moment(row["at"]),
             Text(one_line(words, 60)),
             Text(row["receiver"] or "not known yet"),
@@ -75,35 +78,27 @@ def outbox_table(rows: Iterable[dict[str, Any]]) -> Grid:
             str(row["attempts"]),
             next_at,
             Text(one_line(why, 100)),
-        )
-    return table
+        ))  # fmt: skip
+    titles = ("from", "message", "receiver", "state", "tries", "next", "why")
+    return _table(titles, rows, width=width)
 
 
-class Grid:
-    """A table that wraps; on a narrow terminal each row is a paragraph below its first cell."""
-
-    def __init__(self, *titles: str) -> None:
-        self._titles = titles
-        self._rows: list[tuple[str | Text, ...]] = []
-
-    def add_row(self, *cells: str | Text) -> None:
-        """Add a row with a cell for each title."""
-        self._rows.append(cells)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render as a table or, on a narrow terminal, as paragraphs."""
-        if options.max_width >= LEAST_WIDTH:
-            table = plain_table()
-            for title in self._titles:
-                table.add_column(title, overflow="fold")
-            for row in self._rows:
-                table.add_row(*row)
-            yield table
-            return
-        for row in self._rows:
-            (_, head), *rest = zip(self._titles, row, strict=True)
-            yield Text.assemble(head, overflow="fold")
-            for title, cell in rest:
-                if cell:
-                    line = Text.assemble((f"{title} ", "dim"), cell, overflow="fold")
-                    yield Padding(line, (0, 0, 0, 2))
+def _table(
+    titles: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int
+) -> RenderableType:
+    """A table whose cells wrap; on a narrow terminal each row is a paragraph."""
+    if width >= LEAST_WIDTH:
+        table = plain_table()
+        for title in titles:
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        return table
+    lines: list[RenderableType] = []
+    for row in rows:
+        lines.append(Text.assemble(row[0], overflow="fold"))
+        for title, cell in zip(titles[1:], row[1:], strict=True):
+            if cell:
+                line = Text.assemble((f"{title} ", "dim"), cell, overflow="fold")
+                lines.append(Padding(line, (0, 0, 0, 2)))
+    return Group(*lines)
