@@ -26,7 +26,7 @@ from k6d.core.redact import Redactor
 from k6d.core.text import one_line
 from k6d.storage import legacy_records, new_test_id
 from k6d.storage.legacy_records import ANALYSIS
-from k6d.storage.prune import look_again
+from k6d.storage.prune import forget_progress
 from k6d.storage.record import run_adapter
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def take_over(
             done.new += len(runs)
     finally:
         if began:  # index the saved files even after an error
-            look_again(store)
+            forget_progress(store)
             store.repair()
     return done
 

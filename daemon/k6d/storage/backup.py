@@ -24,7 +24,7 @@ import orjson
 from k6d.core.model import SCHEMA_VERSION, K6dError
 from k6d.storage.data_folder import check_way, open_file, refuse_links
 from k6d.storage.files import free_bytes, replacing
-from k6d.storage.prune import look_again
+from k6d.storage.prune import forget_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def restore(data: Path, file: Path, store: Store) -> Restored:
             if _digest_and_copy(contents, copy) != digests.get(name):
                 raise K6dError(f"{file}: was changed while it was read; restore it again")
         counts[name.partition("/")[0]] += _is_run(name) or not name.startswith("runs/")
-    look_again(store)
+    forget_progress(store)
     store.repair()
     return Restored(
         runs=counts["runs"],

@@ -65,9 +65,9 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     decide = partial(removals, runs, settings.retention, now=now, used=used, archives=archives)
     gone = decide(kept=kept)
     snapshots: dict[str, str | None] = {}
-    strange: dict[str, str] = {}
-    while found := _unreadable(store, gone, snapshots):
-        strange |= found
+    unreadable: dict[str, str] = {}
+    while found := _find_unreadable(store, gone, snapshots):
+        unreadable |= found
         kept |= found.keys()
         gone = decide(kept=kept)
     leaving = {removal.test_id for removal in gone}
@@ -82,10 +82,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
-    count, freed = _slim(settings, store, staying, strange, now=now, dry_run=dry_run)
-    if strange:
-        first, why = next(iter(strange.items()))
-        runs_kept = plural(len(strange), "run")
+    count, freed = _slim(settings, store, staying, unreadable, now=now, dry_run=dry_run)
+    if unreadable:
+        first, why = next(iter(unreadable.items()))
+        runs_kept = plural(len(unreadable), "run")
         logger.warning("pruning kept %s that it cannot read, such as %s: %s", runs_kept, first, why)
     done = Pruned(
         removed=gone,
@@ -141,7 +141,7 @@ def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
     return found
 
 
-def _unreadable(
+def _find_unreadable(
     store: Store, gone: list[Removal], snapshots: dict[str, str | None]
 ) -> dict[str, str]:
     """The runs to remove that cannot be read, with the reason; they must be kept.
@@ -149,13 +149,13 @@ def _unreadable(
     A newer k6d wrote them, or they are damaged. The snapshots of the readable runs are added to
     `snapshots`.
     """
-    strange = {}
+    unreadable = {}
     for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
         try:
             snapshots[test_id] = _snapshot_of(_record(store.load_raw(test_id)))
         except (K6dError, ValueError) as error:
-            strange[test_id] = str(error)
-    return strange
+            unreadable[test_id] = str(error)
+    return unreadable
 
 
 def _failing(store: Store) -> dict[str, str]:
@@ -184,15 +184,17 @@ def _orphans(
     young = (store.state(STATE).get(YOUNG) or {}).items()
     prints: dict[str, str | None] = {k: v for k, v in young if v is None or isinstance(v, str)}
     prints |= {snapshot: fingerprint for snapshot, fingerprint in found if snapshot}
-    heirs: dict[str | None, list[str]] = {fingerprint: [] for fingerprint in prints.values()}
+    candidates: dict[str | None, list[str]] = {fingerprint: [] for fingerprint in prints.values()}
     for run in staying:
-        if run.fingerprint in heirs:
-            heirs[run.fingerprint].append(run.test_id)
+        if run.fingerprint in candidates:
+            candidates[run.fingerprint].append(run.test_id)
     orphans: dict[str, str | None] = {}
     for snapshot, fingerprint in prints.items():
         try:
             store.snapshot_path(snapshot)  # K6dError for what is no id
-            needing = (orjson.loads(store.load_raw(heir)) for heir in heirs[fingerprint])
+            needing = (
+                orjson.loads(store.load_raw(candidate)) for candidate in candidates[fingerprint]
+            )
             if not any(_snapshot_of(record) == snapshot for record in needing):
                 orphans[snapshot] = fingerprint
         except (K6dError, ValueError) as error:
@@ -209,7 +211,7 @@ def _remember_young(store: Store, orphans: dict[str, str | None]) -> None:
         store.state(STATE).put(YOUNG, left)
 
 
-def look_again(store: Store) -> None:
+def forget_progress(store: Store) -> None:
     """Let the next prune examine all runs again, because old runs were imported or restored."""
     store.state(STATE).delete(SLIMMED)
 
@@ -218,7 +220,7 @@ def _slim(
     settings: Settings,
     store: Store,
     runs: list[Stored],
-    strange: dict[str, str],
+    unreadable: dict[str, str],
     *,
     now: datetime,
     dry_run: bool,
@@ -227,7 +229,7 @@ def _slim(
 
     A run is read once for each tier that it reaches. The state SLIMMED holds the newest run done
     in each tier, and as "spared" the runs that were passed over, because an incident was open or
-    because they are in `strange` (run id to reason).
+    because they are in `unreadable` (run id to reason).
     """
     state, policy = store.state(STATE), settings.retention
     done = _valid_progress(state.get(SLIMMED) or {})
@@ -248,7 +250,7 @@ def _slim(
             if less is not None:
                 count, freed = count + 1, freed + less
         except (K6dError, ValueError) as error:
-            strange[run.test_id] = str(error)
+            unreadable[run.test_id] = str(error)
             reached["spared"].append(run.test_id)
         reached[wanted.value] = max(reached.get(wanted.value, ""), run.test_id)
     if not dry_run and reached != done:
