@@ -36,7 +36,7 @@ def find(result: Result) -> list[Finding]:
 
 def _end(result: Result) -> list[Finding]:
     execution = result.execution
-    said = f": {execution.error}" if execution.error else ""
+    reason = f": {execution.error}" if execution.error else ""
     kind, severity, message, recommendation = FindingKind.ABORTED, Severity.HIGH, "", SEE_LOG
     if execution.cut_by_threshold:
         return []  # the threshold is a finding of its own
@@ -46,14 +46,14 @@ def _end(result: Result) -> list[Finding]:
             message, recommendation = _script_error(result)
         case Outcome.K6_UNAVAILABLE:
             kind, severity = FindingKind.K6_UNAVAILABLE, Severity.CRITICAL
-            message = f"inconclusive: nothing was tested{said}"
+            message = f"inconclusive: nothing was tested{reason}"
             recommendation = "Install k6; k6d runs the script when it finds it."
         case Outcome.NO_NETWORK:
-            kind, message = FindingKind.NO_NETWORK, f"inconclusive: {OFFLINE}{said}"
+            kind, message = FindingKind.NO_NETWORK, f"inconclusive: {OFFLINE}{reason}"
             recommendation = "Mend this machine's network; k6d runs the script again by itself."
         case Outcome.MODULE_SERVER:
             kind = FindingKind.MODULE_SERVER
-            message = f"inconclusive: the server of an imported module is unavailable{said}"
+            message = f"inconclusive: the server of an imported module is unavailable{reason}"
             recommendation = "Look at that server; k6d runs the script again by itself."
         case Outcome.TIMED_OUT:
             kind = FindingKind.TIMED_OUT
@@ -70,7 +70,7 @@ def _end(result: Result) -> list[Finding]:
         case Outcome.ABORTED if execution.error:
             message, recommendation = execution.error, "Look at the log for why it ended early."
         case _ if execution.exit_code == 110:  # execution.test.fail()
-            message = f"the script marked its run as failed{said}"
+            message = f"the script marked its run as failed{reason}"
         case _:
             return []
     return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
@@ -96,14 +96,14 @@ def _script_error(result: Result) -> tuple[str, str]:
     """Return what failed, in the words of k6 or, after `fail()`, of the script."""
     execution = result.execution
     words = one_line((execution.error or "").removeprefix(f"{FAIL}: "), MAX_WORDS)
-    said = f": {words}" if words else ""
+    reason = f": {words}" if words else ""
     phase = _phase(execution)
     if phase:
         advice = f"Look at what {phase} needs from the target, and at its log."
-        return f"{phase} failed{said}", advice
+        return f"{phase} failed{reason}", advice
     measured = bool(result.summary.metrics.iterations)
-    advice = next((text for said_by_k6, text in ADVICE.items() if said_by_k6 in words), MEND)
-    return f"the script {'failed' if measured else 'cannot run'}{said}", advice
+    advice = next((text for phrase, text in ADVICE.items() if phrase in words), MEND)
+    return f"the script {'failed' if measured else 'cannot run'}{reason}", advice
 
 
 def _phase(execution: Execution) -> str | None:
