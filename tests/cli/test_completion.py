@@ -78,6 +78,7 @@ def complete(tmp_path: Path, completion: str) -> Callable[[str], list[str]]:
         ("k6d show 20261122", ["20261122-120000-3f9a2c"]),
         ("k6d compare latest 20261123", ["20261123-080000-ab12cd"]),
         ("k6d report lat", ["latest"]),
+        ("k6d help ba", ["baselines"]),
         ("k6d explain 202611", ["20261123-080000-ab12cd", "20261122-120000-3f9a2c"]),
         ("k6d show zzz", []),
     ],

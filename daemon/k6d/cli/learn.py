@@ -72,6 +72,13 @@ def _print_alert(alert: dict[str, Any]) -> None:
         say(f"  │ {line}")
 
 
+def _topics(incomplete: str) -> list[str]:
+    """Return the names of the pages, for shell completion."""
+    from k6d.cli import manual
+
+    return [topic.name for topic in manual.topics() if topic.name.startswith(incomplete)]
+
+
 @commands.command(name="help", rich_help_panel=LEARN)
 def help_(
     words: Annotated[
@@ -80,6 +87,7 @@ def help_(
             metavar="[TOPIC|WORDS]...",
             help="A page of the manual, or words to find in all pages.",
             show_default=False,
+            autocompletion=_topics,
         ),
     ] = None,
     search: Annotated[bool, typer.Option("--search", help="Find the words in all pages.")] = False,
