@@ -139,3 +139,49 @@ def test_a_topic_may_be_shortened() -> None:
     assert (found := manual.topic_named("alert")) is not None
     assert found.name == "alerts"
     assert manual.topic_named("s") is None
+
+
+QUESTIONS = {
+    "How do I run a script once with one virtual user?": ("run --vus", "scripts"),
+    "Why does this file not run?": ("file is no test", "scripts"),
+    "How do I keep a script from running by itself?": ("never runs by itself", "scripts"),
+    "Can two load tests run in parallel?": ("in parallel", "scripts"),
+    "How do I stop a run?": ("stop a run", "scripts"),
+    "How long may a run take?": ("deadline of a run", "scripts"),
+    "Which k6 is used?": ("k6.path", "scripts"),
+    "How do I get a script's own report file?": ("handleSummary --file", "scripts"),
+    "Why is a run anomalous?": ("more than 5 %", "findings"),
+    "How do I change a limit for one script?": ("limit one script", "findings"),
+    "How do I leave third parties out?": ("exclude", "findings"),
+    "What does inconclusive mean?": ("inconclusive run says", "findings"),
+    "What is a doubt?": ("doubt is shown", "findings"),
+    "How do I compare two runs?": ("compare RUN BEFORE", "baselines"),
+    "What if the script is meant to be slower?": ("accept reason", "baselines"),
+    "What is learning?": ("learning runs needed", "baselines"),
+    "How do I run scripts each night?": ("schedule night", "schedules"),
+    "What happens to missed runs?": ("missed catch_up", "schedules"),
+    "How do I send to Slack?": ("slack://", "alerts"),
+    "Who gets which alert?": ("routes tags", "alerts"),
+    "How do I have silence at night?": ("quiet_hours", "alerts"),
+    "How do I mute a script?": ("mute --for", "alerts"),
+    "What if the receiver is down?": ("failed delivery", "alerts"),
+    "Who notices when k6d is dead?": ("heartbeat", "alerts"),
+    "What goes to Gemini?": ("code of the script, without comments", "gemini"),
+    "How do I log in to the dashboard?": ("log in token", "dashboard"),
+    "How do I get at the API from another machine?": ("ssh tunnel", "api"),
+    "How do I get JUnit into the pipeline?": ("junit", "ci"),
+    "How do I back up?": ("export backup", "storage"),
+    "How long are logs kept?": ("logs 30 days", "storage"),
+    "How do I upgrade?": ("new version", "service"),
+    "How do I give it a password?": ("credential", "service"),
+    "How do I run it in Docker?": ("docker", "service"),
+    "Why is port 8000 a problem?": ("cannot listen", "troubleshooting"),
+}
+
+
+def test_thirty_questions_have_an_answer() -> None:
+    """The words of a question lead to the page that answers it."""
+    assert len(QUESTIONS) >= 30
+    for question, (words, topic) in QUESTIONS.items():
+        found = {place.topic for place in manual.find(words.split())}
+        assert topic in found, question

@@ -105,19 +105,25 @@ def _as_command(link: re.Match[str]) -> str:
     return f"{text} (`k6d help {name}`)"
 
 
-def places_of(words: Sequence[str]) -> RenderableType:
-    """The lines of the manual that have all these words, page by page; K6dError if none has.
+def find(words: Sequence[str]) -> list[Place]:
+    """The lines of the manual about these words, page by page; K6dError if there is none.
 
-    The words may be a message as k6d printed it, with its names and numbers.
+    A line has one of the words at least; its heading or the page's name may have the others. The
+    words may be a message as k6d printed it, with its names and numbers.
     """
-    from rich.console import Group
-    from rich.text import Text
-
     found = [place for topic in topics() for place in _places_in(topic, words)]
     if not found:
         raise K6dError(f"the manual has nothing on {' '.join(words)!r}; 'k6d help' lists its pages")
+    return found
+
+
+def places_of(words: Sequence[str]) -> RenderableType:
+    """What `find` finds, for a terminal: headings with their lines, the words marked."""
+    from rich.console import Group
+    from rich.text import Text
+
     lines: list[Text] = []
-    for place in found:
+    for place in find(words):
         heading = Text(f"{place.topic}: {place.heading}", style="bold")
         if heading not in lines:
             lines.append(heading)
@@ -139,7 +145,7 @@ def _is_message(line: str, given: str) -> bool:
 
 
 def _places_in(topic: Topic, words: Sequence[str]) -> Iterator[Place]:
-    """The lines with all these words; and rows about a message, if the words are one."""
+    """The lines about these words; and rows about a message, if the words are one."""
     heading = topic.name
     wanted, given = [word.lower() for word in words], " ".join(words)
     for line in topic.path.read_text(encoding="utf-8").splitlines():
@@ -147,6 +153,8 @@ def _places_in(topic: Topic, words: Sequence[str]) -> Iterator[Place]:
             heading = line.lstrip("# ")
         elif line.startswith("|") and not line.strip("|-: "):
             continue
-        if all(word in line.lower() for word in wanted) or _is_message(line, given):
+        here, around = line.lower(), f"{topic.name} {heading} {line}".lower()
+        has_all = any(word in here for word in wanted) and all(word in around for word in wanted)
+        if has_all or _is_message(line, given):
             plain = _LINK.sub(r"\1", line).strip("#-| ").replace("**", "").replace("`", "")
             yield Place(topic=topic.name, heading=heading, text=plain.replace(" | ", "  "))
