@@ -48,7 +48,10 @@ def compare(before: Run, after: Run) -> Row:
         "same_workload": _snapshot(before, "workload") == _snapshot(after, "workload"),
         "metrics": [
             *(_total(name, before, after, found.get(name)) for name in COMPARED),
-            *({"metric": c.metric, "title": title(c), **_series(c)} for c in others),
+            *(
+                {"metric": c.metric, "title": title(c), **_row(c, None, None, unit=c.unit)}
+                for c in others
+            ),
         ],
         "endpoints": _endpoints(before, after, found),
     }
@@ -57,8 +60,11 @@ def compare(before: Run, after: Run) -> Row:
 def _total(name: str, before: Run, after: Run, compared: Comparison | None) -> Row:
     values = (getattr(before.judged, name), getattr(after.judged, name))
     about = METRICS[name]
-    row = _series(compared) if compared else _numbers(*values, unit=about.unit)
-    return {"metric": name, "title": about.short, **row}
+    return {
+        "metric": name,
+        "title": about.short,
+        **_row(compared, *values, unit=about.unit),
+    }
 
 
 def _endpoints(before: Run, after: Run, found: dict[str, Comparison]) -> list[Row]:
@@ -69,48 +75,37 @@ def _endpoints(before: Run, after: Run, found: dict[str, Comparison]) -> list[Ro
     for name in dict.fromkeys([*later, *earlier]):
         row: Row = {"endpoint": name}
         for column, (unit, series) in ENDPOINT.items():
-            compared = found.get(f"{series} {name}")
             values = (getattr(one.get(name), column, None) for one in (earlier, later))
-            row[column] = _series(compared) if compared else _numbers(*values, unit=unit)
+            row[column] = _row(found.get(f"{series} {name}"), *values, unit=unit)
         rows.append(row | {"noise_percent": row["p95_ms"]["noise_percent"]})
     return rows
 
 
-def _series(compared: Comparison) -> Row:
-    noise = None
-    if compared.high is not None and compared.expected is not None:
-        noise = compared.high - compared.expected
-    return {
-        "before": compared.expected,
-        "after": compared.observed,
-        "change_percent": compared.change_percent,
-        "change_points": _points(compared.expected, compared.observed, compared.unit),
-        "unit": compared.unit,
-        "noise_percent": compared.visible_percent,
-        "noise": noise,
-        "state": compared.state,
-    }
+def _row(
+    compared: Comparison | None, before: float | None, after: float | None, *, unit: str
+) -> Row:
+    """A row of a series; of a number that is no series, it has no noise and no state.
 
-
-def _numbers(before: float | None, after: float | None, *, unit: str) -> Row:
-    """A row without noise; `change_percent` is None if `before` is zero or a value is missing."""
-    percent = round((after - before) / before * 100, 2) if before and after is not None else None
+    `change_percent` is None if `before` is zero or a value is missing.
+    """
+    percent = noise = None
+    if compared:
+        before, after, percent = compared.expected, compared.observed, compared.change_percent
+        if compared.high is not None and before is not None:
+            noise = compared.high - before
+    elif before and after is not None:
+        percent = round((after - before) / before * 100, 2)
+    known = unit == "%" and before is not None and after is not None
     return {
         "before": before,
         "after": after,
         "change_percent": percent,
-        "change_points": _points(before, after, unit),
+        "change_points": round((after or 0) - (before or 0), 4) if known else None,
         "unit": unit,
-        "noise_percent": None,
-        "noise": None,
-        "state": None,
+        "noise_percent": compared.visible_percent if compared else None,
+        "noise": noise,
+        "state": compared.state if compared else None,
     }
-
-
-def _points(before: float | None, after: float | None, unit: str) -> float | None:
-    if unit != "%" or before is None or after is None:
-        return None
-    return round(after - before, 4)
 
 
 def _snapshot(run: Run, name: str) -> str | None:

@@ -130,7 +130,29 @@ SERIES = _object(
         "points": _list(_object({"test_id": TEXT, "timestamp": TEXT, "value": NUMBER})),
     }
 )
-COMPARISON = _object({"before": TEXT, "after": TEXT, "metrics": _list({"type": "object"})})
+CHANGE = _object(
+    {
+        "before": NUMBER,
+        "after": NUMBER,
+        "change_percent": NUMBER,
+        "change_points": NUMBER,
+        "unit": TEXT,
+        "noise_percent": NUMBER,
+        "noise": NUMBER,
+        "state": NAME,
+    }
+)
+COMPARISON = _object(
+    {
+        "before": TEXT,
+        "after": TEXT,
+        "same_script": {"type": "boolean"},
+        "same_contents": {"type": "boolean"},
+        "same_workload": {"type": "boolean"},
+        "metrics": _list(CHANGE),
+        "endpoints": _list(_object({"endpoint": TEXT, "p95_ms": CHANGE, "error_rate": CHANGE})),
+    }
+)
 
 
 def response(
