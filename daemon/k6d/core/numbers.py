@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SECONDS_FROM_MS = 9_999.5  # rounds to 10,000 ms, which is shown as 10 s
 MOST_DIGITS = 17  # enough to distinguish any two floats
@@ -18,6 +22,11 @@ def number(value: float, digits: int = 3) -> str:
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     text = f"{value:,.{min(max(decimals, 0), digits + 3)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def largest(values: Iterable[float | None]) -> float | None:
+    """The largest value; None when there is none."""
+    return max((value for value in values if value is not None), default=None)
 
 
 def ms(value: float | None) -> str:

@@ -46,5 +46,9 @@ def printable(text: str, instead: str = " ") -> str:
 
 def one_line(text: str, limit: int) -> str:
     """The text on one line, without control characters, cut to `limit` characters."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return shortened(" ".join(printable(text).split()), limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text cut to `limit` characters; "…" is the last one if it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import INDEXED
 from k6d.core.model import HEALTHY, LEARNING
+from k6d.core.numbers import largest
 from k6d.core.redact import Redactor
+from k6d.core.text import shortened
 from k6d.explain.instructions import SYSTEM
 from k6d.explain.source import without_texts
 
@@ -129,7 +131,7 @@ class _Writer:
     def _clean(self, value: Any) -> Any:
         """The value without secrets and empty parts; texts are cut and numbers rounded."""
         if isinstance(value, str):
-            return _shortened(self._redacted(value[:MAX_REDACTED]))
+            return shortened(self._redacted(value[:MAX_REDACTED]), MAX_TEXT)
         if isinstance(value, float):
             if not math.isfinite(value):
                 return None
@@ -147,7 +149,7 @@ class _Writer:
     def _lines(self, lines: Sequence[str]) -> list[str]:
         # Redacted together, because a private key or a template may span lines.
         return [
-            _shortened(line)
+            shortened(line, MAX_TEXT)
             for line in self._redacted("\n".join(lines)[:MAX_REDACTED]).split("\n")
             if line
         ]
@@ -160,7 +162,7 @@ class _Writer:
         code = without_texts(_written(source[:MAX_REDACTED]), names=shown)
         whole = self._redactor.code(code).splitlines()
         for number, line in enumerate(whole):
-            short = _shortened(line.rstrip())
+            short = shortened(line.rstrip(), MAX_TEXT)
             room -= len(short) + 1
             if room < 0 or (number == len(whole) - 1 and len(source) > MAX_REDACTED):
                 return [*lines, "… cut here"]
@@ -301,10 +303,10 @@ def _timeline(timeline: Timeline) -> list[dict[str, Any]]:
     return [
         {
             "until_s": timeline.t[part][-1],
-            "virtual_users": _highest(timeline.vus[part]),
+            "virtual_users": largest(timeline.vus[part]),
             "requests_per_second": _mean(timeline.requests_per_second[part]),
             "errors_per_second": _mean(timeline.errors_per_second[part]),
-            "worst_p95_ms": _highest(timeline.p95_ms[part]),
+            "worst_p95_ms": largest(timeline.p95_ms[part]),
         }
         for part in (slice(i, i + width) for i in range(0, len(timeline.t), width))
     ]
@@ -313,10 +315,6 @@ def _timeline(timeline: Timeline) -> list[dict[str, Any]]:
 def _mean(values: Sequence[float | None]) -> float | None:
     measured = [value for value in values if value is not None]
     return sum(measured) / len(measured) if measured else None
-
-
-def _highest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _earlier(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
@@ -338,7 +336,3 @@ def _excerpt(log: Log) -> list[str]:
     counts = Counter(re.sub(r"^\d\d:\d\d:\d\d ", "", line).rstrip() for line in lines)
     shown = (f"{line}  ({n} times)" if n > 1 else line for line, n in counts.items() if line)
     return list(shown)[: 2 * MAX_LOG_LINES]  # redacted as a whole, then cut to what is kept
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from k6d.core.metrics import INDEXED
 from k6d.core.model import K6dError, Run, other_options
+from k6d.core.text import shortened
 
 ISSUE_LENGTH = 160
 FIELDS = frozenset({
@@ -103,9 +104,5 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
         **{name: judged.get(name) for name in INDEXED},
-        "issue": _shortened(worst[0]) if worst else None,
+        "issue": shortened(worst[0], ISSUE_LENGTH) if worst else None,
     }
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= ISSUE_LENGTH else text[: ISSUE_LENGTH - 1] + "…"

@@ -12,7 +12,7 @@ from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
 from k6d.core.measurements import Metrics
 from k6d.core.model import HEALTHY, Trigger, verdict_word
-from k6d.core.numbers import against_threshold, count, ms, number, percent, rate, seconds
+from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
 from k6d.core.text import common_origin, group, one_line, plural, removed
 
 if TYPE_CHECKING:
@@ -227,13 +227,9 @@ class _Timeline:
         requests, errors = timeline.requests_per_second, timeline.errors_per_second
         self._title = f"over {seconds(timeline.t[-1])}"
         self._rows: list[tuple[str, list[float | None], str]] = [
-            (
-                "requests/s",
-                requests,
-                rate(max((v for v in requests if v is not None), default=None)),
-            ),
-            ("p95", timeline.p95_ms, ms(max((v for v in timeline.p95_ms if v), default=None))),
-            ("errors/s", errors, rate(max((v for v in errors if v is not None), default=None))),
+            ("requests/s", requests, rate(largest(requests))),
+            ("p95", timeline.p95_ms, ms(largest(timeline.p95_ms))),
+            ("errors/s", errors, rate(largest(errors))),
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -247,12 +243,9 @@ class _Timeline:
 def spark(values: list[float | None], width: int = BARS_WIDTH) -> str:
     """Draw values as bars from zero to their maximum, with a gap where nothing was measured."""
     per_bar = max(1, -(-len(values) // width))
-    bars = [
-        max((v for v in values[i : i + per_bar] if v is not None), default=None)
-        for i in range(0, len(values), per_bar)
-    ]
-    top = max((v for v in bars if v is not None), default=0.0)
-    if top == 0:
+    bars = [largest(values[i : i + per_bar]) for i in range(0, len(values), per_bar)]
+    top = largest(bars)
+    if not top:
         return "".join(" " if v is None else BARS[0] for v in bars)
     return "".join(" " if v is None else BARS[round(v / top * (len(BARS) - 1))] for v in bars)
 

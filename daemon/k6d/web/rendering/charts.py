@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from k6d.core.model import HEALTHY, Severity
-from k6d.core.numbers import in_unit, seconds
-from k6d.web.rendering.svg import DAY, Plot, legend, most, tag
+from k6d.core.numbers import in_unit, largest, seconds
+from k6d.web.rendering.svg import DAY, Plot, legend, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,7 +148,7 @@ def _whole(run: Row, column: str) -> list[float | None]:
 
 def _merged(values: Sequence[float | None], size: int) -> list[float | None]:
     """The largest of each `size` values."""
-    return [most(values[i : i + size]) for i in range(0, len(values), size)]
+    return [largest(values[i : i + size]) for i in range(0, len(values), size)]
 
 
 def threshold_of(run: Row, metric: str) -> float | None:
@@ -165,7 +165,7 @@ def threshold_of(run: Row, metric: str) -> float | None:
 
 
 def _is_near(bound: float | None, values: Sequence[float | None]) -> bool:
-    return bound is not None and bound <= SHOWN_THRESHOLD * (most(values) or 0)
+    return bound is not None and bound <= SHOWN_THRESHOLD * (largest(values) or 0)
 
 
 def anomalies(days: Sequence[Row]) -> Markup:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from k6d.core.numbers import in_unit
+from k6d.core.numbers import in_unit, largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,11 +38,6 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
     return Markup(f"<{name}{''.join(given)}>{inside}</{name}>")  # noqa: S704  (all is escaped)
 
 
-def most(values: Iterable[float | None]) -> float | None:
-    """The largest value; None when there is none."""
-    return max((value for value in values if value is not None), default=None)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """The scales of a chart; times are in seconds, one value stands for `interval_s`.
@@ -60,7 +55,7 @@ class Plot:
     @property
     def top(self) -> float:
         """The value at the upper end of the y axis."""
-        return (most(self.values) or 1) * HEADROOM
+        return (largest(self.values) or 1) * HEADROOM
 
     def x(self, at: float) -> float:
         """The horizontal place of a time."""
