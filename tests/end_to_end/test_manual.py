@@ -172,6 +172,20 @@ def _analyze(text: str) -> str:
     return done.stdout
 
 
+def test_the_routes_on_the_page_exist(house: House) -> None:
+    """Each route of the manual is in the API's own list, with its method."""
+    page = (ROOT / "daemon/docs/api.md").read_text()
+    rows = re.findall(r"^\| `(GET|POST|DELETE) ([^`]+)`(.*?) \|", page, re.MULTILINE)
+    known = house.daemon.get("/openapi.json").json["paths"]
+    for method, path, more in rows:
+        others = [path.rpartition("/")[0] + f"/{name}" for name in re.findall(r"`(\w+)`", more)]
+        for one in [path, *others]:
+            named = [way for way in known if re.sub(r"\{\w+\}", "{id}", way) == one]
+            assert named, one
+            assert method.lower() in known[named[0]], one
+    assert len(rows) >= 10
+
+
 def test_what_is_not_run_is_there() -> None:
     """The list of blocks that are not run names no block that is gone."""
     texts = [block.text for page in PAGES for block in blocks_of(page)]
