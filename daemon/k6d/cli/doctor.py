@@ -41,6 +41,14 @@ class Check:
     remedy: str | None = None
 
 
+def _fine(name: str, seen: str, remedy: str | None = None) -> Check:
+    return Check(name=name, ok=True, seen=seen, remedy=remedy)
+
+
+def _problem(name: str, seen: str, remedy: str) -> Check:
+    return Check(name=name, ok=False, seen=seen, remedy=remedy)
+
+
 async def examine(settings: Settings) -> list[Check]:
     """Run all checks; they change nothing and send nothing."""
     data = _data(settings)
@@ -65,47 +73,36 @@ def _settings(settings: Settings) -> Check:
     if settings.warnings:
         remedy = "correct its name, or unset it; config/k6d.env.example has all names"
         seen = "; ".join(settings.warnings)
-        return Check(name="settings", ok=False, seen=seen, remedy=remedy)
+        return _problem("settings", seen, remedy)
     seen = str(settings.config_file) if settings.config_file else "no k6d.toml, none is needed"
-    return Check(name="settings", ok=True, seen=seen)
+    return _fine("settings", seen)
 
 
 async def _k6(configured: Path | None) -> Check:
     try:
         binary = await discovery.find(configured)
     except discovery.K6UnavailableError as error:
-        return Check(name="k6", ok=False, seen="not usable", remedy=str(error))
+        return _problem("k6", "not usable", str(error))
     newer = binary.release > discovery.NEWEST_TRIED
     newest = ".".join(map(str, discovery.NEWEST_TRIED))
     warning = f"k6d was tried with k6 up to {newest}; this one is used, look at its first runs"
-    return Check(
-        name="k6",
-        ok=True,
-        seen=f"{binary.version} at {binary.path}",
-        remedy=warning if newer else None,
-    )
+    return _fine("k6", f"{binary.version} at {binary.path}", warning if newer else None)
 
 
 def _variables(env: Mapping[str, str]) -> list[Check]:
     """Report the variables in k6.env that have no effect."""
     remedy = "take it out of k6.env"
-    return [
-        Check(name="k6.env", ok=False, seen=line, remedy=remedy) for line in variables.left_out(env)
-    ]
+    return [_problem("k6.env", line, remedy) for line in variables.left_out(env)]
 
 
 def _scripts(folder: Path) -> Check:
     if not folder.is_dir():
         remedy = f"make it (mkdir -p {folder}) or name another with --scripts; k6d waits for it"
-        return Check(
-            name="scripts folder", ok=False, seen=f"{folder} does not exist", remedy=remedy
-        )
+        return _problem("scripts folder", f"{folder} does not exist", remedy)
     if not os.access(folder, os.R_OK | os.X_OK):
         remedy = f"let this user read it: chmod u+rx {folder}"
-        return Check(
-            name="scripts folder", ok=False, seen=f"{folder} is not readable", remedy=remedy
-        )
-    return Check(name="scripts folder", ok=True, seen=str(folder))
+        return _problem("scripts folder", f"{folder} is not readable", remedy)
+    return _fine("scripts folder", str(folder))
 
 
 def _data(settings: Settings) -> Check:
@@ -114,7 +111,7 @@ def _data(settings: Settings) -> Check:
         refuse_links(folder)
     except LinkError as error:
         seen, _, remedy = str(error).partition("; ")
-        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+        return _problem("data folder", seen, remedy)
     try:
         place = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(
@@ -124,22 +121,21 @@ def _data(settings: Settings) -> Check:
     except OSError as error:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
         seen = f"{place} is not writable: {error.strerror}"
-        return Check(name="data folder", ok=False, seen=seen, remedy=remedy)
+        return _problem("data folder", seen, remedy)
     if full := no_room(settings, free_mib(folder)):
         remedy = "nothing starts until then; retention.least_free_mib says how much must be free"
-        return Check(name="data folder", ok=False, seen=full, remedy=remedy)
+        return _problem("data folder", full, remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
-    return Check(name="data folder", ok=True, seen=seen)
+    return _fine("data folder", seen)
 
 
 def _aside(data: Path) -> list[Check]:
     """Report the scripts that do not run because k6d died during each of their runs."""
     return [
-        Check(
-            name="script",
-            ok=False,
-            seen=f"{death.script} is set aside: k6d died {death.deaths} times in a row in its runs",
-            remedy="change it, or k6d run it: if k6d outlives that, it runs by itself again",
+        _problem(
+            "script",
+            f"{death.script} is set aside: k6d died {death.deaths} times in a row in its runs",
+            "change it, or k6d run it: if k6d outlives that, it runs by itself again",
         )
         for death in set_aside(Store(data))
     ]
@@ -149,20 +145,16 @@ def _outages(settings: Settings) -> list[Check]:
     """Report what keeps scripts from a verdict: no network, no k6, a module server that is down."""
     remedy = "the daemon runs them again automatically, at least once an hour; see 'k6d history'"
     alerts = Alerts(settings, Store(settings.data))
-    return [
-        Check(name="outage", ok=False, seen=outage.line, remedy=remedy)
-        for outage in alerts.outages()
-    ]
+    return [_problem("outage", outage.line, remedy) for outage in alerts.outages()]
 
 
 def _damages(data: Path) -> list[Check]:
     """Report damaged files until somebody removes the renamed file."""
     return [
-        Check(
-            name="data folder",
-            ok=False,
-            seen=f"{damage.path.name} is damaged: {damage.meaning}",
-            remedy=f"if nothing of it is wanted any more: rm -r {damage.path}",
+        _problem(
+            "data folder",
+            f"{damage.path.name} is damaged: {damage.meaning}",
+            f"if nothing of it is wanted any more: rm -r {damage.path}",
         )
         for damage in damages(data)
     ]
@@ -180,31 +172,28 @@ def _readable_by_others(config_file: Path | None) -> list[Check]:
         if secrets:
             seen = f"other users of this machine can read {file}, with {', '.join(secrets)} in it"
             remedy = f"chmod 600 {file}, owned by the user that runs k6d"
-            checks.append(Check(name="settings", ok=False, seen=seen, remedy=remedy))
+            checks.append(_problem("settings", seen, remedy))
     return checks
 
 
 def _daemon(data: Path) -> Check:
     """Report whether a daemon runs; it is not a problem if none does."""
     if pid := daemon_of(data):
-        return Check(name="daemon", ok=True, seen=f"runs, pid {pid}")
+        return _fine("daemon", f"runs, pid {pid}")
     remedy = "start it with k6d serve, or as a service: see systemd/"
-    return Check(name="daemon", ok=True, seen=f"none serves {data}", remedy=remedy)
+    return _fine("daemon", f"none serves {data}", remedy)
 
 
 async def _receivers(settings: Settings) -> list[Check]:
     notify = settings.notify
     if not notify.urls and not notify.config:
         remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
-        return [Check(name="notifications", ok=True, seen="none configured", remedy=remedy)]
+        return [_fine("notifications", "none configured", remedy)]
     directory = await apprise_client.directory(addresses(notify, key="doctor"))
     remedy = "messages wait for it until it is mended; see https://appriseit.com/services/"
-    found = [
-        Check(name="notification", ok=True, seen=_receiver(receiver))
-        for receiver in directory.receivers
-    ]
+    found = [_fine("notification", _receiver(receiver)) for receiver in directory.receivers]
     return found + [
-        Check(name="notification", ok=False, seen=f"{label}: {problem}", remedy=remedy)
+        _problem("notification", f"{label}: {problem}", remedy)
         for label, problem in directory.problems
     ]
 
@@ -220,11 +209,11 @@ def _undelivered(outbox: Outbox) -> list[Check]:
     if lost := outbox.undeliverable():
         seen = f"{plural(len(lost), 'message')} could not be delivered"
         remedy = "k6d outbox says why; k6d outbox --retry tries again, --forget removes them"
-        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+        checks.append(_problem("outbox", seen, remedy))
     if damaged := outbox.unreadable():
         seen = f"{plural(len(damaged), 'message')} did not read and will not be delivered"
         remedy = f"k6d incidents says what is open; then remove {damaged[0]}"
-        checks.append(Check(name="outbox", ok=False, seen=seen, remedy=remedy))
+        checks.append(_problem("outbox", seen, remedy))
     reasons: dict[str, str] = {}
     for kept in outbox.waiting():
         if kept.problem:
@@ -234,11 +223,10 @@ def _undelivered(outbox: Outbox) -> list[Check]:
                 reasons[found.label] = found.error
     for label, reason in reasons.items():
         checks.append(
-            Check(
-                name="outbox",
-                ok=False,
-                seen=f"{label}: {reason}",
-                remedy="k6d tries again by itself; k6d notify-test tells whether it would work now",
+            _problem(
+                "outbox",
+                f"{label}: {reason}",
+                "k6d tries again by itself; k6d notify-test tells whether it would work now",
             )
         )
     return checks
