@@ -60,7 +60,7 @@ format: .venv/.ready  ## format the code and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: .venv/.ready  ## measure what the README claims, as ratios in one run
+bench: .venv/.ready  ## measure what the manual claims, as ratios in one run
 	@$(BIN)/python tests/benchmarks $(ONLY)
 
 docs: .venv/.ready  ## write config/k6d.toml and the manual's page of settings anew
