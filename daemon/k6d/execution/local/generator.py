@@ -26,8 +26,10 @@ SAMPLE_S = 1.0
 # A Go program that waits takes a tick (10 ms of CPU) at most; a loop takes one even if sixteen
 # others want the same CPU.
 IDLE_S, IDLE_TICKS = 0.5, 1
-# Fewer seconds prove nothing: the start of k6 alone keeps a small machine busy for one second.
+# In fewer seconds, k6's own start may keep a small machine busy. Then only CPU that others take
+# counts, if it is at least this share of all.
 MIN_SAMPLES = 5
+OTHERS_CPU_PERCENT = 50.0
 # A run is short of CPU if most of its seconds were; a burst of another process does not count.
 BUSY_SECONDS_PERCENT = 50.0
 # With this share of all CPUs, k6 itself is the reason why they are busy.
@@ -81,8 +83,8 @@ class Monitor:
             busy_seconds_percent=None if busy is None else round(busy, 1),
             memory_free_percent=min((round(s.memory_free, 1) for s in self._samples), default=None),
         )
-        full = len(cpu) >= MIN_SAMPLES and (busy or 0) > BUSY_SECONDS_PERCENT
-        own_cpu, others_cpu = _cpu(health) if full else (None, None)
+        is_full = _is_full(measured, limits.max_cpu)
+        own_cpu, others_cpu = _cpu(health) if is_full else (None, None)
         short = (health.memory_free_percent or 100) < limits.min_memory
         own_memory, others_memory = _memory(health, self._samples) if short else (None, None)
         return replace(
@@ -90,6 +92,16 @@ class Monitor:
             reasons=[reason for reason in (own_cpu, own_memory) if reason],
             doubts=[doubt for doubt in (others_cpu, others_memory) if doubt],
         )
+
+
+def _is_full(shares: Sequence[tuple[float, float]], max_cpu: float) -> bool:
+    """Return whether the CPUs were full for most of the time, by the shares of k6 and of all."""
+    few = len(shares) < MIN_SAMPLES
+    full = [
+        machine > max_cpu and (not few or machine - k6 >= OTHERS_CPU_PERCENT)
+        for k6, machine in shares
+    ]
+    return bool(full) and 100 * sum(full) / len(full) > BUSY_SECONDS_PERCENT
 
 
 def _cpu(health: Generator) -> tuple[str | None, str | None]:
