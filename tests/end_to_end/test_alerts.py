@@ -74,6 +74,7 @@ def environment(folder: Path, receiver: HttpReceiver, **more: str) -> dict[str, 
         "K6D_NOTIFY__HEARTBEAT": f"http://127.0.0.1:{receiver.port}/beat",
         "K6D_NOTIFY__HEARTBEAT_EVERY": "1s",
         "K6D_LOG_LEVEL": "debug",
+        "K6D_COMPARE__MAX_CPU": "100",
         "K6D_API__ENABLED": "false",
         **more,
     }

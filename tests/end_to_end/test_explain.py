@@ -67,7 +67,12 @@ def _env(endpoint: str | None, **more: str) -> dict[str, str]:
     if endpoint is not None:
         ours = {"GEMINI_API_KEY": KEY, "K6D_AI__ENDPOINT": endpoint}
         more = ours | {"K6D_AI__TIMEOUT": f"{PATIENCE_S:g}"} | more
-    return clean | {"AI_MODEL": MODEL, "AI_TEMPERATURE": "0.25", "K6D_AI__ATTEMPTS": "1"} | more
+    return (
+        clean
+        | {"AI_MODEL": MODEL, "AI_TEMPERATURE": "0.25", "K6D_AI__ATTEMPTS": "1"}
+        | {"K6D_COMPARE__MAX_CPU": "100"}
+        | more
+    )
 
 
 def _k6d(home: Path, env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,8 @@ class Monitor:
             memory_free_percent=min((round(s.memory_free, 1) for s in self._samples), default=None),
         )
         is_full = _is_full(measured, limits.max_cpu)
-        own_cpu, others_cpu = _cpu(health) if is_full else (None, None)
+        few = len(measured) < MIN_SAMPLES
+        own_cpu, others_cpu = _cpu(health, few=few) if is_full else (None, None)
         short = (health.memory_free_percent or 100) < limits.min_memory
         own_memory, others_memory = _memory(health, self._samples) if short else (None, None)
         return replace(
@@ -104,12 +105,15 @@ def _is_full(shares: Sequence[tuple[float, float]], max_cpu: float) -> bool:
     return bool(full) and 100 * sum(full) / len(full) > BUSY_SECONDS_PERCENT
 
 
-def _cpu(health: Generator) -> tuple[str | None, str | None]:
-    """Explain busy CPUs: (a problem of k6 itself, a note about other processes)."""
+def _cpu(health: Generator, *, few: bool) -> tuple[str | None, str | None]:
+    """Explain busy CPUs: (a problem of k6 itself, a note about other processes).
+
+    `few`: a few seconds, which prove no problem of k6 itself.
+    """
     mine, lag = health.k6_cpu_percent or 0.0, health.k6_lag_ms or 0.0
-    if mine >= OWN_CPU_PERCENT:
+    if mine >= OWN_CPU_PERCENT and not few:
         return f"k6 itself took {percent(mine)} of this machine's CPUs, which were full", None
-    if lag >= LAG_MS:
+    if lag >= LAG_MS and not few:
         return f"k6 waited {ms(lag)} for a CPU each time it needed one", None
     return None, (
         f"other programs kept this machine's CPUs full for {percent(health.busy_seconds_percent)} "
