@@ -20,6 +20,7 @@ from k6d.execution.executor import Order
 from k6d.execution.hidden_secrets import snapshot_without_secrets
 from k6d.execution.local import variables
 from k6d.execution.local.executor import LocalExecutor
+from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.record import recorded, with_files_kept
 from k6d.execution.workdir import UnderWay, workdir
 from k6d.jobs.regression_check import Done, is_comparable
@@ -56,11 +57,12 @@ class Watching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A job with its folder."""
+    """A job with its folder and the process group of its k6."""
 
     job: Job
     under_way: UnderWay
     folder: Path
+    group: ProcessGroup
     watching: Watching
 
 
@@ -92,13 +94,16 @@ class Stages:
 
     @contextlib.asynccontextmanager
     async def task(self, job: Job, watching: Watching) -> AsyncIterator[Task]:
-        """Make an id and a folder for one execution."""
+        """Make an id, a folder and a process group for one execution."""
         now = datetime.now(UTC)
         under_way = UnderWay(
             test_id=new_test_id(now), script=job.name, trigger=job.trigger, started=now
         )
         with workdir(self.settings.data, under_way) as folder:
-            yield Task(job=job, under_way=under_way, folder=folder, watching=watching)
+            async with ProcessGroup() as group:
+                yield Task(
+                    job=job, under_way=under_way, folder=folder, group=group, watching=watching
+                )
 
     async def measure(
         self, task: Task, binary: K6, script: Script, own: ScriptSettings
@@ -124,7 +129,7 @@ class Stages:
         )
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            executor: Executor = LocalExecutor(binary, self.settings)
+            executor: Executor = LocalExecutor(replace(binary, group=task.group), self.settings)
             measured = await executor.run(
                 order,
                 stop=self.stop_of(task.watching),
@@ -142,7 +147,7 @@ class Stages:
         script = await look(
             job.path,
             name=job.name,
-            k6=binary,
+            k6=replace(binary, group=task.group),
             workdir=task.folder,
             env=self._environment(job),
             options=job.options,

@@ -11,7 +11,6 @@ from k6d.core.model import K6dError
 from k6d.execution import summary
 from k6d.execution.deadline import deadline_s
 from k6d.execution.local.generator import Monitor
-from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.local.route import RouteWatch
 from k6d.execution.log_buffer import LogBuffer
 from k6d.execution.measure import Observed, measured
@@ -55,7 +54,7 @@ class LocalExecutor:
         files.mkdir()
         command, env = self._command(order, summary_file)
         monitor, routes = Monitor(), RouteWatch()
-        async with ProcessGroup() as group, _beside() as beside:
+        async with k6.in_group() as group, _beside() as beside:
             inspecting = k6.inspect(
                 order.archive, group=group, env=order.env, options=order.options
             )

@@ -60,10 +60,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class K6:
-    """A k6 binary whose version is known."""
+    """A k6 binary whose version is known; its processes join `group`, or a new one each time."""
 
     path: Path
     version: str
+    group: ProcessGroup | None = None
 
     @property
     def minor(self) -> str:
@@ -75,6 +76,15 @@ class K6:
         """Return (major, minor) as numbers."""
         major, minor = self.minor.split(".")
         return int(major), int(minor)
+
+    @contextlib.asynccontextmanager
+    async def in_group(self) -> AsyncIterator[ProcessGroup]:
+        """Yield the group; a new one ends with the context."""
+        if self.group:
+            yield self.group
+        else:
+            async with ProcessGroup() as group:
+                yield group
 
     def receiving(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a run that pushes its metrics to `url`."""
@@ -105,7 +115,7 @@ class K6:
         started = time.monotonic()
         log, unread = LogBuffer(INIT_LOG_BYTES, hide=hide), LogBuffer(0)
         late = None
-        async with asyncio.TaskGroup() as tasks, ProcessGroup() as group:
+        async with asyncio.TaskGroup() as tasks, self.in_group() as group:
             process = await group.spawn(command, env=env, cwd=target.parent)
             # A reader works until k6 is gone: a full pipe would hold k6 up, and look like idleness.
             reader = tasks.create_task(_read_both(process, log, unread))
