@@ -110,6 +110,8 @@ def test_help_names_the_command_for_a_link(tmp_path: Path) -> None:
         (["quiet", "hours"], "alerts: "),
         (["notify.group_wait"], "settings: notify"),
         (["--search", "schedules"], "scripts: When a script runs"),
+        (["which", "files", "are", "tests"], "scripts: Which files run"),
+        (["accept", "a", "new", "level"], "baselines: When the change is meant"),
         (["another k6d (pid"], "troubleshooting: "),
         (["k6d: another k6d (pid 42) serves /data: stop it or choose another --data"], "troubl"),
         (["[HIGH] shop: 50 % of the requests failed (98 of 196)"], "troubleshooting: What a run"),

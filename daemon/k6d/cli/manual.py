@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"- \[[^\]]+\]\(([\w-]+)\.md\): (.+)")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 ANYTHING = "…"
+_QUESTION = re.compile(  # words of a question that say nothing about its subject
+    r"(an?|and|are|can|do|does|for|how|i|in|is|it|my|of|on|or|that|the|to|was|were|what|when|where|"
+    r"which|why|with|you)\??",
+    re.IGNORECASE,
+)
 LEAST = 12  # characters of a message, so that "…: …" is none
 _PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n", re.MULTILINE)
 
@@ -109,12 +114,13 @@ def find(words: Sequence[str]) -> list[Place]:
     """The lines of the manual about these words, page by page; K6dError if there is none.
 
     A line has one of the words at least; its heading or the page's name may have the others. The
-    words may be a message as k6d printed it, with its names and numbers.
+    words may be a message as k6d printed it, with its names and numbers, or a question.
     """
-    found = [place for topic in topics() for place in _places_in(topic, words)]
-    if not found:
-        raise K6dError(f"the manual has nothing on {' '.join(words)!r}; 'k6d help' lists its pages")
-    return found
+    subject = [word for word in words if not _QUESTION.fullmatch(word)]
+    for wanted in (words, subject):
+        if wanted and (found := [p for topic in topics() for p in _places_in(topic, wanted)]):
+            return found
+    raise K6dError(f"the manual has nothing on {' '.join(words)!r}; 'k6d help' lists its pages")
 
 
 def places_of(words: Sequence[str]) -> RenderableType:

@@ -123,8 +123,8 @@ class Notify(Section):
         default=2,
         ge=1,
         le=100,
-        description="Number of healthy runs in a row that resolve an incident, 1 to 100; after an "
-        "edit of the script one is enough.",
+        description="Number of healthy runs in a row that resolve an incident, 1 to 100. One is "
+        "enough after an edit of the script, and if the run was started by hand.",
     )
     remind: Duration = Field(
         default=86_400.0,
