@@ -50,10 +50,6 @@ class Query:
     until: datetime | None = None
     before: str | None = None
 
-    def matches(self, document: IndexDocument) -> bool:
-        """Whether the document meets all fields but `since`, `until` and `before`."""
-        return all(test(document) for test in self._tests())
-
     def _tests(self) -> list[Callable[[IndexDocument], bool]]:
         """One test for each field that is set: most searches set one field and test all runs."""
         exact = {name: getattr(self, name) for name in EXACT}
