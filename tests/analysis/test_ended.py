@@ -57,6 +57,7 @@ def test_a_target_that_takes_no_connection_is_unreachable() -> None:
             "bundle the script",
         ),
         ("unknown module: k6/x/sql", "with xk6"),
+        ("unknown module: k6/websockets", "This version of k6"),
         ("SyntaxError: s.js: Line 1:3 Unexpected token", "k6d runs it again"),
     ],
 )

@@ -26,6 +26,8 @@ ADVICE = {
     "with ./, ../ or /, or by a URL: correct it, or bundle the script before k6 runs it.",
     "unknown module: k6/x/": "This k6 has no such extension: build one that has it with xk6, and "
     "name it by k6.path.",
+    "unknown module: k6/": "This version of k6 has no such module: use one that has it, or the "
+    "name that the module has in this version.",
 }
 
 
