@@ -24,7 +24,7 @@ from k6d.execution.record import interrupted, refused
 from k6d.execution.workdir import leftovers
 from k6d.explain.explainer import Explainer
 from k6d.jobs.follow_up import FollowUp, notify_of, outline
-from k6d.jobs.registration import Registration, endless
+from k6d.jobs.registration import Registration, irregular_dependency
 from k6d.jobs.regression_check import Done, compared, is_unfinished
 from k6d.jobs.set_aside import SetAside
 from k6d.jobs.stages import Stages, Watching
@@ -146,8 +146,8 @@ class Pipeline:
             script = await cancel_when(self._stages.stop_of(watching), self._look(task, binary))
             task = replace(task, job=without(job, script.unused))
             if job.trigger in ON_CHANGE:
-                judging = self.registration.judged, script, self._settings.watch.ignore
-                script = await reading.in_thread(*judging, about=str(job.path))
+                classify = self.registration.classified, script, self._settings.watch.ignore
+                script = await reading.in_thread(*classify, about=str(job.path))
             if not self._wanted(job, script):
                 self._remember(script)
                 return None
@@ -201,7 +201,9 @@ class Pipeline:
     async def _look(self, task: Task, binary: K6) -> Script:
         name = task.job.name
         known = self.registration.registry.get(name)
-        refusal = await reading.in_thread(endless, known, about=f"a file that {name} needs")
+        refusal = await reading.in_thread(
+            irregular_dependency, known, about=f"a file that {name} needs"
+        )
         return await self._stages.look(task, binary, refusal=refusal)
 
     def _wanted(self, job: Job, script: Script) -> bool:

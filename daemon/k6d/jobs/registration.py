@@ -1,6 +1,6 @@
 """What k6 found out about each file is entered in the registry of scripts.
 
-A file that k6 refuses is a broken test or no test at all; `Registration.judged` decides which.
+A file that k6 refuses is a broken test or no test at all; `Registration.classified` decides which.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Registration:
         self._alerts = alerts
         self._root = root
 
-    def judged(self, script: Script, ignore: Sequence[str]) -> Script:
+    def classified(self, script: Script, ignore: Sequence[str]) -> Script:
         """Return the script; if k6 refused it and its text is no test, as a helper module.
 
         See `recognise`. Reads the other files of the folder, except those that match `ignore`.
@@ -127,7 +127,7 @@ class Registration:
         self.registry.put_all(states)
 
 
-def endless(known: ScriptState | None) -> str | None:
+def irregular_dependency(known: ScriptState | None) -> str | None:
     """Return in words which mentioned file of a script has become a pipe or the like."""
     paths = known.dependencies if known else {}
     for path in paths:
