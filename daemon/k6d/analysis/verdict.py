@@ -82,8 +82,9 @@ def judge_by_limits(result: Result, *, limits: Limits) -> tuple[Result, Verdict]
 
     The outcome becomes "no network" if the loss of this machine's network may explain all findings.
     """
-    result = lost_network.with_outcome(result, judge(result, limits=limits))
-    return result, judge(result, limits=limits)
+    verdict = judge(result, limits=limits)
+    concluded = lost_network.with_outcome(result, verdict)
+    return concluded, verdict if concluded is result else judge(concluded, limits=limits)
 
 
 def _inconclusive(result: Result, limits: Limits) -> Verdict:
