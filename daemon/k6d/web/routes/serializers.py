@@ -44,27 +44,17 @@ def test(record: dict[str, Any]) -> dict[str, Any]:
 
 def from_index(document: dict[str, Any]) -> dict[str, Any]:
     """Return the same from an index document, if the run's file cannot be read."""
-    issue = document["issue"]
-    return {
-        "test_id": document["test_id"],
-        "timestamp": document["timestamp"],
-        "execution_time": document["execution_time"],
-        "metrics": {name: document.get(name) for name in ORIGINAL},
-        "anomaly_analysis": with_severity(
-            {
-                "anomalies_detected": document["anomalies"],
-                "severity": document["severity"],
-                "issues": [issue] if issue else [],
-                "recommendations": [],
-                "confidence": 1.0,
-            }
-        ),
-        "status": document["status"],
-        "script": document["script"],
-        "trigger": document["trigger"],
-        "outcome": document["outcome"],
-        "notes": [],
+    verdict = {
+        "anomalies_detected": document["anomalies"],
+        "severity": document["severity"],
+        "issues": [document["issue"]] if document["issue"] else [],
+        "recommendations": [],
+        "confidence": 1.0,
     }
+    execution = {"outcome": document["outcome"]}
+    return test(
+        {**document, "metrics": document, "anomaly_analysis": verdict, "execution": execution}
+    )
 
 
 def tests(documents: Iterable[dict[str, Any]], store: Store) -> list[dict[str, Any]]:
