@@ -164,10 +164,12 @@ def outbox(
     config: Config = None,
 ) -> None:
     """List the messages that are waiting, or that could not be delivered."""
+    from k6d.alerts.delivery.planning import quiet_until
     from k6d.alerts.outbox import Outbox
     from k6d.cli.render.alerts import outbox_table
 
-    kept = Outbox(load_settings(config, data=data).data)
+    settings = load_settings(config, data=data)
+    kept = Outbox(settings.data)
     if retry or forget:
         count = kept.retry() if retry else kept.forget()
         done = "will be tried again" if retry else "removed"
@@ -179,7 +181,8 @@ def outbox(
         print_json(rows)
     elif rows:
         console = terminal()
-        console.print(outbox_table(rows, width=console.width))
+        quiet = quiet_until(settings.notify.quiet_hours, datetime.now(UTC))
+        console.print(outbox_table(rows, width=console.width, quiet_until=quiet))
     else:
         say("nothing waits, nothing was given up")
     for path in kept.unreadable() if not as_json else ():

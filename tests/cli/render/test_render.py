@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from k6d.cli.render.alerts import outbox_table
 from k6d.cli.render.baseline import comparison_table
 from k6d.cli.render.run import history_table, run_report, scripts_report, spark
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Threshold, Timeline
@@ -282,3 +284,24 @@ def test_a_time_line_of_gaps_is_no_error() -> None:
         p95_ms=[None] * 2,
     )
     assert "over 2 s" in _printed(run_report(make_run(breakdown=Breakdown(timeline=timeline))))
+
+
+def test_the_outbox_names_quiet_hours() -> None:
+    """A message that waits for their end says so; a critical one does not wait for it."""
+    row = {
+        "at": datetime(2026, 11, 22, 23, tzinfo=UTC),
+        "script": "shop.js",
+        "change": "opened",
+        "subject": "every request failed",
+        "cause": None,
+        "receiver": "json://…",
+        "attempts": 0,
+        "next_at": None,
+        "error": None,
+        "state": "waiting",
+        "severity": "high",
+    }
+    end = datetime(2026, 11, 23, 6, tzinfo=UTC)
+    for severity, waits in (("high", True), ("critical", False)):
+        table = outbox_table([row | {"severity": severity}], width=160, quiet_until=end)
+        assert ("quiet hours until 2026-11-23 06:00 UTC" in _printed(table, 160)) is waits

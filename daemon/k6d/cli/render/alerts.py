@@ -61,8 +61,13 @@ def incidents_table(
     return _table(("severity", "script", "since", "runs", "what", "announced"), rows, width=width)
 
 
-def outbox_table(found: Iterable[dict[str, Any]], *, width: int) -> RenderableType:
-    """Return one row per message and receiver: message, receiver, state, reason of a failure."""
+def outbox_table(
+    found: Iterable[dict[str, Any]], *, width: int, quiet_until: datetime | None = None
+) -> RenderableType:
+    """Return one row per message and receiver: message, receiver, state, why it waits or failed.
+
+    `quiet_until` is the end of the present quiet hours.
+    """
     rows: list[tuple[str | Text, ...]] = []
     for row in found:
         next_at = f"{row['next_at']:%H:%M:%S}" if row["next_at"] else "–"
@@ -70,6 +75,8 @@ def outbox_table(found: Iterable[dict[str, Any]], *, width: int) -> RenderableTy
         why = row["error"] or ""
         if row["state"] == "waiting" and row["cause"] and not row["attempts"]:
             why = why or f"waits for more of the same cause, {row['cause']}"
+        if row["state"] == "waiting" and quiet_until and row["severity"] != "critical":
+            why = "; ".join(filter(None, [f"quiet hours until {moment(quiet_until)}", why]))
         rows.append((
             moment(row["at"]),
             Text(one_line(words, 60)),
