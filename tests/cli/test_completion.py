@@ -31,9 +31,9 @@ PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 @pytest.fixture(scope="module")
 def completion() -> str:
-    """What a shell evaluates once, when it starts."""
+    """What a shell evaluates once, when it starts; k6d asks which shell its parent is."""
     return subprocess.run(
-        ["bash", "--norc", "-c", "k6d --show-completion bash"],
+        ["bash", "--norc", "-c", "k6d --show-completion || exit 1"],
         env={"PATH": PATH, "LANG": "C.UTF-8", "SHELL": "/bin/bash"},
         capture_output=True,
         text=True,

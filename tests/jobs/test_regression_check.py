@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 import signal
-import time
 import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,7 @@ from typer.testing import CliRunner
 from k6d.analysis.comparison import compare_all
 from k6d.cli import app
 from k6d.core.measurements import Generator, Log
-from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Severity, Trigger
+from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Trigger
 from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.regression_check import history_of, is_comparable
 from k6d.jobs.stages import Watching
@@ -40,10 +38,10 @@ if TYPE_CHECKING:
     from k6d.settings import Settings
 
 LEARNING, RUNS = 5, 8
-ITERATIONS = 40
+ITERATIONS = 24
 # Short runs on a busy machine are a coarse baseline: what must be seen is far beyond its noise,
 # and what the machine alone may do to a run is below the least change that is told.
-SLOWER = 8.0
+SLOWER = 15.0
 LEAST = 60
 ENVIRONMENT = {
     "K6D_COMPARE__MAX_CPU": "100",
@@ -324,27 +322,6 @@ def test_killed_during_confirmation_it_runs_again(shop: Shop, home: Path) -> Non
         assert daemon.end() == 0
     finally:
         daemon.close()
-
-
-def test_a_step_inside_a_run_is_found_at_its_second(tmp_path: Path) -> None:
-    """From the sixteenth second of its load on the target takes ten times as long."""
-    with Shop() as shop:
-        began: list[float] = []
-
-        def latency() -> float:
-            began.append(time.monotonic())
-            return 0.02 if began[-1] - began[0] < 16 else 0.2
-
-        for page in PAGES:
-            shop.target.latency[f"/{page}"] = latency
-        shop.write(tmp_path / "scripts", seconds=29)
-        run = run_shop(settings_for(tmp_path))
-    spikes = [f for f in run.anomaly_analysis.findings if f.kind is FindingKind.SPIKE]
-    assert [(f.metric, f.severity) for f in spikes] == [("response_time_p95", Severity.MEDIUM)]
-    found = re.match(r"p95 (\d+) ms at second (\d+) from then on, was ", spikes[0].message)
-    assert found, spikes[0].message
-    assert 180 < int(found[1]) < 400
-    assert 15 <= int(found[2]) <= 18
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def test_a_module_server_that_is_down_is_seen_everywhere(tmp_path: Path) -> None
             lambda: (found := served.get("/api/v1/queue").json)["retries"] and found, "a retry"
         )
         (retry,) = queue["retries"]
-        assert (retry["script"], retry["tries"], queue["held"]) == ("a.js", 1, None)
+        assert (retry["script"], queue["held"]) == ("a.js", None)
+        assert retry["tries"] >= 1
         assert "connection refused" in retry["reason"]
         assert retry["at"] > served.runs("a.js")[0].timestamp.isoformat()
         (outage,) = served.until(
