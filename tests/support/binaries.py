@@ -19,6 +19,8 @@ from k6d.execution.log_buffer import LogBuffer
 from support.paths import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from k6d.core.measurements import Log
     from k6d.execution.local.k6 import Ended
 
@@ -54,7 +56,7 @@ async def bare_run(
     script: Path,
     *,
     binary: Path = NEW,
-    deadline_s: float = 60.0,
+    deadline: Awaitable[float] | None = None,
     stop_after_s: float | None = None,
     stop_grace_s: float = 5.0,
     log_bytes: int = 16384,
@@ -83,7 +85,7 @@ async def bare_run(
             cwd=files,
             log=log,
             output=output,
-            deadline=_at_once(deadline_s),
+            deadline=deadline or _at_once(60.0),
             stop=stop,
             stop_grace_s=stop_grace_s,
         )
