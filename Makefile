@@ -57,8 +57,9 @@ check: .venv/.ready  ## format, lint, types, import rules, links and words of th
 	@PYTHONPATH=tests $(BIN)/python -m support.prose
 
 format: .venv/.ready  ## format the code and mend what can be mended
+	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check .
 
 bench: .venv/.ready  ## measure what the manual claims, as ratios in one run
 	@$(BIN)/python tests/benchmarks $(ONLY)
