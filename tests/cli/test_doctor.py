@@ -11,6 +11,7 @@ from k6d.cli.doctor import Check, examine
 from k6d.settings import load
 from k6d.storage.locks import only_daemon
 from support.binaries import NEW
+from support.rights import of_an_ordinary_user
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,17 @@ async def test_a_good_home_is_fine_and_receivers_are_missed_gently(home: Path) -
     assert "K6D_NOTIFY__URLS" in (found["notifications 4"].remedy or "")
     assert found["data folder"].seen == f"{home / 'k6d-data'}, not made yet"
     assert _names(home) == ["scripts"]
+
+
+async def test_files_of_another_user_are_told(home: Path) -> None:
+    """A command that ran as root left a state that k6d's user may not read."""
+    (state := home / "k6d-data" / "state").mkdir(parents=True)
+    (state / "scripts.json").touch(mode=0o000)
+    with of_an_ordinary_user():
+        check = (await _examined(k6__path=NEW))["data folder"]
+    assert not check.ok
+    assert check.seen.startswith(f"{state / 'scripts.json'} is not readable: ")
+    assert f"chown -R --reference={home / 'k6d-data'} " in (check.remedy or "")
 
 
 async def test_a_newer_k6_is_used_with_a_warning(home: Path) -> None:

@@ -122,11 +122,28 @@ def _data(settings: Settings) -> Check:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
         seen = f"{place} is not writable: {error.strerror}"
         return _problem("data folder", seen, remedy)
+    if foreign := _unreadable_state(folder):
+        seen = f"{foreign} is not readable: a command of another user wrote it"
+        remedy = f"chown -R --reference={folder} {folder}; then run k6d as that user only"
+        return _problem("data folder", seen, remedy)
     if full := no_room(settings, free_mib(folder)):
         remedy = "nothing starts until then; retention.least_free_mib says how much must be free"
         return _problem("data folder", full, remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
     return _fine("data folder", seen)
+
+
+def _unreadable_state(data: Path) -> Path | None:
+    """Return a state that this user may not read; `k6d run` as root leaves such files."""
+    for path in sorted((data / "state").glob("*.json")):
+        try:
+            if path.is_file():
+                path.open("rb").close()
+        except PermissionError:
+            return path
+        except OSError:
+            continue  # damaged or gone: reported elsewhere
+    return None
 
 
 def _aside(data: Path) -> list[Check]:
