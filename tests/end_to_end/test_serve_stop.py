@@ -37,7 +37,7 @@ while :; do sleep 0.1; done
 
 # As k6, but its plan comes when a short run is over.
 SLOW_PLAN = f"""#!/bin/sh
-[ "$1" = inspect ] && sleep 1
+[ "$1" = inspect ] && sleep 0.8
 exec {K6} "$@"
 """
 
@@ -66,14 +66,14 @@ def test_run_that_takes_too_long_is_stopped_and_kept(
     granted = "setupTimeout: '500ms'"
     script = lasting(f"{target.url}/hanging", seconds=1, more=hanging, options=granted)
     daemon.write("hanging.js", script)
-    own = "ext: { k6d: { timeout: '1500ms' } }"
+    own = "ext: { k6d: { timeout: '4s' } }"
     daemon.write("own.js", lasting(f"{target.url}/own", options=own))
     daemon.write("quick.js", lasting(f"{target.url}/quick", seconds=1))
     daemon.start(K6D_K6__GRACE="1s", K6D_K6__PATH=program(tmp_path, SLOW_PLAN))
 
     run = daemon.run("own.js")
     assert run.execution.outcome is Outcome.TIMED_OUT
-    assert (run.execution.planned_s, run.execution.deadline_s) == (30, 1.5)
+    assert (run.execution.planned_s, run.execution.deadline_s) == (30, 4)
     assert run.execution.signals == ["SIGINT"]
     assert run.metrics.total_requests
     cut_off = target.requests["GET /own"] - run.metrics.total_requests

@@ -30,5 +30,5 @@ def test_a_checkout_to_and_fro_runs_what_is_there_in_the_end(
         daemon.barrier()
         away_and_back(daemon)
         hold(daemon)
-    assert daemon.counts() == {f"shop/{number}.js": 1 for number in range(SCRIPTS)}
+    assert daemon.counts() == {f"shop/{number}.js": 1 for number in range(SCRIPTS)}, daemon.log
     assert target.requests == {"GET /two": SCRIPTS}

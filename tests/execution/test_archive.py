@@ -172,6 +172,26 @@ async def test_a_long_error_text_costs_little(tmp_path: Path) -> None:
     assert len(script.error or "") < 20_000
 
 
+@pytest.mark.parametrize("moved", ["s.js", "lib.js"])
+async def test_a_file_that_was_away_for_a_moment_is_no_mistake(tmp_path: Path, moved: str) -> None:
+    """A checkout, or a folder that is moved to and fro, while k6 looks: k6 looks again."""
+    path = _write(tmp_path / "s.js", "import './lib.js';\n" + EMPTY)
+    _write(tmp_path / "lib.js", "export const a = 1;\n")
+    once, file = tmp_path / "once", tmp_path / moved
+    moving = _write(
+        tmp_path / "k6-moving",
+        f"""#!/bin/sh
+if [ "$1" = archive ] && [ ! -e {once} ]; then
+  touch {once}; mv {file} {file}.away; {NEW} "$@"; code=$?; mv {file}.away {file}; exit $code
+fi
+exec {NEW} "$@"
+""",
+    )
+    moving.chmod(0o755)
+    assert (await _look(path, binary=moving)).kind is Kind.TEST
+    assert once.exists()
+
+
 async def test_half_a_secret_at_the_cut_of_a_long_error_is_hidden(tmp_path: Path) -> None:
     """Secrets are hidden before an error is cut, known ones and those that look like one."""
     jwt = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiJodW50ZXIyIn0." + "Zx9Qw3Er7Ty2Ui8Op4As6Df1Gh5JkLmN"

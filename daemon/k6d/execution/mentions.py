@@ -13,6 +13,7 @@ from k6d.core.reading import digest_of, irregular, text_of
 _NAMED_URL = re.compile(r"file://(/\S+?\.(?:[cm]?js|ts|json))\b")
 _NAMED_PATH = re.compile(r"(?:stat|open) (/[^\n]{1,4096}?): ")
 _NAMED_MODULE = re.compile(r"The moduleSpecifier \"(\.{0,2}/[^\"]{1,4096})\"")
+_MISSING = re.compile(r"couldn't be found on local disk|: no such file or directory")
 _IMPORTED_HOST = re.compile(
     r"\b(?:from|import|require\s{0,9}\()\s{0,9}[\"'`]https://(?:[^/\"'`\s]{1,200}@)?([^/?#\"'`\s@]{1,200})"
 )
@@ -33,6 +34,15 @@ def concerned(script: Path, errors: str, mentioned: bool) -> dict[str, str]:
     The result maps paths to digests. The digest is empty for a file that is missing or not regular.
     """
     return (_mentioned(script) if mentioned else {}) | _named(errors[:MOST_ERROR_CHARS], script)
+
+
+def are_back(script: Path, errors: str) -> bool:
+    """Return whether k6's errors name a file as missing, and all files that they name are there."""
+    if not _MISSING.search(errors):
+        return False
+    itself = f'The moduleSpecifier "{script}"' in errors
+    named = _named(errors[:MOST_ERROR_CHARS], script)
+    return (itself or bool(named)) and script.exists() and all(named.values())
 
 
 def _named(errors: str, script: Path) -> dict[str, str]:
