@@ -32,7 +32,7 @@ demo: .venv/.ready  ## see the whole of k6d at work, in under a minute
 	@$(BIN)/k6d demo
 
 test: .venv/.ready $(K6_OLD)  ## run the tests
-	@$(BIN)/pytest -n 4 --dist loadscope
+	@$(BIN)/pytest -n 6 --dist loadscope
 
 # What starts daemons, browsers or many processes; the rest takes less than a minute.
 SLOW := end_to_end web daemon verdicts alerts/delivery alerts/test_outbox.py analysis/test_detection.py \

@@ -141,7 +141,10 @@ export default async function () { const page = await browser.newPage(); await p
     bare = await bare_run(script, binary=binary)
     outcome, error = classify(bare.ended, bare.summary)
     assert outcome is Outcome.NO_DATA
-    assert "Running as root without --no-sandbox is not supported" in (error or "")
+    said = ["Running as root without --no-sandbox is not supported"]
+    if "0.57" in str(binary):  # on a busy machine it starts the iteration before it has the reason
+        said.append("browser not found in registry")
+    assert any(words in (error or "") for words in said), error
 
 
 def test_who_stopped_it_matters_more_than_the_code() -> None:
