@@ -43,7 +43,7 @@ def until(condition: Callable[[], T], what: str) -> T:
     deadline = time.monotonic() + PATIENCE_S
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {PATIENCE_S:g} s in vain for {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)  # looking reads files, which costs CPU
     return value
 
 

@@ -67,7 +67,7 @@ async def until(happened: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
 
 
 def json_url(port: int) -> str:
