@@ -36,6 +36,10 @@ def test_a_module_server_that_is_down_is_seen_everywhere(tmp_path: Path) -> None
             assert "connection refused" in served.get(page).text
         line = "module server unavailable since "
         assert line in served.get("/").text
+        page = served.get("/runs/latest").text
+        assert "inconclusive: the server of an imported module is unavailable" in page
+        shown = served.call("show", "latest").stdout
+        assert "high" not in shown, "a run that says nothing of the target has no severity"
         for command in ("doctor", "scripts", "incidents"):
             shown = served.call(command)
             assert line in shown.stdout, command

@@ -82,7 +82,7 @@ def outbox_table(
             Text(one_line(words, 60)),
             Text(row["receiver"] or "not known yet"),
             row["state"],
-            str(row["attempts"]),
+            str(row["attempts"] + (row["state"] == "delivered")),  # `attempts` are those in vain
             next_at,
             Text(one_line(why, 100)),
         ))  # fmt: skip

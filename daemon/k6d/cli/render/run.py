@@ -117,7 +117,9 @@ def _findings(verdict: Verdict) -> Table:
     table.add_column(justify="right", min_width=8)
     table.add_column(overflow="fold")
     for finding in verdict.findings:
-        table.add_row(_styled(finding.severity), _text(finding.message))
+        # An inconclusive run has no severity: its finding is not about the target.
+        word = _styled(finding.severity) if verdict.severity else Text()
+        table.add_row(word, _text(finding.message))
         table.add_row("", _text(f"→ {finding.recommendation}", "dim"))
     for label, lines in _asides(verdict).items():
         for line in lines:

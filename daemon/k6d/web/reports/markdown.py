@@ -23,7 +23,12 @@ def write_markdown(run: Run) -> str:
     word = run.verdict.upper() if verdict.severity else run.verdict
     parts = [f"### k6: {_text(run.script)}: {word}"]
     if verdict.findings:
-        parts.append(_bullets(f"**{f.severity}**: {_text(f.message)}" for f in verdict.findings))
+        parts.append(
+            _bullets(
+                (f"**{f.severity}**: " if verdict.severity else "") + _text(f.message)
+                for f in verdict.findings
+            )
+        )
     parts.append(
         "| requests | rate | errors | average | p95 | p99 | VUs |\n|--:|--:|--:|--:|--:|--:|--:|\n"
         f"| {count(m.total_requests)} | {rate(m.requests_per_second)} | {percent(m.error_rate)} "
