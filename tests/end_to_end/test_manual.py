@@ -142,6 +142,12 @@ def _use(shell: Shell, parsed: dict[str, Any], text: str, home: Path) -> None:
     if "urls" in parsed:
         (home / "apprise.yml").write_text(text)
         return
+    if "jobs" in parsed:  # GitHub Actions; GitHub's own actions and pip are left out
+        shell.run("GITHUB_STEP_SUMMARY=summary.md")
+        steps = [step for job in parsed["jobs"].values() for step in job["steps"]]
+        for line in [step["run"] for step in steps if step.get("run", "").startswith("k6d ")]:
+            _run(shell, line)
+        return
     for job in parsed.values():
         for line in [*job["script"], *job["after_script"]]:
             _run(shell, line)

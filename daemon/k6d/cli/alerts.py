@@ -43,7 +43,7 @@ def incidents(
     ] = False,
     end: Annotated[
         str | None,
-        typer.Option(metavar="SCRIPT", help="End its incident, untold: its script is gone, say."),
+        typer.Option(metavar="SCRIPT", help="End its incident now, without a message."),
     ] = None,
     as_json: AsJson = False,
     data: Data = None,
