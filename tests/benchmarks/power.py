@@ -37,7 +37,7 @@ def measure(_work: Path) -> Table:
         rows=rows,
         notes=[
             "Per cent of windows: odd in the first run → still with its two re-runs · "
-            "told as lasting within 2 / 5 / 15 runs.",
+            "reported as lasting within 2 / 5 / 15 runs.",
             "False alarms for 1,000 runs without a change, lasting / any one run: "
             + "; ".join(quiet),
         ],

@@ -142,7 +142,7 @@ def measure(work: Path) -> Table:
     ]
     kept = all("**" not in text for past in PASTS for text in row(past, found[past], found[0]))
     return Table(
-        title="A long past",
+        title="Many stored runs",
         columns=[
             *(
                 "stored, of 50 scripts",
