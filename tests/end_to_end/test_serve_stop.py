@@ -73,7 +73,9 @@ def test_run_that_takes_too_long_is_stopped_and_kept(
 
     run = daemon.run("own.js")
     assert run.execution.outcome is Outcome.TIMED_OUT
-    assert (run.execution.planned_s, run.execution.deadline_s) == (30, 4)
+    assert run.execution.deadline_s == 4
+    # SIGINT also ends the k6 that says what it plans, if it has not said so by then.
+    assert run.execution.planned_s in (30, None)
     assert run.execution.signals == ["SIGINT"]
     assert run.metrics.total_requests
     cut_off = target.requests["GET /own"] - run.metrics.total_requests

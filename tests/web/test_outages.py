@@ -33,7 +33,10 @@ def test_a_module_server_that_is_down_is_seen_everywhere(tmp_path: Path) -> None
         )
         assert (outage["cause"], outage["scripts"]) == ("module server unavailable", ["a.js"])
         for page in ("/", "/queue"):
-            assert "connection refused" in served.get(page).text
+            served.until(
+                lambda page=page: "connection refused" in served.get(page).text,
+                f"{page} between two tries",
+            )
         line = "module server unavailable since "
         assert line in served.get("/").text
         page = served.get("/runs/latest").text
