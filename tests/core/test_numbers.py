@@ -54,6 +54,8 @@ def test_units_follow_their_number() -> None:
     [
         (12.5, 10, "%", ["12.5 %", "10 %"]),
         (5.0004, 5, "%", ["5.0004 %", "5 %"]),
+        (99.97, 0, "%", ["99.97 %", "0 %"]),
+        (100, 10, "%", ["100 %", "10 %"]),
         (3000.4, 3000, "ms", ["3,000.4 ms", "3,000 ms"]),
         (9999.7, 9999.6, "ms", ["9.9997 s", "9.9996 s"]),
         (12_345, 5000, "ms", ["12.3 s", "5 s"]),
@@ -67,6 +69,13 @@ def test_a_number_stands_on_its_side_of_a_bound(
 ) -> None:
     """Both in one unit, with as few digits as tell them apart."""
     assert numbers.against(value, bound, unit=unit) == shown
+
+
+def test_almost_all_is_not_all() -> None:
+    """A percentage is 100 % only if it is."""
+    assert [numbers.percent(v) for v in (99.97, 99.996, 99.9, 100, 12.5, 0, None)] == [
+        *("99.97 %", "99.996 %", "99.9 %", "100 %", "12.5 %", "0 %", "–")
+    ]
 
 
 @given(value=SIZES, bound=SIZES, near=st.floats(0.99, 1.01), unit=st.sampled_from(["ms", "%", ""]))

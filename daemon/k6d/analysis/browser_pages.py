@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Finding, FindingKind, Severity
-from k6d.core.numbers import against
+from k6d.analysis.failures import too_many
+from k6d.core.model import Finding, FindingKind
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
@@ -21,28 +21,23 @@ def find(result: Result, limits: Limits) -> list[Finding]:
     pages = result.breakdown.pages
     total = sum(page.count for page in pages)
     failed = sum(page.failed or 0 for page in pages)
-    if not failed:
-        return []
-    share = 100 * failed / total
-    broken = limits.error_rate.broken(share)
-    if failed < total and not broken:
+    if not (found := too_many(failed, total, limits)):
         return []
     worst = max(pages, key=lambda page: page.failed or 0)
-    seen, allowed = against(share, broken[1] if broken else 0.0, unit="%")
     message = f"every page failed in the browser: {plural(total, 'page')}, first {worst.name}"
     if failed < total:
         message = (
-            f"{seen} of the pages failed in the browser ({failed:,} of {total:,}), most often "
-            f"{worst.name}; at most {allowed} expected"
+            f"{found.seen} of the pages failed in the browser ({failed:,} of {total:,}), most "
+            f"often {worst.name}; at most {found.allowed} expected"
         )
     return [
         Finding(
             kind=FindingKind.LIMIT,
-            severity=broken[0] if broken and failed < total else Severity.CRITICAL,
+            severity=found.severity,
             metric="browser_http_req_failed",
             endpoint=worst.title,
-            observed=share,
-            expected=f"≤ {allowed}",
+            observed=found.share,
+            expected=found.expected,
             unit="%",
             message=message,
             recommendation="Open that page, and look at the target's log for it.",

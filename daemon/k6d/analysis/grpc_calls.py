@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from k6d.analysis.failures import too_many
 from k6d.core.metrics import METRICS
-from k6d.core.model import Finding, FindingKind, Severity
+from k6d.core.model import Finding, FindingKind
 from k6d.core.numbers import against
 from k6d.core.text import plural
 
@@ -45,31 +46,26 @@ def _failures(result: Result, limits: Limits) -> list[Finding]:
         if code != OK and not _is_expected(code, n, result.summary.checks)
     }
     failed = sum(failures.values())
-    if not failed:
-        return []
-    share = 100 * failed / total
-    broken = limits.error_rate.broken(share)
-    if failed < total and not broken:
+    if not (found := too_many(failed, total, limits)):
         return []
     worst = max(failures, key=lambda code: failures[code])
     silent = failures == {UNAVAILABLE: total}
-    seen, allowed = against(share, broken[1] if broken else 0.0, unit="%")
     message = f"every gRPC call failed: {_name(worst)}, {failures[worst]:,} of {total:,}"
     if failed < total:
         where = _place(result, failed)
         message = (
-            f"{seen} of the gRPC calls failed ({failed:,} of {total:,}){where}, mostly "
-            f"{_name(worst)}; at most {allowed} expected"
+            f"{found.seen} of the gRPC calls failed ({failed:,} of {total:,}){where}, mostly "
+            f"{_name(worst)}; at most {found.allowed} expected"
         )
     elif silent:
         message = f"the target is unreachable: UNAVAILABLE for {plural(total, 'gRPC call')}"
     return [
         Finding(
             kind=FindingKind.UNREACHABLE if silent else FindingKind.LIMIT,
-            severity=broken[0] if broken and failed < total else Severity.CRITICAL,
+            severity=found.severity,
             metric="grpc_calls",
-            observed=share,
-            expected=f"≤ {allowed}",
+            observed=found.share,
+            expected=found.expected,
             unit="%",
             message=message,
             recommendation="Look at the target's log for these calls; k6d show has each method.",

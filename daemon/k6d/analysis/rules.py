@@ -169,7 +169,7 @@ def _error_finding(
     """
     severity, limit = broken
     observed = 100 * failed / total
-    seen, allowed, _ = against(observed, limit, 100, unit="%")
+    seen, allowed = against(observed, limit, unit="%")
     sure = wilson_lower(failed, total) * 100 > limit
     judged = "requests" if whole else "judged requests"
     where = f", most of them at {endpoint.title}" if endpoint and endpoint.judged != total else ""
@@ -270,7 +270,7 @@ def _checks(result: Result, limits: Limits) -> list[Finding]:
     which = ""
     if top and top.fails:
         which = f", most often “{group(top.group, top.name)}” ({plural(top.fails, 'time')})"
-    seen, allowed, _ = against(share, broken[1], 100, unit="%")
+    seen, allowed = against(share, broken[1], unit="%")
     return [
         Finding(
             kind=FindingKind.CHECKS,

@@ -35,8 +35,8 @@ def ms(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A percentage as "12.5 %"; a dash for None."""
-    return in_unit(value, "%")
+    """A percentage as "12.5 %", and "99.97 %" rather than a rounded "100 %"; a dash for None."""
+    return "–" if value is None else against(value, unit="%")[0]
 
 
 def rate(value: float | None) -> str:
@@ -56,15 +56,17 @@ def in_unit(value: float | None, unit: str, digits: int = 3) -> str:
 def against(value: float, *bounds: float, unit: str = "") -> list[str]:
     """The value, then each bound, in one unit and with equally many digits.
 
-    There are enough digits to show whether the value is above, below or equal to each bound.
+    There are enough digits to show whether the value is above, below or equal to each bound. A
+    percentage is never shown as 100 % unless it is that: 99.97 % of the requests are not all.
     """
     largest = max(map(abs, (value, *bounds)))
     if unit == "ms" and largest >= SECONDS_FROM_MS:
         value, bounds, unit = value / 1000, tuple(bound / 1000 for bound in bounds), "s"
+    told_apart = (*bounds, 100.0) if unit == "%" else bounds
     enough = (
         digits
         for digits in range(3, MOST_DIGITS)
-        if all(_side(value, bound) == _side(value, bound, digits) for bound in bounds)
+        if all(_side(value, bound) == _side(value, bound, digits) for bound in told_apart)
     )
     digits = next(enough, MOST_DIGITS)
     return [in_unit(n, unit, digits) for n in (value, *bounds)]
