@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k6d.alerts.mutes import Mutes
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 
 def test_a_mute_ends_by_itself_or_by_0s(tmp_path: Path) -> None:

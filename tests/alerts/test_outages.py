@@ -12,7 +12,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.analysis.verdict import judge
 from k6d.core.model import Execution, Outcome
 from k6d.settings import Limits
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.records import make_anomaly, make_run
 from support.results import result
 

@@ -24,7 +24,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import Change, Message
 from k6d.cli.doctor import examine
 from k6d.core.model import K6dError, Severity
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.commands import run_k6d
 from support.receivers import HttpReceiver
 from support.records import make_anomaly, make_run

@@ -25,7 +25,7 @@ from stage import Table, verdict
 
 from k6d.cli.render.baseline import comparison_table
 from k6d.core.model import FindingKind
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.shop import PAGES, SCRIPT, Shop, run_shop, settings_for
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from stage import (
     wait,
 )
 
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import Daemon
 
 STORED = 10_000

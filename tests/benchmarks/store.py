@@ -11,7 +11,8 @@ from idle import memory_mib
 from stage import Table, median, verdict, wait
 from stored import fill
 
-from k6d.storage import Store, new_test_id
+from k6d.storage.record import new_test_id
+from k6d.storage.store import Store
 from support.daemon import Daemon, hitting
 from support.target import Target
 

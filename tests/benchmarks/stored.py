@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.storage import Store, new_test_id
+from k6d.storage.record import new_test_id
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.binaries import BINARIES
 from support.commands import run_k6d
 from support.records import make_run

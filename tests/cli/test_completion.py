@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import PATIENCE_S
 from support.records import make_run
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k6d.cli.demo import PATIENCE_S
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,8 @@ from k6d.cli.legacy_import import take_over
 from k6d.cli.legacy_snapshots import Baselines
 from k6d.core.model import K6dError, Outcome, Trigger
 from k6d.settings import load
-from k6d.storage import Query, Store
+from k6d.storage.query import Query
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.original_service import RAW, SCRIPT, backup, insert, opened, row, sqlite_file
 from support.serving import Served

@@ -12,7 +12,8 @@ from tinydb import TinyDB
 
 from k6d.cli.legacy_import import take_over
 from k6d.core.model import K6dError, Outcome, Severity
-from k6d.storage import Query, Store
+from k6d.storage.query import Query
+from k6d.storage.store import Store
 from support.commands import run_k6d
 
 if TYPE_CHECKING:

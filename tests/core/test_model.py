@@ -11,8 +11,8 @@ import pytest
 from k6d.alerts.observation import observe
 from k6d.core.job import Job, options_in
 from k6d.core.model import Execution, Outcome, Severity, Trigger
-from k6d.storage import Store
 from k6d.storage.record import encode, index_document
+from k6d.storage.store import Store
 from support.records import make_anomaly, make_run
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from k6d.core.model import Trigger
 from k6d.daemon.housekeeping import Housekeeping
 from k6d.jobs.queue import JobQueue
 from k6d.settings import load
-from k6d.storage import Store
 from k6d.storage.files import locked
+from k6d.storage.store import Store
 from support.daemon import hitting, lasting, until
 from support.records import make_run
 

@@ -25,11 +25,12 @@ from k6d.jobs.scheduler import Scheduler, entries, missed_by
 from k6d.jobs.set_aside import SetAside, set_aside
 from k6d.scripts.registry import Registry
 from k6d.settings import load
-from k6d.storage import Store, new_test_id
 from k6d.storage.accepted import accept, accepted_levels, run_ids
 from k6d.storage.damage import damages
 from k6d.storage.prune import prune
+from k6d.storage.record import new_test_id
 from k6d.storage.state import STATES
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.receivers import closed_port
 from support.records import make_anomaly, make_run

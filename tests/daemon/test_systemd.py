@@ -14,7 +14,7 @@ import pytest
 from k6d.daemon.service import Service
 from k6d.daemon.systemd import notify, watchdog_interval_s
 from k6d.settings import load
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,8 @@ from k6d.alerts.outbox import Outbox
 from k6d.cli.render.alerts import incidents_table
 from k6d.core.model import Severity, Trigger
 from k6d.daemon.__main__ import command_line
-from k6d.storage import Store
 from k6d.storage.locks import only_daemon
+from k6d.storage.store import Store
 from support.commands import run_k6d
 from support.receivers import HttpReceiver, closed_port
 from support.records import NOON, make_anomaly, make_run

@@ -20,8 +20,8 @@ from k6d.cli.render.run import run_report
 from k6d.cli.shop import Shop
 from k6d.core.model import Explanation, Run, Severity
 from k6d.explain.merge import merge
-from k6d.storage import Store
 from k6d.storage.retention import Tier, slimmed
+from k6d.storage.store import Store
 from support.commands import run_k6d
 from support.gemini_server import KEY, MODEL, TRICKLE, answer, error, gemini
 from support.records import make_anomaly, make_run

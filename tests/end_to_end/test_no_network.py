@@ -11,7 +11,7 @@ import pytest
 
 from k6d.alerts.outbox import Outbox
 from k6d.core.model import Outcome, Severity
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.paths import ROOT
 from support.programs import program

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from k6d.storage import Repair, Store
+from k6d.storage.repair import Repair
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.paths import TESTS
 from support.receivers import HttpReceiver
@@ -47,7 +48,7 @@ from pathlib import Path
 from k6d.alerts.message import notice
 from k6d.alerts.outbox import Outbox
 from k6d.core.model import K6dError, Severity
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.records import make_run
 from support.refusing import refuse_at
 

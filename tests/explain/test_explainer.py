@@ -19,7 +19,7 @@ from k6d import settings
 from k6d.core.measurements import Log
 from k6d.core.model import FindingKind, Run, Severity, Verdict
 from k6d.explain.explainer import Explainer
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.gemini_server import (
     BAD_KEY,
     HANG,

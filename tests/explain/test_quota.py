@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from k6d.explain.quota import FAILURES_TO_OPEN, FIRST_PAUSE, LONGEST_PAUSE, Allowance
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_two_processes_share_the_budget(tmp_path: Path) -> None:
     """However they interleave, together they take no more than there is."""
     program = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC;"
-        "from k6d.storage import Store; from k6d.explain.quota import Allowance;"
+        "from k6d.storage.store import Store; from k6d.explain.quota import Allowance;"
         "state = Store(Path(sys.argv[1])).state('explanations');"
         "a = Allowance(state, per_day=30, identity='one');"
         "print(sum(a.take(datetime(2026, 11, 22, tzinfo=UTC)) for _ in range(25)))"

@@ -9,7 +9,8 @@ from k6d.core.job import Job
 from k6d.core.model import INCONCLUSIVE, Execution, Outcome, Trigger
 from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
-from k6d.storage import Store, new_test_id
+from k6d.storage.record import new_test_id
+from k6d.storage.store import Store
 from support.records import make_run
 
 SCRIPTS = Path("/srv")

@@ -23,9 +23,9 @@ from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Trigger
 from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.regression_check import history_of, is_comparable
 from k6d.jobs.stages import Watching
-from k6d.storage import Store
 from k6d.storage.accepted import accept
 from k6d.storage.retention import HISTORY_RUNS
+from k6d.storage.store import Store
 from support.daemon import Daemon
 from support.records import make_run
 from support.shop import PAGES, SCRIPT, Shop, run_shop, settings_for

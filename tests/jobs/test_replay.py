@@ -11,7 +11,7 @@ from k6d.alerts.message import _changes
 from k6d.core.job import Job
 from k6d.core.model import Trigger
 from k6d.jobs.pipeline import Pipeline
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.binaries import BINARIES
 from support.module_server import ModuleServer
 from support.shop import settings_for

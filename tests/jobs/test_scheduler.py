@@ -22,7 +22,7 @@ from k6d.jobs.schedule import Entry, plan_for
 from k6d.jobs.scheduler import STATE, Scheduler, held, missed_by, plans
 from k6d.scripts.registry import Registry
 from k6d.settings import Schedule, load
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import Gate, hitting, until
 from support.receivers import HttpReceiver
 

@@ -14,7 +14,7 @@ from k6d.core.model import Outcome
 from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.set_aside import SetAside, set_aside
 from k6d.settings import load
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import lasting, until
 
 if TYPE_CHECKING:

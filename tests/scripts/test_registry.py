@@ -8,7 +8,7 @@ import pytest
 
 from k6d.core.script import Kind
 from k6d.scripts.registry import STATE, Registry, ScriptState
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

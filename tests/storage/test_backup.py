@@ -13,7 +13,8 @@ import pytest
 
 from k6d.cli.legacy_import import take_over
 from k6d.core.model import K6dError
-from k6d.storage import Store, backup, legacy_records
+from k6d.storage import backup, legacy_records
+from k6d.storage.store import Store
 from support.daemon import lasting
 from support.records import make_run
 

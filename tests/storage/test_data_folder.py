@@ -12,10 +12,11 @@ import pytest
 
 import k6d
 from k6d.core.model import K6dError
-from k6d.storage import Store, data_folder
+from k6d.storage import data_folder
 from k6d.storage.data_folder import FILES, FOLDERS, LinkError
 from k6d.storage.locks import daemon_of, only_daemon, try_lock
 from k6d.storage.permissions import make_private
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.records import make_run
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from k6d.core.model import SCHEMA_VERSION, Severity
-from k6d.storage import Repair, Store
+from k6d.storage.repair import Repair
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.paths import DATA
 

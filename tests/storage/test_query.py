@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k6d.storage import Query, Store
-from k6d.storage.query import latest_states, statistics
+from k6d.storage.query import Query, latest_states, statistics
+from k6d.storage.store import Store
 from support.records import make_run
 
 if TYPE_CHECKING:

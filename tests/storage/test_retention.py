@@ -26,8 +26,8 @@ from k6d.core.model import K6dError
 from k6d.daemon.housekeeping import Housekeeping
 from k6d.jobs.queue import JobQueue
 from k6d.settings import Retention, load
-from k6d.storage import Store, prune
 from k6d.storage import backup as archive
+from k6d.storage import prune
 from k6d.storage.accepted import accept
 from k6d.storage.retention import (
     HISTORY_RUNS,
@@ -40,6 +40,7 @@ from k6d.storage.retention import (
     slimmed,
     tier,
 )
+from k6d.storage.store import Store
 from support.daemon import until
 from support.records import make_run
 
@@ -600,7 +601,7 @@ from pathlib import Path
 from datetime import datetime, UTC
 from k6d.storage import prune as pruning
 from k6d.settings import load
-from k6d.storage import Store
+from k6d.storage.store import Store
 from k6d.daemon.housekeeping import Housekeeping
 home = Path(sys.argv[1])
 loaded = load(home / "k6d.toml", data=home / "data", scripts=home / "scripts", retention__days=50)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k6d.core.model import K6dError, KeptFile
-from k6d.storage import Store, backup
+from k6d.storage import backup
 from k6d.storage.data_folder import LinkError
+from k6d.storage.store import Store
 from support.records import make_run
 
 if TYPE_CHECKING:

@@ -19,9 +19,11 @@ import orjson
 import pytest
 
 from k6d.core.model import K6dError, Run, Severity, Trigger
-from k6d.storage import Repair, Store, new_test_id
 from k6d.storage.documents import AtomicStorage, DamagedError
 from k6d.storage.files import OLDEST_TEMP_S
+from k6d.storage.record import new_test_id
+from k6d.storage.repair import Repair
+from k6d.storage.store import Store
 from support.paths import TESTS
 from support.records import NOON, make_anomaly, make_run
 
@@ -30,7 +32,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from support.records import NOON, make_run
-from k6d.storage import Store, new_test_id
+from k6d.storage.record import new_test_id
+from k6d.storage.store import Store
 
 store, name, count = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 for number in range(count):
@@ -496,7 +499,7 @@ def test_readers_see_whole_indexes_during_reindex(tmp_path: Path) -> None:
     store = Store(tmp_path)
     saved = set(save_runs(store, 50))
     code = (
-        "import sys; from pathlib import Path; from k6d.storage import Store\n"
+        "import sys; from pathlib import Path; from k6d.storage.store import Store\n"
         "for _ in range(30): Store(Path(sys.argv[1])).reindex()"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
@@ -569,7 +572,7 @@ import resource, signal, sys
 from pathlib import Path
 from support.records import make_run
 from k6d.core.model import K6dError
-from k6d.storage import Store
+from k6d.storage.store import Store
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store, what = Store(Path(sys.argv[1])), sys.argv[2]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k6d.core.model import K6dError, Trigger
-from k6d.storage import Query, Store
+from k6d.storage.query import Query
+from k6d.storage.store import Store
 from k6d.storage.workloads import find_workload, narrowed, newest_comparable, workloads
 from support.records import NOON, make_run
 

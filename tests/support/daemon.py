@@ -24,7 +24,7 @@ from k6d.core.job import Job
 from k6d.core.model import Trigger
 from k6d.daemon.__main__ import command_line
 from k6d.jobs.persistence import StoredJobs
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.commands import run_k6d
 
 if TYPE_CHECKING:

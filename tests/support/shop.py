@@ -13,7 +13,7 @@ from k6d import settings as sources
 from k6d.core.job import Job
 from k6d.core.model import Trigger
 from k6d.jobs.pipeline import Pipeline
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.target import Target
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from k6d.core.model import Finding, FindingKind, KeptFile, Severity, Verdict
-from k6d.storage import new_test_id
+from k6d.storage.record import new_test_id
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
 from support.serving import Served, small_script

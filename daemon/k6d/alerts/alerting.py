@@ -30,10 +30,11 @@ from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, IncidentState
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
 from k6d.core.reading import is_reachable
-from k6d.storage import accepted, encodable
+from k6d.storage import accepted
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
 from k6d.storage.locks import daemon_of
+from k6d.storage.record import encodable
 from k6d.storage.workloads import newest_run
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from k6d.alerts.records import Announcement, Incident
     from k6d.core.model import Run
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

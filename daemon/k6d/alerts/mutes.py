@@ -10,7 +10,7 @@ from k6d.core.numbers import kept_time
 from k6d.core.parse import LONGEST_S, parse_duration
 
 if TYPE_CHECKING:
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 
 class Mutes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from k6d.core.model import Run
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

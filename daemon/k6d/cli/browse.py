@@ -77,7 +77,7 @@ def search(
 ) -> None:
     """Find the runs that meet all given conditions, newest first."""
     from k6d.cli.render.run import history_table
-    from k6d.storage import VERDICTS, Query
+    from k6d.storage.query import VERDICTS, Query
 
     loaded = load_settings(config, data=data)
     _one_of("--severity", severity, VERDICTS)

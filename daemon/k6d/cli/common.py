@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from k6d.core.model import Run
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
 # The headings in `k6d --help`.
@@ -57,8 +57,8 @@ def load_settings(config: Path | None, **given: object) -> Settings:
 
 def open_store(loaded: Settings) -> Store:
     """Open the data folder; LinkError if a part of it is a link."""
-    from k6d.storage import Store
     from k6d.storage.data_folder import refuse_links
+    from k6d.storage.store import Store
 
     refuse_links(loaded.data)
     return Store(loaded.data)

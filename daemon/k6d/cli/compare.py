@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from k6d.analysis.comparison import Past
     from k6d.core.model import Comparison, Run
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 commands = typer.Typer()
 

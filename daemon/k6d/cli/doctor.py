@@ -18,11 +18,11 @@ from k6d.core.text import plural
 from k6d.execution.local import discovery, variables
 from k6d.jobs.set_aside import set_aside
 from k6d.settings import secret_settings
-from k6d.storage import Store
 from k6d.storage.damage import damages
 from k6d.storage.data_folder import LinkError, refuse_links
 from k6d.storage.disk import free_mib, no_room
 from k6d.storage.locks import daemon_of
+from k6d.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

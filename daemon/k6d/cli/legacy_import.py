@@ -24,18 +24,18 @@ from k6d.core.metrics import ORIGINAL
 from k6d.core.model import K6dError, Trigger
 from k6d.core.redact import Redactor
 from k6d.core.text import one_line
-from k6d.storage import legacy_records, new_test_id
+from k6d.storage import legacy_records
 from k6d.storage.legacy_records import ANALYSIS
 from k6d.storage.prune import forget_progress
-from k6d.storage.record import run_adapter
+from k6d.storage.record import new_test_id, run_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from k6d.core.model import Run
-    from k6d.storage import Store
     from k6d.storage.legacy_records import Found, Record
+    from k6d.storage.store import Store
 
     # Makes a run a baseline, or returns the reason why it cannot be one.
     Baseline = Callable[[Run, str], tuple[Run, str | None]]

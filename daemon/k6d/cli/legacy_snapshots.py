@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from k6d.execution.archive import Script
     from k6d.execution.local.k6 import K6
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 OPTIONS = ("vus", "duration", "iterations")
 

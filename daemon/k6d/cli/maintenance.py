@@ -26,7 +26,7 @@ from k6d.core.text import plural
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 commands = typer.Typer()
 

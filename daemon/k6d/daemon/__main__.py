@@ -58,7 +58,7 @@ def _serve(*, config: str | None, **given: object) -> None:
     from k6d import settings
     from k6d.core import logs
     from k6d.daemon.service import Service
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
     def read() -> Settings:
         loaded = settings.load(Path(config) if config else None, **given)

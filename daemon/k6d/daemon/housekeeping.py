@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from k6d.core.job import Missed
     from k6d.jobs.queue import JobQueue
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

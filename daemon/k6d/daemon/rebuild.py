@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from k6d.alerts.alerting import Alerts
     from k6d.core.model import Run
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Snapshot
     from k6d.execution.local.k6 import K6
     from k6d.execution.workdir import UnderWay
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from k6d.core.numbers import kept_time
 
 if TYPE_CHECKING:
-    from k6d.storage import State
+    from k6d.storage.state import State
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from k6d.explain.explainer import Explainer
     from k6d.jobs.regression_check import Done
     from k6d.settings import ScriptSettings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

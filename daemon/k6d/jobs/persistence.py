@@ -16,7 +16,7 @@ from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.regression_check import is_unfinished
 
 if TYPE_CHECKING:
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from k6d.execution.local.k6 import K6
     from k6d.jobs.stages import Task
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

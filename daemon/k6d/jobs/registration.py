@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from k6d.alerts.alerting import Alerts
     from k6d.execution.archive import Script
     from k6d.execution.recognise import Recognised
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Comparison, Result, Run, Verdict
     from k6d.execution.archive import Script
     from k6d.settings import ScriptSettings, Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

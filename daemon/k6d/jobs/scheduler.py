@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from k6d.jobs.schedule import Plan
     from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

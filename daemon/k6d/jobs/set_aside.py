@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from k6d.alerts.alerting import Alerts
     from k6d.scripts.registry import Registry
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

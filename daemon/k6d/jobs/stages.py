@@ -26,7 +26,7 @@ from k6d.execution.workdir import UnderWay, workdir
 from k6d.jobs.regression_check import Done, is_comparable
 from k6d.jobs.turns import slot
 from k6d.settings import redactor_of
-from k6d.storage import new_test_id
+from k6d.storage.record import new_test_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from k6d.execution.executor import Executor, Live, Measured
     from k6d.execution.local.k6 import K6
     from k6d.settings import ScriptSettings, Settings
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from k6d.scripts.registry import Registry, ScriptState
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
-    from k6d.storage import LatestState, Store
+    from k6d.storage.query import LatestState
+    from k6d.storage.store import Store
 
 FOLDER = "folder"
 ANSWER_S = 2.0  # time limit for a mount that does not answer: a listing must not hang

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 STATE = "scripts"
 

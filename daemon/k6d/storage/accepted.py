@@ -14,7 +14,7 @@ from k6d.core.model import WORSE
 
 if TYPE_CHECKING:
     from k6d.core.model import Run
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 STATE = "accepted"
 

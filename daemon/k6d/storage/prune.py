@@ -30,8 +30,8 @@ from k6d.storage.retention import (
 
 if TYPE_CHECKING:
     from k6d.settings import Settings
-    from k6d.storage import Store
     from k6d.storage.retention import Contents
+    from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

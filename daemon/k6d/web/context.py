@@ -7,7 +7,7 @@ import orjson
 from fastapi import Depends, Request, Response
 
 from k6d.settings import Settings
-from k6d.storage import Store
+from k6d.storage.store import Store
 from k6d.web.access import Access
 from k6d.web.daemon_client import DaemonClient
 

@@ -23,7 +23,7 @@ from k6d import __version__
 from k6d.core import logs
 from k6d.core.memory import give_back, one_heap, trim
 from k6d.settings import redactor_of
-from k6d.storage import Store
+from k6d.storage.store import Store
 from k6d.web.app import create
 from k6d.web.connections import Limits, protocol
 from k6d.web.context import Context

@@ -17,7 +17,7 @@ from k6d.core.numbers import percent
 from k6d.execution.local.generator import SAMPLE_S, Monitor, Sample
 from k6d.jobs.pipeline import Pipeline
 from k6d.settings import Compare
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.daemon import hitting
 from support.shop import settings_for
 

@@ -10,7 +10,7 @@ from k6d.core.job import Job
 from k6d.core.model import FindingKind as Kind
 from k6d.core.model import Outcome, Severity, Trigger
 from k6d.jobs.pipeline import Pipeline
-from k6d.storage import Store
+from k6d.storage.store import Store
 from support.shop import settings_for
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from k6d.core.measurements import Breakdown, Log, RequestStats, Timeline
     from k6d.core.model import Explanation, Run, Verdict
-    from k6d.storage import Statistics
+    from k6d.storage.query import Statistics
 
 STYLES = {
     "healthy": "green",

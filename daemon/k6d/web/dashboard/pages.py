@@ -24,9 +24,10 @@ from k6d.core.parse import finite, in_utc
 from k6d.core.text import common_origin
 from k6d.scripts.catalog import Entry, entries, path_of
 from k6d.scripts.registry import Registry
-from k6d.storage import VERDICTS, Query, is_test_id
 from k6d.storage.accepted import accepted_levels
 from k6d.storage.damage import damages
+from k6d.storage.query import VERDICTS, Query
+from k6d.storage.record import is_test_id
 from k6d.storage.workloads import (
     ALL,
     OWN,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k6d.alerts.records import IncidentState
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from k6d.analysis.side_by_side import compare
 from k6d.core.model import K6dError, Run
 from k6d.core.text import removed
-from k6d.storage import is_test_id
+from k6d.storage.record import is_test_id
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.local_paths import without_folder
 from k6d.web.problems import Problem

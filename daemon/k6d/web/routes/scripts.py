@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
-from k6d.storage import Query as Search
+from k6d.storage.query import Query as Search
 from k6d.storage.workloads import (
     OWN,
     NoComparableRunError,

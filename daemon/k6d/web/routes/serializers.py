@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from k6d.storage import Store
+    from k6d.storage.store import Store
 
 VERDICT = ("anomalies_detected", "severity", "issues", "recommendations", "confidence")
 

@@ -18,9 +18,9 @@ from k6d.core.text import one_line, plural
 from k6d.execution.local import discovery
 from k6d.explain.snapshot import source as script_of
 from k6d.settings import redactor_of
-from k6d.storage import Query as Search
-from k6d.storage import is_test_id
 from k6d.storage.files import write_atomic
+from k6d.storage.query import Query as Search
+from k6d.storage.record import is_test_id
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
