@@ -172,19 +172,23 @@ async def test_a_long_error_text_costs_little(tmp_path: Path) -> None:
     assert len(script.error or "") < 20_000
 
 
-@pytest.mark.parametrize("moved", ["s.js", "lib.js"])
-async def test_a_file_that_was_away_for_a_moment_is_no_mistake(tmp_path: Path, moved: str) -> None:
+@both
+@pytest.mark.parametrize("moved", ["s.js", "lib.js", "users.csv"])
+async def test_a_file_that_was_away_for_a_moment_is_no_mistake(
+    tmp_path: Path, binary: Path, moved: str
+) -> None:
     """A checkout, or a folder that is moved to and fro, while k6 looks: k6 looks again."""
-    path = _write(tmp_path / "s.js", "import './lib.js';\n" + EMPTY)
+    path = _write(tmp_path / "s.js", "import './lib.js';\nopen('users.csv');\n" + EMPTY)
     _write(tmp_path / "lib.js", "export const a = 1;\n")
+    _write(tmp_path / "users.csv", "anna\n")
     once, file = tmp_path / "once", tmp_path / moved
     moving = _write(
         tmp_path / "k6-moving",
         f"""#!/bin/sh
 if [ "$1" = archive ] && [ ! -e {once} ]; then
-  touch {once}; mv {file} {file}.away; {NEW} "$@"; code=$?; mv {file}.away {file}; exit $code
+  touch {once}; mv {file} {file}.away; {binary} "$@"; code=$?; mv {file}.away {file}; exit $code
 fi
-exec {NEW} "$@"
+exec {binary} "$@"
 """,
     )
     moving.chmod(0o755)

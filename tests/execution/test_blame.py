@@ -10,7 +10,7 @@ import pytest
 from k6d.core.measurements import Breakdown, Metrics, Summary
 from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import archive
-from k6d.execution.blame import outcome_of_refusal, was_offline, without_own_trouble
+from k6d.execution.blame import Witness, outcome_of_refusal, was_offline, without_own_trouble
 from k6d.execution.local import discovery, variables
 from support.binaries import BINARIES
 from support.module_server import ModuleServer
@@ -83,6 +83,28 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleSe
         yield server
 
 
+async def _refusal(
+    folder: Path,
+    text: str,
+    binary: Path,
+    module_server: ModuleServer,
+    *,
+    timeout_s: float | None = None,
+) -> str:
+    """Why this k6 refuses a script with this text."""
+    script = folder / "s.js"
+    script.write_text(text)
+    looked = await archive.look(
+        script,
+        name="s.js",
+        k6=await discovery.find(binary),
+        workdir=folder,
+        env=variables.environment(module_server.trust),
+        timeout_s=timeout_s,
+    )
+    return looked.error or ""
+
+
 @pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
 async def test_a_real_module_server(
     tmp_path: Path, binary: Path, module_server: ModuleServer
@@ -94,18 +116,10 @@ async def test_a_real_module_server(
         f"https://127.0.0.1:{closed_port()}/x.js": Outcome.MODULE_SERVER,
         f"{url}/404.js": Outcome.SCRIPT_ERROR,
     }
-    k6 = await discovery.find(binary)
-    script = tmp_path / "s.js"
     for module, outcome in expected.items():
-        script.write_text(f"import x from '{module}';\nexport default () => x;\n")
-        looked = await archive.look(
-            script,
-            name="s.js",
-            k6=k6,
-            workdir=tmp_path,
-            env=variables.environment(module_server.trust),
-        )
-        assert outcome_of_refusal(looked.error or "") is outcome, looked.error
+        text = f"import x from '{module}';\nexport default () => x;\n"
+        error = await _refusal(tmp_path, text, binary, module_server)
+        assert outcome_of_refusal(error) is outcome, error
 
 
 @pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
@@ -119,21 +133,12 @@ async def test_a_module_server_that_never_answers(
     module_server.modules["/silent.js"] = None
     host = module_server.url.removeprefix("https://")
     (tmp_path / "lib.js").write_text(f"export {{ x }} from 'https://{host}/silent.js';\n")
-    k6 = await discovery.find(binary)
     for top, outcome in (("", Outcome.MODULE_SERVER), ("while (true) {}", Outcome.SCRIPT_ERROR)):
         imported = "./lib.js" if not top else "k6"
-        script = tmp_path / "s.js"
-        script.write_text(f"import * as all from '{imported}';\n{top}\nexport default () => all;\n")
-        looked = await archive.look(
-            script,
-            name="s.js",
-            k6=k6,
-            workdir=tmp_path,
-            env=variables.environment(module_server.trust),
-            timeout_s=1.5,
-        )
-        assert outcome_of_refusal(looked.error or "") is outcome, looked.error
-        assert (host in (looked.error or "")) is (not top)
+        text = f"import * as all from '{imported}';\n{top}\nexport default () => all;\n"
+        error = await _refusal(tmp_path, text, binary, module_server, timeout_s=1.5)
+        assert outcome_of_refusal(error) is outcome, error
+        assert (host in error) is (not top)
     said = "the script's init code did not end within 30 s; it waits for the module server x"
     assert outcome_of_refusal(f"Error: {said}") is Outcome.SCRIPT_ERROR
 
@@ -163,7 +168,7 @@ async def test_a_machine_without_network_says_nothing_of_the_target(
     errors: dict[str, int], outcome: Outcome
 ) -> None:
     """By the kernel's words for most of the requests."""
-    judged = await without_own_trouble(_silent(errors), None)
+    judged = await without_own_trouble(_silent(errors), Witness(None))
     assert judged.execution.outcome is outcome
 
 
@@ -173,12 +178,12 @@ async def test_other_ends_without_a_network() -> None:
     thrown = _silent({}, total=0, outcome=Outcome.SCRIPT_ERROR, error=f"GoError: {OFFLINE}")
     nothing = _silent({}, total=0, outcome=Outcome.NO_DATA, error=f"Error: {OFFLINE}")
     for result in (cut, thrown, nothing):
-        judged = await without_own_trouble(result, None)
+        judged = await without_own_trouble(result, Witness(None))
         assert judged.execution.outcome is Outcome.NO_NETWORK
     said = _silent({}, total=0, outcome=Outcome.SCRIPT_ERROR, error=f"fail(): {OFFLINE}")
     stopped = _silent({OFFLINE: 50}, outcome=Outcome.ABORTED, exit_code=105)
     for result in (said, stopped):
-        assert await without_own_trouble(result, None) is result
+        assert await without_own_trouble(result, Witness(None)) is result
 
 
 async def test_a_target_that_answered_is_judged() -> None:
@@ -188,7 +193,7 @@ async def test_a_target_that_answered_is_judged() -> None:
         summary=Summary(metrics=Metrics(total_requests=50, failed_requests=49)),
         breakdown=Breakdown(status_codes={"0": 49, "200": 1}, errors={OFFLINE: 49}),
     )
-    assert await without_own_trouble(some, None) is some
+    assert await without_own_trouble(some, Witness(None)) is some
 
 
 async def test_the_witness_decides_in_doubt() -> None:
@@ -198,12 +203,12 @@ async def test_the_witness_decides_in_doubt() -> None:
     try:
         for words in ("lookup: no such host", "lookup: connection refused", "dial: i/o timeout"):
             unknown = _silent({words: 50})
-            assert await without_own_trouble(unknown, up) is unknown
-            inconclusive = await without_own_trouble(unknown, down)
+            assert await without_own_trouble(unknown, Witness(up)) is unknown
+            inconclusive = await without_own_trouble(unknown, Witness(down))
             assert inconclusive.execution.outcome is Outcome.NO_NETWORK
             assert f"the witness {down}" in (inconclusive.execution.error or "")
         refused = _silent({"dial: connection refused": 50})
-        assert await without_own_trouble(refused, down) is refused, "somebody answered"
+        assert await without_own_trouble(refused, Witness(down)) is refused, "somebody answered"
     finally:
         server.server_close()
 
@@ -215,10 +220,20 @@ async def test_words_alone_do_not_prove_that_the_network_was_lost() -> None:
     up = f"127.0.0.1:{server.server_port}"
     try:
         for words in ("lookup: no such host", OFFLINE):
-            assert await was_offline([words], None, route_lost=True)
-            assert await was_offline([words], down, route_lost=False)
-            assert not await was_offline([words], up, route_lost=False)
-            assert not await was_offline([words], None, route_lost=False)
-        assert not await was_offline(["dial: i/o timeout"], down, route_lost=True)
+            assert await was_offline([words], Witness(None), route_lost=True)
+            assert await was_offline([words], Witness(down), route_lost=False)
+            assert not await was_offline([words], Witness(up), route_lost=False)
+            assert not await was_offline([words], Witness(None), route_lost=False)
+        assert not await was_offline(["dial: i/o timeout"], Witness(down), route_lost=True)
     finally:
         server.server_close()
+
+
+async def test_the_witness_is_asked_once() -> None:
+    """A run may have two questions, and each attempt takes seconds where nobody answers."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    witness = Witness(f"127.0.0.1:{server.server_port}")
+    assert not await witness.is_silent()
+    server.server_close()
+    assert not await witness.is_silent()
+    assert not await Witness(None).is_silent()

@@ -39,14 +39,31 @@ def is_own(words: str) -> bool:
     return NO_NETWORK in words or words.startswith("lookup")
 
 
-async def was_offline(errors: Iterable[str], witness: str | None, *, route_lost: bool) -> bool:
+class Witness:
+    """An address, host:port or a URL, that answers whenever the network is well; None: unset.
+
+    It is asked once, however often somebody wants to know.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+        self._silent: bool | None = None
+
+    async def is_silent(self) -> bool:
+        """Return whether there is a witness that accepts no connection."""
+        if self._silent is None:
+            self._silent = bool(self.address) and not await _answers(str(self.address))
+        return self._silent
+
+
+async def was_offline(errors: Iterable[str], witness: Witness, *, route_lost: bool) -> bool:
     """Return whether this machine's network was down while requests failed with such words.
 
     The words alone do not prove it: a name may be wrong, and a machine may have no IPv6.
     """
     if not any(map(is_own, errors)):
         return False
-    return route_lost or bool(witness and not await answers(witness))
+    return route_lost or await witness.is_silent()
 
 
 def outcome_of_refusal(error: str) -> Outcome:
@@ -63,18 +80,15 @@ def outcome_of_refusal(error: str) -> Outcome:
     return Outcome.SCRIPT_ERROR if lasting else Outcome.MODULE_SERVER
 
 
-async def without_own_trouble(result: Result, witness: str | None) -> Result:
-    """Return the result, as "no network" if this machine's network is why it is empty.
-
-    `witness` is an address, host:port or a URL, that answers whenever the network is well.
-    """
+async def without_own_trouble(result: Result, witness: Witness) -> Result:
+    """Return the result, as "no network" if this machine's network is why it is empty."""
     words = _why_silent(result)
     if words is None:
         return result
     if NO_NETWORK not in words:
-        if not witness or _was_answered(words) or await answers(witness):
+        if _was_answered(words) or not await witness.is_silent():
             return result
-        words = f"{words}; nor can the witness {witness} be reached"
+        words = f"{words}; nor can the witness {witness.address} be reached"
     execution = replace(result.execution, outcome=Outcome.NO_NETWORK, error=words)
     return replace(result, execution=execution)
 
@@ -103,9 +117,9 @@ def _was_answered(words: str) -> bool:
     return "lookup" not in words and any(said in words for said in _ANSWERED)
 
 
-async def answers(witness: str) -> bool:
+async def _answers(address: str) -> bool:
     """Return whether host:port, or the host of a URL, accepts a connection."""
-    parts = urlsplit(witness if "://" in witness else f"tcp://{witness}")
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(WITNESS_S):

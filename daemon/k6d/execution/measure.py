@@ -51,7 +51,7 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
     """Return the measurements of a run, without secrets."""
     ended, capture = observed.ended, observed.capture
     totals = with_crossed(observed.summary or NOTHING, ended, order.options)
-    witness = settings.network.witness
+    witness = blame.Witness(settings.network.witness)
     if await blame.was_offline(capture.errors(), witness, route_lost=observed.route_lost):
         capture.leave_out(blame.is_own)
     files, left_out = await asyncio.to_thread(written_files, observed.files, order.redactor)

@@ -186,30 +186,30 @@ async def test_no_redirect_is_followed_whatever_the_url_asks_for(
     assert [got.path.partition("?")[0].rstrip("/") for got in http.got] == 4 * ["/hook"]
 
 
+async def _deliver_two(outbox: Outbox, http: HttpReceiver) -> None:
+    """One message and then another; each arrives once."""
+    outbox.put(message())
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(outbox.done, "the delivery")
+        outbox.put(message(2))
+        await until(lambda: len(outbox.done()) == 2, "the next one")
+    assert len(http.got) == 2
+
+
 @pytest.mark.parametrize("body", ["drip", "flood", "torn", "deep"])
 async def test_a_good_status_is_a_delivery_whatever_the_body_does(
     body: str, outbox: Outbox, http: HttpReceiver
 ) -> None:
     """It drips, has 3 GB, ends in the middle, or unpacks to 1 GiB: once, at once, and not read."""
     http.plan = [body]
-    outbox.put(message())
-    async with sending(notify(json_url(http.port)), outbox):
-        await until(outbox.done, "the delivery")
-        outbox.put(message(2))
-        await until(lambda: len(outbox.done()) == 2, "the next one")
-    assert len(http.got) == 2
+    await _deliver_two(outbox, http)
     assert http.sent < 64 * MIB, "what the buffers of the sockets hold, and no more"
 
 
 async def test_interim_answers_are_passed_over(outbox: Outbox, http: HttpReceiver) -> None:
     """CDNs send "103 Early Hints" before the answer: one delivery, and it is not sent again."""
     http.plan = ["hints", "hints"]
-    outbox.put(message())
-    async with sending(notify(json_url(http.port)), outbox):
-        await until(outbox.done, "the delivery")
-        outbox.put(message(2))
-        await until(lambda: len(outbox.done()) == 2, "the next one")
-    assert len(http.got) == 2
+    await _deliver_two(outbox, http)
 
 
 async def test_an_answer_that_must_be_read_and_does_not_end_leaves_doubt(
