@@ -196,6 +196,25 @@ exec {binary} "$@"
     assert once.exists()
 
 
+async def test_a_script_that_comes_back_late_is_no_mistake(tmp_path: Path) -> None:
+    """It was away when k6 looked and a moment later: removed, whatever it is after that."""
+    path = _write(tmp_path / "s.js", EMPTY)
+    away = _write(
+        tmp_path / "k6-away",
+        f"""#!/bin/sh
+if [ "$1" = archive ]; then
+  mv {path} {path}.away; {NEW} "$@"; code=$?
+  (sleep 0.3; mv {path}.away {path}) >/dev/null 2>&1 &
+  exit $code
+fi
+exec {NEW} "$@"
+""",
+    )
+    away.chmod(0o755)
+    with pytest.raises(K6dError, match="was removed while k6 looked at it"):
+        await _look(path, binary=away)
+
+
 async def test_half_a_secret_at_the_cut_of_a_long_error_is_hidden(tmp_path: Path) -> None:
     """Secrets are hidden before an error is cut, known ones and those that look like one."""
     jwt = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiJodW50ZXIyIn0." + "Zx9Qw3Er7Ty2Ui8Op4As6Df1Gh5JkLmN"

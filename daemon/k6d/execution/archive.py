@@ -27,12 +27,12 @@ from k6d.core.parse import parse_duration
 from k6d.core.script import Kind
 from k6d.execution.blame import WAITS
 from k6d.execution.mentions import (
-    are_back,
     concerned,
     module_servers,
     on_this_machine,
     unreadable_in,
 )
+from k6d.execution.moving_files import while_files_move
 from k6d.execution.outcome import one_line
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ _NOT_A_TEST = re.compile(
 _WHERE_K6_WAS = re.compile(r"^could not initialize '[^']*': could not load JS test '[^']*': ")
 _LOGIN, _QUERY = re.compile(r"^(\w+://)[^/]*@"), re.compile(r"[?#].*$", re.DOTALL)
 ARCHIVE = "snapshot.tar"
-LOOKS = 3  # at a script whose folder goes away and comes back meanwhile, as with git
 MOST_METADATA_BYTES = 64 << 20  # options and k6's own data; far more than any script needs
 MOST_LEVELS = 100  # nested objects and lists in the options; the file of a run can hold 250
 HELPER = "k6 finds no default function and no scenario in it"
@@ -146,12 +145,13 @@ async def look(
     if refusal:
         return await _no_test(path, Kind.BROKEN, own, message=refusal, name=name)
     archive = workdir / ARCHIVE
-    for _ in range(LOOKS):
-        ended = await k6.archive(
+
+    async def archived() -> Ended:
+        return await k6.archive(
             path, archive, env=env, options=options or {}, hide=hide, timeout_s=timeout_s
         )
-        if ended.exit_code == 0 or not await _was_away(path, ended):
-            break
+
+    ended = await while_files_move(archived, path)
     if ended.exit_code != 0:
         if refused := _refused(archive, ended.errors):
             raise K6dError(f"cannot write {archive}: {refused}; check the disk")
@@ -169,21 +169,10 @@ async def look(
 
 async def _refusal(path: Path, ended: Ended) -> tuple[Kind, str]:
     """Return the kind of a script that k6 refused, and the reason."""
-    # k6 reports a missing file as a mistake in the script.
-    if not await reading.in_thread(path.exists, about=str(path)):
-        raise K6dError(f"{path} was removed while k6 looked at it")
     if any(_NOT_A_TEST.search(error) for error in ended.errors):
         return Kind.LIBRARY, HELPER
     message = _message(ended.errors, path) or f"k6 archive failed, exit {ended.exit_code}"
     return Kind.BROKEN, message + (await _why_late(path, ended) if ended.timed_out else "")
-
-
-async def _was_away(path: Path, ended: Ended) -> bool:
-    """Return whether k6 missed a file that is there: it was moved, or replaced, at that moment."""
-    with contextlib.suppress(reading.SlowError):
-        errors = "\n".join(ended.errors)
-        return await reading.in_thread(are_back, path, errors, about=f"a file that {path} mentions")
-    return False
 
 
 async def _no_test(

@@ -37,12 +37,15 @@ def concerned(script: Path, errors: str, mentioned: bool) -> dict[str, str]:
 
 
 def are_back(script: Path, errors: str) -> bool:
-    """Return whether k6's errors name a file as missing, and all files that they name are there."""
+    """Return whether k6's errors name a file as missing, and all files that they name are there.
+
+    The caller has seen that the script itself is there.
+    """
     if not _MISSING.search(errors):
         return False
     itself = f'The moduleSpecifier "{script}"' in errors
     named = _named(errors[:MOST_ERROR_CHARS], script)
-    return (itself or bool(named)) and script.exists() and all(named.values())
+    return (itself or bool(named)) and all(named.values())
 
 
 def _named(errors: str, script: Path) -> dict[str, str]:
