@@ -1,0 +1,1 @@
+"""Runs snapshots on a Kubernetes cluster with k6-operator."""
