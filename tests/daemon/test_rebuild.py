@@ -23,6 +23,7 @@ from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.scheduler import Scheduler, entries, missed_by
 from k6d.jobs.set_aside import SetAside, set_aside
+from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
 from k6d.settings import load
 from k6d.storage.accepted import accept, accepted_levels, run_ids
@@ -300,6 +301,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     Scheduler(settings, store, queue).tick(NOW - HOUR)
     Scheduler(settings, store, queue).tick(NOW + HOUR)
     Mutes(Store(settings.data)).put("bad*", "1h")
+    Disabled(store).put("off/*", "x")
     accept(store.load(store.find("latest")), store, reason="x")
     allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
     allowance.take(NOW)
@@ -339,6 +341,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             SetAside(store, registry, alerts).begin([("good.js", "z")], settings.scripts)
             run_ids(store)
             accepted_levels(store, "bad.js")
+            Disabled(store).of("bad.js")
             prune(settings, store, now=NOW, dry_run=True)
             allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
             allowance.open_until(NOW)

@@ -20,6 +20,7 @@ from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.schedule import Entry, plan_for
 from k6d.jobs.scheduler import STATE, Scheduler, held, missed_by, plans
+from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
 from k6d.settings import Schedule, load
 from k6d.storage.store import Store
@@ -97,6 +98,21 @@ async def test_what_is_due_is_queued_and_the_next_start_given(tmp_path: Path) ->
     assert [(one.script, one.count) for one in life.missed] == [("smoke/pattern.js", 1)]
     assert "waiting for its turn" in life.missed[0].reason
     assert life.missed[0].caught_up
+
+
+async def test_a_disabled_script_is_not_due_until_it_is_enabled(tmp_path: Path) -> None:
+    """Another process disables it; the next tick knows, and it misses no start meanwhile."""
+    _script(tmp_path, "shop/cart.js", {"schedule": "@hourly"})
+    life = Life(tmp_path)
+    assert life.scheduler.tick(NOON + MINUTE) == NOON + HOUR
+    disabled = Disabled(Store(tmp_path / "data"))
+    disabled.put("shop/*", "the shop moves")
+    assert life.scheduler.tick(NOON + HOUR) is None
+    disabled.remove("shop/*")
+    assert life.scheduler.tick(NOON + HOUR + MINUTE) == NOON + 2 * HOUR
+    life.scheduler.tick(NOON + 2 * HOUR)
+    assert (await life.next()).due == NOON + 2 * HOUR
+    assert life.missed == []
 
 
 async def test_a_change_that_waits_stands_in_and_runs_even_when_put_back(tmp_path: Path) -> None:
@@ -272,7 +288,7 @@ def _due(daemon: Daemon, script: str, moment: datetime, *, cron: str = "@daily")
     """Let the script's next start be at `moment`, as a daemon that was stopped then kept it."""
     given = {"schedule__scripts": {script: cron}, "schedule__timezone": "UTC"}
     loaded = load(daemon.home / "k6d.toml", scripts=daemon.scripts, data=daemon.data, **given)
-    plan = plans(loaded, Registry(daemon.store, daemon.scripts).all())[script]
+    plan = plans(loaded, Registry(daemon.store, daemon.scripts).all(), daemon.store)[script]
     entry = Entry(rule=plan.rule, next=moment, at=moment - HOUR)
     document = orjson.loads(orjson.dumps(asdict(entry)))
     daemon.store.state(STATE).put(script, document | {"missed": []})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.core.numbers import kept_time
 from k6d.core.parse import LONGEST_S, parse_duration
+from k6d.core.text import covers
 
 if TYPE_CHECKING:
     from k6d.storage.store import Store
@@ -46,8 +46,3 @@ class Mutes:
         end = datetime.now(UTC) + timedelta(seconds=seconds)
         self._state.put(pattern, {"until": end.isoformat()})
         return end
-
-
-def covers(pattern: str, script: str) -> bool:
-    """Return whether a mute covers the script: `pattern` is its name, or matches it."""
-    return pattern == script or fnmatchcase(script, pattern)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from k6d import __version__, settings
-from k6d.cli import alerts, browse, compare, explain, learn, maintenance
+from k6d.cli import alerts, browse, compare, explain, jobs, learn, maintenance
 from k6d.cli.common import (
     ANOMALOUS,
     HEALTHY,
@@ -260,4 +260,5 @@ app.add_typer(compare.commands)
 app.add_typer(alerts.commands)
 app.add_typer(explain.commands)
 app.add_typer(maintenance.commands)
+app.add_typer(jobs.commands)
 app.add_typer(learn.commands)

@@ -26,7 +26,7 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.core.model import K6dError
-from k6d.core.text import plural
+from k6d.core.text import covers, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +106,7 @@ def mute(
 
     An incident that is still open when the mute ends is reported then.
     """
-    from k6d.alerts.mutes import Mutes, covers
+    from k6d.alerts.mutes import Mutes
     from k6d.scripts.catalog import names
 
     loaded = load_settings(config, data=data)

@@ -1,4 +1,4 @@
-"""Commands for upkeep: schedule, prune, export, import."""
+"""Commands for upkeep: settings, schedule, prune, export, import."""
 
 from __future__ import annotations
 
@@ -29,6 +29,36 @@ if TYPE_CHECKING:
     from k6d.storage.store import Store
 
 commands = typer.Typer()
+
+
+@commands.command(name="settings", rich_help_panel=UPKEEP)
+def show_settings(
+    name: Annotated[
+        str | None, typer.Argument(help="Only settings whose name contains this.")
+    ] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only settings that are not defaults.")
+    ] = False,
+    as_json: AsJson = False,
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the settings in force, and the file or variable that each comes from."""
+    from k6d.cli.render.settings import settings_table
+    from k6d.settings.in_force import in_force
+
+    found = in_force(load_settings(config, scripts=scripts, data=data))
+    if name and not any(name in one.setting for one in found):
+        raise K6dError(f"no setting is called {name}; 'k6d settings' lists them")
+    shown = [one for one in found if name is None or name in one.setting]
+    shown = [one for one in shown if not (changed and one.is_default)]
+    if as_json:
+        print_json([asdict(one) for one in shown])
+    elif shown:
+        terminal().print(settings_table(shown))
+    else:
+        say("all settings are defaults")
 
 
 @commands.command(rich_help_panel=UPKEEP)
@@ -72,7 +102,7 @@ def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[
 
     kept, missed = entries(store), missed_by(store)
     rows = []
-    for script, plan in sorted(plans(loaded, Registry(store, loaded.scripts).all()).items()):
+    for script, plan in sorted(plans(loaded, Registry(store, loaded.scripts).all(), store).items()):
         ran = store.history(script, 1, trigger="scheduled")
         rows.append({
             "script": script,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from k6d.cli.daemon_api import asking
 from k6d.cli.render.table import Listing
-from k6d.core.model import K6dError
 from k6d.core.numbers import count, ms, rate, seconds
 from k6d.core.text import plural, printable
-from k6d.web.token import read_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,14 +91,7 @@ def _table(queue: dict[str, Any]) -> Group:
 
 def _events(settings: Settings) -> Iterator[tuple[str, Any]]:
     """Yield the daemon's events with their data; K6dError if no daemon answers."""
-    api = settings.api
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)  # noqa: S104
-    connection = http.client.HTTPConnection(host.strip("[]"), api.port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", "/api/v1/live", headers=_headers(settings))
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise K6dError(f"{host}:{api.port} answers {answer.status}; is it k6d's?")
+    with asking(settings, "GET", "/api/v1/live", timeout_s=TIMEOUT_S) as answer:
         kind = ""
         for line in answer:
             name, _, value = line.decode().strip().partition(": ")
@@ -108,20 +99,3 @@ def _events(settings: Settings) -> Iterator[tuple[str, Any]]:
                 kind = value
             elif name == "data":
                 yield kind, orjson.loads(value)
-    except (OSError, http.client.HTTPException) as error:
-        raise K6dError(
-            f"no daemon answers at http://{host}:{api.port}/ ({error}): start 'k6d serve', or name "
-            "the settings it has with --config or K6D_API__PORT"
-        ) from error
-    finally:
-        connection.close()
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    """Return a header with the token, if it is readable; on loopback the daemon needs none."""
-    given = settings.api.token
-    try:
-        token = given.get_secret_value() if given else read_token(settings.data)
-    except K6dError:
-        return {}
-    return {"Authorization": f"Bearer {token}"}

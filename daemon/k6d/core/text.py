@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,3 +53,8 @@ def one_line(text: str, limit: int) -> str:
 def shortened(text: str, limit: int) -> str:
     """The text cut to `limit` characters; "…" is the last one if it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def covers(pattern: str, script: str) -> bool:
+    """Whether a pattern covers the script: it is the script's name, or a glob that matches it."""
+    return pattern == script or fnmatchcase(script, pattern)

@@ -126,7 +126,7 @@ def _schedules(settings: Settings, store: Store, *, new: bool, again: bool) -> N
     `new` covers schedules without an entry; `again` covers those whose last job is lost too.
     """
     kept, rebuilt = entries(store), {}
-    for script, plan in plans(settings, Registry(store, settings.scripts).all()).items():
+    for script, plan in plans(settings, Registry(store, settings.scripts).all(), store).items():
         ran = store.history(script, 1, trigger=Trigger.SCHEDULED.value)
         at = datetime.fromisoformat(ran[0]["timestamp"]) if ran else None
         entry = kept.get(script)

@@ -29,6 +29,7 @@ from k6d.jobs.regression_check import Done, compared, is_unfinished
 from k6d.jobs.set_aside import SetAside
 from k6d.jobs.stages import Stages, Watching
 from k6d.jobs.turns import cancel_when
+from k6d.scripts.disabled import Disabled
 from k6d.settings import ScriptSettings, parse_script_settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Pipeline:
         self.alerts = Alerts(settings, store, serving=background)
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
+        self._disabled = Disabled(store)
         self._explainer = Explainer(settings, store, stop=stop)
         self._follow_up = FollowUp(store, self._explainer, self.alerts, background=background)
 
@@ -155,8 +157,8 @@ class Pipeline:
                 own = parse_script_settings(script.raw_settings, script=script.name)
             except K6dError as error:
                 script, own = replace(script, error=str(error)), ScriptSettings()
-            if not own.enabled and job.trigger in ON_CHANGE:
-                logger.info("%s is switched off by its ext.k6d.enabled", script.name)
+            if why := self._switched_off(job, own):
+                logger.info("%s does not run: %s", script.name, why)
                 self._remember(script, ran=script.fingerprint)
                 return None
             if script.error is not None:
@@ -166,6 +168,14 @@ class Pipeline:
             self._expect_alert(job, task, notify=notify_of(measured.result.execution, own))
             await self._stages.keep_snapshot(script)
             return self._stages.saved(task, measured, script, own)
+
+    def _switched_off(self, job: Job, own: ScriptSettings) -> str | None:
+        """Return why the script does not run by itself, if it does not."""
+        if not own.enabled and job.trigger in ON_CHANGE:
+            return "it is switched off by its ext.k6d.enabled"
+        if job.trigger is not Trigger.MANUAL and (found := self._disabled.of(job.name)):
+            return f"a person disabled {found.pattern}; 'k6d enable' lets it run again"
+        return None
 
     def _expect_alert(self, job: Job, task: Task, *, notify: bool | list[str] | None) -> None:
         """Announce the run to the alerts before it is saved, so that a crash loses no alert.

@@ -18,6 +18,7 @@ from k6d.core.numbers import kept_time
 from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step
+from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
 from k6d.settings import parse_script_settings
 from k6d.settings.cron import parse_window
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from k6d.jobs.queue import JobQueue
     from k6d.jobs.schedule import Plan
+    from k6d.scripts.disabled import Disablement
     from k6d.scripts.registry import ScriptState
     from k6d.settings import Settings
     from k6d.storage.store import Store
@@ -57,6 +59,7 @@ class Scheduler:
     _late: str = STOPPED
     _away: str | None = None
     _ticked: datetime | None = None
+    _disabled: list[Disablement] = field(default_factory=list)
 
     def changed(self) -> None:
         """Plan anew at the next tick, because the settings or the scripts have changed."""
@@ -68,7 +71,9 @@ class Scheduler:
         While `held` gives a reason, nothing starts; starts that were due meanwhile count as late
         for that reason.
         """
-        if self._plans is None or self._away:
+        disabled = Disabled(self.store).all()
+        if self._plans is None or self._away or disabled != self._disabled:
+            self._disabled = disabled
             self._plans = self._planned()
         planned, held = self._plans, held or self._away
         if self._ticked and now < self._ticked - CORRECTION:
@@ -93,7 +98,7 @@ class Scheduler:
         mounted; then the entries stay, and due starts are missed.
         """
         known = Registry(self.store, self.settings.scripts).all()
-        found = plans(self.settings, known)
+        found = plans(self.settings, known, self.store)
         self._entries = entries(self.store)
         here = any(map(self._is_there, known))
         self._away = None if here else AWAY
@@ -162,9 +167,10 @@ def held(settings: Settings, now: datetime) -> str | None:
     return None
 
 
-def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Plan]:
-    """Return the plans of all scripts with a schedule, by script."""
+def plans(settings: Settings, known: Mapping[str, ScriptState], store: Store) -> dict[str, Plan]:
+    """Return the plans of all scripts with a schedule that are not disabled, by script."""
     found: dict[str, Plan] = {}
+    disabled = Disabled(store)
     for script, seen in known.items():
         raw = seen.settings
         if not settings.schedule.scripts and not (isinstance(raw, dict) and "schedule" in raw):
@@ -176,7 +182,7 @@ def plans(settings: Settings, known: Mapping[str, ScriptState]) -> dict[str, Pla
         except K6dError:
             continue  # reported when the script was inspected
         plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None
-        if plan:
+        if plan and not disabled.of(script):
             found[script] = plan
     return found
 

@@ -11,6 +11,7 @@ from k6d.core import reading
 from k6d.core.model import K6dError
 from k6d.core.script import Kind
 from k6d.scripts.candidates import candidates_in, is_candidate
+from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry, ScriptState
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Entry:
     `kind` is None until k6d has inspected the script. `place` is "folder", "elsewhere", "one-off"
     (the API received its text) or "gone". `missing` names a file that the script needs and that
     does not exist; the script runs again once the file is back. `left_alone` says why k6d does not
-    run the file as a test.
+    run the file as a test. `disabled` is the pattern by which a person disabled it.
     """
 
     script: str
@@ -38,6 +39,7 @@ class Entry:
     missing: str | None
     left_alone: str | None
     latest: LatestState | None
+    disabled: str | None = None
 
     def row(self) -> dict[str, Any]:
         """Return the entry as a JSON object."""
@@ -48,6 +50,7 @@ class Entry:
             "in_folder": self.place == FOLDER,
             "missing": self.missing,
             "left_alone": self.left_alone,
+            "disabled": self.disabled,
             "last_run": self.latest.last if self.latest else None,
         }
 
@@ -56,7 +59,7 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
     """Return all scripts, sorted by name, including helper modules, which never run."""
     known = Registry(store, settings.scripts).all()
     present = candidates_in(settings.scripts, settings.watch.ignore)
-    latest_states = store.latest_states()
+    latest_states, disabled = store.latest_states(), Disabled(store)
     return [
         Entry(
             script=name,
@@ -65,6 +68,7 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             missing=_missing(known[name]) if name in present & set(known) else None,
             left_alone=_left_alone(known.get(name)),
             latest=latest_states.get(name),
+            disabled=found.pattern if (found := disabled.of(name)) else None,
         )
         for name in sorted(present | set(latest_states))
     ]

@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())
-    _timeout_is_least: bool = PrivateAttr(False)
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("log_level")
     @classmethod
@@ -226,7 +226,12 @@ class Settings(BaseSettings):
         The original service never stopped a run at that time. A script that plans a longer run may
         therefore take the time that it plans.
         """
-        return self._timeout_is_least
+        return self._origins.get("k6.timeout", "").endswith("K6_TIMEOUT")
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """The source of each setting that is no default, by its dotted key."""
+        return self._origins
 
     @property
     def warnings(self) -> tuple[str, ...]:

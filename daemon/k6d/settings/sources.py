@@ -36,7 +36,7 @@ from k6d.settings.model import ScriptSettings, Settings, fields, section_of
 from k6d.settings.values import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pydantic.fields import FieldInfo
 
@@ -86,7 +86,7 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         zone = printable(os.environ["TZ"])
         warnings.append(f"TZ={zone} does not read: schedules go by UTC; set schedule.timezone")
     settings._config_file, settings._warnings = toml_file, tuple(warnings)
-    settings._timeout_is_least = _label_of(("k6", "timeout"), sources).endswith("K6_TIMEOUT")
+    settings._origins = _origins(sources)
     return settings
 
 
@@ -125,8 +125,10 @@ class _TextSource(EnvSettingsSource):
         return _with_whole_limits(super().__call__())
 
     def label(self, key: Key) -> str:
-        """The name of the variable or credential that sets `key`."""
-        return next(self._labels[key[:n]] for n in (3, 2, 1) if key[:n] in self._labels)
+        """The name of the variable or credential that sets `key`, or a part of it."""
+        whole = [self._labels[key[:n]] for n in (3, 2, 1) if key[:n] in self._labels]
+        parts = (label for name, label in self._labels.items() if name[: len(key)] == key)
+        return whole[0] if whole else next(parts)
 
 
 class _TableSource(InitSettingsSource):
@@ -144,14 +146,30 @@ class _TableSource(InitSettingsSource):
         return self._label
 
 
-def _label_of(key: Key, sources: Iterable[_TextSource | _TableSource]) -> str:
-    """The origin of the value of `key`; "" for a default."""
-    section, name = key
+def _origins(sources: Iterable[_TextSource | _TableSource]) -> dict[str, str]:
+    """The origin of each setting that has one, by its dotted key; a default has none.
+
+    The entries of a table such as `k6.env` may have several origins; each has its own key.
+    """
+    found: dict[str, str] = {}
+    known = {key for key, _ in fields()}
     for source in sources:
-        table = source().get(str(section))
-        if isinstance(table, Mapping) and name in table:
-            return source.label(key)
-    return ""
+        for path in _leaves(source(), known):
+            found.setdefault(".".join(path), source.label(path))
+    return found
+
+
+def _leaves(
+    table: Mapping[str, Any], known: set[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """The path of each value of a source; a limit is one value."""
+    for name, value in table.items():
+        path = (*above, name)
+        is_limit = path[0] == "limits" and ".".join(path) in known
+        if isinstance(value, Mapping) and not is_limit:
+            yield from _leaves(value, known, path)
+        else:
+            yield path
 
 
 def _with_whole_limits(values: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Each state, and what its loss means to an operator when its file was damaged.
 STATES = {
     "accepted": "levels accepted as normal are lost; k6d accept sets them again",
+    "disabled": "scripts that were disabled run again; k6d disable stops them",
     "deaths": "scripts that were set aside run again",
     "explanations": "the count of today's requests to Gemini starts at 0",
     "incidents": "open incidents are rebuilt from the runs; k6d incidents lists them",

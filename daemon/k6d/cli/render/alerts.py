@@ -9,10 +9,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from k6d.alerts.message import moment
-from k6d.alerts.mutes import covers
 from k6d.cli.render.table import plain_table
 from k6d.core.numbers import seconds
-from k6d.core.text import one_line
+from k6d.core.text import covers, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -291,6 +291,8 @@ def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
 def _kind(row: dict[str, Any]) -> str:
     if not row["in_folder"]:
         return str(row["place"])
+    if row.get("disabled"):
+        return "disabled"
     return f"waits for {row['missing']}" if row["missing"] else row["kind"] or "not looked at yet"
 
 

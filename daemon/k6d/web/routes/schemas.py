@@ -107,6 +107,7 @@ SCRIPTS = _object(
                     "in_folder": {"type": "boolean"},
                     "missing": NAME,
                     "left_alone": NAME,
+                    "disabled": NAME,
                 }
             )
         )
@@ -119,6 +120,8 @@ INCIDENTS = _object(
         "mutes": {"type": "object", "additionalProperties": TEXT},
     }
 )
+SETTINGS = _object({"settings": _list(_object({"setting": TEXT, "value": {}, "source": TEXT}))})
+SWITCHED = _object({"script": TEXT, "disabled": {"type": "boolean"}})
 MUTE = _object({"script": TEXT, "until": NAME})
 ACCEPTED = _object({"script": TEXT, "since": TEXT})
 SERIES = _object(

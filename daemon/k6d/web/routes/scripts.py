@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
+from k6d.scripts.disabled import Disabled
 from k6d.storage.query import Query as Search
 from k6d.storage.workloads import (
     OWN,
@@ -52,6 +53,29 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
         return alerts_of(k6d).accept(script, reason)[0]
     except NoComparableRunError as error:
         raise Problem(404, f"{script[:100]} has no comparable run yet") from error
+
+
+class Switch(BaseModel):
+    """A script or a pattern of scripts to disable or enable."""
+
+    script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
+    reason: str = Field(default="", max_length=1000, description="for those who ask later")
+
+
+@router.post("/disable", responses=schemas.response(schemas.SWITCHED))
+def disable(body: Switch, k6d: K6d) -> Response:
+    """Keep scripts from running by themselves; a person can still run them."""
+    made = Disabled(k6d.store).put(body.script, body.reason)
+    return as_json({"script": made.pattern, "disabled": True})
+
+
+@router.post("/enable", responses=schemas.response(schemas.SWITCHED, _404="It is not disabled"))
+def enable(body: Switch, k6d: K6d) -> Response:
+    """Let disabled scripts run by themselves again; `disabled` if a pattern still disables it."""
+    kept = Disabled(k6d.store)
+    if not kept.remove(body.script):
+        raise Problem(404, f"{body.script[:100]} is not disabled by this name")
+    return as_json({"script": body.script, "disabled": kept.of(body.script) is not None})
 
 
 @router.get("/series", responses=schemas.response(schemas.SERIES))
