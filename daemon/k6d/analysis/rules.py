@@ -52,6 +52,7 @@ def _thresholds(result: Result) -> list[Finding]:
             metric=threshold.metric,
             observed=threshold.observed,
             expected=threshold.expression,
+            doubt=threshold.doubt,
             message=_crossed(threshold),
             recommendation="The script's own limit: find what slowed or failed, or change it.",
         )

@@ -152,12 +152,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """One threshold of the script and its result."""
+    """One threshold of the script and its result; `doubt` says why the result may be wrong."""
 
     metric: str
     expression: str
     crossed: bool
     observed: float | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -261,6 +261,33 @@ class Histogram:
         share = rank - lower
         return value + share * (self._value(lower + 1) - value) if share else value
 
+    def around(self, q: float) -> tuple[float, float] | None:
+        """Return the bounds between which the q-quantile lies; None if the histogram is empty.
+
+        They are those of the buckets of the two values that `quantile` interpolates.
+        """
+        if not self.count:
+            return None
+        rank = q * (self.count - 1)
+        lower = math.floor(rank)
+        low, high = self._bucket(lower)
+        if share := rank - lower:
+            next_low, next_high = self._bucket(lower + 1)
+            low, high = low + share * (next_low - low), high + share * (next_high - high)
+        return low, high
+
+    def _bucket(self, number: int) -> tuple[float, float]:
+        """Return the bounds of the bucket of the value with that index, in ascending order."""
+        seen = self.zero
+        if number < seen:
+            return 0.0, 0.0
+        for index in sorted(self.buckets):
+            seen += self.buckets[index]
+            if number < seen:
+                return self.bound(index - 1), self.bound(index)
+        top = self.max_bound or 0.0
+        return top, top
+
     def _value(self, number: int) -> float:
         """Return the value with that index, from 0, in ascending order."""
         seen = self.zero

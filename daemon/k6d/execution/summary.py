@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -34,19 +35,37 @@ EXACT = 2.0**53  # above it, a double cannot hold every whole number
 Values = dict[str, float]
 
 
-def parse(data: bytes) -> Summary:
-    """Parse the summary in `data`; K6dError if it is not a summary of k6.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The numbers of a summary as k6 wrote them: metrics by name, checks and thresholds.
 
-    Response times are None if k6 recorded no request or if no request was answered: k6 then
-    reports 0 ms for all of them. If only some connections were refused, the mean counts them as
-    0 ms, as k6 does.
+    `duration_s` is how long the test lasted, if the format says it.
     """
+
+    metrics: dict[str, Values]
+    checks: list[Check] = field(default_factory=list)
+    thresholds: list[Threshold] = field(default_factory=list)
+    duration_s: float | None = None
+
+
+def parse(data: bytes) -> Summary:
+    """Parse the summary in `data`; K6dError if it is not a summary of k6."""
+    return assembled(read(data))
+
+
+def read(data: bytes) -> Parts:
+    """Read the numbers of the summary in `data`; K6dError if it is not a summary of k6."""
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise K6dError(
             f"k6's summary is not valid JSON ({error}); k6 was probably killed while writing it"
         ) from error
+    return read_document(document)
+
+
+def read_document(document: object) -> Parts:
+    """Do what `read` does with the parsed JSON."""
     try:
         if isinstance(document, dict) and isinstance(document.get("metrics"), dict):
             return _legacy(document)
@@ -63,7 +82,7 @@ def parse(data: bytes) -> Summary:
     )
 
 
-def _legacy(document: dict[str, Any]) -> Summary:
+def _legacy(document: dict[str, Any]) -> Parts:
     metrics: dict[str, Values] = {}
     thresholds: list[Threshold] = []
     for name, entry in document["metrics"].items():
@@ -75,10 +94,10 @@ def _legacy(document: dict[str, Any]) -> Summary:
             thresholds.append(_threshold(name, expression, values, crossed=crossed))
     checks: list[Check] = []
     _walk(document.get("root_group") or {}, checks)
-    return _summary(metrics, checks, thresholds, duration_s=None)
+    return Parts(metrics=metrics, checks=checks, thresholds=thresholds)
 
 
-def _machine_readable(document: dict[str, Any]) -> Summary:
+def _machine_readable(document: dict[str, Any]) -> Parts:
     results = document["results"]
     listed = [*(results.get("metrics") or [])]
     metrics = {entry["name"]: _numbers(entry.get("values") or {}) for entry in listed}
@@ -95,7 +114,7 @@ def _machine_readable(document: dict[str, Any]) -> Summary:
         for name, expression, crossed in _listed_thresholds(results.get("thresholds"), listed)
     ]
     duration_s = (document.get("config") or {}).get("duration")
-    return _summary(metrics, checks, thresholds, duration_s=duration_s)
+    return Parts(metrics=metrics, checks=checks, thresholds=thresholds, duration_s=duration_s)
 
 
 def _listed_thresholds(section: Any, metrics: list[Any]) -> list[tuple[str, str, bool]]:
@@ -179,19 +198,20 @@ def _children(nodes: Any) -> list[Any]:
     return list(nodes.values()) if isinstance(nodes, dict) else list(nodes or [])
 
 
-def _summary(
-    metrics: dict[str, Values],
-    checks: list[Check],
-    thresholds: list[Threshold],
-    *,
-    duration_s: float | None,
-) -> Summary:
+def assembled(parts: Parts) -> Summary:
+    """Make the summary of these numbers.
+
+    Response times are None if k6 recorded no request or if no request was answered: k6 then
+    reports 0 ms for all of them. If only some connections were refused, the mean counts them as
+    0 ms, as k6 does.
+    """
+    metrics = parts.metrics
     own = {name for name in metrics if not _BUILT_IN.fullmatch(name.partition("{")[0])}
     return Summary(
-        metrics=_totals(metrics, duration_s),
-        checks=checks,
+        metrics=_totals(metrics, parts.duration_s),
+        checks=parts.checks,
         # k6 writes thresholds in random order; sorting makes the files of equal runs equal.
-        thresholds=sorted(thresholds, key=lambda one: (one.metric, one.expression)),
+        thresholds=sorted(parts.thresholds, key=lambda one: (one.metric, one.expression)),
         k6_metrics={
             name: {stat: _rounded(number) for stat, number in sorted(metrics[name].items())}
             for name in sorted(metrics)
