@@ -26,6 +26,7 @@ def main(wanted: list[str]) -> int:
     if unknown:
         console.print(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         return 2
+    import_module("support.daemon").Daemon.forks = False  # each daemon is a Python of its own
     for name in wanted or NAMES:
         before = os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix=f"k6d-{name}-") as work:

@@ -62,6 +62,7 @@ def test_the_daemon_loads_no_sdk_and_weighs_the_same(
     other = Daemon(tmp_path / "other")
     try:
         with gemini(answer()) as server:
+            daemon.forks = other.forks = False
             daemon.start(**_asking(server))
             other.start()
             for each in (daemon, other):

@@ -1,4 +1,4 @@
-"""Forks a process for each command of k6d that `commands.run_k6d` asks for."""
+"""Forks a process for each command of k6d, and for each daemon, that `commands` asks for."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import k6d.cli.doctor
 import k6d.cli.render.alerts
 import k6d.cli.render.baseline
 import k6d.cli.render.run
+import k6d.daemon.service
 import k6d.jobs.pipeline
 import k6d.jobs.scheduler
 import k6d.scripts.catalog
@@ -27,12 +28,13 @@ import k6d.settings
 import k6d.storage.backup
 import k6d.storage.store
 from k6d import cli
+from k6d.daemon.__main__ import main as daemon
 
-del k6d, rich  # imported for the commands
+del k6d, rich  # imported for the commands and the daemons
 
 
-def serve(listening: socket.socket, folder: str) -> None:
-    """Fork for each connection; returns in the process that is to be the command."""
+def serve(listening: socket.socket, folder: str) -> str:
+    """Fork for each connection; returns, in the process that is to be it, the program."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     selector = selectors.DefaultSelector()
     selector.register(listening, selectors.EVENT_READ)
@@ -48,10 +50,10 @@ def serve(listening: socket.socket, folder: str) -> None:
         connection.close()
     selector.close()
     listening.close()
-    _become_command(connection)
+    return _become(connection)
 
 
-def _become_command(connection: socket.socket) -> None:
+def _become(connection: socket.socket) -> str:
     """Fork once more: the parent tells pid and exit code, the child returns, set up as asked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, outputs, _, _ = socket.recv_fds(connection, 1, 2)
@@ -74,9 +76,13 @@ def _become_command(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
-    sys.argv = ["k6d", *request["arguments"]]
+    program: str = request["program"]
+    sys.argv = [program, *request["arguments"]]
+    return program
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
-    sys.exit(cli.main())
+    if serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]) == "k6d":
+        sys.exit(cli.main())
+    os.setpgid(0, 0)
+    daemon(sys.argv[1])

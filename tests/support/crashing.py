@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -144,16 +143,7 @@ class Crashes:
         return ran and bool(last) and text in (self.daemon.scripts / name).read_text()
 
     def _begin(self) -> None:
-        with (self.daemon.home / "k6d.log").open("ab") as log:
-            self.daemon.process = subprocess.Popen(
-                self.daemon.command("serve"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.daemon.home,
-                env=self.daemon.environment(**self._settings()),
-                process_group=0,
-            )
+        self.daemon.begin(**self._settings())
 
     def _make_due(self) -> None:
         """As if the daemon had been away since yesterday."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
@@ -25,7 +25,7 @@ from k6d.core.model import Trigger
 from k6d.daemon.__main__ import command_line
 from k6d.jobs.persistence import StoredJobs
 from k6d.storage.store import Store
-from support.commands import run_k6d
+from support.commands import Forked, run_k6d, start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,14 +68,19 @@ export default function () {{ http.get('{url}'); sleep(0.1); }}
 
 
 class Daemon:
-    """One `k6d serve` over `home`/scripts and `home`/data; may be started again after its end."""
+    """One `k6d serve` over `home`/scripts and `home`/data; may be started again after its end.
+
+    `forks` False starts a new Python instead, for what measures the process or its start.
+    """
+
+    forks = True
 
     def __init__(self, home: Path) -> None:
         self.home, self.scripts, self.data = home, home / "scripts", home / "data"
         self.scripts.mkdir(parents=True, exist_ok=True)
         (home / "k6d.toml").touch()  # so that none of the machine's own is read
         self.store = Store(self.data)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self._log = home / "k6d.log"
         self._barriers = 0
 
@@ -89,21 +94,34 @@ class Daemon:
     def start(self, *, k6d: tuple[str, ...] = (), **variables: str) -> Self:
         """Start with settings from `variables` (K6D_…); waits until it watches.
 
-        `k6d` is how the command is called, if not as a module.
+        `k6d` is how the command is called, if it is to be called.
         """
         seen = self.log.count("watching ")
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command("serve", k6d=k6d),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-                env=self.environment(**variables),
-                process_group=0,
-            )
+            self.process = self._started(log, k6d, self.environment(**variables))
         self.until(lambda: self.log.count("watching ") > seen, "the daemon to watch")
         return self
+
+    def begin(self, **variables: str) -> None:
+        """As `start`, without waiting."""
+        with self._log.open("ab") as log:
+            self.process = self._started(log, (), self.environment(**variables))
+
+    def _started(
+        self, log: IO[bytes], k6d: tuple[str, ...], env: dict[str, str]
+    ) -> subprocess.Popen[bytes] | Forked:
+        if self.forks and not k6d:
+            folders = {"scripts": self.scripts, "data": self.data}
+            return start_daemon(folders, cwd=self.home, env=env, log=log)
+        return subprocess.Popen(
+            self.command("serve", k6d=k6d),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.home,
+            env=env,
+            process_group=0,
+        )
 
     def command(self, *words: str, k6d: tuple[str, ...] = ()) -> list[str]:
         """The command line of a command of k6d on our folders.
