@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from k6d.analysis.comparison import compare_all
-from k6d.cli import app
+from k6d.cli.commands import application
 from k6d.core.measurements import Generator, Log
 from k6d.core.model import Comparison, FindingKind, K6dError, Outcome, Trigger
 from k6d.jobs.pipeline import Pipeline
@@ -362,7 +362,7 @@ def test_why_a_run_was_not_compared(tmp_path: Path, changes: dict[str, Any], why
     Store(tmp_path).save(run)
 
     def told(*words: str) -> str:
-        return str(CliRunner().invoke(app, [*words, "--data", str(tmp_path)]).exception)
+        return str(CliRunner().invoke(application(), [*words, "--data", str(tmp_path)]).exception)
 
     assert told("compare") == f"run {run.test_id} was not compared: {why}"
     if run.comparable and not run.series:

@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from k6d.cli import app
+from k6d.cli.commands import application
 from k6d.cli.legacy_import import take_over
 from k6d.core.model import K6dError
 from k6d.daemon.housekeeping import Housekeeping
@@ -325,7 +325,7 @@ def test_what_got_smaller_is_still_shown(served: Served, age_days: int, gone: st
     ):
         words = command.replace("RUN", run.test_id).split()
         options = ["--config", str(served.home / "k6d.toml"), "--data", str(served.data)]
-        done = CliRunner().invoke(app, [*words, *options])
+        done = CliRunner().invoke(application(), [*words, *options])
         told = isinstance(done.exception, K6dError) and not done.stdout
         assert told or done.exit_code == 0, f"{command}: {done.stdout} {done.exception!r}"
         if command in {"show RUN", "show RUN --log"}:

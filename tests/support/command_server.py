@@ -24,13 +24,15 @@ import k6d.daemon.service
 import k6d.jobs.pipeline
 import k6d.jobs.scheduler
 import k6d.scripts.catalog
-import k6d.settings
+import k6d.settings.sources
 import k6d.storage.backup
 import k6d.storage.store
 from k6d import cli
+from k6d.cli.commands import application
 from k6d.daemon.__main__ import main as daemon
 
 del k6d, rich  # imported for the commands and the daemons
+application()  # imports the modules of the commands
 
 
 def serve(listening: socket.socket, folder: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k6d.cli.common import (
-    ALERTS,
     ANOMALOUS,
     HEALTHY,
     AsJson,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(name="incidents", rich_help_panel=ALERTS)
+@commands.command(name="incidents")
 def incidents(
     everything: Annotated[
         bool, typer.Option("--all", help="Also list the last resolved incident of each script.")
@@ -87,7 +86,7 @@ def incidents(
         sys.exit(ANOMALOUS)
 
 
-@commands.command(name="mute", rich_help_panel=ALERTS)
+@commands.command(name="mute")
 def mute(
     script: Annotated[
         str,
@@ -131,7 +130,7 @@ def mute(
         say("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
 
 
-@commands.command(name="notify-test", rich_help_panel=ALERTS)
+@commands.command(name="notify-test")
 def notify_test(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="Only receivers with this tag.")
@@ -152,7 +151,7 @@ def notify_test(
     sys.exit(HEALTHY if all(result["delivered"] for result in results) else ANOMALOUS)
 
 
-@commands.command(name="outbox", rich_help_panel=ALERTS)
+@commands.command(name="outbox")
 def outbox(
     retry: Annotated[bool, typer.Option("--retry", help="Retry failed messages.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Remove failed messages.")] = False,

@@ -1,4 +1,4 @@
-"""Commands that show results: search, stats, report, watch-live, token."""
+"""Commands that show results: history, show, scripts, search, stats, report, watch-live, token."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from typing import Annotated
 import typer
 
 from k6d.cli.common import (
-    LOOK,
-    RUN,
-    UPKEEP,
     AsCsv,
     AsJson,
     Config,
     Data,
     RunId,
     ScriptName,
+    Scripts,
     known_script,
     known_scripts,
+    load_folders,
     load_settings,
     open_store,
     print_csv,
     print_json,
+    print_raw,
     print_rows,
+    print_run,
     run_named,
     say,
     terminal,
@@ -52,7 +53,68 @@ Moment = Annotated[
 ]
 
 
-@commands.command(rich_help_panel=LOOK)
+@commands.command()
+def history(
+    script: ScriptName = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 20,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the runs, newest first."""
+    from k6d.cli.render.run import history_table
+
+    loaded = load_folders(config, data=data)
+    name = None if script is None else known_script(script, loaded)
+    rows = open_store(loaded).history(name, limit)
+    if not rows:
+        load_settings(config, data=data)  # its warnings may say why there is nothing
+    nothing = f"no runs{f' of {script}' if script else ''} in {loaded.data} yet"
+    print_rows(rows, history_table, as_json=as_json, as_csv=as_csv, nothing=nothing)
+
+
+@commands.command()
+def show(
+    run_id: RunId = "latest",
+    log: Annotated[bool, typer.Option("--log", help="Also show k6's log and output.")] = False,
+    file: Annotated[
+        str | None, typer.Option(help="Print only this file, which the script wrote.")
+    ] = None,
+    as_json: AsJson = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Show all data of one run."""
+    loaded = load_folders(config, data=data)
+    store, test_id = open_store(loaded), run_named(run_id, loaded)
+    if file is not None:
+        sys.stdout.buffer.write(store.kept_file(test_id, file))
+    elif as_json:
+        print_raw(store.load_raw(test_id))
+    else:
+        print_run(store.load(test_id), terminal(), log=log)
+
+
+@commands.command(name="scripts")
+def list_scripts(
+    as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
+) -> None:
+    """List all scripts that are in the folder or have runs, with their last results."""
+    from k6d.alerts.alerting import Alerts
+    from k6d.cli.render.run import scripts_report
+    from k6d.scripts.catalog import entries
+
+    loaded = load_settings(config, scripts=scripts, data=data)
+    store = open_store(loaded)
+    rows = [entry.row() for entry in entries(loaded, store)]
+    nothing = f"no scripts in {loaded.scripts} yet"
+    print_rows(rows, scripts_report, as_json=as_json, nothing=nothing)
+    for outage in Alerts(loaded, store).outages() if not as_json else ():
+        say(f"outage: {outage.line}; run again automatically")
+
+
+@commands.command()
 def search(
     text: Annotated[
         str | None, typer.Argument(help="Text in the script's name, finding or outcome.")
@@ -79,7 +141,7 @@ def search(
     from k6d.cli.render.run import history_table
     from k6d.storage.query import VERDICTS, Query
 
-    loaded = load_settings(config, data=data)
+    loaded = load_folders(config, data=data)
     _one_of("--severity", severity, VERDICTS)
     _one_of("--status", status, ("completed", "failed"))
     _finite("--min-error-rate", min_error_rate)
@@ -96,11 +158,13 @@ def search(
         until=_moment("--until", until),
     )
     rows = open_store(loaded).search(query, limit=limit)
+    if not rows:
+        load_settings(config, data=data)  # its warnings may say why there is nothing
     nothing = f"no run in {loaded.data} matches"
     print_rows(rows, history_table, as_json=as_json, as_csv=as_csv, nothing=nothing)
 
 
-@commands.command(rich_help_panel=LOOK)
+@commands.command()
 def stats(
     script: ScriptName = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How many days.")] = 7,
@@ -112,7 +176,7 @@ def stats(
     """Count runs, anomalies and severities of the last days; --csv prints a line for each day."""
     from k6d.cli.render.run import statistics_report
 
-    loaded = load_settings(config, data=data)
+    loaded = load_folders(config, data=data)
     name = None if script is None else known_script(script, loaded)
     found = open_store(loaded).statistics(days=days, script=name)
     if as_json:
@@ -126,7 +190,7 @@ def stats(
         console.print(statistics_report(found, width=console.width))
 
 
-@commands.command(rich_help_panel=LOOK)
+@commands.command()
 def report(
     run_id: RunId = "latest",
     form: Annotated[Form, typer.Option(help="A web page, or a format for tools.")] = (Form.HTML),
@@ -146,7 +210,7 @@ def report(
     asked = [one for one, wanted in short.items() if wanted]
     if len(asked) > 1:
         raise K6dError("a report has one form: give --html, --markdown or --junit")
-    loaded = load_settings(config, data=data)
+    loaded = load_folders(config, data=data)
     run = open_store(loaded).load(run_named(run_id, loaded))
     text = FORMS[asked[0] if asked else form].write(run)
     if output is None:
@@ -160,7 +224,7 @@ def report(
         raise K6dError(f"cannot write {output}: {why}; name another file") from error
 
 
-@commands.command(name="watch-live", rich_help_panel=RUN)
+@commands.command(name="watch-live")
 def watch_live(
     once: Annotated[bool, typer.Option("--once", help="Exit after the current run.")] = False,
     as_json: AsJson = False,
@@ -173,7 +237,7 @@ def watch_live(
     follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command()
 def token(data: Data = None, config: Config = None) -> None:
     """Print the token for the API and the dashboard's login."""
     from k6d.web.token import read_token

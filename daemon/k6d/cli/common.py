@@ -6,15 +6,14 @@ import csv
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import orjson
 import typer
 
-from k6d import settings as sources
 from k6d.core.model import K6dError
 from k6d.core.numbers import escaped
-from k6d.settings.values import located
+from k6d.core.parse import located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from k6d.storage.store import Store
 
 HEALTHY, ANOMALOUS, NOT_RUN = 0, 1, 2
-# The headings in `k6d --help`.
-RUN, LOOK, JUDGE, ALERTS, UPKEEP, LEARN = "Run", "Look", "Judge", "Alerts", "Upkeep", "Learn"
 
 Data = Annotated[
     Path | None,
@@ -49,13 +46,41 @@ def load_settings(config: Path | None, **given: object) -> Settings:
 
     Unknown names that look like a setting are reported on standard error.
     """
-    loaded = sources.load(config, **given)
+    from k6d import settings
+
+    loaded = settings.load(config, **given)
     for warning in loaded.warnings:
         say(f"k6d: warning: {warning}", err=True)
     return loaded
 
 
-def open_store(loaded: Settings) -> Store:
+class HasFolders(Protocol):
+    """All settings, or the two folders alone."""
+
+    @property
+    def scripts(self) -> Path:
+        """The folder of the scripts."""
+
+    @property
+    def data(self) -> Path:
+        """The folder of the results."""
+
+
+def load_folders(config: Path | None, *, data: Path | None = None) -> HasFolders:
+    """Return the two folders, without validating all settings, which takes 0.2 s.
+
+    This is for commands that only look at what is stored. If they find nothing, they should call
+    `load_settings`: its warnings may say why.
+    """
+    from k6d.settings.files import folders
+
+    try:
+        return folders(config, data=data)
+    except ValueError:
+        return load_settings(config, data=data)
+
+
+def open_store(loaded: HasFolders) -> Store:
     """Open the data folder; LinkError if a part of it is a link."""
     from k6d.storage.data_folder import refuse_links
     from k6d.storage.store import Store
@@ -64,27 +89,29 @@ def open_store(loaded: Settings) -> Store:
     return Store(loaded.data)
 
 
-def script_name(given: str, loaded: Settings) -> str:
+def script_name(given: str, loaded: HasFolders) -> str:
     """Return the name of a script that is given by name or by path."""
+    path = located(Path(given))
+    if not path.is_file():
+        return given
     from k6d.execution.archive import name_of
 
-    path = located(Path(given))
-    return name_of(path, loaded.scripts) if path.is_file() else given
+    return name_of(path, loaded.scripts)
 
 
-def known_script(given: str, loaded: Settings) -> str:
+def known_script(given: str, loaded: HasFolders) -> str:
     """Like `script_name`, but the script must be in the folder or have runs.
 
     The ending may be left out. K6dError suggests the most similar name.
     """
+    name, store = script_name(given, loaded), open_store(loaded)
+    if store.last(name) or (loaded.scripts / name).is_file():
+        return name
     import difflib
 
     from k6d.scripts.catalog import names
 
-    name, store = script_name(given, loaded), open_store(loaded)
-    if store.last(name) or (loaded.scripts / name).is_file():
-        return name
-    known = names(loaded, store)
+    known = names(_all_settings(loaded), store)
     if len(same := [one for one in known if one.rpartition(".")[0] == name]) == 1:
         return same[0]
     near = difflib.get_close_matches(name, known, 1)
@@ -92,7 +119,16 @@ def known_script(given: str, loaded: Settings) -> str:
     raise K6dError(f"no script {name!r} in {loaded.scripts}, nor a run of one{hint}")
 
 
-def run_named(given: str, loaded: Settings) -> str:
+def _all_settings(loaded: HasFolders) -> Settings:
+    from k6d.settings import Settings
+
+    if isinstance(loaded, Settings):
+        return loaded
+    config = getattr(loaded, "config", None)
+    return load_settings(config, scripts=loaded.scripts, data=loaded.data)
+
+
+def run_named(given: str, loaded: HasFolders) -> str:
     """Return the id of a run, given as for `Store.find`, or by a script (its newest run)."""
     store = open_store(loaded)
     try:
@@ -107,7 +143,7 @@ def run_named(given: str, loaded: Settings) -> str:
 def known_scripts(incomplete: str) -> list[str]:
     """Return the names of scripts, for shell completion."""
     try:
-        names = sorted(open_store(sources.load()).latest_states(recent=1))
+        names = sorted(open_store(load_folders(None)).latest_states(recent=1))
     except K6dError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -116,7 +152,7 @@ def known_scripts(incomplete: str) -> list[str]:
 def known_runs(incomplete: str) -> list[str]:
     """Return the ids of the newest runs, for shell completion."""
     try:
-        found = open_store(sources.load()).history(limit=50)
+        found = open_store(load_folders(None)).history(limit=50)
     except K6dError:
         return []
     ids = ["latest", *(document["test_id"] for document in found)]

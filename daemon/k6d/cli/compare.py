@@ -10,8 +10,6 @@ import orjson
 import typer
 
 from k6d.cli.common import (
-    JUDGE,
-    RUN,
     AsCsv,
     AsJson,
     Config,
@@ -45,7 +43,7 @@ commands = typer.Typer()
 MAKE_SERIES = "requests, checks and custom metrics with a threshold make them"
 
 
-@commands.command(rich_help_panel=JUDGE)
+@commands.command()
 def compare(
     after: RunId = "latest",
     before: Annotated[
@@ -99,7 +97,7 @@ def _why_not(run: Run) -> str:
     return "all of its requests failed" if not run.comparable else "compare.enabled was false"
 
 
-@commands.command(rich_help_panel=JUDGE)
+@commands.command()
 def trend(
     script: OneScript,
     metric: Annotated[
@@ -151,7 +149,7 @@ def trend(
         console.print(f"--workload {about}", style="dim", markup=False)
 
 
-@commands.command(rich_help_panel=JUDGE)
+@commands.command()
 def accept(
     script: OneScript,
     reason: Annotated[str, typer.Option(help="The reason, kept for later.")] = "",
@@ -172,7 +170,7 @@ def accept(
         say(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
 
 
-@commands.command(rich_help_panel=JUDGE)
+@commands.command()
 def backtest(
     script: ScriptName = None,
     changes: Annotated[
@@ -210,7 +208,7 @@ def backtest(
         terminal().print(backtest_report(results))
 
 
-@commands.command(rich_help_panel=RUN)
+@commands.command()
 def replay(
     run_id: RunId,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,

@@ -11,7 +11,6 @@ import typer
 
 from k6d import settings as sources
 from k6d.cli.common import (
-    JUDGE,
     AsJson,
     Config,
     Data,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(rich_help_panel=JUDGE)
+@commands.command()
 def explain(
     run_id: RunId = "latest",
     dry_run: Annotated[

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import typer
 
 from k6d.cli.common import (
-    RUN,
     AsJson,
     Config,
     Data,
@@ -38,7 +37,7 @@ Pattern = Annotated[
 ]
 
 
-@commands.command(rich_help_panel=RUN)
+@commands.command()
 def queue(as_json: AsJson = False, data: Data = None, config: Config = None) -> None:
     """List the daemon's jobs: those that run, those that wait, and those that ended last."""
     from k6d.cli.daemon_api import ask
@@ -51,7 +50,7 @@ def queue(as_json: AsJson = False, data: Data = None, config: Config = None) -> 
         terminal().print(queue_report(found))
 
 
-@commands.command(rich_help_panel=RUN)
+@commands.command()
 def cancel(
     job: Annotated[str, typer.Argument(help="A job's id, or a script: all of its jobs.")],
     as_json: AsJson = False,
@@ -92,7 +91,7 @@ def _way(job: dict[str, Any]) -> str:
     return f"{QUEUE}/{quote(job['job'], safe='')}"
 
 
-@commands.command(rich_help_panel=RUN)
+@commands.command()
 def disable(
     script: Pattern,
     reason: Annotated[str, typer.Option(help="For those who ask later.")] = "",
@@ -116,7 +115,7 @@ def disable(
         say("no script has such a name yet; 'k6d scripts' lists them")
 
 
-@commands.command(rich_help_panel=RUN)
+@commands.command()
 def enable(
     script: Pattern, scripts: Scripts = None, data: Data = None, config: Config = None
 ) -> None:

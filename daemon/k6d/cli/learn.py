@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from k6d.cli.common import LEARN, say, terminal
+from k6d.cli.common import say, terminal
 from k6d.core.model import K6dError, reason
 
 commands = typer.Typer()
@@ -16,7 +16,7 @@ commands = typer.Typer()
 PORT = 8090
 
 
-@commands.command(rich_help_panel=LEARN)
+@commands.command()
 def demo(
     keep: Annotated[bool, typer.Option(help="Keep the daemon running at the end.")] = False,
     data: Annotated[
@@ -30,7 +30,7 @@ def demo(
     asyncio.run(play(terminal(), keep=keep, data=data and data.absolute()))
 
 
-@commands.command(name="demo-target", rich_help_panel=LEARN)
+@commands.command(name="demo-target")
 def demo_target(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Its port on 127.0.0.1.")] = PORT,
     fail: Annotated[bool, typer.Option("--fail", help="Make the running shop's checkout fail.")] = (
@@ -79,7 +79,7 @@ def _topics(incomplete: str) -> list[str]:
     return [topic.name for topic in manual.topics() if topic.name.startswith(incomplete)]
 
 
-@commands.command(name="help", rich_help_panel=LEARN)
+@commands.command(name="help")
 def help_(
     words: Annotated[
         list[str] | None,

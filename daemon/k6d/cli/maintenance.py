@@ -1,7 +1,8 @@
-"""Commands for upkeep: settings, schedule, prune, export, import."""
+"""Commands for upkeep: doctor, reindex, settings, schedule, prune, export, import."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k6d.cli.common import (
-    UPKEEP,
+    ANOMALOUS,
+    HEALTHY,
     AsJson,
     Config,
     Data,
@@ -31,7 +33,43 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 
-@commands.command(name="settings", rich_help_panel=UPKEEP)
+@commands.command()
+def doctor(
+    as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
+) -> None:
+    """Check k6, folders, settings and notification URLs; say how to fix each problem."""
+    import asyncio
+
+    from k6d import settings
+    from k6d.cli.doctor import examine
+
+    checks = asyncio.run(examine(settings.load(config, scripts=scripts, data=data)))
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        console = terminal()
+        for check in checks:
+            mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
+            console.print(f"{mark} {check.name}:", check.seen, markup=True, soft_wrap=True)
+            if check.remedy:
+                console.print(f"    → {check.remedy}", style="dim", markup=False, soft_wrap=True)
+    sys.exit(HEALTHY if all(check.ok for check in checks) else ANOMALOUS)
+
+
+@commands.command()
+def reindex(data: Data = None, config: Config = None) -> None:
+    """Rebuild the index from the run files."""
+    from rich.progress import Progress
+
+    store = open_store(load_settings(config, data=data))
+    console = terminal(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading run files")
+        total = store.reindex(lambda done, of: progress.update(bar, completed=done, total=of))
+    say(f"{total} runs indexed")
+
+
+@commands.command(name="settings")
 def show_settings(
     name: Annotated[
         str | None, typer.Argument(help="Only settings whose name contains this.")
@@ -61,7 +99,7 @@ def show_settings(
         say("all settings are defaults")
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command()
 def schedule(
     limit: Annotated[
         int, typer.Option("--next", min=1, help="How many starts for each script.")
@@ -114,7 +152,7 @@ def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[
     return rows
 
 
-@commands.command(rich_help_panel=UPKEEP)
+@commands.command()
 def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be removed.")
@@ -137,7 +175,7 @@ def prune(
             say(f"  {run.test_id}  {run.script}  {run.reason}")
 
 
-@commands.command(name="export", rich_help_panel=UPKEEP)
+@commands.command(name="export")
 def export_data(
     file: Annotated[Path, typer.Argument(help="The archive to write, such as k6d.tar.gz.")],
     data: Data = None,
@@ -151,7 +189,7 @@ def export_data(
     say(f"{plural(count, 'run')} in {file}")
 
 
-@commands.command(name="import", rich_help_panel=UPKEEP)
+@commands.command(name="import")
 def import_data(
     file: Annotated[
         Path,

@@ -1,11 +1,11 @@
-"""Parse texts: durations, finite numbers, UTC times and Retry-After."""
+"""Parse texts: durations, finite numbers, UTC times, Retry-After and paths."""
 
 from __future__ import annotations
 
 import math
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 # The units of Go's time.ParseDuration, and "d", which k6 adds.
 _UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -37,6 +37,8 @@ def retry_after_s(header: str | None) -> float | None:
 
     None when there is none, or it is neither.
     """
+    from email.utils import parsedate_to_datetime  # 25 ms of imports
+
     try:
         wait_s = finite(header or "")
     except ValueError:
@@ -57,3 +59,30 @@ def in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError(f"{moment.isoformat()} is out of range") from None
+
+
+def expanded(path: Path) -> Path:
+    """The path with ~ replaced by the home folder; unchanged when there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def located(path: Path) -> Path:
+    """The path made absolute, without "..".
+
+    Links before a ".." are followed first, as the system does.
+    """
+    parts = path.absolute().parts
+    up = max((n for n, part in enumerate(parts, 1) if part == ".."), default=0)
+    return Path(*parts[:up]).resolve().joinpath(*parts[up:]) if up else Path(*parts)
+
+
+def absolute(path: Path) -> Path:
+    """The located path; ValueError when its bytes are not UTF-8: no log or JSON could name it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be a path in UTF-8") from None
+    return located(expanded(path))

@@ -5,7 +5,6 @@ Only this module and `cli` exit the process.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -55,6 +54,8 @@ def main(words: str) -> NoReturn:
 
 
 def _serve(*, config: str | None, **given: object) -> None:
+    import asyncio
+
     from k6d import settings
     from k6d.core import logs
     from k6d.daemon.service import Service

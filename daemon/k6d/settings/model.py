@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (pydantic reads the annotation at run time)
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from k6d.settings.files import DEFAULT_DATA, DEFAULT_SCRIPTS
 from k6d.settings.limits import Excluded, Limit, Limits
 from k6d.settings.notify import Notify
 from k6d.settings.running import K6, Capture, Compare, Forward, Network, Watch
@@ -147,10 +148,10 @@ class Settings(BaseSettings):
     )
 
     scripts: AbsolutePath = Field(
-        default=Path("scripts"), validate_default=True, description="Folder of the k6 scripts."
+        default=DEFAULT_SCRIPTS, validate_default=True, description="Folder of the k6 scripts."
     )
     data: AbsolutePath = Field(
-        default=Path("k6d-data"),
+        default=DEFAULT_DATA,
         validate_default=True,
         description="Folder where results are stored.",
     )

@@ -19,39 +19,24 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_origin
 
-from dotenv.parser import parse_stream
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
 from k6d.core.model import K6dError
 from k6d.core.text import printable
 from k6d.settings.cron import machine_zone
+from k6d.settings.files import ORIGINAL_NAMES, read_credentials, read_dotenv, read_toml
 from k6d.settings.mistakes import Key, explained
 from k6d.settings.model import ScriptSettings, Settings, fields, section_of
-from k6d.settings.values import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pydantic.fields import FieldInfo
-
-ORIGINAL_NAMES = {
-    "K6_RESULTS_DIR": "data",
-    "K6_TIMEOUT": "k6__timeout",
-    "GEMINI_API_KEY": "ai__api_key",
-    "AI_MODEL": "ai__model",
-    "AI_TEMPERATURE": "ai__temperature",
-    "HOST": "api__host",
-    "PORT": "api__port",
-    "LOG_LEVEL": "log_level",
-    "DEBUG": "debug",
-}
-PATHS = ("scripts", "data", "log_file", "k6.path", "notify.config")
 
 
 def load(config: Path | None = None, **overrides: object) -> Settings:
@@ -63,9 +48,9 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     `Settings.warnings`.
     """
     warnings: list[str] = []
-    dotenv = _dotenv(Path(".env"), warnings)
+    dotenv = read_dotenv(Path(".env"), warnings)
     variables: list[tuple[Mapping[str, str], str]] = [(os.environ, ""), (dotenv, ".env: ")]
-    toml_file, table = _toml(config, os.environ.get("K6D_CONFIG") or dotenv.get("K6D_CONFIG"))
+    toml_file, table = read_toml(config, os.environ.get("K6D_CONFIG") or dotenv.get("K6D_CONFIG"))
     given = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in overrides.items()
@@ -75,7 +60,7 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
         _TableSource(_nested(given), "command line"),
         *(_TextSource(_prefixed(names, "K6D_", label, warnings)) for names, label in variables),
         *(_TextSource(_original_texts(names, label)) for names, label in variables),
-        _TextSource(_prefixed(_credentials(), "", "credential ", warnings)),
+        _TextSource(_prefixed(read_credentials(), "", "credential ", warnings)),
         _TableSource(table, str(toml_file)),
     )
     try:
@@ -193,26 +178,6 @@ def _nested(flat: dict[str, object]) -> dict[str, Any]:
     return nested
 
 
-def _dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
-    """The non-empty variables of `file`; adds a warning for each line that does not parse."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise K6dError(f"{file}: cannot be read: {_reason(error)}; mend or remove it") from None
-    found = {}
-    for entry in parse_stream(StringIO(text)):
-        if entry.error:
-            place = f"{file}: line {entry.original.line}"
-            warnings.append(
-                f"{place} is ignored, should be NAME=value, or NAME='value' with blanks"
-            )
-        elif entry.key and entry.value:
-            found[entry.key] = entry.value
-    return found
-
-
 def secret_settings(file: Path) -> list[str]:
     """The keys of settings in a .env or TOML file that may hold secrets; [] if it does not parse.
 
@@ -220,8 +185,8 @@ def secret_settings(file: Path) -> list[str]:
     """
     try:
         if file.suffix != ".toml":
-            found = _prefixed(_dotenv(file, []), "K6D_", "", []) | _original_texts(
-                _dotenv(file, []), ""
+            found = _prefixed(read_dotenv(file, []), "K6D_", "", []) | _original_texts(
+                read_dotenv(file, []), ""
             )
             names = {key.replace("__", ".") for key in found}
         else:
@@ -232,53 +197,6 @@ def secret_settings(file: Path) -> list[str]:
         return []
     secret = {key for key, info in fields() if "Secret" in str(info.annotation) or not info.repr}
     return sorted(n for n in names if n in secret or n == "k6.env" or n.startswith("k6.env."))
-
-
-def _credentials() -> dict[str, str]:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    texts = {}
-    try:
-        for file in sorted(Path(folder).iterdir()) if folder else ():
-            if file.is_file() and not file.name.startswith("."):
-                texts[file.name] = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise K6dError(f"credentials in {folder}: cannot be read: {_reason(error)}") from None
-    if empty := [name for name, text in texts.items() if not text]:
-        raise K6dError(f"credential {empty[0]}: is empty; write its value into it or remove it")
-    return texts
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or "no access") if isinstance(error, OSError) else "it is not UTF-8 text"
-
-
-def _toml(config: Path | None, variable: str | None) -> tuple[Path | None, dict[str, Any]]:
-    """The configuration file and its table; (None, {}) when there is none.
-
-    Relative paths in the file are relative to the file's folder.
-    """
-    named = config or (Path(variable) if variable else None)
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
-    usual = (Path("k6d.toml"), home / "k6d/k6d.toml", Path("/etc/k6d/k6d.toml"))
-    for file in (expanded(path).absolute() for path in ((named,) if named else usual)):
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise K6dError(f"{file}: cannot be read: {_reason(error)}") from None
-        except ValueError as error:  # TOMLDecodeError, or a number with too many digits
-            hint = 'texts need quotes, such as grace = "30s"; a table stands in one place'
-            raise K6dError(f"{file}: not valid TOML: {error}; {hint}") from None
-        for section, _, name in (key.rpartition(".") for key in PATHS):
-            inner = table.get(section) if section else table
-            if isinstance(inner, dict) and isinstance(path := inner.get(name), str) and path:
-                inner[name] = file.parent / expanded(Path(path))
-        return file, table
-    if named:
-        origin = "--config" if config else "K6D_CONFIG"
-        raise K6dError(f"{origin}: there is no file {named}; name another or create it")
-    return None, {}
 
 
 def _prefixed(

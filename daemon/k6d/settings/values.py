@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from k6d.core.parse import LONGEST_S, parse_duration
+from k6d.core.parse import LONGEST_S, absolute, parse_duration
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
@@ -36,24 +36,6 @@ def seconds(value: object) -> object:
     if not _DURATION.fullmatch(text):
         raise ValueError(_DURATION_ALLOWED)
     return parse_duration(text)
-
-
-def expanded(path: Path) -> Path:
-    """The path with ~ replaced by the home folder; unchanged when there is no such user."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
-def located(path: Path) -> Path:
-    """The path made absolute, without "..".
-
-    Links before a ".." are followed first, as the system does.
-    """
-    parts = path.absolute().parts
-    up = max((n for n, part in enumerate(parts, 1) if part == ".."), default=0)
-    return Path(*parts[:up]).resolve().joinpath(*parts[up:]) if up else Path(*parts)
 
 
 def lines(value: object) -> object:
@@ -78,16 +60,7 @@ Duration = Annotated[
 Deadline = Annotated[Duration, Field(gt=0)]
 
 
-def _absolute(path: Path) -> Path:
-    """The located path; ValueError when its bytes are not UTF-8: no log or JSON could name it."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError("should be a path in UTF-8") from None
-    return located(expanded(path))
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
