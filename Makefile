@@ -9,7 +9,7 @@ K6_OLD := .cache/k6-0.57.0/bin/k6
 # Certificates as the system knows them, also those of a company of its own, as pip does.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help demo test test-quick fresh-root check format bench docs pictures lock clean
+.PHONY: help demo test test-quick fresh-root check format bench docs pictures screenshots lock clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ docs: .venv/.ready  ## write config/k6d.toml and the manual's page of settings a
 
 pictures: .venv/.ready  ## make the front page's pictures anew; needs Chromium and its driver
 	@PYTHONPATH=tests $(BIN)/python -m support.pictures
+
+screenshots: .venv/.ready  ## take pictures of all pages into .cache/screenshots, to look at
+	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 lock: .venv/.ready  ## renew requirements.lock from pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock pyproject.toml

@@ -14,6 +14,7 @@ from k6d.alerts.incidents import (
     SILENT_RUNS,
     Rules,
     accepted,
+    acknowledged,
     advance,
     ended,
     remind,
@@ -158,6 +159,22 @@ def test_an_incident_that_an_older_k6d_opened_by_such_a_run_can_end() -> None:
         _, told = advance(opened, look(1, ".!", overrides=overrides), Rules())
         assert told is not None
         assert told.change is Change.RESOLVED
+
+
+def test_acknowledged_means_no_reminder_until_it_gets_worse() -> None:
+    """Somebody has it: the same problem reminds nobody; a graver or another one is told."""
+    state, _ = advance(IncidentState(script="a.js"), look(1, "h"), Rules())
+    later = NOON + timedelta(days=3)
+    assert remind(state, later, Rules())[1] is not None
+    taken = acknowledged(state, NOON)
+    assert remind(taken, later, Rules())[1] is None
+    for sign in ("c", "h2"):
+        worse, told = advance(taken, look(2, sign), Rules())
+        assert told is not None, sign
+        assert worse.incident is not None
+        assert worse.incident.acknowledged is None
+    nothing = IncidentState(script="a.js")
+    assert acknowledged(nothing, NOON) == nothing
 
 
 def test_reminders_are_for_what_people_know_of() -> None:

@@ -37,6 +37,7 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         "error_rate": 1.0,
         "response_time_avg": 100.0,
         "response_time_p95": 200.0,
+        "comparable": True,
         **changes,
     }
 
@@ -134,7 +135,7 @@ def test_standings() -> None:
     found = latest_states(documents, recent=3)
     assert list(found) == ["a", "b"]
     assert found["a"].last == documents[0]
-    assert found["b"].p95_ms == [5.0, 3.0, 1.0]
+    assert found["b"].values == [5.0, 3.0, 1.0]
 
 
 def test_a_regression_stands_after_the_re_runs_that_confirmed_it() -> None:
@@ -147,7 +148,7 @@ def test_a_regression_stands_after_the_re_runs_that_confirmed_it() -> None:
     ]
     found = latest_states(documents, recent=3)["a.js"]
     assert found.last["severity"] == "high"
-    assert found.p95_ms == [4.0, 3.0]
+    assert found.values == [4.0, 3.0]
 
 
 def test_answers_follow_what_is_saved(tmp_path: Path) -> None:
@@ -178,5 +179,5 @@ def test_runs_with_other_options_say_nothing_of_where_a_script_stands() -> None:
         recent=30,
     )
     assert found["a.js"].last["response_time_p95"] == 2.0
-    assert found["a.js"].p95_ms == [4.0, 2.0]
+    assert found["a.js"].values == [4.0, 2.0]
     assert found["b.js"].last["response_time_p95"] == 5.0

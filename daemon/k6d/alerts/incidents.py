@@ -25,6 +25,8 @@ REMEMBERED_RUNS = 50  # a run is recorded once, even if a crash makes k6d read i
 MAX_RETURNS = 6
 GONE = timedelta(days=1)  # a script that is missing for less may be about to move
 SILENT_RUNS = 30  # after so many healthy runs an incident ends, even if they cannot judge it
+# An incident that changed like this needs a person anew, although one took it on before.
+GRAVER = (Change.WORSENED, Change.CHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,13 @@ def accepted(state: IncidentState, at: datetime, *, run: str, reason: str) -> In
     if others:
         return replace(state, incident=replace(incident, problems=others))
     return _resolve(state, at, run, accepted=reason)[0]
+
+
+def acknowledged(state: IncidentState, at: datetime) -> IncidentState:
+    """Return the state after a person took the incident on: no more reminders of it as it is."""
+    if state.incident is None:
+        return state
+    return replace(state, incident=replace(state.incident, acknowledged=at))
 
 
 def ended(state: IncidentState, at: datetime) -> IncidentState:
@@ -313,6 +322,7 @@ def _announce(
         milder=0,
         graver=0,
         returns=incident.returns + returned,
+        acknowledged=None if change in GRAVER else incident.acknowledged,
         changes=incident.changes + 1,
     )
     announcement = Announcement(
@@ -335,7 +345,9 @@ def _announce(
 
 
 def _reminder_due(incident: Incident, now: datetime, rules: Rules) -> bool:
-    if not rules.remind_s or incident.told_at is None or not rules.notifies(incident.severity):
+    if incident.acknowledged or not rules.remind_s or incident.told_at is None:
+        return False
+    if not rules.notifies(incident.severity):
         return False
     return (now - incident.told_at).total_seconds() >= rules.remind_s
 

@@ -62,6 +62,7 @@ class Incident:
     notified severity; `told_problems` are the notified problems. `healthy`, `milder` and `graver`
     (than `told`) count runs in a row. `silent` counts healthy runs that could not judge the
     problem. `returns` counts how often the incident worsened again after it had improved.
+    `acknowledged` is when a person took it on: no reminder is sent until it changes for the worse.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Incident:
     told_problems: list[str] = field(default_factory=list)
     changes: int = 0
     resolved_at: datetime | None = None
+    acknowledged: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

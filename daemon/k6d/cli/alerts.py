@@ -44,6 +44,10 @@ def incidents(
         str | None,
         typer.Option(metavar="SCRIPT", help="End its incident now, without a message."),
     ] = None,
+    acknowledge: Annotated[
+        str | None,
+        typer.Option(metavar="SCRIPT", help="Take it on: no reminders until it gets worse."),
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
@@ -58,6 +62,11 @@ def incidents(
     if end is not None:
         name = known_script(end, loaded)
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
+        return
+    if acknowledge is not None:
+        name = known_script(acknowledge, loaded)
+        taken = alerts.acknowledge(name)
+        say(f"you have the incident of {name}: no reminders" if taken else f"{name} has none")
         return
     now = datetime.now(UTC)
     states = alerts.incident_states().values()

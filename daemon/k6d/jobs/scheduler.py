@@ -20,6 +20,7 @@ from k6d.core.text import plural
 from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step
 from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
+from k6d.scripts.starts import STATE
 from k6d.settings import parse_script_settings
 from k6d.settings.cron import parse_window
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE = "schedule"
 KEPT_MISSED = 10  # for each script; `k6d schedule` shows them
 STOPPED = "k6d was not running"
 SET = datetime(2026, 1, 1, tzinfo=UTC)  # a machine without a clock battery boots with an older time

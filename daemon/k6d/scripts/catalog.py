@@ -30,7 +30,8 @@ class Entry:
     `kind` is None until k6d has inspected the script. `place` is "folder", "elsewhere", "one-off"
     (the API received its text) or "gone". `missing` names a file that the script needs and that
     does not exist; the script runs again once the file is back. `left_alone` says why k6d does not
-    run the file as a test. `disabled` is the pattern by which a person disabled it.
+    run the file as a test. `settings` are its own, as the script wrote them. `disabled` is the
+    pattern by which a person disabled it.
     """
 
     script: str
@@ -38,6 +39,7 @@ class Entry:
     place: str
     missing: str | None
     left_alone: str | None
+    settings: object
     latest: LatestState | None
     disabled: str | None = None
 
@@ -55,11 +57,14 @@ class Entry:
         }
 
 
-def entries(settings: Settings, store: Store) -> list[Entry]:
-    """Return all scripts, sorted by name, including helper modules, which never run."""
+def entries(settings: Settings, store: Store, *, metric: str = "response_time_p95") -> list[Entry]:
+    """Return all scripts, sorted by name, including helper modules, which never run.
+
+    `metric` is the metric of `latest.values`.
+    """
     known = Registry(store, settings.scripts).all()
     present = candidates_in(settings.scripts, settings.watch.ignore)
-    latest_states, disabled = store.latest_states(), Disabled(store)
+    latest_states, disabled = store.latest_states(metric=metric), Disabled(store)
     return [
         Entry(
             script=name,
@@ -67,6 +72,7 @@ def entries(settings: Settings, store: Store) -> list[Entry]:
             place=FOLDER if name in present else _place(name),
             missing=_missing(known[name]) if name in present & set(known) else None,
             left_alone=_left_alone(known.get(name)),
+            settings=known[name].settings if name in known else None,
             latest=latest_states.get(name),
             disabled=found.pattern if (found := disabled.of(name)) else None,
         )

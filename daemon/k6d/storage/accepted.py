@@ -44,6 +44,12 @@ def accepted_level(store: Store, run: Run) -> AcceptedLevel | None:
     return accepted_levels(store, run.script).get(_workload(run))
 
 
+def newest_accepted(store: Store) -> dict[str, str]:
+    """The first run of the newest accepted level of each script that has one."""
+    levels = {name: accepted_levels(store, name).values() for name in store.state(STATE).all()}
+    return {name: max(one.since for one in found) for name, found in levels.items() if found}
+
+
 def run_ids(store: Store) -> set[str]:
     """The first and last run of every accepted level; retention keeps these runs."""
     scripts = store.state(STATE).all()

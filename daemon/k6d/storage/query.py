@@ -220,31 +220,41 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestState:
-    """The latest state of a script: its newest run, and the p95 of its last runs, oldest first.
+    """The latest state of a script: its newest run, and `values` of its last runs, oldest first.
 
+    `comparable` are the ids of the last comparable runs with the newest run's workload.
     A run with options of its own counts only while the script has no other run. Re-runs are left
     out: they are judged by limits alone, and the run that they confirm holds the result.
     """
 
     last: IndexDocument
-    p95_ms: list[float | None] = field(default_factory=list)
+    values: list[float | None] = field(default_factory=list)
+    comparable: list[str] = field(default_factory=list)
 
 
-def latest_states(documents: Iterable[IndexDocument], *, recent: int) -> dict[str, LatestState]:
+def latest_states(
+    documents: Iterable[IndexDocument], *, recent: int, metric: str = "response_time_p95"
+) -> dict[str, LatestState]:
     """Each script's latest state by its name; the script that ran last comes first.
 
-    `recent` is the number of p95 values for each script.
+    `recent` is the number of values of `metric` (of `INDEXED`) for each script.
     """
     last: dict[str, IndexDocument] = {}
-    p95: dict[str, deque[float | None]] = {}
+    values: dict[str, deque[float | None]] = {}
+    comparable: dict[str, list[str]] = {}
     for document in documents:
         name = document["script"]
         if _confirms(document):
             continue
         if name not in last or (last[name]["overrides"] and not document["overrides"]):
-            last[name], p95[name] = dict(document), deque()
+            last[name], values[name], comparable[name] = dict(document), deque(), []
         elif document["overrides"] and not last[name]["overrides"]:
             continue
-        if len(p95[name]) < recent:
-            p95[name].appendleft(document["response_time_p95"])
-    return {name: LatestState(last=last[name], p95_ms=list(p95[name])) for name in last}
+        if len(values[name]) < recent:
+            values[name].appendleft(document[metric])
+            if document["comparable"] and document["workload"] == last[name]["workload"]:
+                comparable[name].append(document["test_id"])
+    return {
+        name: LatestState(last=last[name], values=list(values[name]), comparable=comparable[name])
+        for name in last
+    }

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -252,11 +253,12 @@ class Store:
             lambda found: statistics(found, days=days, now=now, script=name),
         )
 
-    def latest_states(self, *, recent: int = 30) -> dict[str, LatestState]:
+    def latest_states(
+        self, *, recent: int = 30, metric: str = "response_time_p95"
+    ) -> dict[str, LatestState]:
         """Each script's latest state, the script that ran last first; may read the whole index."""
-        return dict(
-            self._cached(("latest_states", recent), lambda f: latest_states(f, recent=recent))
-        )
+        make = partial(latest_states, recent=recent, metric=metric)
+        return dict(self._cached(("latest_states", recent, metric), make))
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
         """Store a copy of the archive `source` under the id; returns its path.

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from support.daemon import PATIENCE_S, Gate, hitting, until
-from support.programs import program
+from support.browser import CONTRAST, DESKTOP, PHONE, TEXTS, UNNAMED, chromium, view
+from support.daemon import Gate, hitting, until
 from support.serving import Served, small_script
 from support.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-SHOTS = os.environ.get("K6D_SCREENSHOTS")  # a folder: keep what the tests saw, to be looked at
-PHONE, DESKTOP = (390, 800), (1280, 900)
-TEXTS = "h1, h2, h3, p, a, td, th, dt, dd, li, label, button, summary, pre, .badge, .chip, .mark"
-# WCAG 2.2, 1.4.3: relative luminance, the ratio of text to the first opaque background behind it.
-CONTRAST = """
-const rgb = (c) => { const m = c.match(/[\\d.]+/g).map(Number);
-  return m.length < 4 ? [...m, 1] : m; };
-const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => { v /= 255;
-  return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const bad = [];
-for (const e of document.querySelectorAll(arguments[0])) {
-  if (!e.innerText?.trim() || !e.checkVisibility()) continue;
-  let back = null, at = e;
-  while (at && (!back || back[3] === 0)) {
-    back = rgb(getComputedStyle(at).backgroundColor); at = at.parentElement; }
-  const [a, b] = [light(rgb(getComputedStyle(e).color)), light(back)];
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) bad.push(`${e.tagName} ${e.className} "${e.innerText.slice(0, 30)}" ${ratio}`);
-}
-return bad;
-"""
+    from selenium import webdriver
 
 
 @pytest.fixture(scope="module")
@@ -76,29 +52,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, target: Target) -> Iterator
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """The system's Chromium, without a window."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = program("chromium")
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *("--disable-background-networking", "--no-first-run", f"--user-data-dir={profile}"),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(program("chromedriver")), options=options)
-    driver.set_page_load_timeout(PATIENCE_S)
+    driver = chromium(tmp_path_factory.mktemp("profile"))
     try:
         yield driver
     finally:
         driver.quit()
-
-
-def view(browser: webdriver.Chrome, *, size: tuple[int, int], dark: bool) -> None:
-    """Be a screen of that size, light or dark."""
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
 def pages(served: Served) -> dict[str, str]:
@@ -144,17 +102,6 @@ def test_pages(
             if "404" not in entry["message"] or name not in {"missing", "nowhere"}
         ]
         assert noise == [], name
-        if SHOTS:
-            mode = f"{'dark' if dark else 'light'}-{'phone' if size == PHONE else 'desktop'}"
-            Path(SHOTS).mkdir(parents=True, exist_ok=True)
-            browser.save_screenshot(str(Path(SHOTS) / f"{mode}-{name}.png"))
-
-
-UNNAMED = """
-return [...document.querySelectorAll('a, button, input:not([type=hidden]):not([hidden]), select')]
-  .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))
-  .map((e) => e.outerHTML.slice(0, 80));
-"""
 
 
 def test_a_runs_page_has_all_of_it(browser: webdriver.Chrome, served: Served) -> None:
@@ -226,7 +173,7 @@ def test_the_list_of_scripts_is_not_older_than_its_runs(
     row = "//tr[th='slow.js']"
     assert "not run yet" in browser.find_element(By.XPATH, row).text
     gate.opened.set()
-    until(lambda: browser.find_elements(By.XPATH, f"{row}//*[text()='healthy']"), "the verdict")
+    until(lambda: browser.find_elements(By.XPATH, f"{row}//*[text()='learning']"), "the verdict")
 
 
 def _button(browser: webdriver.Chrome, name: str) -> Any:

@@ -47,6 +47,7 @@ def incidents_table(
         lasted = seconds(round(((over or now) - incident.since).total_seconds()))
         muted = any(covers(pattern, incident.script) for pattern in mutes)
         announced = "muted" if muted else str(incident.told or "not yet")
+        announced += ", acknowledged" if incident.acknowledged and not over else ""
         announced += ", waiting in the outbox" if incident.id in waiting else ""
         what = next(iter(incident.problems.values()), "")
         rows.append((

@@ -16,15 +16,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
+from k6d.alerts.alerting import Alerts
 from k6d.alerts.mutes import Mutes
 from k6d.analysis.side_by_side import compare
 from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
 from k6d.core.parse import finite, in_utc
 from k6d.core.text import common_origin
-from k6d.scripts.catalog import Entry, entries, path_of
+from k6d.scripts.catalog import entries, path_of
 from k6d.scripts.registry import Registry
-from k6d.storage.accepted import accepted_levels
+from k6d.scripts.starts import next_starts
+from k6d.storage.accepted import accepted_levels, newest_accepted
 from k6d.storage.damage import damages
 from k6d.storage.query import VERDICTS, Query
 from k6d.storage.record import is_test_id
@@ -38,7 +40,7 @@ from k6d.storage.workloads import (
     workloads,
 )
 from k6d.web.context import Context, K6d
-from k6d.web.dashboard import trend
+from k6d.web.dashboard import home, trend
 from k6d.web.dashboard.login import form
 from k6d.web.page import page
 from k6d.web.problems import Problem
@@ -86,22 +88,33 @@ TREND = ("response_time_p95", "response_time_avg", "error_rate", "requests_per_s
 async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     """Show all scripts with their state."""
     queue = await k6d.daemon.queue()
+    given = {key: request.query_params.get(key, "") for key in ("text", "state", "sort", "metric")}
+    if given["metric"] not in home.SHOWN:
+        given["metric"] = home.METRIC
 
     def make() -> HTMLResponse:
-        found = entries(k6d.settings, k6d.store)
+        found = entries(k6d.settings, k6d.store, metric=given["metric"])
         alone = [entry for entry in found if entry.left_alone and not entry.latest]
-        rows = [_row(entry) for entry in found if entry not in alone]
         alerts = alerts_of(k6d)
-        incident_states = alerts.incident_states().values()
-        open_ = [state.incident for state in incident_states if state.incident]
-        open_.sort(key=lambda incident: (incident.severity.rank, incident.since), reverse=True)
+        facts = _facts(k6d, alerts, given["metric"])
+        cards = [home.card(entry, facts) for entry in found if entry not in alone]
+        shown = home.chosen(cards, text=given["text"], state=given["state"], sort=given["sort"])
+        open_ = [state.incident for state in facts.incidents.values() if state.incident]
+        notify = k6d.settings.notify
         return page(
             request,
             k6d,
             "scripts.html",
-            rows=rows,
+            rows=shown,
+            total=len(cards),
+            given=given,
+            states=list(dict.fromkeys(card.state.word for card in cards)),
+            sorts=home.SORTS,
+            metrics={key: METRICS[key].short for key in home.SHOWN},
+            unit=METRICS[given["metric"]].unit,
+            receivers=bool(notify.urls or notify.config),
             alone=[entry.row() for entry in alone],
-            incidents=[_plain(incident) for incident in open_],
+            incidents=home.problems(open_, facts.mutes),
             damages=[f"{one.path.name}: {one.meaning}" for one in damages(k6d.settings.data)],
             folder=k6d.settings.scripts,
             ended=queue["ended"][0]["job"] if queue["ended"] else "",
@@ -112,14 +125,17 @@ async def scripts(request: Request, k6d: K6d) -> HTMLResponse:
     return await asyncio.to_thread(make)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    latest = entry.latest
-    label = f"p95 of the last {len(latest.p95_ms)} runs" if latest else ""
-    return {
-        **entry.row(),
-        "last": latest.last if latest else None,
-        "spark": charts.spark(latest.p95_ms if latest else [], label=label),
-    }
+def _facts(k6d: Context, alerts: Alerts, metric: str) -> home.Facts:
+    """Gather what the front page needs besides the scripts."""
+    compare = k6d.settings.compare
+    return home.Facts(
+        incidents=alerts.incident_states(),
+        mutes=alerts.mutes.active(datetime.now(UTC)),
+        starts=next_starts(k6d.store),
+        accepted=newest_accepted(k6d.store),
+        needed=compare.min_runs if compare.enabled else 0,
+        metric=metric,
+    )
 
 
 @router.get("/script")
@@ -339,8 +355,22 @@ def mute(fields: Fields, k6d: K6d) -> Response:
     """Mute a script, or end its mute (button)."""
     name = fields.get("script", "")
     mute_for(k6d, name, fields.get("duration", ""))
-    page_of = {"name": fields.get("page", name)}
-    return RedirectResponse(f"/script?{urlencode(page_of)}", status_code=303)
+    return _back(fields, name)
+
+
+@router.post("/scripts/acknowledge")
+def acknowledge(fields: Fields, k6d: K6d) -> Response:
+    """Take on the incident of a script (button)."""
+    name = fields.get("script", "")
+    alerts_of(k6d).acknowledge(name)
+    return _back(fields, name)
+
+
+def _back(fields: dict[str, str], name: str) -> Response:
+    """Return to the page with the button: the front page, or that of a script."""
+    page_of = urlencode({"name": fields.get("page", name)})
+    target = "/" if fields.get("back") == "/" else f"/script?{page_of}"
+    return RedirectResponse(target, status_code=303)
 
 
 @router.post("/queue/{job}/cancel")

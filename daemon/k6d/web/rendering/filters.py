@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from k6d.core.model import verdict_word
 from k6d.core.numbers import number
 
 
-def when(timestamp: str) -> str:
-    """Format a time stamp as "2026-11-22 12:13:14"; pages say once that times are UTC."""
-    return timestamp[:19].replace("T", " ")
+def when(moment: datetime | str) -> str:
+    """Format a time as "2026-11-22 12:13:14", in UTC; pages say once that times are UTC."""
+    return iso(moment)[:19].replace("T", " ")
+
+
+def ago(moment: datetime | str | None) -> str:
+    """How long ago a moment is, or how soon it comes: "7 h ago", "in 12 min", "just now"."""
+    if moment is None:
+        return "–"
+    gone_s = (datetime.now(UTC) - _aware(moment)).total_seconds()
+    if abs(gone_s) < 60:
+        return "just now" if gone_s >= 0 else "in less than a minute"
+    amount = _coarse(abs(gone_s))
+    return f"{amount} ago" if gone_s > 0 else f"in {amount}"
+
+
+def lasting(since: datetime | str) -> str:
+    """How long something has lasted: "7 h"."""
+    return _coarse((datetime.now(UTC) - _aware(since)).total_seconds())
+
+
+def _coarse(lasted_s: float) -> str:
+    """A duration in its largest unit: "3 d", "30 h", "12 min", "5 s"."""
+    for unit, size_s, least_s in (("d", 86_400, 172_800), ("h", 3_600, 3_600), ("min", 60, 60)):
+        if lasted_s >= least_s:
+            return f"{lasted_s // size_s:.0f} {unit}"
+    return f"{max(lasted_s, 0):.0f} s"
+
+
+def _aware(moment: datetime | str) -> datetime:
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def iso(moment: datetime | str) -> str:
+    """The time in ISO 8601 and UTC, for the attribute `datetime` of a <time>."""
+    return f"{_aware(moment).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def change(amount: float | None, unit: str = "%") -> str:

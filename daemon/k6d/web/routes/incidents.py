@@ -36,6 +36,23 @@ def incidents(k6d: K6d) -> Response:
     )
 
 
+class Taken(BaseModel):
+    """Take on an incident: no reminder is sent about it until it changes for the worse."""
+
+    script: str = Field(min_length=1, max_length=500)
+
+
+@router.post(
+    "/incidents/acknowledge",
+    responses=schemas.response(schemas.ACKNOWLEDGED, _404="The script has no open incident"),
+)
+def acknowledge(body: Taken, k6d: K6d) -> Response:
+    """Take on the open incident of a script."""
+    if not alerts_of(k6d).acknowledge(body.script):
+        raise Problem(404, f"{body.script[:100]} has no open incident")
+    return as_json({"script": body.script, "acknowledged": True})
+
+
 @router.get("/outages", responses=schemas.response(schemas.OUTAGES))
 def outages(k6d: K6d) -> Response:
     """What keeps scripts from a verdict at present: no network, no k6, a module server is down.

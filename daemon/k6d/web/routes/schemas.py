@@ -122,6 +122,7 @@ INCIDENTS = _object(
 )
 SETTINGS = _object({"settings": _list(_object({"setting": TEXT, "value": {}, "source": TEXT}))})
 SWITCHED = _object({"script": TEXT, "disabled": {"type": "boolean"}})
+ACKNOWLEDGED = _object({"script": TEXT, "acknowledged": {"type": "boolean"}})
 MUTE = _object({"script": TEXT, "until": NAME})
 ACCEPTED = _object({"script": TEXT, "since": TEXT})
 SERIES = _object(

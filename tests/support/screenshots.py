@@ -1,0 +1,100 @@
+"""Takes screenshots of all pages into .cache/screenshots: `make screenshots [ONLY=home,run]`."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from support.browser import DESKTOP, PHONE, chromium, view
+from support.paths import ROOT
+from support.showcase import BROKEN, BUSY, LONG, NEVER, ONCE, SHOP, Show
+
+if TYPE_CHECKING:
+    from selenium import webdriver
+
+FOLDER = ROOT / ".cache" / "screenshots"
+HIGHEST = 4000
+MODES = {
+    "light-desktop": (DESKTOP, False),
+    "dark-desktop": (DESKTOP, True),
+    "light-phone": (PHONE, False),
+    "dark-phone": (PHONE, True),
+}
+
+
+def script_page(name: str, **more: str) -> str:
+    """The path of a script's page."""
+    return f"/script?{urlencode({'name': name, **more})}"
+
+
+def paths(show: Show) -> dict[str, str]:
+    """A page of each kind."""
+
+    def runs(name: str) -> list[str]:
+        return [row["test_id"] for row in show.store.history(name, 30)]
+
+    shop = runs(SHOP)
+    return {
+        "home": "/",
+        "script-30-runs": script_page(SHOP),
+        "script-1000-runs": script_page(BUSY),
+        "script-1-run": script_page(ONCE),
+        "script-no-run": script_page(NEVER),
+        "script-long-name": script_page(LONG),
+        "run": f"/runs/{shop[0]}",
+        "run-healthy": f"/runs/{runs(BUSY)[0]}",
+        "run-first": f"/runs/{runs(ONCE)[0]}",
+        "run-broken": f"/runs/{runs(BROKEN)[0]}",
+        "compare": f"/compare?to={shop[-1]}&run={shop[0]}",
+        "runs": "/runs",
+        "statistics": "/statistics?days=30",
+        "queue": "/queue",
+        "settings": "/settings",
+        "login": "/login",
+        "docs": "/docs",
+        "missing": "/nowhere",
+    }
+
+
+def take(browser: webdriver.Chrome, file: Path) -> None:
+    """A picture of the whole page."""
+    metrics = browser.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+    high = min(metrics["height"], HIGHEST)
+    clip = {"x": 0, "y": 0, "width": metrics["width"], "height": high, "scale": 1}
+    shot = browser.execute_cdp_cmd(
+        "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
+    )
+    file.write_bytes(base64.b64decode(shot["data"]))
+
+
+def main() -> None:
+    """Fill a data folder, serve it, take the pictures."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    only = [word for word in os.environ.get("ONLY", "").split(",") if word]
+    with tempfile.TemporaryDirectory(prefix="k6d-screenshots-") as work:
+        folder = Path(work)
+        empty, full = Show(folder / "empty"), Show(folder / "full").fill()
+        with closing(empty.serve()), closing(full.serve()):
+            browser = chromium(folder / "profile")
+            try:
+                pages = {"empty": f"{empty.url}/"}
+                pages |= {name: full.url + path for name, path in paths(full).items()}
+                for name, url in pages.items():
+                    for mode, (size, dark) in MODES.items():
+                        if only and not any(f"{mode}-{name}".find(word) >= 0 for word in only):
+                            continue
+                        view(browser, size=size, dark=dark)
+                        browser.get(url)
+                        take(browser, FOLDER / f"{name}-{mode}.png")
+            finally:
+                browser.quit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
