@@ -19,9 +19,10 @@ from k6d.jobs import scheduler
 from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.schedule import Entry, plan_for
-from k6d.jobs.scheduler import STATE, UNDER_WAY, Scheduler, held, missed_by, plans
+from k6d.jobs.scheduler import UNDER_WAY, Scheduler, held, missed_by, plans
 from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
+from k6d.scripts.starts import STATE
 from k6d.settings import Schedule, load
 from k6d.storage.store import Store
 from support.daemon import Gate, hitting, until

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from k6d.core import reading
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.schedule import LATE, Entry
-from k6d.jobs.scheduler import STATE, entries, plans
+from k6d.jobs.scheduler import entries, plans
 from k6d.scripts.registry import Registry, ScriptState
+from k6d.scripts.starts import STATE
 from k6d.settings import parse_script_settings
 from k6d.storage.damage import states_gone
 from k6d.storage.state import STATES

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from k6d.alerts.mutes import covers
 from k6d.core.metrics import METRICS
 from k6d.core.model import HEALTHY, Severity
-from k6d.core.text import common_origin
+from k6d.core.text import common_origin, covers
 from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class State:
 
     word: str
     badge: str
-    rank: int
+    rank: float
     since: datetime | None = None
     detail: str = ""
 
