@@ -161,22 +161,6 @@ def test_an_incident_that_an_older_k6d_opened_by_such_a_run_can_end() -> None:
         assert told.change is Change.RESOLVED
 
 
-def test_acknowledged_means_no_reminder_until_it_gets_worse() -> None:
-    """Somebody has it: the same problem reminds nobody; a graver or another one is told."""
-    state, _ = advance(IncidentState(script="a.js"), look(1, "h"), Rules())
-    later = NOON + timedelta(days=3)
-    assert remind(state, later, Rules())[1] is not None
-    taken = acknowledged(state, NOON)
-    assert remind(taken, later, Rules())[1] is None
-    for sign in ("c", "h2"):
-        worse, told = advance(taken, look(2, sign), Rules())
-        assert told is not None, sign
-        assert worse.incident is not None
-        assert worse.incident.acknowledged is None
-    nothing = IncidentState(script="a.js")
-    assert acknowledged(nothing, NOON) == nothing
-
-
 def test_reminders_are_for_what_people_know_of() -> None:
     """Daily by default, from the last thing told; none for what is muted, closed or untold."""
     state, _ = play("h", Rules())
@@ -189,6 +173,28 @@ def test_reminders_are_for_what_people_know_of() -> None:
     assert remind(state, later, Rules(muted=True))[1] is None
     assert remind(state, later, Rules(remind_s=0))[1] is None
     assert remind(IncidentState(script="a.js"), later, Rules())[1] is None
+
+
+def test_what_somebody_acknowledged_is_not_reminded_of() -> None:
+    """Until it gets worse or has another problem: that is sent, and reminders begin again."""
+    later = NOON + timedelta(days=2)
+    state, _ = play("h", Rules())
+    known = acknowledged(state, NOON, comment="Anna looks at it")
+    assert remind(known, later, Rules())[1] is None
+    for sign, change in (("c", Change.WORSENED), ("h2", Change.CHANGED)):
+        worse, announcement = advance(known, look(1, sign), Rules())
+        assert announcement is not None
+        assert announcement.change is change
+        assert worse.incident is not None
+        assert (worse.incident.acknowledged, worse.incident.comment) == (None, "")
+        assert remind(worse, later, Rules())[1] is not None
+    _, announcement = advance(known, look(1, ".!"), Rules())
+    assert announcement is not None
+    assert announcement.change is Change.RESOLVED
+    assert remind(acknowledged(known, None, comment=""), later, Rules())[1] is not None
+    assert acknowledged(IncidentState(script="a.js"), NOON, comment="") == IncidentState(
+        script="a.js"
+    )
 
 
 def test_the_end_of_a_mute_tells_without_a_run() -> None:

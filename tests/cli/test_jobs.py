@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k6d.alerts.alerting import Alerts
+from k6d.settings import load
 from support.daemon import hitting, lasting, until
+from support.records import make_anomaly, make_run
 from support.serving import Served
 from support.target import Target
 
@@ -94,6 +97,79 @@ def test_the_api_does_the_same(running: Served) -> None:
     found = running.get("/api/v1/settings", token=True).json["settings"]
     (port,) = [one for one in found if one["setting"] == "api.port"]
     assert port == {"setting": "api.port", "value": running.port, "source": "K6D_API__PORT"}
+
+
+def _decided(daemon: Served, script: str) -> tuple[str, str]:
+    """Two runs of one script, saved as a daemon does, the older one first."""
+    ids = [f"20261122-12{number:02}00-3f9a2c" for number in (1, 2)]
+    runs = [make_run(test_id=one, script=script, comparable=True) for one in ids]
+    for run in runs:
+        daemon.store.save(run)
+    return runs[0].test_id, runs[1].test_id
+
+
+def test_people_decide_what_is_kept(running: Served) -> None:
+    """pin, delete, unaccept and ack in the terminal, each mistake one line with the remedy."""
+    old, new = _decided(running, "kept.js")
+
+    def said(*words: str, code: int = 0) -> str:
+        done = running.call(*words)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout or done.stderr
+
+    assert said("pin") == "no run is pinned\n"
+    assert said("pin", old, "--reason", "release 2.0") == f"run {old} is pinned\n"
+    assert f"{old}  kept.js  pinned" in said("pin")
+    assert "release 2.0" in said("pin")
+    assert "no run of kept.js is pinned" in said("compare", old, "pinned", code=2)
+    assert f"shares no series with run {old}" in said("compare", new, "pinned", code=2)
+    assert "is pinned; 'k6d pin" in said("delete", old, "--yes", code=2)
+    assert "--yes deletes without asking" in said("delete", new, code=2)
+    assert said("delete", new, "--yes").startswith("1 run and 0 snapshots deleted")
+    assert said("pin", old, "--off") == f"run {old} is not pinned any more\n"
+    assert "is not pinned" in said("pin", old, "--off", code=2)
+    assert "was accepted" in said("unaccept", "kept.js", code=2)
+    said("accept", "kept.js")
+    assert "compared with all of its runs again" in said("unaccept", "kept")
+    assert "has no open incident" in said("ack", "kept.js", code=2)
+    Alerts(load(data=running.data), running.store).record(
+        make_run(test_id=new, script="kept.js", anomaly_analysis=make_anomaly())
+    )
+    assert "is acknowledged" in said("ack", "kept.js", "-m", "Anna looks at it")
+    assert ": Anna looks at it" in said("incidents", code=1)
+    said("ack", "kept.js", "--off")
+    assert "Anna" not in said("incidents", code=1)
+    said("incidents", "--end", "kept.js")
+    assert said("delete", "--script", "kept.js", "--yes").startswith("1 run ")
+
+
+def test_the_api_decides_the_same(running: Served) -> None:
+    """Pins, deletion, unaccept and ack, with the token; what is not there is 404."""
+    old, new = _decided(running, "posted.js")
+    assert running.post("/api/v1/pins", {"run": old}, token=False).status == 401
+    assert running.post("/api/v1/pins", {"run": old, "reason": "x"}).json["script"] == "posted.js"
+    assert [one["run"] for one in running.get("/api/v1/pins").json["pins"]] == [old]
+    assert running.ask("DELETE", f"/api/v1/runs/{old}", token=True).status == 409
+    assert running.ask("DELETE", "/api/v1/runs/latest", token=True).status == 404
+    assert running.ask("DELETE", f"/api/v1/pins/{old}", token=True).json == {"pins": []}
+    assert running.ask("DELETE", f"/api/v1/pins/{old}", token=True).status == 404
+    accepted = running.post("/api/v1/scripts/accept", {"script": "posted.js"})
+    assert accepted.status == 200, accepted.text
+    assert running.post("/api/v1/scripts/unaccept", {"script": "posted.js"}).json["levels"] == 1
+    assert running.post("/api/v1/scripts/unaccept", {"script": "posted.js"}).status == 404
+    assert running.post("/api/v1/incidents/acknowledge", {"script": "posted.js"}).status == 404
+    Alerts(load(data=running.data), running.store).record(
+        make_run(test_id=new, script="posted.js", anomaly_analysis=make_anomaly())
+    )
+    known = running.post(
+        "/api/v1/incidents/acknowledge", {"script": "posted.js", "comment": "seen"}
+    ).json
+    assert (known["comment"], known["acknowledged"]) == ("seen", True)
+    (incident,) = running.get("/api/v1/incidents").json["incidents"]
+    assert incident["comment"] == "seen"
+    for run in (old, new):
+        assert running.ask("DELETE", f"/api/v1/runs/{run}", token=True).json["runs"] == [run]
+        assert running.get(f"/api/v1/runs/{run}").status == 404
 
 
 def test_without_a_daemon_one_line_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -29,6 +29,7 @@ from k6d.settings import Retention, load
 from k6d.storage import backup as archive
 from k6d.storage import prune
 from k6d.storage.accepted import accept
+from k6d.storage.pinned import pin, unpin
 from k6d.storage.retention import (
     HISTORY_RUNS,
     MIB,
@@ -252,6 +253,23 @@ def test_accepted_levels_and_open_incidents_are_kept(tmp_path: Path) -> None:
     prune.prune(_settings(tmp_path, retention__days=50), store, now=NOW)
     left = {document["test_id"] for document in store.history(limit=None)}
     assert left == {run.test_id for run in (accepted, failing, later, *tops)}
+
+
+def test_pinned_runs_are_kept_whole(tmp_path: Path) -> None:
+    """With log, endpoints and snapshot, whatever the settings say, until they are unpinned."""
+    store = Store(tmp_path / "data")
+    old = [_save(store, number, age_days=400 - number) for number in range(2)]
+    _save(store, 9, age_days=1)
+    settings = _settings(tmp_path, retention__days=30, retention__detail_days=10)
+    pin(old[0], store, reason="release 2.0")
+    before = store.load_raw(old[0].test_id)
+    done = prune.prune(settings, store, now=NOW)
+    assert [one.test_id for one in done.removed] == [old[1].test_id]
+    assert store.load_raw(old[0].test_id) == before
+    assert store.snapshot_path("snap-0").exists()
+    unpin(old[0].test_id, store)
+    done = prune.prune(settings, store, now=NOW)
+    assert [one.test_id for one in done.removed] == [old[0].test_id]
 
 
 def test_what_was_normal_before_a_long_incident_is_kept(tmp_path: Path) -> None:

@@ -110,13 +110,17 @@ class Alerts:
                 self._save_ended(was, state)
         return since, was.incident if state.incident is None else None
 
-    def acknowledge(self, script: str) -> bool:
-        """Note that a person took on the script's incident; return whether there is one."""
+    def acknowledge(self, script: str, comment: str = "", *, off: bool = False) -> Incident | None:
+        """Note that a person took on the script's open incident; `off` takes that back.
+
+        Returns the incident; None if there is no open one.
+        """
         with locked(self._lock, root=self._settings.data):
-            state = incidents.acknowledged(self._state(script), datetime.now(UTC))
-            if state.incident:
-                self._save(state)
-            return state.incident is not None
+            at = None if off else datetime.now(UTC)
+            comment = "" if off else encodable(comment.strip())
+            state = incidents.acknowledged(self._state(script), at, comment=comment)
+            self._save(state)
+        return state.incident
 
     def end(self, script: str) -> bool:
         """End the script's incident without a message, for a file that is no test (any more).

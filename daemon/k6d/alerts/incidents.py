@@ -117,11 +117,14 @@ def accepted(state: IncidentState, at: datetime, *, run: str, reason: str) -> In
     return _resolve(state, at, run, accepted=reason)[0]
 
 
-def acknowledged(state: IncidentState, at: datetime) -> IncidentState:
-    """Return the state after a person took the incident on: no more reminders of it as it is."""
+def acknowledged(state: IncidentState, at: datetime | None, *, comment: str = "") -> IncidentState:
+    """Return the state after a person took the open incident on; `at` None takes that back.
+
+    No reminder is due until the incident gets worse or has another problem.
+    """
     if state.incident is None:
         return state
-    return replace(state, incident=replace(state.incident, acknowledged=at))
+    return replace(state, incident=replace(state.incident, acknowledged=at, comment=comment))
 
 
 def ended(state: IncidentState, at: datetime) -> IncidentState:
@@ -323,6 +326,7 @@ def _announce(
         graver=0,
         returns=incident.returns + returned,
         acknowledged=None if change in GRAVER else incident.acknowledged,
+        comment="" if change in GRAVER else incident.comment,
         changes=incident.changes + 1,
     )
     announcement = Announcement(

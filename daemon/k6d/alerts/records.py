@@ -62,7 +62,8 @@ class Incident:
     notified severity; `told_problems` are the notified problems. `healthy`, `milder` and `graver`
     (than `told`) count runs in a row. `silent` counts healthy runs that could not judge the
     problem. `returns` counts how often the incident worsened again after it had improved.
-    `acknowledged` is when a person took it on: no reminder is sent until it changes for the worse.
+    `acknowledged` is when a person took it on, with a `comment`: no reminder is sent until it
+    changes for the worse.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Incident:
     changes: int = 0
     resolved_at: datetime | None = None
     acknowledged: datetime | None = None
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

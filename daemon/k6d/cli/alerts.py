@@ -1,4 +1,4 @@
-"""Commands for incidents and messages: incidents, mute, notify-test, outbox."""
+"""Commands for incidents and messages: incidents, ack, mute, notify-test, outbox."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
+    OneScript,
     known_script,
     known_scripts,
     load_settings,
@@ -25,7 +26,7 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.core.model import K6dError
-from k6d.core.text import covers, plural
+from k6d.core.text import covers, one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,10 +45,6 @@ def incidents(
         str | None,
         typer.Option(metavar="SCRIPT", help="End its incident now, without a message."),
     ] = None,
-    acknowledge: Annotated[
-        str | None,
-        typer.Option(metavar="SCRIPT", help="Take it on: no reminders until it gets worse."),
-    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
@@ -62,11 +59,6 @@ def incidents(
     if end is not None:
         name = known_script(end, loaded)
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
-        return
-    if acknowledge is not None:
-        name = known_script(acknowledge, loaded)
-        taken = alerts.acknowledge(name)
-        say(f"you have the incident of {name}: no reminders" if taken else f"{name} has none")
         return
     now = datetime.now(UTC)
     states = alerts.incident_states().values()
@@ -87,12 +79,32 @@ def incidents(
     else:
         say("no open incident")
     if not as_json:
+        for known in (one for one in open_ if one.acknowledged and one.comment):
+            say(f"acknowledged: {known.script}: {one_line(known.comment, 300)}")
         for pattern, until in mutes.items():
             say(f"muted: {pattern} until {until:%Y-%m-%d %H:%M} UTC")
         for outage in alerts.outages():
             say(f"outage: {outage.line}; run again automatically")
     if open_:
         sys.exit(ANOMALOUS)
+
+
+@commands.command()
+def ack(
+    script: OneScript,
+    comment: Annotated[str, typer.Option("--comment", "-m", help="For the others.")] = "",
+    off: Annotated[bool, typer.Option("--off", help="Take it back.")] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Acknowledge a script's open incident: no reminders until it gets worse, or is resolved."""
+    from k6d.alerts.alerting import Alerts
+
+    loaded = load_settings(config, data=data)
+    name = known_script(script, loaded)
+    if Alerts(loaded, open_store(loaded)).acknowledge(name, comment, off=off) is None:
+        raise K6dError(f"{name} has no open incident; 'k6d incidents' lists them")
+    say(f"the incident of {name} is {'not acknowledged any more' if off else 'acknowledged'}")
 
 
 @commands.command(name="mute")

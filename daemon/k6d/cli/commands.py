@@ -81,6 +81,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Draw one series of a script over its runs, with baseline, band and changes of level.",
         ),
         "accept": ("compare", "Accept the present level of a script as its new baseline."),
+        "unaccept": (
+            "keep",
+            "Take back 'k6d accept': the runs before the accepted level are compared with again.",
+        ),
         "backtest": (
             "compare",
             "Judge the stored history with other settings: show alarms, and the added steps found.",
@@ -91,6 +95,11 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "incidents": (
             "alerts",
             "List open incidents, worst first, and mutes. Exit code 1: there is an open incident.",
+        ),
+        "ack": (
+            "alerts",
+            "Acknowledge a script's open incident: no reminders until it gets worse, or is "
+            "resolved.",
         ),
         "mute": (
             "alerts",
@@ -120,6 +129,16 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "schedule": (
             "maintenance",
             "Show schedules: the next starts, the last ones, and missed starts with the reason.",
+        ),
+        "pin": (
+            "keep",
+            "Keep a run whole for as long as it is pinned, whatever retention says; "
+            "or list the pins.",
+        ),
+        "delete": (
+            "keep",
+            "Delete runs for ever, with the re-runs that confirm them and snapshots that no run "
+            "needs.",
         ),
         "prune": (
             "maintenance",

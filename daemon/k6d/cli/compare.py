@@ -50,7 +50,8 @@ def compare(
         str | None,
         typer.Argument(
             metavar="BEFORE",
-            help="The run to compare with; without it, the baseline.",
+            help="The run to compare with; “pinned”: the script's newest pinned run; without it, "
+            "the baseline.",
             autocompletion=known_runs,
         ),
     ] = None,
@@ -66,7 +67,7 @@ def compare(
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
     run = store.load(run_named(after, loaded))
-    other = store.load(run_named(before, loaded)) if before else None
+    other = store.load(_before(before, run, loaded)) if before else None
     if run.confirms and not other:
         run = store.load(
             run.confirms
@@ -85,6 +86,18 @@ def compare(
     console.print(comparison_table(run, other, found))
     for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
         console.print(line, style="dim", markup=False)
+
+
+def _before(given: str, run: Run, loaded: Settings) -> str:
+    """Return the id of the run to compare with; “pinned” is the script's newest pinned run."""
+    from k6d.storage.pinned import pins
+
+    if given != "pinned":
+        return run_named(given, loaded)
+    for one in pins(open_store(loaded)):
+        if one.script == run.script and one.run != run.test_id:
+            return one.run
+    raise K6dError(f"no run of {run.script} is pinned; 'k6d pin RUN' pins one")
 
 
 def _why_not(run: Run) -> str:

@@ -74,6 +74,13 @@ def accept(run: Run, store: Store, *, reason: str) -> str:
     return since
 
 
+def forget(script: str, store: Store) -> int:
+    """Take back what was accepted of the script, for every workload; the number of levels."""
+    levels = accepted_levels(store, script)
+    store.state(STATE).delete(script)
+    return len(levels)
+
+
 def _workload(run: Run) -> str:
     return str(run.snapshot.workload if run.snapshot else None)
 

@@ -15,6 +15,7 @@ from k6d.core.model import SCHEMA_VERSION, K6dError
 from k6d.core.text import plural
 from k6d.storage import accepted
 from k6d.storage.files import size
+from k6d.storage.pinned import pins
 from k6d.storage.retention import (
     HISTORY_RUNS,
     MIB,
@@ -55,7 +56,7 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
 
     If the process dies halfway, the next call removes the rest.
     """
-    runs, used = _all_runs(store), store.snapshot_bytes()
+    runs, used = all_runs(store), store.snapshot_bytes()
     used += sum(run.bytes for run in runs)
     failing = _failing(store)
     kept = baselines(runs, history=HISTORY_RUNS, failing=failing) | _needed_by_people(
@@ -66,7 +67,7 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     gone = decide(kept=kept)
     snapshots: dict[str, str | None] = {}
     unreadable: dict[str, str] = {}
-    while found := _find_unreadable(store, gone, snapshots):
+    while found := find_unreadable(store, [one.test_id for one in gone], snapshots):
         unreadable |= found
         kept |= found.keys()
         gone = decide(kept=kept)
@@ -75,10 +76,10 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     # Snapshots first: if the process dies here, the next call still finds the runs and removes
     # them. In the other order nothing would name the snapshots any more.
     going = [run for run in runs if run.test_id in leaving]
-    orphans = _orphans(store, going, staying, snapshots)
-    dropped = store.drop_snapshots(orphans, dry_run=dry_run)
+    unneeded = orphans(store, going, staying, snapshots)
+    dropped = store.drop_snapshots(unneeded, dry_run=dry_run)
     if not dry_run:
-        _remember_young(store, orphans)
+        remember_young(store, unneeded)
     ids = [] if dry_run else [removal.test_id for removal in gone]
     for start in range(0, len(ids), BATCH):
         store.delete(ids[start : start + BATCH])
@@ -108,7 +109,7 @@ def summary(done: Pruned, *, dry_run: bool = False) -> str:
     )
 
 
-def _all_runs(store: Store) -> list[Stored]:
+def all_runs(store: Store) -> list[Stored]:
     """Every run, newest first; a run that is removed meanwhile has 0 bytes."""
     texts: dict[Any, Any] = {}  # equal texts are stored once: 100,000 runs have few scripts
 
@@ -141,8 +142,8 @@ def _archives(store: Store, runs: list[Stored]) -> dict[Contents, Archive]:
     return found
 
 
-def _find_unreadable(
-    store: Store, gone: list[Removal], snapshots: dict[str, str | None]
+def find_unreadable(
+    store: Store, gone: list[str], snapshots: dict[str, str | None]
 ) -> dict[str, str]:
     """The runs to remove that cannot be read, with the reason; they must be kept.
 
@@ -150,7 +151,7 @@ def _find_unreadable(
     `snapshots`.
     """
     unreadable = {}
-    for test_id in (removal.test_id for removal in gone if removal.test_id not in snapshots):
+    for test_id in (test_id for test_id in gone if test_id not in snapshots):
         try:
             snapshots[test_id] = _snapshot_of(_record(store.load_raw(test_id)))
         except (K6dError, ValueError) as error:
@@ -167,13 +168,15 @@ def _failing(store: Store) -> dict[str, str]:
 
 
 def _needed_by_people(store: Store, runs: list[Stored], failing: dict[str, str]) -> set[str]:
-    """The runs that an accepted level names, and those since the start of an open incident."""
-    return accepted.run_ids(store) | {
-        run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")
-    }
+    """Pinned runs, those that an accepted level names, and those since an open incident began."""
+    return (
+        accepted.run_ids(store)
+        | {pin.run for pin in pins(store)}
+        | {run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")}
+    )
 
 
-def _orphans(
+def orphans(
     store: Store, leaving: list[Stored], staying: list[Stored], snapshots: dict[str, str | None]
 ) -> dict[str, str | None]:
     """Snapshots of removed runs that no remaining run needs, with their fingerprints.
@@ -188,7 +191,7 @@ def _orphans(
     for run in staying:
         if run.fingerprint in candidates:
             candidates[run.fingerprint].append(run.test_id)
-    orphans: dict[str, str | None] = {}
+    found_orphans: dict[str, str | None] = {}
     for snapshot, fingerprint in prints.items():
         try:
             store.snapshot_path(snapshot)  # K6dError for what is no id
@@ -196,13 +199,13 @@ def _orphans(
                 orjson.loads(store.load_raw(candidate)) for candidate in candidates[fingerprint]
             )
             if not any(_snapshot_of(record) == snapshot for record in needing):
-                orphans[snapshot] = fingerprint
+                found_orphans[snapshot] = fingerprint
         except (K6dError, ValueError) as error:
             logger.warning("snapshot %s is kept: %s", snapshot, error)
-    return orphans
+    return found_orphans
 
 
-def _remember_young(store: Store, orphans: dict[str, str | None]) -> None:
+def remember_young(store: Store, orphans: dict[str, str | None]) -> None:
     """Store the orphans that were too young to be removed: no run will name them the next time."""
     left = {
         orphan: made for orphan, made in orphans.items() if store.snapshot_path(orphan).exists()

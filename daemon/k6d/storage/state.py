@@ -27,6 +27,7 @@ STATES = {
     "life": "whether the last daemon ended well is not known",
     "mutes": "mutes are lost; k6d mute sets them again",
     "outages": "which scripts have no verdict for want of k6 or a network is not known",
+    "pinned": "which runs are pinned is lost; k6d pin pins them again",
     "queue": "jobs that people asked for are lost; k6d run starts them again",
     "retention": "every old run is looked at again by the next k6d prune",
     "schedule": "schedules are rebuilt from the runs; k6d schedule lists them",

@@ -10,7 +10,7 @@ from k6d import __version__
 from k6d.web import problems
 from k6d.web.dashboard import login, pages
 from k6d.web.middleware import AccessMiddleware
-from k6d.web.routes import in_force, incidents, jobs, live, metrics, runs, scripts, tests
+from k6d.web.routes import in_force, incidents, jobs, live, metrics, pins, runs, scripts, tests
 from k6d.web.routes.schemas import PROBLEM
 
 if TYPE_CHECKING:
@@ -47,7 +47,19 @@ def create(context: Context) -> ASGIApp:
     )
     app.state.context = context
     problems.install(app)
-    for part in (tests, runs, scripts, jobs, incidents, in_force, live, metrics, login, pages):
+    for part in (
+        tests,
+        runs,
+        scripts,
+        jobs,
+        incidents,
+        in_force,
+        pins,
+        live,
+        metrics,
+        login,
+        pages,
+    ):
         app.include_router(part.router)
     app.include_router(tests.alive)
     return AccessMiddleware(app, access=context.access)

@@ -36,21 +36,26 @@ def incidents(k6d: K6d) -> Response:
     )
 
 
-class Taken(BaseModel):
-    """Take on an incident: no reminder is sent about it until it changes for the worse."""
+class Acknowledgement(BaseModel):
+    """Acknowledge the open incident of a script: no reminders until it gets worse."""
 
     script: str = Field(min_length=1, max_length=500)
+    comment: str = Field(default="", max_length=1000, description="for the others")
+    acknowledged: bool = Field(default=True, description="false takes it back")
 
 
 @router.post(
     "/incidents/acknowledge",
-    responses=schemas.response(schemas.ACKNOWLEDGED, _404="The script has no open incident"),
+    responses=schemas.response(schemas.ACKNOWLEDGED, _404="No open incident"),
 )
-def acknowledge(body: Taken, k6d: K6d) -> Response:
-    """Take on the open incident of a script."""
-    if not alerts_of(k6d).acknowledge(body.script):
+def acknowledge(body: Acknowledgement, k6d: K6d) -> Response:
+    """Acknowledge the open incident of a script, or take that back."""
+    off = not body.acknowledged
+    found = alerts_of(k6d).acknowledge(body.script, body.comment, off=off)
+    if found is None:
         raise Problem(404, f"{body.script[:100]} has no open incident")
-    return as_json({"script": body.script, "acknowledged": True})
+    about = {"script": body.script, "incident": found.id}
+    return as_json({**about, "acknowledged": bool(found.acknowledged), "comment": found.comment})
 
 
 @router.get("/outages", responses=schemas.response(schemas.OUTAGES))

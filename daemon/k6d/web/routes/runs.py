@@ -1,5 +1,6 @@
 """Routes for one run: its file, log, snapshot, reports and comparison."""
 
+from dataclasses import asdict
 from email.utils import formatdate
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -11,6 +12,8 @@ from fastapi.responses import FileResponse
 from k6d.analysis.side_by_side import compare
 from k6d.core.model import K6dError, Run
 from k6d.core.text import removed
+from k6d.storage.delete import delete as delete_runs
+from k6d.storage.delete import with_confirmations
 from k6d.storage.record import is_test_id
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.local_paths import without_folder
@@ -39,6 +42,20 @@ def record(test_id: str, k6d: K6d, request: Request) -> Response:
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type="application/json", headers=headers)
+
+
+@router.delete(
+    "/{test_id}", responses=schemas.response(schemas.DELETED, _404="No such run", _409="Pinned")
+)
+def delete(test_id: str, k6d: K6d) -> Response:
+    """Delete a run for ever, with its confirmations and the snapshot that no other run needs."""
+    if test_id == "latest":  # another run may have ended meanwhile
+        raise Problem(404, "name the run to delete by its id")
+    try:
+        going = with_confirmations([full_id(k6d, test_id)], k6d.store)
+    except K6dError as error:
+        raise Problem(409, str(error)) from error
+    return as_json(asdict(delete_runs(going, k6d.store)))
 
 
 @router.get("/{test_id}/log", responses=schemas.text(PLAIN, description="k6's log"))

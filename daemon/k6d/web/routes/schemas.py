@@ -122,7 +122,13 @@ INCIDENTS = _object(
 )
 SETTINGS = _object({"settings": _list(_object({"setting": TEXT, "value": {}, "source": TEXT}))})
 SWITCHED = _object({"script": TEXT, "disabled": {"type": "boolean"}})
-ACKNOWLEDGED = _object({"script": TEXT, "acknowledged": {"type": "boolean"}})
+ACKNOWLEDGED = _object(
+    {"script": TEXT, "incident": TEXT, "acknowledged": {"type": "boolean"}, "comment": TEXT}
+)
+PIN = _object({"run": TEXT, "script": TEXT, "reason": TEXT, "at": TEXT})
+PINS = _object({"pins": _list(PIN)})
+DELETED = _object({"runs": _list(TEXT), "snapshots": COUNT})
+UNACCEPTED = _object({"script": TEXT, "levels": COUNT})
 MUTE = _object({"script": TEXT, "until": NAME})
 ACCEPTED = _object({"script": TEXT, "since": TEXT})
 SERIES = _object(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
 from k6d.scripts.disabled import Disabled
+from k6d.storage.accepted import forget
 from k6d.storage.query import Query as Search
 from k6d.storage.workloads import (
     OWN,
@@ -53,6 +54,23 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
         return alerts_of(k6d).accept(script, reason)[0]
     except NoComparableRunError as error:
         raise Problem(404, f"{script[:100]} has no comparable run yet") from error
+
+
+class Taking(BaseModel):
+    """A script of which nothing is accepted any more."""
+
+    script: str = Field(min_length=1, max_length=500)
+
+
+@router.post(
+    "/unaccept", responses=schemas.response(schemas.UNACCEPTED, _404="No level was accepted")
+)
+def unaccept(body: Taking, k6d: K6d) -> Response:
+    """Take back what was accepted: the runs before that level are compared with again."""
+    levels = forget(body.script, k6d.store)
+    if not levels:
+        raise Problem(404, f"no level of {body.script[:100]} was accepted")
+    return as_json({"script": body.script, "levels": levels})
 
 
 class Switch(BaseModel):
