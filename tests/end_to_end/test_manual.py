@@ -33,6 +33,8 @@ NOT_RUN = {
     "python3 -m venv /opt/k6d": "changes the machine; tests/fresh_root.sh installs so",
     "journalctl": "needs a systemd that runs the service",
     "systemd-creds": "needs root and a systemd that runs",
+    "buildah build": "needs root, buildah and an image of Debian",
+    "podman run": "needs podman and the image",
     "k6d import loadgenie.db": "tests/cli/test_legacy_import.py imports such a database",
     "K6D_TEST_K6=": "tests/execution/test_k6_versions.py is that test",
     "PYTHONPATH=tests .venv/bin/python -m support.record_k6": "records a k6 that is not here",

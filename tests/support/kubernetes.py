@@ -18,6 +18,7 @@ from support.kubernetes_http import ApiServer
 from support.kubernetes_kubelet import Kubelet, Trouble
 from support.kubernetes_operator import Operator
 from support.kubernetes_store import CONFIGMAPS, JOBS, KINDS, PODS, SERVICES, TESTRUNS, Store
+from support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Trouble"]
 
-ROLE = frozenset(
-    {
-        *(f"{verb} testruns.k6.io" for verb in ("create", "get", "list", "watch", "delete")),
-        *(f"{verb} configmaps" for verb in ("create", "delete")),
-        *(f"{verb} {what}" for verb in ("get", "list", "watch") for what in ("jobs.batch", "pods")),
-        "get pods/log",
+ROLE_FILE = ROOT / "config" / "kubernetes" / "role.yaml"
+
+
+def granted() -> set[str]:
+    """What the role that k6d ships with grants, each as "verb resource"."""
+    role, _ = yaml.safe_load_all(ROLE_FILE.read_text(encoding="utf-8"))
+    return {
+        f"{verb} {resource}{'.' if group else ''}{group}"
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
     }
-)
 
 
 class Cluster:
@@ -56,7 +62,7 @@ class Cluster:
         self.api = Api(
             store=self.store,
             token="tests",
-            role=set(ROLE),
+            role=granted(),
             read_log=self._kubelet.log,
             has_ended=self._has_ended,
             delete=self._delete,

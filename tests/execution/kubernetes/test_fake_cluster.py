@@ -227,7 +227,8 @@ async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> N
     cluster.store.listeners.append(
         lambda change: stages.append(change.body.get("status", {}).get("stage", ""))
     )
-    order(cluster, script(target.url, options), args=["--summary-export", "/dev/stdout"])
+    args = ["--summary-export", "/dev/stdout", "--log-format", "json"]
+    order(cluster, script(target.url, options), args=args)
     async with Client(Login(kubeconfig=cluster.kubeconfig)) as client:
         async for seen in client.watch(Kind.TESTRUN, labels={}):
             if seen["run"].get("status", {}).get("stage") == "finished":
@@ -242,7 +243,9 @@ async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> N
         jobs = [one["status"] for one in cluster.objects("jobs")]
         assert [one.get("failed") for one in jobs] == [1, None]
         name = pods[0]["metadata"]["name"]
-        log = "\n".join([line async for line in client.log(name, follow=True)])
+        lines = [line async for line in client.log(name, follow=True)]
+        # A line of stderr may stand between two of the summary.
+        log = "\n".join(line for line in lines if not line.startswith('{"'))
         exported = log[log.index("\n{") :]
         decoded, _ = json.JSONDecoder().raw_decode(exported.lstrip())
         assert decoded["metrics"]["http_reqs"]["count"] == 4
