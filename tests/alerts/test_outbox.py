@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -26,6 +25,7 @@ from k6d.cli.doctor import examine
 from k6d.core.model import K6dError, Severity
 from k6d.storage.store import Store
 from support.commands import run_k6d
+from support.helpers import delivery_helpers, own_fork_server
 from support.receivers import HttpReceiver
 from support.records import make_anomaly, make_run
 
@@ -64,16 +64,17 @@ for line in sys.stdin:
 """
 
 
-# In the helper alone, by Python's own sitecustomize: the first one that comes to its n-th change of
-# the disk or use of the network is killed just before it.
+# In the helpers alone, by Python's own sitecustomize in the server from which they fork: the first
+# one that comes to its n-th change of the disk or use of the network is killed just before it.
 KILLER = """
 import os, signal, sys
-left, mark = int(os.environ["KILL_AT"]), os.environ["KILLED"]
+server, done = os.getpid(), 0
 def hook(event, args):
-    global left
-    if event in ("os.rename", "socket.connect", "http.client.send"):
-        left -= 1
-        if left == 0 and not os.path.exists(mark):
+    global done
+    if os.getpid() != server and event in ("os.rename", "socket.connect", "http.client.send"):
+        done += 1
+        mark = os.environ["KILLED"]
+        if done == int(os.environ["KILL_AT"]) and not os.path.exists(mark):
             os.close(os.open(mark, os.O_CREAT))
             os.kill(os.getpid(), signal.SIGKILL)
 if "k6d.alerts.delivery.apprise_worker" in sys.orig_argv:
@@ -230,7 +231,7 @@ def test_a_helper_that_is_killed_sends_again_by_the_same_key(tmp_path: Path) -> 
 
         def kill_once(_got: Any) -> None:
             if len(receiver.got) == 1:
-                for pid in _helpers():
+                for pid in delivery_helpers():
                     os.kill(pid, signal.SIGKILL)
 
         receiver.on_request = kill_once
@@ -244,6 +245,14 @@ def test_the_helper_killed_at_every_step(tmp_path: Path, monkeypatch: pytest.Mon
     """Once, but where it had no time to write what the receiver said: then again, by one key."""
     (tmp_path / "sitecustomize.py").write_text(KILLER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with own_fork_server():
+        twice, step = _killed_at_steps(tmp_path, monkeypatch)
+    assert step > 4
+    assert twice == 1
+
+
+def _killed_at_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """How many of the messages came twice, and the first step that no helper comes to."""
     twice = 0
     for step in range(1, 100):
         data, mark = tmp_path / str(step), tmp_path / f"{step}.killed"
@@ -262,8 +271,7 @@ def test_the_helper_killed_at_every_step(tmp_path: Path, monkeypatch: pytest.Mon
                 assert "Sent again: an earlier attempt" in receiver.got[1].json["message"]
         if not mark.exists():
             break
-    assert step > 4
-    assert twice == 1
+    return twice, step
 
 
 def test_two_processes_never_send_the_same(tmp_path: Path, driver: Driver) -> None:
@@ -326,15 +334,3 @@ def test_old_ones_are_removed(tmp_path: Path) -> None:
     assert len(outbox.done()) == 1
     outbox.repair(datetime.now(UTC) + timedelta(days=16))
     assert outbox.done() == []
-
-
-def _helpers() -> list[int]:
-    """The helper processes that this process has started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = (stat.parent / "cmdline").read_bytes()
-            if parent == os.getpid() and b"k6d.alerts.delivery.apprise_worker" in command:
-                found.append(int(stat.parent.name))
-    return found

@@ -1,6 +1,5 @@
 """Helper processes, real ones: their answers, their ends, and what they leave."""
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -58,23 +57,3 @@ async def test_a_helper_that_hangs_is_ended(own_s: float, ours_s: float) -> None
     """By its own alarm, or killed by the one that waits for it."""
     with pytest.raises(TimeoutError):
         await worker.ask("a_helper", _request("hang", own_s), timeout_s=ours_s)
-
-
-async def test_a_cancelled_request_leaves_no_process(tmp_path: Path) -> None:
-    """The lock that the helper inherited is free afterwards."""
-    import fcntl
-
-    path = tmp_path / "lock"
-    lock = path.open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    asking = asyncio.create_task(worker.ask("a_helper", _request("hang"), timeout_s=20, lock=lock))
-    async with asyncio.timeout(20):
-        while not lock.closed:  # noqa: ASYNC110  (closed once the helper has it)
-            await asyncio.sleep(0.01)
-    with path.open("w") as other:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

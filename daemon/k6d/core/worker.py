@@ -20,33 +20,28 @@ from k6d.core import memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TextIO
 
 
 class WorkerError(Exception):
     """The helper ended without an answer."""
 
     def __init__(self, exit_code: int | None) -> None:
-        super().__init__(f"exit {exit_code}")
+        super().__init__("killed" if exit_code is None else f"exit {exit_code}")
 
 
-async def ask(
-    module: str, request: Mapping[str, Any], *, timeout_s: float, lock: TextIO | None = None
-) -> dict[str, Any]:
+async def ask(module: str, request: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Return the answer of the helper `module`; TimeoutError or WorkerError if there is none.
 
-    The helper is killed after `timeout_s` and on cancellation. It inherits `lock` and holds it
-    until it ends, even if this process dies before. A Ctrl-C for this process does not reach it.
+    The helper is killed after `timeout_s` and on cancellation. A Ctrl-C for this process does not
+    reach it.
     """
-    with lock or contextlib.nullcontext():
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what foreign libraries log can hold secrets
-            pass_fds=(lock.fileno(),) if lock else (),
-            start_new_session=True,
-        )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", module),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what foreign libraries log can hold secrets
+        start_new_session=True,
+    )
     try:
         async with asyncio.timeout(timeout_s):
             output, _ = await process.communicate(orjson.dumps(request))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 
 from k6d.core import memory
 from support.delivering import SLACK, error, json_url, mail_url, message, notify, sending, until
+from support.helpers import delivery_helpers
 from support.receivers import HttpReceiver, MailReceiver, SlackProxy, closed_port
 
 if TYPE_CHECKING:
@@ -258,12 +257,7 @@ async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -
     found: list[str] = []
 
     def look(_got: Any) -> None:
-        for command in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if b"k6d.alerts.delivery.apprise_worker" in command.read_bytes() and _is_ours(
-                    command.parent
-                ):
-                    found.append((command.parent / "limits").read_text())
+        found.extend(Path(f"/proc/{pid}/limits").read_text() for pid in delivery_helpers())
 
     http.on_request = look
     outbox.put(message())
@@ -271,11 +265,6 @@ async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -
         await until(lambda: found, "the helper")
         http.released.set()
     assert any(re.search(rf"Max data size +{memory.HELPER_MIB * MIB} ", text) for text in found)
-
-
-def _is_ours(process: Path) -> bool:
-    """Whether it is a child of this process."""
-    return int((process / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
 
 
 def test_beyond_its_limit_a_helper_gets_no_memory() -> None:

@@ -1,6 +1,7 @@
 """Send messages through Apprise, each to one receiver, in a short-lived helper process.
 
 Apprise and its plugins need more memory than the whole daemon, and a receiver may hang. The helper
+is forked from a process that has loaded Apprise, so that several messages load it once. The helper
 ends by itself at its time-out. It survives a killed daemon and writes the outcome of its sending
 itself. URLs hold secrets: the helper gets them by standard input, and its answer names receivers by
 labels without secrets. The helper's code is `apprise_worker`.
@@ -14,7 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Outcome, Receiver
-from k6d.core import worker
+from k6d.core import fork_server
+from k6d.core.worker import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +99,8 @@ async def _helper(
 ) -> dict[str, Any] | str:
     """Return the helper's answer, or its failure in words."""
     try:
-        return await worker.ask(HELPER, request, timeout_s=timeout_s, lock=lock)
+        return await fork_server.ask(HELPER, request, timeout_s=timeout_s, lock=lock)
     except TimeoutError:
         return f"no answer within {request['timeout_s']:g} s"
-    except worker.WorkerError as error:
+    except WorkerError as error:
         return f"the delivery helper failed, {error}"

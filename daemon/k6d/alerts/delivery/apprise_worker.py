@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import logging
 import re
-import signal
 import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from k6d.alerts.delivery.png import png
 from k6d.alerts.delivery.render import PICTURE, without_picture
 from k6d.alerts.delivery.responses import Responses, WarningCollector
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
-from k6d.core import memory, worker
+from k6d.core import fork_server, memory
 from k6d.core.text import printable
 from k6d.storage.files import write_atomic
 
@@ -42,15 +41,11 @@ BODY_SHARE = 0.1  # of the time-out, for the body after the status
 
 
 def main() -> None:
-    """Answer one request: list the receivers, or send to one of them."""
-    worker.serve(_answer)
+    """Answer requests: list the receivers, or send to one of them."""
+    fork_server.serve(_answer)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # the time-out ends it; never in the middle of a message
     return _list(request) if request["what"] == "list" else asdict(_send(request))
 
 
