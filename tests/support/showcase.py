@@ -181,6 +181,9 @@ def timeline(seconds: int, p95: float, rate: float, errors: float, rng: random.R
         requests_per_second=[rate * share * rng.gauss(1, 0.05) for share in ramp],
         errors_per_second=[errors * share * abs(rng.gauss(1, 0.3)) for share in ramp],
         p95_ms=[p95 * rng.gauss(1, 0.08) for _ in ramp],
+        p50_ms=[p95 * 0.5 * rng.gauss(1, 0.05) for _ in ramp],
+        p99_ms=[p95 * 1.3 * rng.gauss(1, 0.1) for _ in ramp],
+        iterations_per_second=[rate / 3 * share * rng.gauss(1, 0.05) for share in ramp],
     )
 
 

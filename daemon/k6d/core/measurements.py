@@ -52,7 +52,7 @@ class Timeline:
     """Columns of equal length with one entry for each interval of `resolution_s` seconds.
 
     `t` is the end of the interval, in seconds since k6's first push. Rates are per second. None
-    marks an interval without a measurement.
+    marks an interval without a measurement. The last three are empty in runs of older versions.
     """
 
     resolution_s: int = 1
@@ -61,6 +61,9 @@ class Timeline:
     requests_per_second: list[float | None] = field(default_factory=list)
     errors_per_second: list[float | None] = field(default_factory=list)
     p95_ms: list[float | None] = field(default_factory=list)
+    p50_ms: list[float | None] = field(default_factory=list)
+    p99_ms: list[float | None] = field(default_factory=list)
+    iterations_per_second: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,6 +149,7 @@ class Capture:
             if series.apart is None:
                 push.mix[self._mixed(series)] += new.count
             self._last_ms[series.apart] = max(when, self._last_ms.get(series.apart, 0))
+        push.iterations = self._iterations.take_new()
         self._total.merge(push)
         self._total.merge(apart)
         self._vus = self._vus if vus is None else vus

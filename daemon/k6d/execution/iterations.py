@@ -21,11 +21,19 @@ class IterationCounter:
     def __init__(self) -> None:
         self._lasted: dict[tuple[bytes, ...], Histogram] = {}
         self._dropped: dict[tuple[bytes, ...], int] = {}
+        self._new = 0
 
     def lasted(self, labels: tuple[bytes, ...], durations: Histogram) -> None:
         """Record the durations of all iterations of a series so far."""
         if labels in self._lasted or len(self._lasted) < MAX_SERIES:
+            before = self._lasted.get(labels)
+            self._new += durations.count - (before.count if before else 0)
             self._lasted[labels] = durations
+
+    def take_new(self) -> int:
+        """Return how many iterations ended since the last call."""
+        new, self._new = self._new, 0
+        return new
 
     def dropped(self, labels: tuple[bytes, ...], total: float) -> None:
         """Record the running total of dropped iterations of a series."""

@@ -26,6 +26,7 @@ class Tally:
     requests: int = 0
     judged: int = 0
     unexpected: int = 0
+    iterations: int = 0
     vus: int | None = None
     latency: Histogram = field(default_factory=Histogram)
     mix: Counter[str] = field(default_factory=Counter)
@@ -40,6 +41,7 @@ class Tally:
         self.requests += other.requests
         self.judged += other.judged
         self.unexpected += other.unexpected
+        self.iterations += other.iterations
         if other.vus is not None:
             self.vus = max(self.vus or 0, other.vus)
         self.latency.add(other.latency)
@@ -145,6 +147,12 @@ class Recorder:
                 for entry, there in zip(entries, known, strict=True)
             ],
             p95_ms=[ms(entry.latency, 0.95, most_ms) for entry in entries],
+            p50_ms=[ms(entry.latency, 0.5, most_ms) for entry in entries],
+            p99_ms=[ms(entry.latency, 0.99, most_ms) for entry in entries],
+            iterations_per_second=[
+                round(entry.iterations / step, 2) if there else None
+                for entry, there in zip(entries, known, strict=True)
+            ],
         )
 
 

@@ -113,14 +113,14 @@ def test_a_runs_page_has_all_of_it(browser: webdriver.Chrome, served: Served) ->
         assert expected in headings
     body = browser.find_element(By.TAG_NAME, "main").text
     assert "<script>window.hacked=1</script>" in body
-    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 3
+    assert len(browser.find_elements(By.CSS_SELECTOR, "figure.chart")) == 4
     assert not browser.find_elements(By.CSS_SELECTOR, "main script, main img")
 
 
 def test_a_point_of_the_trend_leads_to_its_run(browser: webdriver.Chrome, served: Served) -> None:
     """By mouse or keyboard; its title says value, time and verdict."""
     browser.get(served.url + pages(served)["script"])
-    points = browser.find_elements(By.CSS_SELECTOR, "svg.trend a")
+    points = browser.find_elements(By.CSS_SELECTOR, ".trend a")
     assert len(points) == 2
     assert re.match(r"[\d.]+ ms \(2\d{3}-", points[-1].get_attribute("aria-label"))
     browser.execute_script("arguments[0].focus()", points[-1])
@@ -225,7 +225,7 @@ def test_the_html_report_stands_for_itself(
     assert served.call("report", test_id, "--html", "-o", str(file)).returncode == 0
     browser.get(file.as_uri())
     assert browser.execute_script("return window.hacked") is None
-    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 3
+    assert len(browser.find_elements(By.CSS_SELECTOR, "figure.chart")) == 4
     loaded = browser.execute_script("return performance.getEntriesByType('resource').length")
     assert loaded == 0
     colour = browser.execute_script(

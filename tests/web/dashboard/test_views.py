@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from support.browser import (
     CONTRAST,
     DESKTOP,
     OVERLAPS,
+    PHONE,
     TABLET,
     TEXTS,
     UNNAMED,
@@ -44,7 +47,9 @@ def browser(shown: Show, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w
     driver.quit()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (TABLET, True)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "dark"), [(DESKTOP, False), (TABLET, True), (PHONE, False)], ids=str
+)
 def test_every_page(
     browser: webdriver.Chrome, shown: Show, size: tuple[int, int], dark: bool
 ) -> None:
@@ -95,3 +100,67 @@ def test_failing_scripts_come_first(browser: webdriver.Chrome, shown: Show) -> N
     assert [("failing" in row) for row in rows] == [True, True, *([False] * (len(rows) - 2))]
     assert "in 2" in next(row for row in rows if row.startswith(SHOP))
     assert any("learning" in row and "1 of 5 runs" in row for row in rows)
+
+
+def test_the_crosshair(browser: webdriver.Chrome, shown: Show) -> None:
+    """Arrow keys move one line through all charts of a run; each says the values of that second."""
+    view(browser, size=DESKTOP, dark=False)
+    browser.get(shown.url + paths(shown)["run"])
+    plot = browser.find_elements("css selector", ".charts svg.plot")[1]
+    browser.execute_script("arguments[0].focus()", plot)
+    plot.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    said = texts(browser, ".charts output")
+    assert len(said) == 4
+    assert all(one.startswith("2 s: ") for one in said)
+    assert "requests" in said[0]
+    assert all(word in said[1] for word in ("p95", "p50", "p99"))
+    places = browser.execute_script(
+        "return [...document.querySelectorAll('.cursor')].map((e) => e.getAttribute('x1'))"
+    )
+    assert len(set(places)) == 1
+    plot.send_keys(Keys.ESCAPE)
+    assert set(texts(browser, ".charts output")) == {""}
+
+
+def test_the_run_says_first_what_is_wrong(browser: webdriver.Chrome, shown: Show) -> None:
+    """Findings, numbers with what they were, endpoints with the worst first, then charts."""
+    browser.get(shown.url + paths(shown)["run"])
+    headings = texts(browser, "h2")
+    assert headings[:4] == ["Findings", "Numbers", "Endpoints", "Time line"]
+    (p95, *_) = texts(browser, ".numbers div")
+    assert "was " in p95
+    first, *others = texts(browser, "#endpoints ~ table tbody tr")
+    assert "POST /checkout" in first
+    assert "worse" in first
+    assert "points" in first
+    assert not any("worse" in row for row in others)
+
+
+def test_the_log_is_searched(browser: webdriver.Chrome, shown: Show) -> None:
+    """By text and by level; the number of lines found is said."""
+    browser.get(shown.url + paths(shown)["run"])
+    find = browser.find_element("name", "find")
+    find.send_keys("REFUSED")
+    (log,) = texts(browser, ".log pre")
+    assert set(log.splitlines()) == {
+        'time="2026-11-22T12:00:02Z" level=error msg="checkout refused"'
+    }
+    assert "3 of 9 lines" in texts(browser, "#log-search output")
+    find.clear()
+    browser.find_element("css selector", "option[value='2']").click()
+    assert "6 of 9 lines" in texts(browser, "#log-search output")
+
+
+def test_times_are_those_of_the_viewer(browser: webdriver.Chrome, shown: Show) -> None:
+    """A browser in Tokyo shows its own times and says so."""
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
+    try:
+        browser.get(shown.url + paths(shown)["run"])
+        (time, *_) = browser.execute_script(
+            "return [...document.querySelectorAll('time')].map((e) => [e.dateTime, e.innerText])"
+        )
+        utc = datetime.fromisoformat(time[0])
+        assert time[1] == f"{utc + timedelta(hours=9):%Y-%m-%d %H:%M:%S}"
+        assert texts(browser, "#zone") == ["times are Asia/Tokyo"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})

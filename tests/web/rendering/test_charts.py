@@ -59,7 +59,7 @@ def test_at_most_six_labels_of_a_time_axis(span_s: int) -> None:
     assert len(times) <= MOST_LABELS
     assert all(start <= at <= start + span_s for at in times)
     places = [plot.x(at) for at in times]
-    assert all(b - a > 75 for a, b in itertools.pairwise(places))
+    assert all(b - a > 100 for a, b in itertools.pairwise(places))
     assert span_s < 1 or times
 
 
@@ -99,7 +99,7 @@ def test_labels_of_a_trend_differ(span_s: int) -> None:
         for one in at
     ]
     svg = ET.fromstring(charts.trend(points, title="p95", unit="ms"))
-    texts = [text.text for text in svg.iter("text") if text.get("class") == "x"]
+    texts = [text.text for text in svg.iter("text") if (text.get("class") or "")[0] == "x"]
     assert texts
     assert len(set(texts)) == len(texts)
 
@@ -110,7 +110,7 @@ def test_what_was_not_measured_is_a_gap() -> None:
     pieces = lines(made[0])
     assert [len(piece) for piece in pieces] == [2, 2, 2]
     (left, _), (right, _) = pieces[1]
-    assert right - left == pytest.approx((900 - 64 - 44) / 7, abs=0.2)
+    assert right - left == pytest.approx(1000 / 7, abs=0.2)
 
 
 def test_a_partial_last_second_is_no_collapse() -> None:
@@ -124,7 +124,7 @@ def test_a_partial_last_second_is_no_collapse() -> None:
 def test_virtual_users_of_a_short_run() -> None:
     """A single known value is drawn, over its second."""
     made = charts.timeline(run(50, 7, vus=[None, 5], ran_s=1.4))
-    (((left, _), (right, _)),) = lines(made[2])
+    (((left, _), (right, _)),) = lines(made[-1])
     assert right - left > 300
 
 
@@ -133,7 +133,7 @@ def test_a_threshold_is_a_line() -> None:
     for bound, shown in (("p(95)<250", True), ("p(95) < 250", True), ("p(95)<9000", False)):
         made = charts.timeline(run(5, 5, vus=[1, 1], ran_s=2.0, bound=bound))
         assert ("level threshold" in made[1]) is shown, bound
-        assert ("threshold 250 ms" in made[1]) is shown, bound
+        assert ("threshold p(95)&lt;250" in made[1]) is shown, bound
         assert "threshold" not in made[0] + made[2]
 
 

@@ -155,7 +155,9 @@ def test_an_explanation_is_shown_as_text() -> None:
     assert "The cart &lt;b&gt;waits&lt;/b&gt;." in page
     assert "confidence 90 %" in page
     silent = Explanation(unavailable="no answer within 30 s")
-    assert "None: no answer within 30 s" in write_html(make_run(explanation=silent))
+    assert "Not explained by the AI: no answer within 30 s" in write_html(
+        make_run(explanation=silent)
+    )
 
 
 def test_an_address_that_is_none_is_shown_as_it_is() -> None:

@@ -13,7 +13,12 @@ from k6d.web.rendering import STATIC
 router = APIRouter(include_in_schema=False)
 
 SESSION_S = 30 * 86_400
-FILES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+FILES = {
+    "style.css": "text/css",
+    "live.js": "text/javascript",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 @router.get("/login")

@@ -280,14 +280,14 @@ def run(test_id: str, request: Request, k6d: K6d) -> Response:
     """Show one run."""
     record = load_run(k6d, test_id)
     earlier = Query(script=record["script"], before=record["test_id"])
-    previous = k6d.store.search(earlier, limit=1)
+    previous = k6d.store.search(earlier, limit=30)
     snapshot = (record["snapshot"] or {}).get("id")
     return page(
         request,
         k6d,
         "run.html",
         run=record,
-        previous=previous[0]["test_id"] if previous else None,
+        earlier=[row for row in previous if row["trigger"] != Trigger.CONFIRMATION],
         charts=charts.timeline(record),
         origin=common_origin(row["name"] for row in record["breakdown"]["endpoints"]),
         log=kept_log(record),

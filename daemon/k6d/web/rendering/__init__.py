@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d.core import numbers, protocols, text
-from k6d.web.rendering import filters
+from k6d.web.rendering import filters, run_view
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,5 +54,10 @@ def _environment() -> Environment:
         "change": filters.change,
         "verdict": filters.verdict,
         "without": filters.without,
+        "totals": run_view.totals,
+        "others": run_view.others,
+        "endpoints": run_view.endpoints,
+        "phases": run_view.phases,
+        "learned": run_view.learned,
     }
     return environment

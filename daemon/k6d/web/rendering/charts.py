@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from k6d.core.model import HEALTHY, Severity
 from k6d.core.numbers import in_unit, largest, seconds
-from k6d.web.rendering.svg import DAY, Plot, legend, tag
+from k6d.web.rendering.svg import DAY, Plot, figure, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 MOST_POINTS = 240  # more could not be distinguished
+MOST_LINKS = 150  # a keyboard goes through them one by one
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 SHOWN_THRESHOLD = 4  # times the largest value; a higher one would press the line to the axis
 # Of a metric of k6d: k6's metric, the form of a threshold, and what one of its units is in ours.
@@ -27,10 +28,20 @@ THRESHOLDS = {
     "requests_per_second": ("http_reqs", "rate>=?", 1),
 }
 TIMELINE = (
-    ("requests/s", "/s", {"requests/s": "requests_per_second", "errors/s": "errors_per_second"}),
-    ("p95 of each second", "ms", {"p95": "p95_ms"}),
-    ("virtual users", "", {"virtual users": "vus"}),
+    (
+        "Requests and errors",
+        "/s",
+        {"requests": "requests_per_second", "errors": "errors_per_second"},
+    ),
+    ("Response time", "ms", {"p95": "p95_ms", "p50": "p50_ms", "p99": "p99_ms"}),
+    ("Iterations", "/s", {"iterations": "iterations_per_second"}),
+    ("Virtual users", "", {"virtual users": "vus"}),
 )
+# Of a chart's unit: k6's metric whose thresholds are lines in it, and their form.
+BOUNDS = {
+    "ms": ("http_req_duration", r"(?:p\([\d.]+\)|avg|med)<=?(\d+(?:\.\d+)?)"),
+    "/s": ("http_reqs", r"rate>=?(\d+(?:\.\d+)?)"),
+}
 RESULTS = (HEALTHY, *(severity.value for severity in Severity))
 
 Row = dict[str, Any]
@@ -44,40 +55,75 @@ def trend(
     band: Row | None = None,
     start: int = 0,
     threshold: float | None = None,
+    marks: Sequence[tuple[datetime, str]] = (),
 ) -> Markup:
     """Draw a metric over a script's runs, oldest first.
 
     Each point is {test_id, timestamp, value, verdict, marks, notes, incident}. `marks` are classes
     ("change", "accepted"), `notes` are the same in words, and `incident` is whether one was open.
     `band` is the last run's comparison with its baseline, {expected, low, high}; it is drawn from
-    the point `start` on. `threshold` is a bound that the script sets.
+    the point `start` on. `threshold` is a bound that the script sets. `marks` are times with what
+    happened then, such as deployments.
     """
     levels = [band.get(name) if band else None for name in ("expected", "low", "high")]
     times = [_seconds(point["timestamp"]) for point in points]
     values = [point["value"] for point in points]
     bound = threshold if _is_near(threshold, values) else None
     plot = Plot(
-        start=min(times),
-        end=max(times),
-        interval_s=1,
-        values=[*levels, *values, bound],
-        unit=unit,
+        start=min(times), end=max(times), interval_s=1, values=[*levels, *values, bound], unit=unit
     )
-    names = zip(levels, ("baseline", "noise", "noise"), strict=True)
-    return plot.svg(
-        *(plot.level(value, name, start=times[start]) for value, name in names),
-        plot.level(bound, "threshold"),
-        *(_incident(plot, times[i : i + 2]) for i, point in enumerate(points) if point["incident"]),
-        plot.line(zip(times, values, strict=True), "series-0"),
-        *(
-            _link(plot, at, point)
-            for at, point in zip(times, points, strict=True)
-            if point["value"] is not None
+    expected, low, high = levels
+    shown = [(at.timestamp(), text) for at, text in marks]
+    return figure(
+        plot.svg(
+            plot.band(low, high, start=times[start]),
+            plot.level(expected, "baseline", start=times[start]),
+            plot.level(bound, "threshold"),
+            *(plot.upright(at, said, "mark") for at, said in shown if plot.start <= at <= plot.end),
+            *(_incident(plot, times[i : i + 2]) for i, one in enumerate(points) if one["incident"]),
+            plot.line(zip(times, values, strict=True), "series-0"),
+            points=_links(plot, times, points),
+            label=f"{title} of the last {len(points)} runs, oldest first",
+            role="group",
+            name_of=_clock(plot.end - plot.start),
         ),
-        label=f"{title} of the last {len(points)} runs, oldest first",
+        title=title,
         kind="trend",
-        name_of=_clock(plot.end - plot.start),
+        names={},
+        data=_data(plot, times, points),
     )
+
+
+def _links(plot: Plot, times: Sequence[float], points: Sequence[Row]) -> list[Markup]:
+    """The points as links; of very many runs only those that stand out, for the keyboard's sake."""
+    return [
+        _link(plot, at, point)
+        for at, point in zip(times, points, strict=True)
+        if point["value"] is not None and (len(points) <= MOST_LINKS or _stands_out(point))
+    ]
+
+
+def _stands_out(point: Row) -> bool:
+    return bool(point["notes"]) or point["verdict"] != HEALTHY
+
+
+def _data(plot: Plot, times: Sequence[float], points: Sequence[Row]) -> Row:
+    """What the page's script shows at the pointer: value, verdict and notes of each run."""
+    known = [(at, one) for at, one in zip(times, points, strict=True) if one["value"] is not None]
+    return {
+        "x": [plot.x(at) for at, _ in known],
+        "at": [round(at) for at, _ in known],
+        "runs": [one["test_id"] for _, one in known],
+        "series": [
+            {
+                "name": "",
+                "values": [
+                    ", ".join([in_unit(one["value"], plot.unit), one["verdict"], *one["notes"]])
+                    for _, one in known
+                ],
+            }
+        ],
+    }
 
 
 def _link(plot: Plot, at: float, point: Row) -> Markup:
@@ -88,7 +134,7 @@ def _link(plot: Plot, at: float, point: Row) -> Markup:
     return tag(
         "a",
         tag("title", title),
-        tag("circle", cx=plot.x(at), cy=plot.y(point["value"]), r=3, class_="dot"),
+        tag("circle", cx=plot.share(at), cy=plot.y(point["value"]), r=3, class_="dot"),
         href=f"/runs/{point['test_id']}",
         aria_label=title,
         class_=" ".join([f"v-{point['verdict'].replace(' ', '-')}", *point["marks"]]),
@@ -103,37 +149,70 @@ def _incident(plot: Plot, times: Sequence[float]) -> Markup:
 
 
 def timeline(run: Row) -> list[Markup]:
-    """Draw the time line of a run: requests and errors, response time, virtual users."""
+    """Draw the time line of a run, with all its charts over the same time.
+
+    These are requests and errors, response times, iterations and virtual users; what was not
+    measured has no chart. The script's own thresholds are lines.
+    """
     line = run["breakdown"]["timeline"]
     if len(line["t"]) < 2:
         return []
     size = -(-len(line["t"]) // MOST_POINTS)
-    interval_s = size * line["resolution_s"]
     charts = []
     for title, unit, columns in TIMELINE:
-        series = [_merged(_whole(run, column), size) for column in columns.values()]
-        seen = [value for values in series for value in values]
-        bound = threshold_of(run, "response_time_p95") if unit == "ms" else None
-        bound = bound if _is_near(bound, seen) else None
-        plot = Plot(
-            start=0,
-            end=line["t"][-1],
-            interval_s=interval_s,
-            values=[*seen, bound],
-            unit=unit,
-            height=180,
-        )
-        classes = {name: f"series-{number}" for number, name in enumerate(columns)}
-        lines = (
-            plot.line((((i + 0.5) * interval_s, v) for i, v in enumerate(values)), name)
-            for values, name in zip(series, classes.values(), strict=True)
-        )
-        names = classes | ({f"threshold {in_unit(bound, unit)}": "threshold"} if bound else {})
-        drawing = [plot.level(bound, "threshold"), *lines]
-        drawing += [legend(names)] if len(names) > 1 else []
-        label = f"{title} over the run"
-        charts.append(plot.svg(*drawing, label=label, kind="line", name_of=seconds))
+        found = {
+            name: _merged(_whole(run, column), size)
+            for name, column in columns.items()
+            if any(value is not None for value in line.get(column) or ())
+        }
+        if found:
+            charts.append(_over_time(run, title, unit, found, size * line["resolution_s"]))
     return charts
+
+
+def _over_time(
+    run: Row, title: str, unit: str, series: dict[str, list[float | None]], interval_s: float
+) -> Markup:
+    """One chart of the time line; `series` maps names to values."""
+    seen = [value for values in series.values() for value in values]
+    bounds = {text: bound for text, bound in _bounds(run, unit) if _is_near(bound, seen)}
+    plot = Plot(
+        start=0,
+        end=run["breakdown"]["timeline"]["t"][-1],
+        interval_s=interval_s,
+        values=[*seen, *bounds.values()],
+        unit=unit,
+        height=170,
+    )
+    classes = {name: f"series-{number}" for number, name in enumerate(series)}
+    middles = [(i + 0.5) * interval_s for i in range(len(next(iter(series.values()))))]
+    drawn = plot.svg(
+        *(plot.level(bound, "threshold") for bound in bounds.values()),
+        *(plot.line(zip(middles, series[name], strict=True), classes[name]) for name in series),
+        label=f"{title} over the run",
+        name_of=seconds,
+    )
+    data = {
+        "x": [plot.x(at) for at in middles],
+        "texts": [seconds(round(at + interval_s / 2)) for at in middles],
+        "series": [
+            {"name": name, "values": [in_unit(value, unit) for value in values]}
+            for name, values in series.items()
+        ],
+    }
+    names = classes | {f"threshold {text}": "threshold" for text in bounds}
+    shown = names if len(names) > 1 else {}
+    return figure(drawn, title=title, kind="line", names=shown, data=data)
+
+
+def _bounds(run: Row, unit: str) -> Iterator[tuple[str, float]]:
+    """The bounds that the script sets for what a chart with that unit shows, each with its text."""
+    metric, form = BOUNDS.get(unit, ("", ""))
+    for one in run.get("thresholds") or ():
+        expression = one["expression"].replace(" ", "")
+        found = re.fullmatch(form, expression) if one["metric"] == metric else None
+        if found:
+            yield expression, float(found[1])
 
 
 def _whole(run: Row, column: str) -> list[float | None]:
@@ -173,8 +252,11 @@ def anomalies(days: Sequence[Row]) -> Markup:
     plot = _daily(days, [day["total"] for day in days], unit="", height=260)
     bars = [bar for day in days for bar in _bars(plot, day)]
     names = {"not anomalous" if n == HEALTHY else n: f"bar-{n}" for n in RESULTS}
-    return plot.svg(
-        *bars, legend(names), label="runs by day and severity", kind="bars", name_of=_date
+    return figure(
+        plot.svg(*bars, label="runs by day and severity", name_of=_date),
+        title="Runs",
+        kind="bars",
+        names=names,
     )
 
 
@@ -206,7 +288,12 @@ def anomaly_rate(days: Sequence[Row]) -> Markup:
     line = plot.line(
         ((_seconds(d["day"]), r) for d, r in zip(days, rates, strict=True)), "series-0"
     )
-    return plot.svg(line, label="share of anomalous runs by day", kind="line", name_of=_date)
+    return figure(
+        plot.svg(line, label="share of anomalous runs by day", name_of=_date),
+        title="Anomalous runs",
+        kind="line",
+        names={},
+    )
 
 
 def _daily(days: Sequence[Row], values: Sequence[float | None], *, unit: str, height: int) -> Plot:

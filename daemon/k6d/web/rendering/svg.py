@@ -1,12 +1,17 @@
-"""Draws axes, lines and levels of a chart as SVG; colours come from the page's style sheet."""
+"""Draws axes, lines and levels of a chart as SVG; colours come from the page's style sheet.
+
+A chart is as wide as its page: an inner drawing of WIDE units is stretched to it, while texts and
+points stand at percentages outside of it, so they keep their size on a phone.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from markupsafe import Markup, escape
 
 from k6d.core.numbers import in_unit, largest
@@ -16,8 +21,8 @@ if TYPE_CHECKING:
 
     Points = Iterable[tuple[float, float | None]]  # seconds, value
 
-WIDTH = 900
-LEFT, RIGHT, TOP, BOTTOM = 64, 44, 18, 22  # margins, with room for half of the last label
+WIDE = 1000
+TOP, BOTTOM = 10, 24  # room above the highest value, and for the labels of times
 MOST_LABELS = 6
 HEADROOM = 1.06  # above the highest point, for the ring around it
 DAY = 86_400
@@ -57,40 +62,65 @@ class Plot:
         """The value at the upper end of the y axis."""
         return (largest(self.values) or 1) * HEADROOM
 
+    @property
+    def floor(self) -> int:
+        """The vertical place of 0."""
+        return self.height - BOTTOM
+
     def x(self, at: float) -> float:
-        """The horizontal place of a time."""
+        """The horizontal place of a time, from 0 to WIDE."""
         share = (at - self.start) / ((self.end - self.start) or 1)
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        return round(share * WIDE, 1)
+
+    def share(self, at: float) -> str:
+        """The same as a percentage, for what stands outside of the stretched drawing."""
+        return f"{self.x(at) * 100 / WIDE:.2f}%"
 
     def y(self, value: float) -> float:
         """The vertical place of a value."""
-        floor = self.height - BOTTOM
-        return round(floor - value / self.top * (floor - TOP), 1)
+        return round(self.floor - value / self.top * (self.floor - TOP), 1)
 
-    def svg(self, *drawing: Markup, label: str, kind: str, name_of: Callable[[int], str]) -> Markup:
-        """The chart: axes, then `drawing`.
+    def svg(
+        self,
+        *drawing: Markup,
+        label: str,
+        name_of: Callable[[int], str],
+        points: Iterable[Markup] = (),
+        role: str = "img",
+    ) -> Markup:
+        """The chart: axes, `drawing` stretched to the width, `points` on top.
 
         `label` is what a screen reader says. `name_of` gives the text of a time.
         """
-        right, floor = WIDTH - RIGHT, self.height - BOTTOM
-        axes = [
-            tag("path", d=f"M{LEFT},{self.y(value)}H{right}", class_="guide")
-            + tag("text", in_unit(value, self.unit), x=LEFT - 6, y=self.y(value) + 4, class_="y")
-            for value in self.labelled_values()
-        ] + [
-            tag("path", d=f"M{self.x(at)},{floor}v4", class_="guide")
-            + tag("text", name_of(at), x=self.x(at), y=floor + 16, class_="x")
-            for at in self.labelled_times()
-        ]
+        stretched = tag(
+            "svg",
+            *drawing,
+            viewBox=f"0 0 {WIDE} {self.height}",
+            width="100%",
+            height=self.height,
+            preserveAspectRatio="none",
+        )
         return tag(
             "svg",
-            *axes,
-            *drawing,
-            viewBox=f"0 0 {WIDTH} {self.height}",
-            class_=f"chart {kind}",
-            role="group" if kind == "trend" else "img",
+            *self._axes(name_of),
+            stretched,
+            *points,
+            height=self.height,
+            class_="plot",
+            role=role,
             aria_label=label,
         )
+
+    def _axes(self, name_of: Callable[[int], str]) -> Iterator[Markup]:
+        for value in self.labelled_values():
+            y = self.y(value)
+            yield tag("line", x1=0, x2="100%", y1=y, y2=y, class_="guide")
+            yield tag("text", in_unit(value, self.unit), x=-6, y=y + 4, class_="y")
+        for number, at in enumerate(self.labelled_times()):
+            x = self.share(at)
+            yield tag("line", x1=x, x2=x, y1=self.floor, y2=self.floor + 4, class_="guide")
+            kind = "x odd" if number % 2 else "x"
+            yield tag("text", name_of(at), x=x, y=self.floor + 18, class_=kind, data_at=at)
 
     def labelled_values(self) -> Iterator[float]:
         """Round numbers from 0 on, at most nine; whole ones where there is no unit."""
@@ -126,14 +156,40 @@ class Plot:
             return Markup()
         title = tag("title", f"{name} {in_unit(value, self.unit)}")
         begin, y = self.x(self.start if start is None else start), self.y(max(0.0, value))
-        return tag("path", title, d=f"M{begin},{y}H{WIDTH - RIGHT}", class_=f"level {name}")
+        return tag("path", title, d=f"M{begin},{y}H{WIDE}", class_=f"level {name}")
+
+    def band(self, low: float | None, high: float | None, *, start: float) -> Markup:
+        """An area between two values from the time `start` on; nothing for None."""
+        if low is None or high is None:
+            return Markup()
+        left, top = self.x(start), self.y(high)
+        return tag(
+            "rect",
+            tag("title", f"noise, {in_unit(low, self.unit)} to {in_unit(high, self.unit)}"),
+            x=left,
+            y=top,
+            width=f"{WIDE - left:.1f}",
+            height=f"{self.y(max(0.0, low)) - top:.1f}",
+            class_="noise",
+        )
+
+    def upright(self, at: float, text: str, name: str) -> Markup:
+        """A vertical line at a time, with its text as the title."""
+        x = self.x(at)
+        return tag("path", tag("title", text), d=f"M{x},{TOP}V{self.floor}", class_=f"level {name}")
 
 
-def legend(names: dict[str, str]) -> Markup:
-    """A swatch and the name of each series, above the plot; the values are their classes."""
-    drawn, left = [], float(LEFT)
-    for name, kind in names.items():
-        drawn.append(tag("rect", x=left, y=1, width=10, height=10, class_=f"swatch {kind}"))
-        drawn.append(tag("text", name, x=left + 14, y=10))
-        left += 30 + 6.2 * len(name)
-    return Markup().join(drawn)
+def figure(
+    svg: Markup, *, title: str, kind: str, names: dict[str, str], data: dict[str, Any] | None = None
+) -> Markup:
+    """A chart with its title and a swatch for each series; `names` maps names to their classes.
+
+    `data` is what the page's script reads values from: {x, at, series, runs}.
+    """
+    items = (
+        tag("li", tag("span", class_=f"swatch {kind_of}"), name) for name, kind_of in names.items()
+    )
+    legend = [tag("ul", *items, class_="legend")] if names else []
+    caption = tag("figcaption", tag("strong", title), *legend, tag("output", class_="now"))
+    given = {"data_chart": orjson.dumps(data).decode()} if data else {}
+    return tag("figure", caption, svg, class_=f"chart {kind}", **given)
