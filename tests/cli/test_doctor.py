@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.cli.doctor import Check, examine
+from k6d.cli.doctor import examine
 from k6d.settings import load
 from k6d.storage.locks import only_daemon
 from support.binaries import NEW
@@ -15,6 +15,8 @@ from support.rights import of_an_ordinary_user
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from k6d.cli.check import Check
 
 SECRET = "hunter2-hunter2"
 

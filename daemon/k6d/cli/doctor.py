@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from k6d.alerts.delivery import apprise_client
 from k6d.alerts.delivery.addressing import addresses
 from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
+from k6d.cli.check import Check, fine, problem
 from k6d.core.text import plural
 from k6d.execution.local import discovery, variables
 from k6d.jobs.set_aside import set_aside
@@ -29,24 +29,6 @@ if TYPE_CHECKING:
 
     from k6d.alerts.records import Receiver
     from k6d.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """The result of one check; `remedy` is set if there is a problem."""
-
-    name: str
-    ok: bool
-    seen: str
-    remedy: str | None = None
-
-
-def _fine(name: str, seen: str, remedy: str | None = None) -> Check:
-    return Check(name=name, ok=True, seen=seen, remedy=remedy)
-
-
-def _problem(name: str, seen: str, remedy: str) -> Check:
-    return Check(name=name, ok=False, seen=seen, remedy=remedy)
 
 
 async def examine(settings: Settings) -> list[Check]:
@@ -73,36 +55,36 @@ def _settings(settings: Settings) -> Check:
     if settings.warnings:
         remedy = "correct its name, or unset it; config/k6d.env.example has all names"
         seen = "; ".join(settings.warnings)
-        return _problem("settings", seen, remedy)
+        return problem("settings", seen, remedy)
     seen = str(settings.config_file) if settings.config_file else "no k6d.toml, none is needed"
-    return _fine("settings", seen)
+    return fine("settings", seen)
 
 
 async def _k6(configured: Path | None) -> Check:
     try:
         binary = await discovery.find(configured)
     except discovery.K6UnavailableError as error:
-        return _problem("k6", "not usable", str(error))
+        return problem("k6", "not usable", str(error))
     newer = binary.release > discovery.NEWEST_TRIED
     newest = ".".join(map(str, discovery.NEWEST_TRIED))
     warning = f"k6d was tried with k6 up to {newest}; this one is used, look at its first runs"
-    return _fine("k6", f"{binary.version} at {binary.path}", warning if newer else None)
+    return fine("k6", f"{binary.version} at {binary.path}", warning if newer else None)
 
 
 def _variables(env: Mapping[str, str]) -> list[Check]:
     """Report the variables in k6.env that have no effect."""
     remedy = "take it out of k6.env"
-    return [_problem("k6.env", line, remedy) for line in variables.left_out(env)]
+    return [problem("k6.env", line, remedy) for line in variables.left_out(env)]
 
 
 def _scripts(folder: Path) -> Check:
     if not folder.is_dir():
         remedy = f"make it (mkdir -p {folder}) or name another with --scripts; k6d waits for it"
-        return _problem("scripts folder", f"{folder} does not exist", remedy)
+        return problem("scripts folder", f"{folder} does not exist", remedy)
     if not os.access(folder, os.R_OK | os.X_OK):
         remedy = f"let this user read it: chmod u+rx {folder}"
-        return _problem("scripts folder", f"{folder} is not readable", remedy)
-    return _fine("scripts folder", str(folder))
+        return problem("scripts folder", f"{folder} is not readable", remedy)
+    return fine("scripts folder", str(folder))
 
 
 def _data(settings: Settings) -> Check:
@@ -111,7 +93,7 @@ def _data(settings: Settings) -> Check:
         refuse_links(folder)
     except LinkError as error:
         seen, _, remedy = str(error).partition("; ")
-        return _problem("data folder", seen, remedy)
+        return problem("data folder", seen, remedy)
     try:
         place = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(
@@ -121,16 +103,16 @@ def _data(settings: Settings) -> Check:
     except OSError as error:
         remedy = "give this user the folder (chown), free some space, or name another with --data"
         seen = f"{place} is not writable: {error.strerror}"
-        return _problem("data folder", seen, remedy)
+        return problem("data folder", seen, remedy)
     if foreign := _unreadable_state(folder):
         seen = f"{foreign} is not readable: a command of another user wrote it"
         remedy = f"chown -R --reference={folder} {folder}; then run k6d as that user only"
-        return _problem("data folder", seen, remedy)
+        return problem("data folder", seen, remedy)
     if full := no_room(settings, free_mib(folder)):
         remedy = "nothing starts until then; retention.least_free_mib says how much must be free"
-        return _problem("data folder", full, remedy)
+        return problem("data folder", full, remedy)
     seen = str(folder) if place == folder else f"{folder}, not made yet"
-    return _fine("data folder", seen)
+    return fine("data folder", seen)
 
 
 def _unreadable_state(data: Path) -> Path | None:
@@ -149,7 +131,7 @@ def _unreadable_state(data: Path) -> Path | None:
 def _aside(data: Path) -> list[Check]:
     """Report the scripts that do not run because k6d died during each of their runs."""
     return [
-        _problem(
+        problem(
             "script",
             f"{death.script} is set aside: k6d died {death.deaths} times in a row in its runs",
             "change it, or k6d run it: if k6d outlives that, it runs by itself again",
@@ -162,13 +144,13 @@ def _outages(settings: Settings) -> list[Check]:
     """Report what keeps scripts from a verdict: no network, no k6, a module server that is down."""
     remedy = "the daemon runs them again automatically, at least once an hour; see 'k6d history'"
     alerts = Alerts(settings, Store(settings.data))
-    return [_problem("outage", outage.line, remedy) for outage in alerts.outages()]
+    return [problem("outage", outage.line, remedy) for outage in alerts.outages()]
 
 
 def _damages(data: Path) -> list[Check]:
     """Report damaged files until somebody removes the renamed file."""
     return [
-        _problem(
+        problem(
             "data folder",
             f"{damage.path.name} is damaged: {damage.meaning}",
             f"if nothing of it is wanted any more: rm -r {damage.path}",
@@ -189,29 +171,28 @@ def _readable_by_others(config_file: Path | None) -> list[Check]:
         if secrets:
             seen = f"other users of this machine can read {file}, with {', '.join(secrets)} in it"
             remedy = f"chmod 600 {file}, owned by the user that runs k6d"
-            checks.append(_problem("settings", seen, remedy))
+            checks.append(problem("settings", seen, remedy))
     return checks
 
 
 def _daemon(data: Path) -> Check:
     """Report whether a daemon runs; it is not a problem if none does."""
     if pid := daemon_of(data):
-        return _fine("daemon", f"runs, pid {pid}")
+        return fine("daemon", f"runs, pid {pid}")
     remedy = "start it with k6d serve, or as a service: see systemd/"
-    return _fine("daemon", f"none serves {data}", remedy)
+    return fine("daemon", f"none serves {data}", remedy)
 
 
 async def _receivers(settings: Settings) -> list[Check]:
     notify = settings.notify
     if not notify.urls and not notify.config:
         remedy = "name at least one Apprise URL: K6D_NOTIFY__URLS, or notify.urls in k6d.toml"
-        return [_fine("notifications", "none configured", remedy)]
+        return [fine("notifications", "none configured", remedy)]
     directory = await apprise_client.directory(addresses(notify, key="doctor"))
     remedy = "messages wait for it until it is mended; see https://appriseit.com/services/"
-    found = [_fine("notification", _receiver(receiver)) for receiver in directory.receivers]
+    found = [fine("notification", _receiver(receiver)) for receiver in directory.receivers]
     return found + [
-        _problem("notification", f"{label}: {problem}", remedy)
-        for label, problem in directory.problems
+        problem("notification", f"{label}: {why}", remedy) for label, why in directory.problems
     ]
 
 
@@ -226,11 +207,11 @@ def _undelivered(outbox: Outbox) -> list[Check]:
     if lost := outbox.undeliverable():
         seen = f"{plural(len(lost), 'message')} could not be delivered"
         remedy = "k6d outbox says why; k6d outbox --retry tries again, --forget removes them"
-        checks.append(_problem("outbox", seen, remedy))
+        checks.append(problem("outbox", seen, remedy))
     if damaged := outbox.unreadable():
         seen = f"{plural(len(damaged), 'message')} did not read and will not be delivered"
         remedy = f"k6d incidents says what is open; then remove {damaged[0]}"
-        checks.append(_problem("outbox", seen, remedy))
+        checks.append(problem("outbox", seen, remedy))
     reasons: dict[str, str] = {}
     for kept in outbox.waiting():
         if kept.problem:
@@ -240,7 +221,7 @@ def _undelivered(outbox: Outbox) -> list[Check]:
                 reasons[found.label] = found.error
     for label, reason in reasons.items():
         checks.append(
-            _problem(
+            problem(
                 "outbox",
                 f"{label}: {reason}",
                 "k6d tries again by itself; k6d notify-test tells whether it would work now",

@@ -169,6 +169,14 @@ def test_a_dry_run_creates_nothing(shared: Cluster) -> None:
     assert not shared.objects("testruns")
 
 
+async def test_a_dry_run_shows_what_the_server_drops(shared: Cluster) -> None:
+    """An unknown field is left out of what it would store; lightkube cannot ask for more."""
+    async with Client(Login(kubeconfig=shared.kubeconfig)) as client:
+        made = await client.create(Kind.TESTRUN, a_run("dry", args=["-q"], unknown=1), dry_run=True)
+    assert (made["spec"]["args"], "unknown" in made["spec"]) == (["-q"], False)
+    assert not shared.objects("testruns")
+
+
 def test_without_the_operator_its_paths_are_unknown(cluster: Cluster) -> None:
     """No CRD: 404 for discovery and for the resource."""
     assert ask(cluster, "GET", "/apis/k6.io/v1alpha1").status_code == 200

@@ -142,11 +142,17 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def create(self, kind: Kind, document: Mapping[str, Any]) -> Document:
-        """Create an object and return it as the server stored it."""
+    async def create(
+        self, kind: Kind, document: Mapping[str, Any], *, dry_run: bool = False
+    ) -> Document:
+        """Create an object and return it as the server stored it, or in a dry run would store it.
+
+        The server leaves fields out that it does not know.
+        """
         where = {"namespace": self.namespace} if kind.value.namespaced else {}
+        made = self._resources[kind](document)
         with _troubles():
-            return dict(await self._client.create(self._resources[kind](document), **where))
+            return dict(await self._client.create(made, dry_run=dry_run, **where))
 
     async def get(self, kind: Kind, name: str) -> Document | None:
         """Return an object; None if there is none of this name."""
