@@ -17,6 +17,7 @@ from k6d.alerts.delivery.png import HEIGHT, SCALE, WIDTH, png
 from k6d.alerts.delivery.render import MAX_BODY, MAX_TITLE, Rendered, render, without_picture
 from k6d.alerts.message import Context, compose, notice
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.core.mark import Mark
 from k6d.core.measurements import Metrics
 from k6d.core.model import (
     Comparison,
@@ -28,6 +29,7 @@ from k6d.core.model import (
     Severity,
     Verdict,
 )
+from k6d.core.tags import Commit
 from k6d.explain.merge import merge
 from support.records import NOON, make_anomaly, make_run
 
@@ -44,6 +46,7 @@ def told(
     *,
     number: int = 1,
     accepted: str | None = None,
+    context: Context = CONTEXT,
     **run: Any,
 ) -> Message:
     """The message about a run."""
@@ -69,7 +72,7 @@ def told(
         before=Severity.LOW,
         accepted=accepted,
     )
-    return compose(announcement, made, CONTEXT)
+    return compose(announcement, made, context)
 
 
 def shown(*messages: Message) -> Rendered:
@@ -135,6 +138,21 @@ def test_a_regression_as_people_read_it() -> None:
     assert ("Run it again: k6d replay 20261122-120000-3f9a2c --data '/var/lib/k6d data'") in lines
     assert "If it is meant to be so: k6d accept cart.js --data '/var/lib/k6d data'" in lines
     assert "k6d accept" not in shown(told()).text, "a broken limit is no level to accept"
+
+
+def test_marks_and_commits_stand_beside_the_start() -> None:
+    """How long after which deployment it began, and the commit that came between."""
+    begin = NOON - timedelta(hours=2)
+    was = Commit(id="0a1b2c3d" * 5, branch="main", author="Bo", subject="Old")
+    new = Commit(id="9f8e7d6c" * 5, branch="main", author="Anna", subject="Faster checkout")
+    context = replace(
+        CONTEXT,
+        marks=[Mark(id="1", at=begin - timedelta(minutes=4), text="checkout 2.14")],
+        previous=make_run(test_id="20261122-090000-3f9a2c", commit=was),
+    )
+    facts = dict(told(commit=new, context=context).facts)
+    assert facts["Since"] == "2026-11-22 10:00 UTC, 3 runs, 4 m after “checkout 2.14”"
+    assert "the commit (9f8e7d6c on main, Anna: Faster checkout, was 0a1b2c3d)" in facts["Changed"]
 
 
 def test_the_body_has_what_the_ai_says() -> None:

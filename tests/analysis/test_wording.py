@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from k6d.analysis import wording
-from k6d.analysis.comparison import compare_all
+from k6d.analysis.comparison import Past, compare_all
+from k6d.core.mark import Mark
 from k6d.core.model import Comparison, Finding, FindingKind, Severity
 from k6d.settings import Limit
 from support.pasts import QUIET, lived, past, pasts
+from support.records import NOON
 
 SIZES = wording.Sizes(
     percent=Limit(low=0, medium=20, high=50), points=Limit(low=0, medium=5, high=10)
@@ -53,6 +56,30 @@ def five(*worse: str, overall: str = "steady", metric: str = P95) -> list[Compar
         for name in NAMES
     ]
     return [comparison(metric, state=overall), *places]
+
+
+def test_the_marks_before_a_change_stand_beside_it() -> None:
+    """Those between the run before and the first slow one, with their distance; no other."""
+    history = [
+        Past(test_id=f"r{n}", timestamp=NOON + timedelta(hours=n), series={}, files={})
+        for n in range(3)
+    ]
+    marks = [
+        Mark(id="a", at=NOON - timedelta(hours=9), text="before"),
+        Mark(id="b", at=NOON + timedelta(minutes=116), text="checkout 2.14"),
+        Mark(id="c", at=NOON + timedelta(minutes=150), text="later"),
+    ]
+    happened = wording.Happened(at=NOON + timedelta(hours=3), marks=marks)
+    worse = [comparison(P95, since="r2")]
+    (finding,) = wording.findings(worse, history, {}, sizes=SIZES, happened=happened)
+    assert "; since run r2 on 22 Nov, 14:00 UTC, 4 m after “checkout 2.14”" in finding.message
+    assert finding.changed == "4 m after “checkout 2.14”"
+    assert finding.recommendation.startswith("Look at what was deployed")
+    (new,) = wording.findings([comparison(P95)], history, {}, sizes=SIZES, happened=happened)
+    assert new.changed == "30 m after “later”"
+    quiet = wording.Happened(at=NOON + timedelta(hours=3), marks=marks[:1])
+    (plain,) = wording.findings(worse, history, {}, sizes=SIZES, happened=quiet)
+    assert plain == wording.findings(worse, history, {}, sizes=SIZES)[0]
 
 
 def test_nothing_worse_is_no_finding() -> None:

@@ -28,6 +28,8 @@ from k6d.scripts.registry import Registry
 from k6d.settings import load
 from k6d.storage.accepted import accept, accepted_levels, run_ids
 from k6d.storage.damage import damages
+from k6d.storage.marks import marks
+from k6d.storage.marks import put as put_mark
 from k6d.storage.pinned import pin, pins
 from k6d.storage.prune import prune
 from k6d.storage.record import new_test_id
@@ -304,6 +306,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     Mutes(Store(settings.data)).put("bad*", "1h")
     Disabled(store).put("off/*", "x")
     pin(store.load(store.find("latest")), store, reason="x")
+    put_mark("x", store, at=NOW)
     accept(store.load(store.find("latest")), store, reason="x")
     allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
     allowance.take(NOW)
@@ -345,6 +348,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             accepted_levels(store, "bad.js")
             Disabled(store).of("bad.js")
             pins(store)
+            marks(store)
             prune(settings, store, now=NOW, dry_run=True)
             allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
             allowance.open_until(NOW)

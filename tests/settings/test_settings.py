@@ -454,6 +454,8 @@ def test_script_settings() -> None:
         ({"env": {"A": SECRET}}, "ext.k6d.env: unknown key, allowed: enabled, timeout, limits, "),
         ({"limits": {"error_rate": {"high": 101}}}, "ext.k6d.limits.error_rate.high: 101 should"),
         ({"limits": {"erorr_rate": False}}, "did you mean ext.k6d.limits.error_rate?"),
+        ({"tags": {"a b": "1"}}, "ext.k6d.tags: 'a b' cannot name a tag: letters, digits and"),
+        ({"tags": {"a": ""}}, "ext.k6d.tags: the value of a should be a text of 1 to 200"),
         ([1], "ext.k6d: should be a table"),
         ("on", "ext.k6d: should be a table"),
         ({"a\nb": 1}, "ext.k6d.a b: unknown key"),

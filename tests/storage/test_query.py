@@ -38,6 +38,7 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         "response_time_avg": 100.0,
         "response_time_p95": 200.0,
         "comparable": True,
+        "tags": None,
         **changes,
     }
 
@@ -59,6 +60,8 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         (Query(min_error_rate=5), [2]),
         (Query(max_response_time=99), [1]),
         (Query(text="SLOW"), [2]),
+        (Query(tags=(("release", "2.14"),)), [0, 3]),
+        (Query(tags=(("release", "2.14"), ("branch", "main"))), [3]),
         (Query(text="B.j"), [1]),
         (Query(text="script err"), [3]),
         (Query(since=NOW - timedelta(minutes=1)), [0, 1]),
@@ -71,7 +74,7 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
 def test_each_filter(query: Query, minutes: list[int]) -> None:
     """What is set must be met; runs that measured nothing never meet a number."""
     documents = [
-        document(0),
+        document(0, tags={"release": "2.14"}),
         document(1, script="b.js", response_time_avg=50.0, overrides=True, workload="more"),
         document(2, anomalies=True, severity="high", issue="it was slow", error_rate=9.0),
         document(
@@ -80,6 +83,7 @@ def test_each_filter(query: Query, minutes: list[int]) -> None:
             outcome="script error",
             error_rate=None,
             response_time_avg=None,
+            tags={"release": "2.14", "branch": "main"},
         ),
     ]
     found = query.select(documents, None)

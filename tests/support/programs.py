@@ -21,6 +21,7 @@ PACKAGES = {
     "chromedriver": "chromium chromium-driver",
     "chromium": "chromium chromium-driver",
     "curl": "curl",
+    "git": "git",
     "ip": "iproute2",
     "prometheus": "prometheus",
     "promtool": "prometheus",

@@ -28,12 +28,14 @@ from k6d.alerts.observation import observe
 from k6d.alerts.outages import Outage, Outages
 from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, IncidentState
+from k6d.core.mark import between
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
 from k6d.core.reading import is_reachable
 from k6d.storage import accepted
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
 from k6d.storage.locks import daemon_of
+from k6d.storage.marks import marks
 from k6d.storage.record import encodable
 from k6d.storage.workloads import newest_run
 
@@ -326,11 +328,14 @@ class Alerts:
         until = announcement.run if over else incident.first_run
         before = (row for row in history if row["test_id"] < until)
         previous = next((row for row in before if _is_own(row, failing=over)), None)
+        earlier = self._loaded(previous["test_id"]) if previous else None
+        after = earlier.timestamp if earlier else incident.since - timedelta(days=1)
         return Context(
             data=self._settings.data,
             scripts=self._settings.scripts,
             history=history,
-            previous=self._loaded(previous["test_id"]) if previous else None,
+            previous=earlier,
+            marks=between(marks(self._store), incident.script, after=after, until=incident.since),
             tags=tags_for(incident.script, incident.peak, notify.routes, state.notify),
             dashboard=self._dashboard(),
         )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
+from k6d.core import mark
 from k6d.core.metrics import METRICS
 from k6d.core.model import FindingKind, Trigger
 from k6d.core.numbers import count, in_unit, ms, percent, rate, seconds
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from k6d.core.mark import Mark
     from k6d.core.model import Finding, Run, Severity, Snapshot
 
 MAX_LINE = 240
@@ -33,7 +35,7 @@ class Context:
 
     `history` holds index documents of the script, newest first. `previous` is the newest healthy
     run before the incident, or the newest failing run before its end. `dashboard` holds the label
-    and the address of the link.
+    and the address of the link. `marks` are those between `previous` and the incident's start.
     """
 
     data: Path
@@ -42,6 +44,7 @@ class Context:
     previous: Run | None = None
     tags: list[str] | None = None
     dashboard: tuple[str, str] | None = None
+    marks: Sequence[Mark] = ()
 
 
 def compose(announcement: Announcement, run: Run, context: Context) -> Message:
@@ -70,7 +73,7 @@ def compose_without_run(announcement: Announcement, context: Context) -> Message
     return replace(
         _outline(announcement, issues, context),
         facts=[
-            ("Since", _since(announcement, incident)),
+            ("Since", _since(announcement, incident, context)),
             ("Run", f"{announcement.run}, whose record does not read any more"),
         ],
     )
@@ -163,7 +166,7 @@ def _facts(
     return [
         ("Where", ", ".join(places[:3]) + more if places else ""),
         ("Was", "; ".join(list(incident.problems.values())[:2]) if over else ""),
-        ("Since", _since(announcement, incident)),
+        ("Since", _since(announcement, incident, context)),
         _baseline(run, worst),
         ("How sure", _certainty(run, worst)),
         ("Changed", _changed(run, context.previous, worst)),
@@ -178,12 +181,14 @@ def _facts(
     ]
 
 
-def _since(announcement: Announcement, incident: Incident) -> str:
+def _since(announcement: Announcement, incident: Incident, context: Context) -> str:
+    """Return when the incident began, with how many runs, and how long after which marks."""
     if announcement.change is Change.RESOLVED:
         return f"{moment(incident.since)}, {plural(incident.runs, 'failing run')}"
-    if incident.runs == 1 and incident.first_run == announcement.run:
-        return f"{moment(incident.since)}, this run"
-    return f"{moment(incident.since)}, {plural(incident.runs, 'run')}"
+    first = incident.runs == 1 and incident.first_run == announcement.run
+    runs = "this run" if first else plural(incident.runs, "run")
+    after = mark.since(context.marks, incident.since)
+    return f"{moment(incident.since)}, {runs}" + (f", {after}" if after else "")
 
 
 def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
@@ -238,6 +243,8 @@ def _changes(run: Run, previous: Run, *, script: bool) -> list[str]:
         changes.append(f"the script ({names})" if names else "the script")
     if now and then and now.workload != then.workload:
         changes.append("the workload")
+    if run.commit and previous.commit and run.commit.id != previous.commit.id:
+        changes.append(f"the commit ({run.commit.line}, was {previous.commit.id[:8]})")
     for what, new, old in (
         ("k6", run.execution.k6_version, previous.execution.k6_version),
         ("the machine", run.execution.machine, previous.execution.machine),

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
 from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.core.mark import since as after_marks
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
 from k6d.core.numbers import against, in_unit, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from k6d.analysis.comparison import Past
+    from k6d.core.mark import Mark
     from k6d.settings import Limit
 
 # If this many endpoints, and most of those compared, are worse, no endpoint is named.
 EVERYWHERE = 3
 # No doubt is written while these are learned: histories of older versions have no values of them.
+MARKED = " after “"  # in what changed, if a mark is among it
 QUIETLY = ("dropped_iterations", "setup_avg")
 # If the noise is wider than this, a doubt says so: a change of a quarter would not be detected.
 COARSE_PERCENT = 25.0
@@ -33,16 +37,25 @@ class Sizes:
     points: Limit
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """The marks of a script, oldest first, and the start of the run that is judged."""
+
+    at: datetime
+    marks: Sequence[Mark]
+
+
 def findings(
     comparisons: Sequence[Comparison],
     history: Sequence[Past],
     files: Mapping[str, str],
     *,
     sizes: Sizes,
+    happened: Happened | None = None,
 ) -> list[Finding]:
     """One finding for each cause: errors explain latency, latency explains throughput.
 
-    `files` are the files of the run by path, with digests.
+    `files` are the files of the run by path, with digests. `happened` are the script's marks.
     """
     worse = [c for c in comparisons if c.state == WORSE]
     errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
@@ -52,7 +65,10 @@ def findings(
     custom = [c for c in worse if c.metric.startswith(CUSTOM)]
     cause = errors or times or throughput
     groups = [group for group in (cause, custom if not errors else []) if group]
-    return [_finding(group, comparisons, history, files, sizes=sizes) for group in groups]
+    return [
+        _finding(group, comparisons, history, files, sizes=sizes, happened=happened)
+        for group in groups
+    ]
 
 
 def _finding(
@@ -62,12 +78,13 @@ def _finding(
     files: Mapping[str, str],
     *,
     sizes: Sizes,
+    happened: Happened | None,
 ) -> Finding:
     lead = _lead(group, comparisons)
     others = [_title_beside(c) for c in group if c is not lead]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    since, changed = _origin(lead, history, files)
+    since, changed = _origin(lead, history, files, happened)
     confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 else None
     certainty = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
     return Finding(
@@ -167,11 +184,14 @@ def _band(comparison: Comparison) -> str | None:
 
 
 def _origin(
-    lead: Comparison, history: Sequence[Past], files: Mapping[str, str]
+    lead: Comparison,
+    history: Sequence[Past],
+    files: Mapping[str, str],
+    happened: Happened | None,
 ) -> tuple[str, str | None]:
-    """Since which run the change lasts, and which files changed with that run.
+    """Since which run the change lasts, which files changed with it, and which marks precede it.
 
-    Returns the words for the message, and the changed files alone (None without any).
+    Returns the words for the message, and what changed alone (None without any).
     """
     index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
     began = history[index].files if index < len(history) else files
@@ -180,11 +200,26 @@ def _origin(
     changed = ", ".join(_short(name) for name in names[:3])
     when = f" changed with {'that' if lead.since else 'this'} run"
     because = f"{changed}{when}" if changed else None
+    marked = _marked(index, history, happened)
+    cause = ", ".join(filter(None, (because, marked))) or None
     if index == len(history):
-        return (f"; {because}" if because else ""), because
+        return (f"; {cause}" if cause else ""), cause
     run = history[index]
     since = f"; since run {run.test_id} on {run.timestamp:%-d %b, %H:%M} UTC"
-    return since + (f", when {changed} changed" if changed else ""), because
+    since += f", {marked}" if marked else ""
+    return since + (f", when {changed} changed" if changed else ""), cause
+
+
+def _marked(index: int, history: Sequence[Past], happened: Happened | None) -> str:
+    """How long after the marks since the run before it the run at `index` began; "" without any."""
+    if happened is None:
+        return ""
+    began = history[index].timestamp if index < len(history) else happened.at
+    before = history[index - 1].timestamp if index else None
+    near = [
+        mark for mark in happened.marks if mark.at <= began and (not before or mark.at > before)
+    ]
+    return after_marks(near, began)
 
 
 def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -218,6 +253,8 @@ def _confidence(lead: Comparison) -> float:
 
 
 def _advice(lead: Comparison, changed: str | None) -> str:
+    if changed and MARKED in changed:
+        return "Look at what was deployed or changed then; k6d compare shows every series."
     if changed:
         return "Look at what changed in the script first, then at what the target deployed."
     if lead.metric == "dropped_iterations":

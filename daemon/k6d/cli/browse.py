@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
 from typing import Annotated
@@ -24,6 +23,7 @@ from k6d.cli.common import (
     known_scripts,
     load_folders,
     load_settings,
+    moment_of,
     open_store,
     print_csv,
     print_json,
@@ -32,6 +32,7 @@ from k6d.cli.common import (
     print_run,
     run_named,
     say,
+    tags_of,
     terminal,
 )
 from k6d.core.model import K6dError, reason
@@ -129,6 +130,10 @@ def search(
     status: Annotated[str | None, typer.Option(help="completed or failed.")] = None,
     min_error_rate: Annotated[float | None, typer.Option(help="In percent.")] = None,
     max_response_time: Annotated[float | None, typer.Option(help="Of the average, in ms.")] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="release=2.14, branch=main, commit=1a2b…"),
+    ] = None,
     since: Moment = None,
     until: Moment = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs.")] = 50,
@@ -154,8 +159,9 @@ def search(
         status=status,
         min_error_rate=min_error_rate,
         max_response_time=max_response_time,
-        since=_moment("--since", since),
-        until=_moment("--until", until),
+        tags=tuple(tags_of(tag).items()),
+        since=moment_of("--since", since),
+        until=moment_of("--until", until),
     )
     rows = open_store(loaded).search(query, limit=limit)
     if not rows:
@@ -255,24 +261,3 @@ def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:
 def _finite(option: str, given: float | None) -> None:
     if given is not None and not math.isfinite(given):
         raise K6dError(f"{option} {given}: should be a number such as 5 or 0.5")
-
-
-def _moment(option: str, given: str | None) -> datetime | None:
-    """Parse an option as a time with time zone; K6dError says which formats are allowed."""
-    from datetime import timedelta
-
-    from k6d.core.parse import in_utc, parse_duration
-
-    if given is None:
-        return None
-    try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(given))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return in_utc(datetime.fromisoformat(given))
-    except ValueError:
-        raise K6dError(
-            f"{option} {given}: should be a day (2026-11-22), a time (2026-11-22T14:05) or a "
-            "while ago (7d, 2h)"
-        ) from None

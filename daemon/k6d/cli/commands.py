@@ -72,6 +72,8 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
     },
     "Judge": {
+        "mark": ("marks", "Mark a moment, such as a deployment; what changes after it names it."),
+        "marks": ("marks", "List the newest marks, or remove one."),
         "compare": (
             "compare",
             "Compare a run with its baseline, or with another run, series by series.",

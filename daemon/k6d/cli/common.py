@@ -17,6 +17,7 @@ from k6d.core.parse import located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from rich.console import Console, RenderableType
 
@@ -129,8 +130,12 @@ def _all_settings(loaded: HasFolders) -> Settings:
 
 
 def run_named(given: str, loaded: HasFolders) -> str:
-    """Return the id of a run, given as for `Store.find`, or by a script (its newest run)."""
+    """Return the id of a run, given as for `Store.find`, by a script, or by tags: the newest."""
     store = open_store(loaded)
+    if "=" in given:
+        from k6d.scripts.tagged import newest_with, tags_in
+
+        return newest_with(tags_in(given) or {}, store)
     try:
         return store.find(given)
     except K6dError:
@@ -167,7 +172,8 @@ RunId = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id, a part of it, a script (its newest run), or “latest”.",
+        help="A run's id, a part of it, a script (its newest run), tags (release=2.14), or "
+        "“latest”.",
         autocompletion=known_runs,
     ),
 ]
@@ -240,6 +246,22 @@ def print_raw(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+Tag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME=VALUE", help="A tag of the run: release=2.14."),
+]
+
+
+def tags_of(given: list[str] | None) -> dict[str, str]:
+    """Parse NAME=VALUE tags; K6dError names the wrong one."""
+    from k6d.core.tags import parsed
+
+    try:
+        return parsed(given or [])
+    except ValueError as error:
+        raise K6dError(f"--tag: {error}") from error
+
+
 def variables(given: list[str]) -> dict[str, str]:
     """Parse NAME=VALUE arguments."""
     named = {}
@@ -249,3 +271,24 @@ def variables(given: list[str]) -> dict[str, str]:
             raise K6dError(f"--env {name}: should be NAME=VALUE, such as --env BASE_URL=http://…")
         named[name] = value
     return named
+
+
+def moment_of(option: str, given: str | None) -> datetime | None:
+    """Parse an option as a time with time zone; K6dError says which formats are allowed."""
+    from datetime import UTC, datetime, timedelta
+
+    from k6d.core.parse import in_utc, parse_duration
+
+    if given is None:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(given))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return in_utc(datetime.fromisoformat(given))
+    except ValueError:
+        raise K6dError(
+            f"{option} {given}: should be a day (2026-11-22), a time (2026-11-22T14:05) or a "
+            "while ago (7d, 2h)"
+        ) from None

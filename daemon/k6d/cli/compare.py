@@ -17,6 +17,7 @@ from k6d.cli.common import (
     OneScript,
     RunId,
     ScriptName,
+    Tag,
     known_runs,
     known_script,
     load_settings,
@@ -25,6 +26,7 @@ from k6d.cli.common import (
     print_json,
     run_named,
     say,
+    tags_of,
     terminal,
     variables,
 )
@@ -33,7 +35,10 @@ from k6d.core.model import VARIABLE, K6dError, Outcome, Trigger
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from k6d.analysis.comparison import Past
+    from k6d.core.mark import Mark
     from k6d.core.model import Comparison, Run
     from k6d.settings import Settings
     from k6d.storage.store import Store
@@ -66,6 +71,9 @@ def compare(
 
     loaded = load_settings(config, data=data)
     store = open_store(loaded)
+    if before and "=" in before and "=" in after:
+        _compare_tagged(after, before, loaded, as_json=as_json, as_csv=as_csv)
+        return
     run = store.load(run_named(after, loaded))
     other = store.load(_before(before, run, loaded)) if before else None
     if run.confirms and not other:
@@ -86,6 +94,36 @@ def compare(
     console.print(comparison_table(run, other, found))
     for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
         console.print(line, style="dim", markup=False)
+
+
+def _compare_tagged(
+    after: str, before: str, loaded: Settings, *, as_json: bool, as_csv: bool
+) -> None:
+    """Compare the runs with the tags `after` with those that have the tags `before`."""
+    from k6d.cli.render.baseline import comparison_table
+    from k6d.core.text import plural
+    from k6d.scripts.tagged import compare_groups, tags_in
+
+    store = open_store(loaded)
+    found = compare_groups(
+        tags_in(after) or {},
+        tags_in(before) or {},
+        store,
+        settings=loaded.compare,
+    )
+    rows = [asdict(one) for one in found.comparisons]
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(rows)
+    else:
+        console = terminal()
+        console.print(comparison_table(found.after, found.before, found.comparisons))
+        said = f"{plural(found.runs, 'run')} with {after} against {found.earlier:,} with {before}"
+        console.print(said, style="dim", markup=False)
+        if found.earlier < loaded.compare.min_runs:
+            few = f"only the newest of each: {loaded.compare.min_runs} runs make a baseline"
+            console.print(few, style="dim", markup=False)
 
 
 def _before(given: str, run: Run, loaded: Settings) -> str:
@@ -152,14 +190,30 @@ def trend(
         found = shifts([value for _, value in points], floor=describe(metric).floor)
         changes = [{"since": points[one.index][0], **asdict(one)} for one in found]
         drawn = {"script": name, "metric": metric, "runs": runs, "latest": band}
+        drawn["marks"] = [asdict(mark) for mark in _marks(name, points, store)]
         drawn |= {"workload": chosen, "workloads": [asdict(one) for one in known]}
         print_json(drawn | {"changes": changes})
         return
     console = terminal()
     console.print(trend_chart(name, metric, points, band, width=console.width))
+    for mark in _marks(name, points, store):
+        console.print(f"marked {mark.at:%Y-%m-%d %H:%M} UTC: {mark.text}", markup=False)
     for one in known if len(known) > 1 else ():
         about = f"{one.id}  {plural(one.runs, 'run')}, {one.label}"
         console.print(f"--workload {about}", style="dim", markup=False)
+
+
+def _marks(script: str, points: Sequence[tuple[str, float]], store: Store) -> list[Mark]:
+    """Return the script's marks since the first of these runs."""
+    from datetime import UTC, datetime
+
+    from k6d.core.mark import between
+    from k6d.storage.marks import marks
+    from k6d.storage.record import started
+
+    if not points:
+        return []
+    return between(marks(store), script, after=started(points[0][0]), until=datetime.now(UTC))
 
 
 @commands.command()
@@ -225,6 +279,7 @@ def backtest(
 def replay(
     run_id: RunId,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
+    tag: Tag = None,
     as_json: AsJson = False,
     data: Data = None,
     config: Config = None,
@@ -238,8 +293,10 @@ def replay(
     if missing and not given:
         names = ", ".join(name.removeprefix(VARIABLE) for name in missing)
         raise K6dError(f"run {old.test_id} had --env {names}, whose values are not kept: give them")
+    tags = tags_of(tag)
     result = under_way(
-        loaded, lambda pipeline, watching: pipeline.replay(old, env=given, watching=watching)
+        loaded,
+        lambda pipeline, watching: pipeline.replay(old, env=given, tags=tags, watching=watching),
     )
     sys.exit(finish(result, loaded, as_json=as_json))
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k6d.cli.common import AsJson, Config, Data, Scripts, load_settings, variables
+from k6d.cli.common import (
+    AsJson,
+    Config,
+    Data,
+    Scripts,
+    Tag,
+    load_settings,
+    tags_of,
+    variables,
+)
 from k6d.core.model import K6dError
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ def run(
     duration: Annotated[str | None, typer.Option(help="In k6's format: 30s, 5m.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Total iterations.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
+    tag: Tag = None,
     as_json: AsJson = False,
     scripts: Scripts = None,
     data: Data = None,
@@ -64,6 +74,7 @@ def run(
         trigger=Trigger.MANUAL,
         options={name: str(value) for name, value in given.items() if value is not None},
         env=variables(env or []),
+        tags=tags_of(tag),
     )
     result = under_way(loaded, lambda pipeline, watching: pipeline.run(job, watching=watching))
     if result is None:

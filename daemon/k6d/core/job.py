@@ -26,7 +26,7 @@ class Job:
     `one_off`: the script lies outside the scripts folder, so its state is not stored.
     `notes` are shown with the run. `due` is the time that its schedule set. `repeats` counts how
     often the end of k6d interrupted this job before. `replays` is the id of the run whose snapshot
-    runs again.
+    runs again. `tags` are added to those of the script.
     """
 
     name: str
@@ -39,15 +39,16 @@ class Job:
     one_off: bool = False
     notes: tuple[str, ...] = ()
     replays: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: token_hex(6), compare=False)
 
     @property
     def key(self) -> str:
         """The queue merges waiting jobs with the same key.
 
-        A job with options or variables of its own, or a `one_off`, has a key of its own.
+        A job with options, variables or tags of its own, or a `one_off`, has a key of its own.
         """
-        special = self.one_off or self.options or self.env
+        special = self.one_off or self.options or self.env or self.tags
         return f"{self.name}\n{self.id}" if special else self.name
 
     @property

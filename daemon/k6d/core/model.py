@@ -24,6 +24,7 @@ from k6d.core.measurements import (
     Summary,
     Threshold,
 )
+from k6d.core.tags import Commit  # noqa: TC001  (pydantic reads the annotation at run time)
 
 SCHEMA_VERSION = 1
 THRESHOLDS_CROSSED = 99  # k6's exit code
@@ -329,7 +330,8 @@ class Run:
     these are medians over the run and its `confirmations`. The confirmations are runs of their own;
     their `confirms` names this run. Later runs use `comparable` runs as their baseline. `removed`
     names the fields that retention removed from the file. `imported` holds what only the original
-    service stored: `test_id`, `options`, `raw_output` and `console_output`.
+    service stored: `test_id`, `options`, `raw_output` and `console_output`. `commit` is the one
+    that was checked out where the script is.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -362,6 +364,8 @@ class Run:
     explanation: Explanation | None = None
     removed: list[str] = field(default_factory=list)
     imported: dict[str, Any] | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    commit: Commit | None = None
 
     @property
     def judged(self) -> Metrics:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from k6d.core.model import Snapshot
+    from k6d.core.tags import Commit
     from k6d.execution.local.k6 import K6
     from k6d.execution.workdir import UnderWay
     from k6d.storage.store import Store
@@ -51,6 +52,8 @@ def recorded(
     verdict: Verdict,
     snapshot: Snapshot | None = None,
     overrides: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    commit: Commit | None = None,
 ) -> Run:
     """Return the run to store, before it is compared with others."""
     result, totals = measured.result, measured.result.summary
@@ -72,6 +75,8 @@ def recorded(
         k6_metrics=totals.k6_metrics,
         custom_metrics=totals.custom_metrics,
         overrides=dict(overrides or {}),
+        tags=dict(tags or {}),
+        commit=commit,
         generator=result.generator,
         log=measured.log,
         output=measured.output,

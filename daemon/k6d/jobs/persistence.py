@@ -43,6 +43,7 @@ class StoredJobs:
             "trigger": job.trigger.value,
             "options": job.options,
             "env": sorted(job.env),
+            "tags": job.tags,
             "due": job.due.isoformat() if job.due else None,
             "repeats": job.repeats,
             "at": datetime.now(UTC).isoformat(),
@@ -97,6 +98,7 @@ class StoredJobs:
             path=self._scripts / name,
             trigger=Trigger(stored["trigger"]),
             options=stored["options"],
+            tags=stored.get("tags") or {},
             due=datetime.fromisoformat(due) if due else None,
             repeats=stored["repeats"] + begun,
         )

@@ -82,7 +82,12 @@ class Pipeline:
         return await self._follow_up.take(done, job, notify=not job.one_off)
 
     async def replay(
-        self, old: Run, *, env: dict[str, str], watching: Watching | None = None
+        self,
+        old: Run,
+        *,
+        env: dict[str, str],
+        tags: dict[str, str] | None = None,
+        watching: Watching | None = None,
     ) -> Run:
         """Run the stored snapshot of an old run again; its record is compared like any other."""
         if old.snapshot and old.snapshot.is_text_only:
@@ -99,6 +104,7 @@ class Pipeline:
             options=options_in(old.overrides),
             env=env,
             replays=old.test_id,
+            tags=tags or {},
         )
         async with self._stages.turn(watching):
             done = await self._run_again(old, job, watching)
@@ -146,7 +152,8 @@ class Pipeline:
                 self._expect_alert(job, task, notify=None)
                 return self._stages.saved(task, unmeasured(execution), None, ScriptSettings())
             script = await cancel_when(self._stages.stop_of(watching), self._look(task, binary))
-            task = replace(task, job=without(job, script.unused))
+            commit = None if job.one_off else await self._stages.commit_of(job)
+            task = replace(task, job=without(job, script.unused), commit=commit)
             if job.trigger in ON_CHANGE:
                 classify = self.registration.classified, script, self._settings.watch.ignore
                 script = await reading.in_thread(*classify, about=str(job.path))
@@ -206,7 +213,9 @@ class Pipeline:
             own = parse_script_settings(script.raw_settings, script=script.name)
             measured = await self._stages.measure(task, binary, script, own)
             await self._stages.keep_snapshot(script)
-            return self._stages.saved(task, measured, script, own, confirms=confirms)
+            tagged = replace(job, tags={**old.tags, **job.tags})
+            again = replace(task, job=tagged, commit=old.commit)
+            return self._stages.saved(again, measured, script, own, confirms=confirms)
 
     async def _look(self, task: Task, binary: K6) -> Script:
         name = task.job.name

@@ -16,15 +16,18 @@ from k6d.analysis import comparison, own_trouble, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
+from k6d.core.mark import between
 from k6d.core.model import INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
 from k6d.storage.accepted import accepted_level
+from k6d.storage.marks import marks as marks_of
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from k6d.core.mark import Mark
     from k6d.core.model import Comparison, Result, Run, Verdict
     from k6d.execution.archive import Script
     from k6d.settings import ScriptSettings, Settings
@@ -127,7 +130,14 @@ async def compared(
     run = replace(
         run,
         anomaly_analysis=_verdict(
-            done, alone, together, values, past, settings=settings, doubts=doubts
+            done,
+            alone,
+            together,
+            values,
+            past,
+            settings=settings,
+            doubts=doubts,
+            marks=marks_of(store),
         ),
         series=comparison.medians(values),
         comparisons=comparison.worth_keeping(together),
@@ -192,13 +202,16 @@ def _verdict(
     *,
     settings: Settings,
     doubts: Sequence[str],
+    marks: Sequence[Mark],
 ) -> Verdict:
-    files = files_of(done.run, settings.scripts)
+    files, run = files_of(done.run, settings.scripts), done.run
+    known = between(marks, run.script, after=None, until=run.timestamp)
+    happened = wording.Happened(at=run.timestamp, marks=known)
     sizes = wording.Sizes(percent=settings.compare.percent, points=settings.compare.points)
     verdict = judge(
         done.result,
         limits=settings.limits.merged(done.own.limits),
-        regressions=wording.findings(together, past, files, sizes=sizes),
+        regressions=wording.findings(together, past, files, sizes=sizes, happened=happened),
         doubts=[*wording.doubts(together), *doubts],
     )
     return replace(

@@ -10,10 +10,13 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from k6d.analysis import series
 from k6d.analysis.verdict import judge_by_limits
+from k6d.core import reading
+from k6d.core.model import K6dError
 from k6d.execution import archive, posted
 from k6d.execution.excluded import Exclude
 from k6d.execution.executor import Order
@@ -25,6 +28,7 @@ from k6d.execution.record import recorded, with_files_kept
 from k6d.execution.workdir import UnderWay, workdir
 from k6d.jobs.regression_check import Done, is_comparable
 from k6d.jobs.turns import slot
+from k6d.scripts.commit import commit_of
 from k6d.settings import redactor_of
 from k6d.storage.record import new_test_id
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.core.job import Job
+    from k6d.core.tags import Commit
     from k6d.execution.archive import Script
     from k6d.execution.executor import Executor, Live, Measured
     from k6d.execution.local.k6 import K6
@@ -64,6 +69,7 @@ class Task:
     folder: Path
     group: ProcessGroup
     watching: Watching
+    commit: Commit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +145,16 @@ class Stages:
             return posted.without_folder(measured, task.job.path.parent)
         return measured
 
+    async def commit_of(self, job: Job) -> Commit | None:
+        """Return the commit of the git checkout that the script is in, if it is in one."""
+        hide = redactor_of(self.settings, job.env).text
+        try:
+            read = partial(commit_of, job.path, hide=hide)
+            return await reading.in_thread(read, about=f"the git checkout of {job.name}")
+        except (OSError, ValueError, K6dError) as error:
+            logger.warning("%s: its commit is not known: %s", job.name, error)
+            return None
+
     async def look(self, task: Task, binary: K6, *, refusal: str | None) -> Script:
         """Make the snapshot of the script; a `refusal` is the reason why it is broken."""
         job = task.job
@@ -192,6 +208,8 @@ class Stages:
             verdict=verdict,
             snapshot=snapshot,
             overrides=task.job.overrides,
+            tags={**own.tags, **task.job.tags},
+            commit=task.commit,
         )
         values = series.of(result, min_requests=limits.min_requests)
         run = replace(run, series=values, confirms=confirms)

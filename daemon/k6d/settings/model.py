@@ -26,6 +26,7 @@ from k6d.settings.values import (
     Deadline,
     Duration,
     Origin,
+    RunTags,
     Secret,
     Section,
     Tags,
@@ -269,6 +270,10 @@ class ScriptSettings(Section):
         default=None,
         min_length=1,
         description="Name of a group; scripts of one group never run at the same time.",
+    )
+    tags: RunTags = Field(
+        default={},
+        description="Tags of the runs of this script, by which they are searched and compared.",
     )
     exclude: Excluded = Field(
         default_factory=Excluded, description="Requests that are counted and shown but not judged."

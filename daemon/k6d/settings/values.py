@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from k6d.core.parse import LONGEST_S, absolute, parse_duration
+from k6d.core.tags import MOST_TAGS, checked
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _DURATION_ALLOWED = 'should be a number of seconds or a text such as "90s", "1m30s", "500ms", "7d"'
@@ -109,6 +110,16 @@ Tags = Annotated[
     str,
     _matching(r"[\w.-]+(?:[ ,]+[\w.-]+)*", "should be tags of letters, digits and . _ - only"),
 ]
+
+
+def _run_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags; ValueError when one is wrong, or when there are too many."""
+    if len(tags) > MOST_TAGS:
+        raise ValueError(f"are too many: {len(tags)}; a run has {MOST_TAGS} at most")
+    return dict(checked(name, value) for name, value in tags.items())
+
+
+RunTags = Annotated[dict[str, str], AfterValidator(_run_tags)]
 VariableName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "should be a name such as BASE_URL")
 ]

@@ -12,6 +12,7 @@ from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.model import HEALTHY, Severity, Trigger, verdict_word
+from k6d.core.tags import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,12 +32,14 @@ class Query:
     - `min_error_rate`, in percent, and `max_response_time`, the average in ms: as in the original
       service, runs without a measurement do not match.
     - `text`: part of the script's name, the worst finding or the outcome; case does not matter.
+    - `tags`: each name with its value; `branch` and `commit` are those of the script's checkout.
     - `before`: the id of a run; only older runs match (for the next page).
     - `since` and `until`: aware moments.
     """
 
     script: str | None = None
     text: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
     status: str | None = None
     outcome: str | None = None
     trigger: str | None = None
@@ -64,6 +67,8 @@ class Query:
             tests.append(
                 lambda d: d["response_time_avg"] is not None and d["response_time_avg"] <= most
             )
+        if tags := dict(self.tags):
+            tests.append(lambda d: matches(d["tags"], tags))
         if self.text is not None:
             text = self.text.casefold()
             tests.append(

@@ -14,12 +14,14 @@ from pydantic import TypeAdapter
 
 from k6d.core.metrics import INDEXED
 from k6d.core.model import K6dError, Run, other_options
+from k6d.core.tags import indexed
 from k6d.core.text import shortened
 
 ISSUE_LENGTH = 160
 FIELDS = frozenset({
     *("test_id", "timestamp", "script", "trigger", "status", "outcome", "anomalies", "severity"),
-    *("fingerprint", "workload", "overrides", "comparable", "execution_time", "issue", *INDEXED),
+    *("fingerprint", "workload", "overrides", "comparable", "execution_time", "issue"),
+    *("tags", *INDEXED),
 })  # fmt: skip
 
 _TEST_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
@@ -104,5 +106,6 @@ def index_document(record: dict[str, Any]) -> dict[str, Any]:
         "comparable": bool(record.get("comparable")),
         "execution_time": record["execution_time"],
         **{name: judged.get(name) for name in INDEXED},
+        "tags": indexed(record),
         "issue": shortened(worst[0], ISSUE_LENGTH) if worst else None,
     }

@@ -25,6 +25,7 @@ STATES = {
     "explanations": "the count of today's requests to Gemini starts at 0",
     "incidents": "open incidents are rebuilt from the runs; k6d incidents lists them",
     "life": "whether the last daemon ended well is not known",
+    "marks": "marks of deployments are lost; k6d mark sets new ones",
     "mutes": "mutes are lost; k6d mute sets them again",
     "outages": "which scripts have no verdict for want of k6 or a network is not known",
     "pinned": "which runs are pinned is lost; k6d pin pins them again",

@@ -10,7 +10,18 @@ from k6d import __version__
 from k6d.web import problems
 from k6d.web.dashboard import login, pages
 from k6d.web.middleware import AccessMiddleware
-from k6d.web.routes import in_force, incidents, jobs, live, metrics, pins, runs, scripts, tests
+from k6d.web.routes import (
+    in_force,
+    incidents,
+    jobs,
+    live,
+    marks,
+    metrics,
+    pins,
+    runs,
+    scripts,
+    tests,
+)
 from k6d.web.routes.schemas import PROBLEM
 
 if TYPE_CHECKING:
@@ -55,6 +66,7 @@ def create(context: Context) -> ASGIApp:
         incidents,
         in_force,
         pins,
+        marks,
         live,
         metrics,
         login,

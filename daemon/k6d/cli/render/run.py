@@ -13,6 +13,7 @@ from k6d.cli.render.table import Listing, plain_table
 from k6d.core.measurements import Metrics
 from k6d.core.model import HEALTHY, Trigger, verdict_word
 from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
+from k6d.core.tags import tags_line
 from k6d.core.text import common_origin, group, one_line, plural, removed
 
 if TYPE_CHECKING:
@@ -83,12 +84,15 @@ def _styled(word: str) -> Text:
 def _headline(run: Run) -> Text:
     word = run.verdict
     title = word if word == HEALTHY else word.upper()
+    origin = [f"commit {run.commit.line}"] if run.commit else []
+    origin += [f"tags {tags_line(run.tags)}"] if run.tags else []
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
         (f" {_clean(run.script)}", "bold"),
         f"\n run {run.test_id}, {f'to confirm {run.confirms}' if run.confirms else run.trigger}, "
         f"{run.timestamp:%Y-%m-%d %H:%M:%S} UTC, "
         f"{seconds(run.execution_time)}",
+        *(f"\n {_clean(line)}" for line in origin),
     )
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from k6d.analysis.change_point import shifts
+from k6d.core.mark import between
 from k6d.core.metrics import METRICS
 from k6d.core.model import K6dError, Trigger
+from k6d.storage.marks import marks
 from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k6d.alerts.records import IncidentState
+    from k6d.core.mark import Mark
     from k6d.storage.store import Store
 
 Row = dict[str, Any]
@@ -37,6 +41,7 @@ def drawn(
     start = max((i for i, one in enumerate(found) if "accepted" in one["marks"]), default=0)
     baseline, threshold = band(newest, metric), charts.threshold_of(newest, metric)
     measured = sum(point["value"] is not None for point in found)
+    happened = _happened(rows, store)
     chart = None
     if measured > 1:
         chart = charts.trend(
@@ -46,15 +51,25 @@ def drawn(
             band=baseline,
             start=start,
             threshold=threshold,
+            marks=[(mark.at, mark.text) for mark in happened],
         )
     return {
         "chart": chart,
         "points": found,
+        "happened": happened,
         "marks": {mark for point in found for mark in point["marks"]},
         "band": baseline,
         "threshold": threshold,
         "unit": about.unit,
     }
+
+
+def _happened(rows: Sequence[Row], store: Store) -> list[Mark]:
+    """Return the marks of the script (deployments and the like) between its first and last run."""
+    if not rows:
+        return []
+    first, last = (datetime.fromisoformat(rows[i]["timestamp"]) for i in (-1, 0))
+    return between(marks(store), rows[0]["script"], after=first, until=last)
 
 
 def points(

@@ -12,6 +12,7 @@ from k6d.core.job import Job
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.core.parse import parse_duration
 from k6d.scripts.catalog import path_of
+from k6d.settings.values import RunTags
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.local_paths import without_folder
 from k6d.web.problems import Problem
@@ -49,6 +50,7 @@ class Wanted(BaseModel):
 
     script: str = Field(min_length=1, max_length=500, description="its name in the folder")
     options: Options | None = None
+    tags: RunTags = Field(default={}, description="tags of the run, such as release: 2.14")
 
 
 @router.get("/queue", responses=schemas.response(schemas.QUEUE))
@@ -101,13 +103,19 @@ async def run_script(
     wait: Annotated[bool, Query(description="true: 200 with the run when it is over")] = False,
 ) -> Response:
     """Run a script of the folder now."""
-    job = await run_known(k6d, body.script, body.options)
+    job = await run_known(k6d, body.script, body.options, tags=body.tags)
     if not wait:
         return accepted(job)
     return await respond(k6d, job)
 
 
-async def run_known(k6d: Context, name: str, options: Options | None = None) -> Job:
+async def run_known(
+    k6d: Context,
+    name: str,
+    options: Options | None = None,
+    *,
+    tags: dict[str, str] | None = None,
+) -> Job:
     """Queue a script in the folder by its name."""
     try:
         path = path_of(name, k6d.settings)
@@ -118,6 +126,7 @@ async def run_known(k6d: Context, name: str, options: Options | None = None) -> 
         path=path,
         trigger=Trigger.MANUAL,
         options=options.texts() if options else {},
+        tags=tags or {},
     )
     return await enqueue(k6d, job)
 

@@ -49,6 +49,9 @@ VERDICT = _object(
         "confidence": {"type": "number", "minimum": 0, "maximum": 1},
     }
 )
+COMMIT = _object(
+    {"id": TEXT, "branch": NAME, "author": NAME, "subject": NAME, "modified": _nullable("boolean")}
+)
 TEST = _object(
     {
         "test_id": TEXT,
@@ -58,7 +61,14 @@ TEST = _object(
         "anomaly_analysis": VERDICT,
         "status": {"type": "string", "enum": ["completed", "failed"]},
     },
-    {"script": TEXT, "trigger": TEXT, "outcome": TEXT, "notes": _list(TEXT)},
+    {
+        "script": TEXT,
+        "trigger": TEXT,
+        "outcome": TEXT,
+        "notes": _list(TEXT),
+        "tags": {"type": "object", "additionalProperties": TEXT},
+        "commit": {"anyOf": [COMMIT, {"type": "null"}]},
+    },
 )
 TESTS = _object({"tests": _list(TEST), "total_count": COUNT}, {"next": NAME})
 STATISTICS = _object(
@@ -125,6 +135,18 @@ SWITCHED = _object({"script": TEXT, "disabled": {"type": "boolean"}})
 ACKNOWLEDGED = _object(
     {"script": TEXT, "incident": TEXT, "acknowledged": {"type": "boolean"}, "comment": TEXT}
 )
+MARK = _object({"id": TEXT, "at": TEXT, "text": TEXT, "script": TEXT})
+MARKS = _object({"marks": _list(MARK)})
+GROUPS = _object(
+    {
+        "script": TEXT,
+        "after": TEXT,
+        "before": TEXT,
+        "runs": COUNT,
+        "earlier": COUNT,
+        "comparisons": _list(_object({"metric": TEXT, "endpoint": NAME, "state": TEXT})),
+    }
+)
 PIN = _object({"run": TEXT, "script": TEXT, "reason": TEXT, "at": TEXT})
 PINS = _object({"pins": _list(PIN)})
 DELETED = _object({"runs": _list(TEXT), "snapshots": COUNT})
@@ -138,7 +160,8 @@ SERIES = _object(
         "workload": TEXT,
         "workloads": _list(_object({"id": TEXT, "label": TEXT, "newest": TEXT})),
         "points": _list(_object({"test_id": TEXT, "timestamp": TEXT, "value": NUMBER})),
-    }
+    },
+    {"marks": _list(_object({"id": TEXT, "at": TEXT, "text": TEXT, "script": TEXT}))},
 )
 CHANGE = _object(
     {

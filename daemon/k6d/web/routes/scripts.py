@@ -23,6 +23,7 @@ from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
 from k6d.web.routes.incidents import alerts_of
+from k6d.web.routes.marks import marks_during
 
 router = APIRouter(prefix="/api/v1/scripts", tags=["scripts"])
 
@@ -129,4 +130,5 @@ def series(
     ]
     listed = [asdict(one) for one in known]
     about = {"script": script, "metric": metric, "workload": chosen, "workloads": listed}
+    about["marks"] = [asdict(mark) for mark in marks_during(k6d.store, script, points)]
     return as_json({**about, "points": points})

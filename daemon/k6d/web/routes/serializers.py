@@ -39,6 +39,8 @@ def test(record: dict[str, Any]) -> dict[str, Any]:
         "trigger": record["trigger"],
         "outcome": record["execution"]["outcome"],
         "notes": notes(record),
+        "tags": record.get("tags") or {},
+        "commit": record.get("commit"),
     }
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from k6d.core.job import Job
 from k6d.core.model import K6dError, Outcome, Trigger
 from k6d.core.parse import in_utc
+from k6d.core.tags import parsed
 from k6d.core.text import one_line, plural
 from k6d.execution.local import discovery
 from k6d.explain.snapshot import source as script_of
@@ -145,6 +146,10 @@ def search(
     since: When = None,
     until: When = None,
     text: Text = None,
+    tag: Annotated[
+        list[str] | None,
+        Query(description="release=2.14, branch=main, commit=1a2b3c4; several must all match"),
+    ] = None,
     limit: Limit = 50,
     before: Before = None,
 ) -> Response:
@@ -161,9 +166,18 @@ def search(
         since=since,
         until=until,
         text=text,
+        tags=tuple(tags_of(tag or []).items()),
         before=_id(before),
     )
     return _page(k6d, query, limit)
+
+
+def tags_of(given: list[str]) -> dict[str, str]:
+    """Parse NAME=VALUE tags; Problem 422 names the wrong one."""
+    try:
+        return parsed(given)
+    except ValueError as error:
+        raise Problem(422, f"tag: {error}") from error
 
 
 def _page(k6d: Context, query: Search, limit: int) -> Response:

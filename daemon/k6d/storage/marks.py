@@ -1,0 +1,61 @@
+"""Marks: deployments and other moments that people or pipelines record beside the runs.
+
+Only this module reads and writes the state "marks".
+"""
+
+from __future__ import annotations
+
+import re
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from k6d.core.mark import LONGEST_TEXT, Mark
+from k6d.core.numbers import kept_time
+from k6d.core.text import one_line
+from k6d.storage.record import encodable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from k6d.storage.store import Store
+
+STATE = "marks"
+MOST_KEPT = 2000  # each new mark rewrites the file, so the oldest go
+_ID = re.compile(r"[0-9a-f]{8}")
+
+
+def marks(store: Store) -> list[Mark]:
+    """Every mark, oldest first; entries that do not parse are left out."""
+    found = []
+    for mark_id, document in store.state(STATE).all().items():
+        at, text = kept_time(document.get("at")), document.get("text")
+        if at and isinstance(text, str):
+            script = document.get("script")
+            pattern = script if isinstance(script, str) and script else "*"
+            found.append(Mark(id=mark_id, at=at, text=text, script=pattern))
+    return sorted(found, key=lambda mark: mark.at)
+
+
+def put(text: str, store: Store, *, at: datetime, script: str = "*") -> Mark:
+    """Record what happened `at` a time (aware) for the scripts that the pattern covers.
+
+    ValueError for an empty or too long text.
+    """
+    text = one_line(encodable(text), LONGEST_TEXT + 1).strip()
+    if not text or len(text) > LONGEST_TEXT:
+        raise ValueError(f"the text of a mark should have 1 to {LONGEST_TEXT} characters")
+    mark = Mark(id=token_hex(4), at=at, text=text, script=encodable(script) or "*")
+    state = store.state(STATE)
+    known = marks(store)
+    for old in known[: max(0, len(known) + 1 - MOST_KEPT)]:
+        state.delete(old.id)
+    state.put(mark.id, {"at": at.isoformat(), "text": mark.text, "script": mark.script})
+    return mark
+
+
+def remove(mark_id: str, store: Store) -> bool:
+    """Remove a mark; False if there is none with this id."""
+    if not _ID.fullmatch(mark_id) or store.state(STATE).get(mark_id) is None:
+        return False
+    store.state(STATE).delete(mark_id)
+    return True
