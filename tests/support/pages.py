@@ -24,7 +24,8 @@ import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({address!r})
     socket.send_fds(connection, [b"!"], [1, 2])
-    request = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+    request = {{"program": "k6d", "arguments": sys.argv[1:], "cwd": os.getcwd()}}
+    request["env"] = dict(os.environ)
     connection.sendall(json.dumps(request).encode())
     connection.shutdown(socket.SHUT_WR)
     with connection.makefile() as answer:
