@@ -181,7 +181,6 @@ def test_every_answer_has_the_policy(served: Served) -> None:
 
 def test_what_a_request_sends_is_escaped(served: Served) -> None:
     """Names and filters in the address come back as text."""
-    from urllib.parse import quote
 
     for path in (
         "/script?name=",
@@ -224,8 +223,36 @@ def test_who_has_to_log_in_comes_back_to_the_page(served: Served, referrer: str,
     """That had the button; an address that is none is no mistake of ours."""
     headers = {"Accept": "text/html", "Referer": referrer.replace("URL", served.url)}
     answer = served.ask("POST", "/scripts/run", headers=headers)
-    assert answer.status == 303
-    assert answer.headers["location"] == f"/login?next={quote(page, safe='')}"
+    assert answer.status == 401
+    assert f'name="next" value="{page}"' in answer.text
+
+
+def test_after_the_login_it_does_what_was_asked(served: Served) -> None:
+    """The page keeps the fields of the button; the login sends the browser on with them (307).
+
+    An action that is no button of the pages is not done.
+    """
+    page = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
+    asked = b"script=%3Cb%3E.js&duration=2h"
+    answer = served.ask("POST", "/scripts/mute", raw=asked, headers=page)
+    assert answer.status == 401
+    for field in ('name="do" value="/scripts/mute"', 'name="script" value="&lt;b&gt;.js"'):
+        assert field in answer.text
+    given = b"&token=" + served.token.encode()
+    for do, expected in (
+        (b"/scripts/mute", (307, "/scripts/mute")),
+        (b"/queue/1f2e/cancel", (307, "/queue/1f2e/cancel")),
+        (b"/logout", (303, "/")),
+        (b"//evil.example/scripts/run", (303, "/")),
+        (b"/api/v1/mutes", (303, "/")),
+    ):
+        done = served.ask("POST", "/login", raw=asked + b"&do=" + do + given, headers=page)
+        assert (done.status, done.headers["location"]) == expected
+    wrong = served.ask("POST", "/login", raw=asked + b"&do=/scripts/mute&token=x", headers=page)
+    assert wrong.status == 403
+    assert 'name="do" value="/scripts/mute"' in wrong.text
+    link = served.get("/login?do=/scripts/mute&script=a.js", headers=page)
+    assert 'name="do"' not in link.text
 
 
 def test_beyond_loopback_everything_needs_the_token(tmp_path: Path) -> None:

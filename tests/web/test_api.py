@@ -364,7 +364,7 @@ def _ad_hoc_beside(served: Served, own: Run) -> None:
     assert counts == [2, 3, 1]
     page = served.get("/script?name=c.js&workload=0123456789abcdef").text
     assert '<option value="0123456789abcdef" selected>vus 1 (1 run)</option>' in page
-    assert "Fewer than two runs of this workload measured it." in page
+    assert "Fewer than two of these runs measured it." in page
     assert "other options</span>" in page
 
 
@@ -483,7 +483,7 @@ def test_incidents_and_mutes(shared: Served) -> None:
 
     shared.until(lambda: "bad.js" in open_ones(), "the incident")
     assert "Open incident" in shared.get("/script?name=bad.js").text
-    assert "Open incidents" in shared.get("/").text
+    assert "open incident" in shared.get("/").text
     assert re.search(r'k6d_open_incidents\{severity="high"\} [1-9]', shared.get("/metrics").text)
     muted = shared.post("/api/v1/mutes", {"script": "bad.js", "duration": "1h"})
     assert muted.json["until"] == shared.get("/api/v1/incidents").json["mutes"]["bad.js"]

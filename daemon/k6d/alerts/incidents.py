@@ -109,7 +109,7 @@ def accepted(state: IncidentState, at: datetime, *, run: str, reason: str) -> In
     incident = state.incident
     if incident is None or run < incident.first_run:
         return state
-    others = {key: said for key, said in incident.problems.items() if not _regressed(key)}
+    others = {key: said for key, said in incident.problems.items() if not regressed(key)}
     if others == incident.problems:
         return state
     if others:
@@ -287,7 +287,7 @@ def _cannot_judge(seen: Observation, incident: Incident) -> bool:
     It has too few requests of an endpoint, or its new workload has no baseline yet. A series that
     an edit removed from the script does not count.
     """
-    keys = [key for key in map(_regressed, incident.problems) if key and not seen.series.get(key)]
+    keys = [key for key in map(regressed, incident.problems) if key and not seen.series.get(key)]
     return any(key in seen.series or not seen.edited for key in keys)
 
 
@@ -360,7 +360,7 @@ def _kind(problem: str) -> str:
     return problem.partition("|")[0]
 
 
-def _regressed(problem: str) -> str:
+def regressed(problem: str) -> str:
     """Return the key of the regressed series; "" for a problem of another kind."""
     kind, _, place = problem.partition("|")
     return place.replace("|", " ", 1).strip() if kind == FindingKind.REGRESSION else ""

@@ -33,6 +33,7 @@ class Query:
       service, runs without a measurement do not match.
     - `text`: part of the script's name, the worst finding or the outcome; case does not matter.
     - `tags`: each name with its value; `branch` and `commit` are those of the script's checkout.
+    - `reruns`: False leaves out re-runs that confirm a finding.
     - `before`: the id of a run; only older runs match (for the next page).
     - `since` and `until`: aware moments.
     """
@@ -45,6 +46,7 @@ class Query:
     trigger: str | None = None
     workload: str | None = None
     overrides: bool | None = None
+    reruns: bool = True
     severity: str | None = None
     anomalies_only: bool = False
     min_error_rate: float | None = None
@@ -57,6 +59,8 @@ class Query:
         """One test for each field that is set: most searches set one field and test all runs."""
         exact = {name: getattr(self, name) for name in EXACT}
         tests = [_equal(name, wanted) for name, wanted in exact.items() if wanted is not None]
+        if not self.reruns:
+            tests.append(lambda d: not _confirms(d))
         if self.anomalies_only:
             tests.append(lambda d: bool(d["anomalies"]))
         if (severity := self.severity) is not None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from k6d.settings import Api
 
+# Keys of an ASGI scope: the path of a button that was pressed without a login, and its page.
+ASKED, FROM = "k6d.asked", "k6d.from"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # A browser needs these paths before it has a token.
 PUBLIC = ("/login", "/static/")

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from k6d import __version__
 from k6d.web import problems
-from k6d.web.dashboard import login, pages
+from k6d.web.dashboard import actions, front_page, login, pages, script_page, settings_page
 from k6d.web.middleware import AccessMiddleware
 from k6d.web.routes import (
     in_force,
@@ -71,6 +71,10 @@ def create(context: Context) -> ASGIApp:
         metrics,
         login,
         pages,
+        front_page,
+        script_page,
+        settings_page,
+        actions,
     ):
         app.include_router(part.router)
     app.include_router(tests.alive)

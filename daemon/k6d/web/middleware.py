@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
 from k6d.web import cors
-from k6d.web.access import SAFE
+from k6d.web.access import ASKED, FROM, SAFE
 from k6d.web.problems import Problem, wants_page
 
 if TYPE_CHECKING:
@@ -50,13 +50,20 @@ class AccessMiddleware:
         answer = _with_headers(send)
         if self._access.is_named_page(headers):
             answer = cors.readable_by(headers["origin"], answer)
-        refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        path = scope["path"]
+        refusal = self._access.refusal(scope["method"], path, headers)
         if cors.is_preflight(scope["method"], headers) and self._may_ask(headers, refusal):
             await cors.preflight()(scope, receive, answer)
             return
         if refusal:
             if refusal.login and wants_page(scope["path"], headers.get("accept", "")):
-                here = quote(_page_of(scope, headers), safe="")
+                here = _page_of(scope, headers)
+                if scope["method"] == "POST":  # its page asks for the token, then does it
+                    scope = {**scope, "path": "/login", "raw_path": b"/login"}
+                    scope |= {ASKED: path, FROM: here}
+                    await self._limited(scope, receive, answer, headers)
+                    return
+                here = quote(here, safe="")
                 login = RedirectResponse(f"/login?next={here}", status_code=303)
                 await login(scope, receive, answer)
                 return
@@ -64,6 +71,12 @@ class AccessMiddleware:
             problem = Problem(refusal.status, refusal.detail, headers=ask)
             await problem.response()(scope, receive, answer)
             return
+        await self._limited(scope, receive, answer, headers)
+
+    async def _limited(
+        self, scope: Scope, receive: Receive, answer: Send, headers: Headers
+    ) -> None:
+        """Pass the request on, with a limit for its body."""
         try:
             length = int(headers.get("content-length") or 0)
         except ValueError:

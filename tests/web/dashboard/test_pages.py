@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -132,7 +133,9 @@ def test_a_point_of_the_trend_leads_to_its_run(browser: webdriver.Chrome, served
 def test_by_keyboard_log_in_run_follow_and_cancel(
     browser: webdriver.Chrome, served: Served, target: Target
 ) -> None:
-    """Without the token the button asks for it; with it the run starts, shows, and is cancelled."""
+    """Without the token the button asks for it, then does what was asked; the run shows, and is
+    cancelled after a question.
+    """
     gate = Gate()
     target.latency["/gate"] = gate
     served.write("gated.js", hitting(f"{target.url}/gate", iterations=1))
@@ -143,22 +146,26 @@ def test_by_keyboard_log_in_run_follow_and_cancel(
     browser.delete_all_cookies()
     browser.get(f"{served.url}/script?name=gated.js")
     _button(browser, "Run now").send_keys(Keys.ENTER)
-    until(lambda: "/login" in browser.current_url, "the login page")
-    assert browser.switch_to.active_element
+    until(lambda: browser.find_elements(By.NAME, "token"), "the login page")
+    assert browser.switch_to.active_element == browser.find_element(By.NAME, "token")
+    browser.switch_to.active_element.send_keys("wrong", Keys.ENTER)
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, "[role=alert]"), "the refusal")
     browser.find_element(By.NAME, "token").send_keys(served.token, Keys.ENTER)
-    until(lambda: "/script" in browser.current_url, "the script's page")
-    _button(browser, "Run now").send_keys(Keys.ENTER)
     until(lambda: "/queue" in browser.current_url, "the queue")
     until(again.reached.is_set, "the second run")
     until(lambda: "Requests/s" in _text(browser), "live numbers")
     until(lambda: _pressed(browser, "Cancel"), "the button")
+    until(lambda: _alert(browser), "the question")
+    assert _alert(browser).text == "Cancel gated.js?"
+    _alert(browser).accept()
     again.opened.set()
     until(lambda: _ended(browser)[0].startswith("gated.js aborted"), "the end of the run")
     assert len(served.runs("gated.js")) == 2
     seen = _ended(browser)
     browser.get(f"{served.url}/queue")
     assert _ended(browser) == seen
-    assert browser.get_log("browser") == []
+    refused = [entry["message"] for entry in browser.get_log("browser")]
+    assert all("401" in one or "403" in one for one in refused), refused
 
 
 def test_the_list_of_scripts_is_not_older_than_its_runs(
@@ -193,12 +200,20 @@ def _ended(browser: webdriver.Chrome) -> list[str]:
     )
 
 
+def _alert(browser: webdriver.Chrome) -> Any:
+    try:
+        return browser.switch_to.alert
+    except NoAlertPresentException:
+        return None
+
+
 def _pressed(browser: webdriver.Chrome, name: str) -> bool:
     """Press a button that is drawn anew every second."""
     return bool(
         browser.execute_script(
             "const b = [...document.querySelectorAll('#live button')].find("
-            "(b) => b.textContent === arguments[0]); b?.focus(); b?.click(); return !!b",
+            "(b) => b.textContent === arguments[0]); b?.focus(); setTimeout(() => b?.click());"
+            "return !!b",
             name,
         )
     )

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from k6d.alerts.records import Incident, IncidentState
-from k6d.core.model import Severity
+from k6d.core.measurements import Threshold
+from k6d.core.model import Comparison, Severity
+from k6d.storage.query import Query
+from k6d.storage.store import Store
 from k6d.web.dashboard import trend
 from k6d.web.rendering import charts
-from support.records import NOON
+from support.records import NOON, make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rows(*values: float | None, **changes: Any) -> list[dict[str, Any]]:
@@ -98,3 +107,61 @@ def test_the_chart() -> None:
     )
     titles = [title.text or "" for title in svg.iter("title")]
     assert sum("an incident was open" in title for title in titles) == 3
+
+
+def test_marks_in_the_chart() -> None:
+    """A deployment is an upright line with its text; one outside of the time shown is left out."""
+    found = trend.points(rows(*STEP), "response_time_p95", accepted=[], standing=None)
+    marks = [(NOON + timedelta(hours=2), "v1.2 <b>"), (NOON - timedelta(hours=2), "v1.1")]
+    svg = ET.fromstring(charts.trend(found, title="p95", unit="ms", marks=marks))
+    uprights = [path for path in svg.iter("path") if path.get("class") == "level mark"]
+    assert [path.findtext("title") for path in uprights] == ["v1.2 <b>"]
+
+
+def test_many_points_are_not_many_stops_for_the_keyboard() -> None:
+    """Above MOST_LINKS runs only those that stand out are links; the script has all of them."""
+    values = [100.0 + number % 7 for number in range(charts.MOST_LINKS + 50)]
+    given = rows(*values)
+    given[3]["severity"] = "high"
+    found = trend.points(given, "response_time_p95", accepted=[], standing=None)
+    svg = ET.fromstring(charts.trend(found, title="p95", unit="ms"))
+    assert [link.get("href") for link in svg.findall(".//{*}a")] == [f"/runs/{given[3]['test_id']}"]
+    data = orjson.loads(svg.get("data-chart") or "")
+    assert len(data["runs"]) == len(values)
+    assert data["series"][0]["values"][-4].endswith(" ms, high")
+
+
+def test_any_series_of_the_runs_can_be_shown(tmp_path: Path) -> None:
+    """Endpoints and metrics of the script, from the files of the runs, with band and threshold; the
+    series of the open incident comes first.
+    """
+    store, endpoint = Store(tmp_path), "error_rate GET /cart"
+    custom = "custom:basket:avg:<"
+    for number in range(3):
+        at = NOON + timedelta(hours=number)
+        compared = Comparison(
+            metric="error_rate", endpoint="GET /cart", unit="%", state="worse", observed=8.0,
+            expected=0.0, low=0.0, high=1.0,
+        )  # fmt: skip
+        store.save(
+            make_run(
+                test_id=f"{at:%Y%m%d-%H%M%S}-00000{number}",
+                timestamp=at,
+                comparable=True,
+                series={endpoint: float(number), custom: 3.0} if number else {},
+                comparisons=[compared],
+                thresholds=[Threshold(metric="basket", expression="avg < 4", crossed=False)],
+            )
+        )
+    history = store.search(Query(), limit=9)
+    key = "regression|error_rate|GET /cart"
+    open_ = replace(incident(1, 2), problems={key: "errors"})
+    standing, cache = IncidentState(script="a.js", incident=open_), {}
+    shown = trend.drawn(history, "", store, accepted=[], standing=standing, cache=cache)
+    assert shown["metric"] == endpoint
+    assert [point["value"] for point in shown["points"]] == [None, 1.0, 2.0]
+    assert shown["band"]["high"] == 1.0
+    assert shown["metrics"][custom] == "basket avg"
+    other = trend.drawn(history, custom, store, accepted=[], standing=standing, cache=cache)
+    assert (other["metric"], other["unit"], other["threshold"]) == (custom, "", 4.0)
+    assert trend.drawn(history, "x", store, accepted=[], standing=None)["metric"] == trend.FIRST[0]

@@ -21,8 +21,8 @@ from support.browser import (
     view,
 )  # fmt: skip
 from support.daemon import until
-from support.screenshots import paths
-from support.showcase import SHOP, Show
+from support.screenshots import paths, script_page
+from support.showcase import BUSY, ONCE, SHOP, Show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,3 +164,71 @@ def test_times_are_those_of_the_viewer(browser: webdriver.Chrome, shown: Show) -
         assert texts(browser, "#zone") == ["times are Asia/Tokyo"]
     finally:
         browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
+def test_the_trend_is_of_what_is_wrong(browser: webdriver.Chrome, shown: Show) -> None:
+    """Unasked it shows the incident's series; an arrow key shows a run's values, Enter opens it."""
+    browser.get(shown.url + script_page(SHOP))
+    assert texts(browser, ".trend strong") == ["error rate of POST http://127.0.0.1:8090/checkout"]
+    plot = browser.find_element("css selector", ".trend svg.plot")
+    browser.execute_script("arguments[0].focus()", plot)
+    plot.send_keys(Keys.END)
+    (said,) = texts(browser, ".trend output")
+    assert said.endswith("8 %, medium")
+    plot.send_keys(Keys.ENTER)
+    newest = shown.store.history(SHOP, 1)[0]["test_id"]
+    until(lambda: browser.current_url.endswith(newest), "the run's page")
+
+
+def test_a_thousand_runs_in_a_trend(browser: webdriver.Chrome, shown: Show) -> None:
+    """All of them are drawn, of an endpoint too, without a link for each."""
+    about = {"range": "all", "metric": "response_time_p95 POST http://127.0.0.1:8090/checkout"}
+    browser.get(shown.url + script_page(BUSY, **about))
+    drawn = browser.execute_script(
+        "return JSON.parse(document.querySelector('.trend').dataset.chart).x.length"
+    )
+    assert drawn == 1000
+    assert len(browser.find_elements("css selector", ".trend a")) < 20
+
+
+def test_any_two_runs_are_compared(browser: webdriver.Chrome, shown: Show) -> None:
+    """Two boxes in the list of runs, in any order: the older run is before."""
+    browser.get(shown.url + script_page(SHOP))
+    boxes = browser.find_elements("css selector", "input[name=run]")
+    boxes[0].click()
+    boxes[20].click()
+    browser.find_element("xpath", "//button[contains(., 'two chosen')]").click()
+    until(lambda: "/compare" in browser.current_url, "the comparison")
+    (title,) = texts(browser, "main h1 + p")
+    assert title.index(" → ") > 0
+    before, after = texts(browser, "main h1 + p a")[1:]
+    assert before < after
+    browser.get(f"{shown.url}/compare?run={shown.store.history(SHOP, 1)[0]['test_id']}")
+    assert len(texts(browser, "main h1 + p a")) == 3
+    browser.get(f"{shown.url}/compare")
+    assert "Choose two runs" in " ".join(texts(browser, "main p"))
+    browser.get_log("browser")
+
+
+def test_a_script_is_disabled_and_enabled(browser: webdriver.Chrome, shown: Show) -> None:
+    """With a reason; the state is "disabled" meanwhile."""
+    log_in(browser, shown.url, shown.token)
+    browser.get(shown.url + script_page(ONCE))
+    browser.find_element("xpath", "//summary[contains(., 'Disable')]").click()
+    browser.find_element("xpath", "//button[.='Disable']").click()
+    until(lambda: "disabled" in " ".join(texts(browser, "h1")), "the state")
+    browser.find_element("xpath", "//button[contains(., 'Enable')]").click()
+    until(lambda: "learning" in " ".join(texts(browser, "h1")), "the state before")
+
+
+def test_settings(browser: webdriver.Chrome, shown: Show) -> None:
+    """What is set, and from where, without secrets; only with the token."""
+    browser.delete_all_cookies()
+    browser.get(f"{shown.url}/settings")
+    assert "/login" in browser.current_url
+    browser.find_element("name", "token").send_keys(shown.token, Keys.ENTER)
+    until(lambda: browser.current_url.endswith("/settings"), "the settings")
+    rows = texts(browser, "#changed ~ table tbody tr")
+    assert any(row.startswith("api.port") and str(shown.port) in row for row in rows)
+    (urls,) = [row for row in rows if row.startswith("notify.urls")]
+    assert "127.0.0.1:9" not in urls

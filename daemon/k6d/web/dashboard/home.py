@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import METRICS
 from k6d.core.model import HEALTHY, Severity
-from k6d.core.text import common_origin, covers
+from k6d.core.text import covers
 from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
@@ -175,20 +174,9 @@ def problems(incidents: Sequence[Incident], mutes: Mapping[str, datetime]) -> li
     return [
         Problem(
             incident=one,
-            what=brief(next(iter(one.problems.values()), "")),
+            what=filters.brief(next(iter(one.problems.values()), "")),
             more=max(0, len(one.problems) - 1),
             muted_until=muted_until(one.script, mutes),
         )
         for one in ordered
     ]
-
-
-def brief(finding: str) -> str:
-    """Return the first clause of a finding, without the host of its endpoint.
-
-    "p95 of POST http://shop/checkout 219 ms, was 89 ms; also …" becomes
-    "p95 of POST /checkout 219 ms, was 89 ms".
-    """
-    clause = finding.partition("; ")[0]
-    origin = common_origin(re.findall(r"https?://\S+", clause))
-    return clause.replace(origin, "") if origin else clause

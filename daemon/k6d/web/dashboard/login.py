@@ -1,10 +1,12 @@
 """Login and logout for browsers, and the static files of the pages."""
 
+import re
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
+from k6d.web.access import ASKED, FROM
 from k6d.web.context import K6d
 from k6d.web.page import page
 from k6d.web.problems import Problem
@@ -13,6 +15,9 @@ from k6d.web.rendering import STATIC
 router = APIRouter(include_in_schema=False)
 
 SESSION_S = 30 * 86_400
+# What the buttons of pages do; nothing else is done after a login.
+ACTION = re.compile(r"/scripts/[a-z]+|/queue/[\w-]+/cancel")
+OWN_FIELDS = ("token", "user", "next", "do")
 FILES = {
     "style.css": "text/css",
     "live.js": "text/javascript",
@@ -25,17 +30,29 @@ FILES = {
 async def login_page(request: Request, k6d: K6d) -> HTMLResponse:
     """Ask for the token."""
     target = request.query_params.get("next", "/")
-    return page(request, k6d, "login.html", wrong=False, next=_local_path(target))
+    return page(request, k6d, "login.html", wrong=False, next=_local_path(target), do="", fields={})
 
 
 @router.post("/login")
 async def login(request: Request, k6d: K6d) -> Response:
-    """Check the token and start a session."""
+    """Check the token and start a session, then do what was asked for without it.
+
+    The middleware sends requests of buttons without a login here, with their path in the scope. The
+    page then has their fields, and after the login the browser sends them to that path (307).
+    """
     given = await form(request)
-    target = _local_path(given.get("next", "/"))
+    asked = request.scope.get(ASKED)
+    target = _local_path(request.scope.get(FROM, given.get("next", "/")))
+    action = asked or given.get("do", "")
+    fields = {key: value for key, value in given.items() if key not in OWN_FIELDS}
+    if not ACTION.fullmatch(action):
+        action, fields = "", {}
+    about = {"next": target, "do": action, "fields": fields}
+    if asked:
+        return page(request, k6d, "login.html", status=401, wrong=False, **about)
     if not k6d.access.is_token(given.get("token", "").strip()):
-        return page(request, k6d, "login.html", status=403, wrong=True, next=target)
-    answer = RedirectResponse(target, status_code=303)
+        return page(request, k6d, "login.html", status=403, wrong=True, **about)
+    answer = RedirectResponse(action or target, status_code=307 if action else 303)
     answer.set_cookie(
         k6d.access.cookie,
         k6d.access.session(),

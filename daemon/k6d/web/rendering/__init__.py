@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "change": filters.change,
         "verdict": filters.verdict,
         "without": filters.without,
+        "brief": filters.brief,
         "totals": run_view.totals,
         "others": run_view.others,
         "endpoints": run_view.endpoints,

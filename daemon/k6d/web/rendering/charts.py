@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from k6d.core.model import HEALTHY, Severity
 from k6d.core.numbers import in_unit, largest, seconds
-from k6d.web.rendering.svg import DAY, Plot, figure, tag
+from k6d.web.rendering.svg import DAY, WIDE, Plot, figure, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,6 +145,7 @@ def _incident(plot: Plot, times: Sequence[float]) -> Markup:
     """A bar on the x axis from a run to the next; a short one for the last run."""
     title = tag("title", "an incident was open")
     left, width = plot.x(times[0]), max(plot.x(times[-1]) - plot.x(times[0]), 6)
+    left = min(left, WIDE - width)
     return tag("path", title, d=f"M{left},{plot.y(0)}h{width:.1f}", class_="incident")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from k6d.core.model import verdict_word
 from k6d.core.numbers import number
+from k6d.core.text import common_origin
 
 
 def when(moment: datetime | str) -> str:
@@ -66,3 +68,14 @@ def verdict(run: dict[str, Any]) -> str:
 def without(title: str, origin: str) -> str:
     """Remove the host, which all titles share, from a title."""
     return title.removeprefix(origin) if origin else title
+
+
+def brief(finding: str) -> str:
+    """Return the first clause of a finding, without the host of its endpoint.
+
+    "p95 of POST http://shop/checkout 219 ms, was 89 ms; also …" becomes
+    "p95 of POST /checkout 219 ms, was 89 ms".
+    """
+    clause = finding.partition("; ")[0]
+    origin = common_origin(re.findall(r"https?://\S+", clause))
+    return clause.replace(origin, "") if origin else clause

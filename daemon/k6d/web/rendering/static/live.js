@@ -9,6 +9,7 @@ const ended = document.getElementById("ended");
 const retries = document.getElementById("retries");
 const held = document.getElementById("held");
 const compact = live.dataset.compact === "1";
+const only = live.dataset.script; // the page of one script
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -29,6 +30,7 @@ function number(value) {
 
 function cancel(job) {
   const form = element("form", { method: "post", action: `/queue/${encodeURIComponent(job.job)}/cancel` });
+  form.dataset.ask = `Cancel ${job.script}?`;
   form.append(element("button", { textContent: "Cancel" }));
   return form;
 }
@@ -96,11 +98,16 @@ function list(place, kind, jobs, draw, none) {
 const source = new EventSource("/api/v1/live");
 source.addEventListener("queue", (event) => keepFocus(() => {
   const queue = JSON.parse(event.data);
-  live.replaceChildren(...queue.running.map(card));
+  const running = queue.running.filter((job) => !only || job.script === only);
+  live.replaceChildren(...running.map(card));
   if (compact) {
-    if ((queue.ended[0]?.job ?? "") !== live.dataset.ended) location.reload();
-    live.hidden = queue.running.length === 0;
-    if (queue.pending.length) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
+    const last = queue.ended[0];
+    if ((last?.job ?? "") !== live.dataset.ended) {
+      if (!only || last.script === only) location.reload();
+      live.dataset.ended = last.job;
+    }
+    live.hidden = running.length === 0;
+    if (queue.pending.length && !only) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
     return;
   }
   if (!queue.running.length) live.append(element("p", { textContent: "Nothing is under way." }));
