@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Points = Iterable[tuple[float, float | None]]  # seconds, value
 
 WIDE = 1000
+LAST = 940  # a label beyond it would leave a phone's screen if it stood in the middle
 TOP, BOTTOM = 10, 24  # room above the highest value, and for the labels of times
 MOST_LABELS = 6
 HEADROOM = 1.06  # above the highest point, for the ring around it
@@ -120,6 +121,7 @@ class Plot:
             x = self.share(at)
             yield tag("line", x1=x, x2=x, y1=self.floor, y2=self.floor + 4, class_="guide")
             kind = "x odd" if number % 2 else "x"
+            kind += " last" if self.x(at) > LAST else ""
             yield tag("text", name_of(at), x=x, y=self.floor + 18, class_=kind, data_at=at)
 
     def labelled_values(self) -> Iterator[float]:
