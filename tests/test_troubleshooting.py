@@ -51,7 +51,7 @@ def test_every_check_of_doctor_is_on_the_page() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("_problem", "_fine")
+        and node.func.id in ("problem", "fine")
         and len(node.args) == NAME_SEEN_REMEDY
     ]
     (table,) = re.findall(r"## What doctor reports\n(.*?)\n## ", PAGE, re.DOTALL)
