@@ -70,7 +70,8 @@ export default function () {{ http.get('{url}'); sleep(0.1); }}
 class Daemon:
     """One `k6d serve` over `home`/scripts and `home`/data; may be started again after its end.
 
-    `forks` False starts a new Python instead, for what measures the process or its start.
+    `forks` False starts a new Python instead, for what measures the process or its start. So does
+    a variable that only a new process reads.
     """
 
     forks = True
@@ -110,7 +111,8 @@ class Daemon:
     def _started(
         self, log: IO[bytes], k6d: tuple[str, ...], env: dict[str, str]
     ) -> subprocess.Popen[bytes] | Forked:
-        if self.forks and not k6d:
+        read_at_start = any(name.startswith(("PYTHON", "LD_")) for name in env)
+        if self.forks and not k6d and not read_at_start:
             folders = {"scripts": self.scripts, "data": self.data}
             return start_daemon(folders, cwd=self.home, env=env, log=log)
         return subprocess.Popen(
