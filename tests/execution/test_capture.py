@@ -22,8 +22,9 @@ from k6d.analysis.rules import find
 from k6d.core.measurements import Metrics
 from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import summary
-from k6d.execution.capture import MAX_BODY_BYTES, OTHER, Capture, Receiver
+from k6d.execution.capture import OTHER, Capture
 from k6d.execution.local import discovery
+from k6d.execution.receiver import MAX_BODY_BYTES, Receiver
 from k6d.execution.remote_write import Histogram
 from k6d.settings import Limits
 from support import prompb

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from k6d.core.model import K6dError, KeptFile
+from k6d.core.measurements import KeptFile
+from k6d.core.model import K6dError
 from k6d.storage import backup
 from k6d.storage.data_folder import LinkError
 from k6d.storage.store import Store

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k6d.execution.capture import Capture, Receiver
+from k6d.execution.capture import Capture
 from k6d.execution.kubernetes.pod_log import PodLog
 from k6d.execution.kubernetes.streams import Streams
+from k6d.execution.receiver import Receiver
 from k6d.execution.remote_write import decode
 from support.binaries import NEW
 

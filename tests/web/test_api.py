@@ -15,7 +15,8 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from k6d.core.model import Finding, FindingKind, KeptFile, Severity, Verdict
+from k6d.core.measurements import KeptFile
+from k6d.core.model import Finding, FindingKind, Severity, Verdict
 from k6d.storage.record import new_test_id
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run

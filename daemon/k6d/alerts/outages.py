@@ -1,4 +1,4 @@
-"""Outages of what all scripts need (k6, this machine's network, a module server), notified once.
+"""Outages of what many scripts need, notified once: k6, this machine's network, a cluster.
 
 A run that has no verdict because of an outage changes no incident. The state `outages` has one
 object for each outage: `since`, its first run; `scripts`, the number of runs of each script without
@@ -33,6 +33,8 @@ TITLES = {
     Outcome.K6_UNAVAILABLE: "no k6",
     Outcome.NO_NETWORK: "no network",
     Outcome.MODULE_SERVER: "module server unavailable",
+    Outcome.NO_CAPACITY: "no room in the cluster",
+    Outcome.CLUSTER: "cluster unavailable",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from k6d.core.model import BROWSER, FAIL, Finding, FindingKind, Outcome, Severity
+from k6d.core.model import BROWSER, FAIL, INCONCLUSIVE, Finding, FindingKind, Outcome, Severity
 from k6d.core.numbers import number
 from k6d.core.text import one_line, plural
 
@@ -46,17 +46,11 @@ def _end(result: Result) -> list[Finding]:
         case Outcome.SCRIPT_ERROR:
             kind = FindingKind.SCRIPT_ERROR
             message, recommendation = _script_error(result)
-        case Outcome.K6_UNAVAILABLE:
-            kind, severity = FindingKind.K6_UNAVAILABLE, Severity.CRITICAL
-            message = f"inconclusive: nothing was tested{reason}"
-            recommendation = "Install k6; k6d runs the script when it finds it."
-        case Outcome.NO_NETWORK:
-            kind, message = FindingKind.NO_NETWORK, f"inconclusive: {OFFLINE}{reason}"
-            recommendation = "Mend this machine's network; k6d runs the script again by itself."
-        case Outcome.MODULE_SERVER:
-            kind = FindingKind.MODULE_SERVER
-            message = f"inconclusive: the server of an imported module is unavailable{reason}"
-            recommendation = "Look at that server; k6d runs the script again by itself."
+        case outcome if outcome in INCONCLUSIVE:
+            kind, severity, message, recommendation = _inconclusive(outcome, reason)
+        case Outcome.INCOMPLETE:
+            kind, message = FindingKind.INCOMPLETE, f"the run is incomplete{reason}"
+            recommendation = "Look at the table of runners; the run enters no baseline."
         case Outcome.TIMED_OUT:
             kind = FindingKind.TIMED_OUT
             message = (
@@ -76,6 +70,39 @@ def _end(result: Result) -> list[Finding]:
         case _:
             return []
     return [Finding(kind=kind, severity=severity, message=message, recommendation=recommendation)]
+
+
+def _inconclusive(outcome: Outcome, reason: str) -> tuple[FindingKind, Severity, str, str]:
+    """Return the finding on a run that says nothing of the target: its kind, severity, words."""
+    kind, message, recommendation = {
+        Outcome.K6_UNAVAILABLE: (
+            FindingKind.K6_UNAVAILABLE,
+            "inconclusive: nothing was tested",
+            "Install k6; k6d runs the script when it finds it.",
+        ),
+        Outcome.NO_NETWORK: (
+            FindingKind.NO_NETWORK,
+            f"inconclusive: {OFFLINE}",
+            "Mend this machine's network; k6d runs the script again by itself.",
+        ),
+        Outcome.MODULE_SERVER: (
+            FindingKind.MODULE_SERVER,
+            "inconclusive: the server of an imported module is unavailable",
+            "Look at that server; k6d runs the script again by itself.",
+        ),
+        Outcome.NO_CAPACITY: (
+            FindingKind.NO_CAPACITY,
+            "inconclusive: the cluster had no room for all runners",
+            "Add nodes or quota, or lower kubernetes.parallelism; k6d tries again by itself.",
+        ),
+        Outcome.CLUSTER: (
+            FindingKind.CLUSTER,
+            "inconclusive: nothing was tested on the cluster",
+            "k6d doctor checks the cluster; k6d tries again by itself.",
+        ),
+    }[outcome]
+    severity = Severity.CRITICAL if outcome is Outcome.K6_UNAVAILABLE else Severity.HIGH
+    return kind, severity, f"{message}{reason}", recommendation
 
 
 def _no_data(error: str | None) -> tuple[FindingKind, Severity, str, str]:

@@ -15,6 +15,7 @@ from k6d.analysis import (
     grpc_calls,
     handshakes,
     lost_network,
+    runners,
 )
 from k6d.analysis import rules as limit_rules
 from k6d.analysis.own_trouble import doubted
@@ -62,6 +63,7 @@ def judge(
         *handshakes.find(result, limits),
         *grpc_calls.find(result, limits),
         *browser_pages.find(result, limits),
+        *runners.find(result),
         *lasting,
         *regressions,
     ]

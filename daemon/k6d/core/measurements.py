@@ -186,6 +186,14 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """A file that the script wrote, by its path from its working folder, and its size."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
     """The load of k6 and of its machine, in percent of all CPUs and of all memory.
 
@@ -202,6 +210,25 @@ class Generator:
     memory_free_percent: float | None = None
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """One of the k6 that shared the load of a run on a cluster.
+
+    `error` says what went wrong with the runner itself, such as "killed: out of memory". A runner
+    that was short of CPU pushed late: `late_seconds` counts the seconds for which nothing is known.
+    """
+
+    number: int
+    node: str | None = None
+    exit_code: int | None = None
+    error: str | None = None
+    requests: int = 0
+    failed: int | None = None
+    error_rate: float | None = None
+    p95_ms: float | None = None
+    late_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

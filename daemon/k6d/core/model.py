@@ -18,8 +18,10 @@ from k6d.core.measurements import (
     Breakdown,
     Check,
     Generator,
+    KeptFile,
     Log,
     Metrics,
+    Runner,
     Scenario,
     Summary,
     Threshold,
@@ -70,11 +72,17 @@ class Outcome(StrEnum):
     K6_UNAVAILABLE = "k6 unavailable"
     NO_NETWORK = "no network"
     MODULE_SERVER = "module server unavailable"
+    INCOMPLETE = "incomplete"
+    NO_CAPACITY = "no capacity"
+    CLUSTER = "cluster unavailable"
 
 
 HEALTHY = "healthy"  # the verdict of a completed run without a severity
 # Nothing is known of the target, and the script is tried again: its verdict is inconclusive.
-INCONCLUSIVE = frozenset({Outcome.K6_UNAVAILABLE, Outcome.NO_NETWORK, Outcome.MODULE_SERVER})
+INCONCLUSIVE = frozenset(
+    {Outcome.K6_UNAVAILABLE, Outcome.NO_NETWORK, Outcome.MODULE_SERVER}
+    | {Outcome.NO_CAPACITY, Outcome.CLUSTER}
+)
 
 
 class Severity(StrEnum):
@@ -97,7 +105,10 @@ class FindingKind(StrEnum):
     K6_UNAVAILABLE = "k6 unavailable"
     NO_NETWORK = "no network"
     MODULE_SERVER = "module server unavailable"
+    NO_CAPACITY = "no capacity"
+    CLUSTER = "cluster unavailable"
     SCRIPT_ERROR = "script error"
+    INCOMPLETE = "incomplete"
     NO_DATA = "no data"
     GENERATOR = "load generator saturated"
     UNREACHABLE = "target unreachable"
@@ -140,7 +151,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What the k6 process did; None for a step that was not reached."""
+    """What the k6 process did; None for a step that was not reached.
+
+    `placement` is what makes runs on a cluster comparable: runners, image, resources and nodes.
+    """
 
     outcome: Outcome
     exit_code: int | None = None
@@ -151,6 +165,7 @@ class Execution:
     planned_s: float | None = None
     deadline_s: float | None = None
     signals: list[str] = field(default_factory=list)
+    placement: dict[str, Any] | None = None
 
     @property
     def told_by_script(self) -> bool:
@@ -173,7 +188,7 @@ class Result:
 
     `exceptions` counts exceptions in the script's iterations. `scenarios` is the plan by scenario.
     `load` holds the totals without the requests in `breakdown.apart`; None when there were no such
-    requests. `mixes` counts the requests of each entry of the time line, by scenario and name.
+    requests. `runners`: of a run on a cluster. `mixes`: requests of each entry of the time line.
     """
 
     execution: Execution
@@ -184,6 +199,7 @@ class Result:
     generator: Generator = field(default_factory=Generator)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     load: Metrics | None = None
+    runners: Sequence[Runner] = ()
     mixes: Sequence[Mapping[str, int]] = ()
 
     @property
@@ -298,14 +314,6 @@ class Explanation:
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptFile:
-    """A file that the script wrote, by its path from its working folder, and its size."""
-
-    name: str
-    bytes: int
-
-
 def other_options(overrides: Mapping[str, str]) -> dict[str, str]:
     """Return those overrides that make a run ad-hoc; without any, it is a run of the script itself.
 
@@ -353,6 +361,7 @@ class Run:
     custom_metrics: list[str] = field(default_factory=list)
     overrides: dict[str, str] = field(default_factory=dict)
     generator: Generator = field(default_factory=Generator)
+    runners: list[Runner] = field(default_factory=list)
     series: dict[str, float] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     confirms: str | None = None

@@ -23,6 +23,7 @@ from k6d.core.script import Kind
 from k6d.core.text import plural
 from k6d.daemon import signals
 from k6d.daemon.changes import Changes
+from k6d.daemon.cluster_leftovers import clean_up_cluster
 from k6d.daemon.housekeeping import Housekeeping
 from k6d.daemon.missed_runs import notify_of_missed
 from k6d.daemon.rebuild import rebuild
@@ -102,9 +103,10 @@ class Service:
                 background.append(tasks.create_task(self._feed_watchdog()))
                 background += [tasks.create_task(task) for task in self._alert_tasks()]
                 background.append(tasks.create_task(self._upkeep.run()))
+                background.append(tasks.create_task(clean_up_cluster(self._settings, self._store)))
                 workers = [
                     tasks.create_task(self._worker(watcher).work())
-                    for _ in range(self._settings.k6.concurrency)
+                    for _ in range(_worker_count(self._settings))
                 ]
                 logger.info("watching %s, keeping results in %s", *self._folders())
                 if not (self._settings.notify.urls or self._settings.notify.config):
@@ -189,9 +191,11 @@ class Service:
         old = self._settings
         kept = {name: getattr(old, name) for name in AT_START}
         changed = [name for name, value in kept.items() if getattr(new, name) != value]
-        if new.k6.concurrency != old.k6.concurrency:
-            changed.append("k6.concurrency")
-            kept["k6"] = new.k6.model_copy(update={"concurrency": old.k6.concurrency})
+        for section in ("k6", "kubernetes"):
+            before, after = getattr(old, section), getattr(new, section)
+            if after.concurrency != before.concurrency:
+                changed.append(f"{section}.concurrency")
+                kept[section] = after.model_copy(update={"concurrency": before.concurrency})
         for name in changed:
             logger.warning("%s changes with the next start only: restart k6d for it", name)
         return new.model_copy(update=kept)
@@ -295,3 +299,9 @@ class Service:
         running = ", ".join(self._queue.running)
         doing = f"running {running}" if running else self._upkeep.held or "idle"
         return f"{doing}, {plural(len(self._queue), 'job')} pending"
+
+
+def _worker_count(settings: Settings) -> int:
+    """Return how many jobs may run at once, here and on the cluster."""
+    cluster = settings.kubernetes.receiver_url is not None
+    return settings.k6.concurrency + (settings.kubernetes.concurrency if cluster else 0)

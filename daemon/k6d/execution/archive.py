@@ -227,13 +227,12 @@ def _script(
         raise OptionsError(TOO_DEEP)
     dependencies = {on_this_machine(member, path): known for member, known in files.items()}
     fingerprint = digest(_canonical(sorted(_relative(dependencies, path).items())))[:16]
-    load = {key: options.get(key) for key in WORKLOAD_OPTIONS if options.get(key) is not None}
     # Without remote modules the id is as older versions of k6d made it.
     identity = [fingerprint, options, metadata.get("k6version"), *([remote] if remote else [])]
     snapshot = Snapshot(
         id=digest(_canonical(identity))[:16],
         fingerprint=fingerprint,
-        workload=digest(_canonical([load, *workload]))[:16],
+        workload=digest(_canonical([_load(options), *workload]))[:16],
         dependencies=dependencies,
         remote=_without_queries(remote),
     )
@@ -250,6 +249,15 @@ def _script(
         expected_s=_expected_s(options),
         error=PAUSED if options.get("paused") else None,
     )
+
+
+def workload_on(script: Script, placement: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """Return the workload of a run on a cluster, wherever k6d itself runs."""
+    return digest(_canonical([_load(script.options), dict(placement), dict(env)]))[:16]
+
+
+def _load(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: options.get(key) for key in WORKLOAD_OPTIONS if options.get(key) is not None}
 
 
 def _levels(value: object) -> int:

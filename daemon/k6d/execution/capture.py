@@ -1,4 +1,4 @@
-"""Receives k6's remote-write pushes and computes the breakdown and the time line of a run.
+"""Adds up k6's remote-write pushes to the breakdown and the time line of a run.
 
 k6 pushes once a second, and once more at its end. A push holds the series that changed since the
 last push, each with its running total. The capture keeps the latest total of each series and adds
@@ -9,14 +9,8 @@ tags, their counts equal those of `http_reqs`.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import secrets
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingTCPServer
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from k6d.core.measurements import OFFLINE, Breakdown
 from k6d.execution.excluded import EXCLUDED, SETUP, TEARDOWN, Exclude, kind_of
@@ -26,17 +20,14 @@ from k6d.execution.iterations import IterationCounter
 from k6d.execution.other_calls import GRPC, PAGES, Calls
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
 from k6d.execution.rows import OTHER, Requests, Table, counts, hidden, load_of, named
-from k6d.execution.timeline import Recorder, Tally, ms
+from k6d.execution.timeline import Recorder, Tally, combined, ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from k6d.core.measurements import Metrics
     from k6d.execution.remote_write import Series
 
-log = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERRORS = 10  # errors can be unlimited: some contain a port or a certificate
 MAX_MIXED = 50  # distinct scenario and name pairs in one second of the time line
 MAX_UNTRACKED = 200  # above it, untracked requests are not split by error
@@ -81,9 +72,13 @@ class Capture:
 
     def feed(self, body: bytes) -> None:
         """Count one push as k6 sent it; a malformed push raises ValueError and counts nothing."""
+        self.take(decode(body))
+
+    def take(self, pushed: Iterable[bytes]) -> None:
+        """Count the encoded series of one push; a malformed one raises ValueError."""
         latencies: list[_Latency] = []
         vus, at_ms = None, 0
-        for raw in decode(body):
+        for raw in pushed:
             if not any(label in raw for label in _READ):
                 continue  # skips nine tenths of a push without parsing it
             series = read(raw)
@@ -157,19 +152,26 @@ class Capture:
 
     def live(self) -> Live:
         """Return the progress of the run."""
+        now, total, elapsed_s = self.progress()
+        return Live(
+            elapsed_s=elapsed_s,
+            vus=now.vus,
+            requests=total.requests,
+            failed=total.failed,
+            requests_per_second=float(now.requests),
+            errors_per_second=now.failed_each(1),
+            p95_ms=ms(now.latency, 0.95),
+        )
+
+    def progress(self) -> tuple[Tally, Tally, float]:
+        """Return the requests of the last second, all so far, and the seconds since the start."""
         with self._lock:
-            recorder, total = self._recorder, self._total
-            now = recorder.current
+            recorder, now, total = self._recorder, Tally(), Tally()
+            now.merge(recorder.current)
+            now.vus = self._vus
+            total.merge(self._total)
             since_s = (recorder.last_ms - recorder.first_ms) / 1000
-            return Live(
-                elapsed_s=round(since_s + 1, 1) if recorder.second >= 0 else 0.0,
-                vus=self._vus,
-                requests=total.requests,
-                failed=total.failed,
-                requests_per_second=float(now.requests),
-                errors_per_second=now.failed_each(1),
-                p95_ms=ms(now.latency, 0.95),
-            )
+            return now, total, round(since_s + 1, 1) if recorder.second >= 0 else 0.0
 
     def result(self, totals: Metrics) -> Breakdown:
         """Return the breakdown of the load and of the requests apart from it.
@@ -214,6 +216,23 @@ class Capture:
                 notes=notes,
             )
 
+    def absorb(self, other: Capture) -> None:
+        """Add what the capture of another runner of this run has counted; neither counts on."""
+        for key, one in other._series.items():
+            mine = self._series.get(key)
+            self._series[key] = mine.plus(one) if mine else one
+        for pool, one in other._untracked.items():
+            mine = self._untracked.get(pool)
+            self._untracked[pool] = mine.plus(one) if mine else one
+        self._iterations.absorb(other._iterations)
+        self._handshakes.absorb(other._handshakes)
+        self._grpc.absorb(other._grpc)
+        self._pages.absorb(other._pages)
+        for part, at_ms in other._last_ms.items():
+            self._last_ms[part] = max(at_ms, self._last_ms.get(part, 0))
+        self._total.merge(other._total)
+        self._recorder = combined([self._recorder, other._recorder])
+
     def errors(self) -> set[str]:
         """Return k6's messages for the requests of the load that had no answer."""
         with self._lock:
@@ -229,6 +248,19 @@ class Capture:
     def _load(self) -> list[Requests]:
         every = [*self._series.values(), *self._untracked.values()]
         return [one for one in every if one.apart is None]
+
+    def load_so_far(self) -> Tally:
+        """Return the requests of the load together."""
+        with self._lock:
+            load = Tally()
+            for one in self._load():
+                load.count(one.latency, expected=one.expected)
+            return load
+
+    def late_seconds(self) -> int:
+        """Return for how many seconds nothing is known, because k6 pushed too late."""
+        with self._lock:
+            return self._recorder.gaps() * self._recorder.resolution_s
 
     def mixes(self) -> list[dict[str, int]]:
         """Return the requests in each entry of the time line, by scenario and name."""
@@ -248,11 +280,8 @@ class Capture:
             every = [*self._series.values(), *self._untracked.values()]
             if all(one.apart is None for one in every):
                 return None
-            load = Tally()
-            for one in every:
-                if one.apart is None:
-                    load.count(one.latency, expected=one.expected)
-            return load_of(totals, load, self._load_s(totals))
+            load_s = self._load_s(totals)
+        return load_of(totals, self.load_so_far(), load_s)
 
     def _notes(self) -> list[str]:
         notes, gaps = self._overflow(), self._recorder.gaps()
@@ -287,99 +316,3 @@ class Capture:
         if after is not None and after > load:
             return max(lasted_s - (after - load) / 1000, 0.0) or None
         return lasted_s
-
-
-class Receiver:
-    """An HTTP server on 127.0.0.1 that feeds a `Capture` while the context is open.
-
-    `also` is called with each accepted push, as k6 sent it, and must not block. `url` is the value
-    for k6's K6_PROMETHEUS_RW_SERVER_URL. Its path is secret, so that another process on the machine
-    that guesses the port cannot add to the run.
-    """
-
-    def __init__(
-        self, capture: Capture, *, also: Callable[[bytes], None] = lambda _body: None
-    ) -> None:
-        self._path = f"/{secrets.token_urlsafe(24)}/write"
-        self._server = _Server(capture, self._path, also)
-        self._port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self._port}{self._path}"
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._accept, name="remote-write", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        # The server waits for a connection; this one wakes it, so that it need not poll.
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-        self._thread.join(timeout=1)
-        self._server.server_close()
-
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            try:
-                connection, address = self._server.get_request()
-            except OSError as error:
-                log.warning("cannot take k6's metrics, there will be no breakdown: %s", error)
-                return
-            if self._closing.is_set():
-                connection.close()
-            else:
-                self._server.process_request(connection, address)
-
-
-class _Server(ThreadingTCPServer):
-    daemon_threads = True
-
-    def __init__(self, capture: Capture, path: str, also: Callable[[bytes], None]) -> None:
-        self.capture = capture
-        self.also = also
-        self.path = path
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, *_: object) -> None:
-        """Log only for debugging: a killed k6 breaks its connection, and the outcome says that."""
-        log.debug("remote-write connection broke", exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 60  # k6 pushes every second on one connection
-    server: _Server
-
-    def do_POST(self) -> None:
-        """Answer one push: 204, or an error with its reason."""
-        self._reply(self._take())
-
-    def _take(self) -> int:
-        if not secrets.compare_digest(self.path.encode(), self.server.path.encode()):
-            return 404
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            return 411
-        if length > MAX_BODY_BYTES:
-            return 413
-        try:
-            body = self.rfile.read(max(length, 0))
-            self.server.capture.feed(body)
-            self.server.also(body)
-        except ValueError as error:
-            log.debug("remote-write push refused: %s", error)
-            return 400
-        return 204
-
-    def _reply(self, status: int) -> None:
-        self.send_response(status)
-        if status != 204:
-            # The body may be unread, so the connection cannot be used again.
-            self.send_header("Content-Length", "0")
-            self.send_header("Connection", "close")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing: this replaces the access log on standard error."""

@@ -29,7 +29,8 @@ class Order:
 
     `folder` is private to the run. `options` are k6's, from the archive. Without
     `timeout_s`, the time limit is k6's plan and the grace period. `tags` identify the run in the
-    Prometheus that gets the forwarded metrics. `notes` are shown with the run. `redactor` knows the
+    Prometheus that gets the forwarded metrics. `given` are the variables of the settings and of
+    the job, without those of this machine. `notes` are shown with the run. `redactor` knows the
     run's secrets.
     """
 
@@ -38,6 +39,7 @@ class Order:
     env: dict[str, str]
     options: dict[str, Any]
     tags: dict[str, str]
+    given: dict[str, str] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     exclude: Exclude = field(default_factory=Exclude)
     timeout_s: float | None

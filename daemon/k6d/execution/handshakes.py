@@ -21,6 +21,11 @@ class Handshakes:
         if labels in self._sessions or len(self._sessions) < MAX_SERIES:
             self._sessions[labels] = round(total)
 
+    def absorb(self, other: Handshakes) -> None:
+        """Add the sessions of another runner."""
+        for labels, total in other._sessions.items():
+            self._sessions[labels] = self._sessions.get(labels, 0) + total
+
     def result(self) -> dict[str, int]:
         """Return the attempts by status; "0" means that nobody answered."""
         counts: Counter[str] = Counter()

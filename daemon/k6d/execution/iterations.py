@@ -40,6 +40,14 @@ class IterationCounter:
         if labels in self._dropped or len(self._dropped) < MAX_SERIES:
             self._dropped[labels] = round(total)
 
+    def absorb(self, other: IterationCounter) -> None:
+        """Add the iterations of another runner."""
+        for labels, durations in other._lasted.items():
+            mine = self._lasted.get(labels)
+            self._lasted[labels] = mine + durations if mine else durations
+        for labels, total in other._dropped.items():
+            self._dropped[labels] = self._dropped.get(labels, 0) + total
+
     def result(self) -> dict[str, Iterations]:
         """Return the iterations by scenario; iterations without the tag are under ""."""
         durations: dict[str, Histogram] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from k6d.core.model import Execution, Result
 from k6d.execution import blame, outcome
@@ -19,7 +19,8 @@ from k6d.execution.written_files import written_files
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from k6d.core.measurements import Breakdown, Generator, Log, Metrics, Summary
+    from k6d.core.measurements import Breakdown, Generator, Log, Metrics, Runner, Summary
+    from k6d.core.model import Outcome
     from k6d.execution.capture import Capture
     from k6d.execution.executor import Order
     from k6d.execution.local.k6 import K6, Ended
@@ -27,10 +28,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnCluster:
+    """What a run on a cluster has beside the rest; `failure` replaces the outcome of k6's end."""
+
+    where: str
+    placement: dict[str, Any]
+    runners: list[Runner]
+    failure: tuple[Outcome, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """What a run of k6 left: its end, totals and pushes, its logs, and its files in a folder.
 
-    `route_lost`: this machine had no default route at some time in the run.
+    `route_lost`: this machine had no default route at some time in the run. `cluster` is None for a
+    run on this machine.
     """
 
     ended: Ended
@@ -45,14 +57,18 @@ class Observed:
     log: Log
     output: Log
     files: Path
+    cluster: OnCluster | None = None
 
 
 async def measured(order: Order, observed: Observed, *, settings: Settings) -> Measured:
     """Return the measurements of a run, without secrets."""
-    ended, capture = observed.ended, observed.capture
+    ended, capture, cluster = observed.ended, observed.capture, observed.cluster
     totals = with_crossed(observed.summary or NOTHING, ended, order.options)
     witness = blame.Witness(settings.network.witness)
-    if await blame.was_offline(capture.errors(), witness, route_lost=observed.route_lost):
+    # The network of this machine says nothing of runners in a cluster.
+    if cluster is None and await blame.was_offline(
+        capture.errors(), witness, route_lost=observed.route_lost
+    ):
         capture.leave_out(blame.is_own)
     files, left_out = await asyncio.to_thread(written_files, observed.files, order.redactor)
     result = Result(
@@ -64,9 +80,11 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
         generator=observed.generator,
         scenarios=scenarios_of(order.options),
         load=capture.load(totals.metrics),
+        runners=cluster.runners if cluster else (),
         mixes=capture.mixes(),
     )
-    result = await blame.without_own_trouble(result, witness)
+    if cluster is None:
+        result = await blame.without_own_trouble(result, witness)
     return Measured(
         result=result_without_secrets(result, order.redactor),
         elapsed_s=ended.elapsed_s,
@@ -78,12 +96,16 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
 
 def _execution(order: Order, observed: Observed, totals: Summary) -> Execution:
     kind, error = outcome.classify(observed.ended, totals)
+    cluster = observed.cluster
+    if cluster and cluster.failure:
+        kind, error = cluster.failure
     return Execution(
         outcome=kind,
         exit_code=observed.ended.exit_code,
         error=error,
         k6_version=observed.k6.version,
-        machine=machine(),
+        machine=cluster.where if cluster else machine(),
+        placement=cluster.placement if cluster else None,
         command=[part.replace(f"{order.folder}/", "") for part in observed.command],
         planned_s=observed.planned_s,
         deadline_s=observed.deadline_s,

@@ -72,6 +72,12 @@ class Calls:
         if row is not None:
             row.latency = latency
 
+    def absorb(self, other: Calls) -> None:
+        """Add the calls of another runner."""
+        for labels, row in other._calls.items():
+            mine = self._calls.get(labels)
+            self._calls[labels] = mine.plus(row) if mine and row else row
+
     def _row(self, found: dict[str, str]) -> Requests | None:
         if kind_of(found, self._exclude) or not self._protocol.is_counted(found):
             return None

@@ -6,7 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from k6d.core.model import Execution, K6dError, KeptFile, Outcome, Run, Verdict
+from k6d.core.measurements import KeptFile
+from k6d.core.model import Execution, K6dError, Outcome, Run, Verdict
 from k6d.execution.archive import machine
 from k6d.execution.blame import outcome_of_refusal
 from k6d.execution.executor import Measured, unmeasured
@@ -78,6 +79,7 @@ def recorded(
         tags=dict(tags or {}),
         commit=commit,
         generator=result.generator,
+        runners=list(result.runners),
         log=measured.log,
         output=measured.output,
         files=[KeptFile(name=f.name, bytes=len(f.contents)) for f in measured.files],

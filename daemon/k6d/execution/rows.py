@@ -57,6 +57,10 @@ class Requests:
             apart=apart,
         )
 
+    def plus(self, other: Requests) -> Requests:
+        """Return these requests and others with the same tags."""
+        return replace(self, latency=self.latency + other.latency)
+
 
 def named(tag: str | None) -> Key | None:
     """Return the key of a row without a method; None without a tag, as in the top-level group."""

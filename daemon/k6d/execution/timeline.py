@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from k6d.core.measurements import Timeline
 from k6d.execution.remote_write import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_POINTS = 600
 # Each divides the next, so that whole entries can be merged at every step.
@@ -66,6 +70,7 @@ class Recorder:
         self.second = -1
         self.current = Tally()
         self._entries: dict[int, Tally] = {}
+        self._unknown: set[int] = set()  # entries in which one of several runners did not push
 
     def add(self, push: Tally, at_ms: int) -> None:
         """Add the requests of a push; `at_ms` is the time of its newest sample."""
@@ -105,6 +110,27 @@ class Recorder:
             merged = self._entries.setdefault(index * finer // self.resolution_s, Tally())
             merged.merge(entry)
 
+    def coarsen_to(self, resolution_s: int) -> None:
+        """Merge neighbours until an entry lasts so many seconds."""
+        while self.resolution_s < resolution_s:
+            self._coarsen()
+
+    def overlay(self, other: Recorder) -> None:
+        """Add the entries of another runner's time line of the same resolution, at their time."""
+        step = self.resolution_s
+        later = round((other.first_ms - self.first_ms) / 1000 / step)
+        vus = None
+        for index, entry in enumerate(other._all()):
+            mine = self._entries.setdefault(index + later, Tally())
+            vus = entry.vus if entry.vus is not None else vus
+            together = None if vus is None else (mine.vus or 0) + vus
+            mine.merge(entry)
+            mine.vus = mine.vus if together is None else together
+            if not other._is_known(index):
+                self._unknown.add(index + later)
+        self.current.merge(other.current)
+        self.second = max(self.second, other.second + later * step)
+
     def mixes(self) -> list[dict[str, int]]:
         """Return the requests in each entry of the time line, by scenario and name."""
         return [dict(entry.mix) for entry in self._all()]
@@ -123,7 +149,8 @@ class Recorder:
 
         A push holds the data since the previous push, so without that one the rate is unknown.
         """
-        return index in self._entries and (index == 0 or index - 1 in self._entries)
+        there = index in self._entries and (index == 0 or index - 1 in self._entries)
+        return there and index not in self._unknown
 
     def timeline(self, most_ms: float | None = None) -> Timeline:
         """Return all entries from the first push to the last, with None where k6 did not push.
@@ -154,6 +181,25 @@ class Recorder:
                 for entry, there in zip(entries, known, strict=True)
             ],
         )
+
+
+def combined(runners: Iterable[Recorder]) -> Recorder:
+    """Add up the time lines of several runners of one run, aligned by their clocks.
+
+    Virtual users are added. An entry in which one runner did not push has no rates. A runner that
+    has not begun, or has ended, adds nothing.
+    """
+    began = [one for one in runners if one.second >= 0]
+    if len(began) <= 1:
+        return began[0] if began else Recorder()
+    made = Recorder()
+    made.first_ms = min(one.first_ms for one in began)
+    made.last_ms = max(one.last_ms for one in began)
+    made.resolution_s = max(one.resolution_s for one in began)
+    for one in began:
+        one.coarsen_to(made.resolution_s)
+        made.overlay(one)
+    return made
 
 
 def ms(latency: Histogram, q: float, most_ms: float | None = None) -> float | None:

@@ -52,6 +52,17 @@ def workdir(data: Path, job: UnderWay) -> Iterator[Path]:
             lock.close()
 
 
+def is_alive(data: Path, test_id: str) -> bool:
+    """Return whether a process works on this job."""
+    path = data / FOLDER / test_id
+    if not path.is_dir():
+        return False
+    lock = try_lock(path / "lock", root=data)
+    if lock:
+        lock.close()
+    return lock is None
+
+
 @contextlib.contextmanager
 def leftovers(data: Path) -> Iterator[list[UnderWay]]:
     """Yield the jobs whose process died; leaving the context removes their folders.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from k6d.execution.archive import Script
     from k6d.execution.local.k6 import K6
     from k6d.jobs.stages import Task
+    from k6d.jobs.turns import Turn
     from k6d.settings import Settings
     from k6d.storage.store import Store
 
@@ -73,11 +74,11 @@ class Pipeline:
         before k6 ran.
         """
         watching = watching or Watching()
-        async with self._stages.turn(watching):
-            done = await self._run_first(job, watching)
+        async with self._stages.turn(watching) as turn:
+            done = await self._run_first(job, watching, turn)
             if done is None:
                 return None
-            done = await self._compared(done, job, watching)
+            done = await self._compared(done, job, watching, turn)
             self._finish(done, remember=not (done.run.ad_hoc or job.one_off))
         return await self._follow_up.take(done, job, notify=not job.one_off)
 
@@ -106,9 +107,9 @@ class Pipeline:
             replays=old.test_id,
             tags=tags or {},
         )
-        async with self._stages.turn(watching):
-            done = await self._run_again(old, job, watching)
-            done = await self._compared(done, job, watching)
+        async with self._stages.turn(watching) as turn:
+            done = await self._run_again(old, job, watching, turn)
+            done = await self._compared(done, job, watching, turn)
             logger.info("run %s of %s %s", done.run.test_id, done.run.script, outline(done.run))
         return await self._follow_up.take(done, job, notify=False)
 
@@ -136,11 +137,11 @@ class Pipeline:
         self.alerts.recover()
         return runs
 
-    async def _run_first(self, job: Job, watching: Watching) -> Done | None:
+    async def _run_first(self, job: Job, watching: Watching, turn: Turn) -> Done | None:
         """Make the snapshot, run k6, judge by limits and save."""
         if job.trigger is not Trigger.MANUAL and await self.aside.holds(job.name, job.path):
             return None
-        async with self._stages.task(job, watching) as begun:
+        async with self._stages.task(job, watching, turn) as begun:
             task = begun
             for note in job.notes:
                 logger.warning("%s: %s", job.name, note)
@@ -193,7 +194,7 @@ class Pipeline:
             self.alerts.expect(job.name, task.under_way.test_id, notify)
 
     async def _run_again(
-        self, old: Run, job: Job, watching: Watching, *, confirms: str | None = None
+        self, old: Run, job: Job, watching: Watching, turn: Turn, *, confirms: str | None = None
     ) -> Done:
         """Run the stored snapshot of a run once more, and save the new run."""
         binary = await discovery.find(self._settings.k6.path)
@@ -202,7 +203,7 @@ class Pipeline:
         stored = self._store.snapshot_path(old.snapshot.id)
         if not stored.exists():
             raise K6dError(f"{stored} is gone: the snapshot of run {old.test_id} was removed")
-        async with self._stages.task(job, watching) as task:
+        async with self._stages.task(job, watching, turn) as task:
             snapshot = task.folder / archive.ARCHIVE
             await asyncio.to_thread(self._store.copy_snapshot, old.snapshot.id, snapshot)
             script = archive.reopen(
@@ -237,13 +238,13 @@ class Pipeline:
         asked_for = job.due or job.trigger not in ON_CHANGE
         return bool(asked_for) or known is None or known.ran != script.fingerprint
 
-    async def _compared(self, done: Done, job: Job, watching: Watching) -> Done:
+    async def _compared(self, done: Done, job: Job, watching: Watching, turn: Turn) -> Done:
         """Compare with the history, confirm by re-runs of the same snapshot, and save."""
         unused = job.options.keys() - done.run.overrides.keys()
         again = replace(without(job, unused), trigger=Trigger.CONFIRMATION)
 
         async def confirm() -> Done:
-            return await self._run_again(done.run, again, watching, confirms=done.run.test_id)
+            return await self._run_again(done.run, again, watching, turn, confirms=done.run.test_id)
 
         return await compared(
             done,

@@ -27,7 +27,7 @@ from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.record import recorded, with_files_kept
 from k6d.execution.workdir import UnderWay, workdir
 from k6d.jobs.regression_check import Done, is_comparable
-from k6d.jobs.turns import slot
+from k6d.jobs.turns import Turn, slot
 from k6d.scripts.commit import commit_of
 from k6d.settings import redactor_of
 from k6d.storage.record import new_test_id
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
+
+LOCAL, KUBERNETES = "local", "kubernetes"  # the executors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Task:
     folder: Path
     group: ProcessGroup
     watching: Watching
+    turn: Turn
     commit: Commit | None = None
 
 
@@ -80,10 +83,25 @@ class Stages:
     store: Store
     stop: asyncio.Event
 
-    def turn(self, watching: Watching) -> contextlib.AbstractAsyncContextManager[None]:
-        data, count = self.settings.data, self.settings.k6.concurrency
-        stop = self.stop_of(watching)
-        return slot(data / "slots", count, root=data, stop=stop, on_wait=watching.waiting)
+    @contextlib.asynccontextmanager
+    async def turn(self, watching: Watching) -> AsyncIterator[Turn]:
+        """Hold a slot of the usual executor; `measure` changes it for a script with another."""
+        data, stop = self.settings.data, self.stop_of(watching)
+        counts = {
+            LOCAL: (data / "slots", self.settings.k6.concurrency),
+            KUBERNETES: (data / "slots" / "cluster", self.settings.kubernetes.concurrency),
+        }
+
+        def slot_of(executor: str) -> contextlib.AbstractAsyncContextManager[None]:
+            folder, count = counts[executor]
+            return slot(folder, count, root=data, stop=stop, on_wait=watching.waiting)
+
+        turn = Turn(slot_of)
+        await turn.take(self.settings.k6.executor)
+        try:
+            yield turn
+        finally:
+            await turn.release()
 
     def stop_of(self, watching: Watching) -> asyncio.Event:
         return watching.stop or self.stop
@@ -99,7 +117,7 @@ class Stages:
         return slot(folder, 1, root=data, stop=stop, on_wait=watching.waiting)
 
     @contextlib.asynccontextmanager
-    async def task(self, job: Job, watching: Watching) -> AsyncIterator[Task]:
+    async def task(self, job: Job, watching: Watching, turn: Turn) -> AsyncIterator[Task]:
         """Make an id, a folder and a process group for one execution."""
         now = datetime.now(UTC)
         under_way = UnderWay(
@@ -108,7 +126,12 @@ class Stages:
         with workdir(self.settings.data, under_way) as folder:
             async with ProcessGroup() as group:
                 yield Task(
-                    job=job, under_way=under_way, folder=folder, group=group, watching=watching
+                    job=job,
+                    under_way=under_way,
+                    folder=folder,
+                    group=group,
+                    watching=watching,
+                    turn=turn,
                 )
 
     async def measure(
@@ -121,6 +144,7 @@ class Stages:
             archive=script.archive or task.folder / archive.ARCHIVE,
             folder=task.folder,
             env=self._environment(task.job),
+            given=variables.given(self.settings.k6.env | task.job.env),
             options=script.options,
             tags={"testid": task.under_way.test_id, "script": script.name},
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
@@ -133,9 +157,10 @@ class Stages:
             ],
             redactor=redactor_of(self.settings, task.job.env),
         )
+        await task.turn.take(own.executor or self.settings.k6.executor)
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            executor: Executor = LocalExecutor(replace(binary, group=task.group), self.settings)
+            executor = self._executor(replace(binary, group=task.group), own)
             measured = await executor.run(
                 order,
                 stop=self.stop_of(task.watching),
@@ -154,6 +179,18 @@ class Stages:
         except (OSError, ValueError, K6dError) as error:
             logger.warning("%s: its commit is not known: %s", job.name, error)
             return None
+
+    def _executor(self, binary: K6, own: ScriptSettings) -> Executor:
+        if (own.executor or self.settings.k6.executor) == LOCAL:
+            return LocalExecutor(binary, self.settings)
+        # An idle daemon without a cluster need not know how to use one.
+        from k6d.execution.kubernetes.executor import KubernetesExecutor
+        from k6d.execution.kubernetes.testrun import Placement
+
+        placement = Placement.of(
+            self.settings.kubernetes, parallelism=own.parallelism, k6_version=binary.version
+        )
+        return KubernetesExecutor(binary, self.settings, self.store, placement)
 
     async def look(self, task: Task, binary: K6, *, refusal: str | None) -> Script:
         """Make the snapshot of the script; a `refusal` is the reason why it is broken."""
@@ -199,6 +236,11 @@ class Stages:
         result, verdict = judge_by_limits(measured.result, limits=limits)
         measured = replace(measured, result=result)
         snapshot = script.snapshot if script else None
+        placement = measured.result.execution.placement
+        if script and snapshot and placement:
+            snapshot = replace(
+                snapshot, workload=archive.workload_on(script, placement, task.job.env)
+            )
         if snapshot and snapshot.remote:
             redactor = redactor_of(self.settings, task.job.env)
             snapshot = snapshot_without_secrets(snapshot, redactor)

@@ -48,6 +48,32 @@ async def cancel_when(stop: asyncio.Event, step: Coroutine[None, None, T]) -> T:
         await asyncio.gather(stopping, working, return_exceptions=True)
 
 
+class Turn:
+    """The slot that a job holds; it gives up one slot before it waits for another.
+
+    `slot_of` makes the slot of an executor.
+    """
+
+    def __init__(
+        self, slot_of: Callable[[str], contextlib.AbstractAsyncContextManager[None]]
+    ) -> None:
+        self._slot_of = slot_of
+        self._held: str | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    async def take(self, executor: str) -> None:
+        """Hold a slot of this executor, and no other."""
+        if executor != self._held:
+            await self.release()
+            await self._stack.enter_async_context(self._slot_of(executor))
+            self._held = executor
+
+    async def release(self) -> None:
+        """Give up the slot."""
+        self._held = None
+        await self._stack.aclose()
+
+
 @contextlib.asynccontextmanager
 async def slot(
     folder: Path,

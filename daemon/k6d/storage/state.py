@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Each state, and what its loss means to an operator when its file was damaged.
 STATES = {
     "accepted": "levels accepted as normal are lost; k6d accept sets them again",
+    "cluster": "what runs of a dead process left in a cluster is found by its labels alone",
     "disabled": "scripts that were disabled run again; k6d disable stops them",
     "deaths": "scripts that were set aside run again",
     "explanations": "the count of today's requests to Gemini starts at 0",

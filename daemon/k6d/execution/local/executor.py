@@ -105,8 +105,9 @@ class LocalExecutor:
 def _receiving(order: Order, settings: Settings) -> Iterator[tuple[Capture, str]]:
     """Receive and forward k6's pushes while the context is open; yield the capture and the URL."""
     # These modules import HTTP, which an idle daemon does not need.
-    from k6d.execution.capture import Capture, Receiver
+    from k6d.execution.capture import Capture
     from k6d.execution.forward import Forwarder
+    from k6d.execution.receiver import Receiver
 
     capture = Capture(
         max_endpoints=settings.capture.max_endpoints,

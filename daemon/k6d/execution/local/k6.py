@@ -53,9 +53,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """k6's own plan for a run: `total_s` seconds, including graceful stops."""
+    """k6's own plan for a run: `total_s` seconds, including graceful stops, for `max_vus` VUs."""
 
     total_s: float
+    max_vus: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,9 @@ class K6:
         try:
             async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
                 stdout, _ = await process.communicate()
-            return Plan(total_s=parse_duration(orjson.loads(stdout)["totalDuration"]))
+            said = orjson.loads(stdout)
+            total_s = parse_duration(said["totalDuration"])
+            return Plan(total_s=total_s, max_vus=said.get("maxVUs"))
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             logger.warning("k6 inspect does not say how long %s will take: %s", archive, error)
             return None
@@ -180,7 +183,7 @@ class K6:
             *("--log-format", "json", "--address", "", "--linger=false"),
             *("--include-system-env-vars", *shown),
             *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
-            *_tag_flags(tags or {}, options.get("tags") or {}),
+            *tag_flags(tags or {}, options.get("tags") or {}),
             *("--out", "experimental-prometheus-rw", str(archive)),
         ]
         return command, env
@@ -236,7 +239,7 @@ class K6:
         )
 
 
-def _tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
+def tag_flags(ours: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
     """Return flags for k6d's tags and the script's own, which `--tag` would replace otherwise.
 
     The script's tags take precedence. If a flag cannot express one of them, there are no flags,

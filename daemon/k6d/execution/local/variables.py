@@ -55,7 +55,12 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """
     passed = {name: value for name, value in os.environ.items() if PASSED_ON.fullmatch(name)}
     passed.setdefault("PATH", os.defpath)
-    return passed | {name: value for name, value in extra.items() if not _reason(name, value)}
+    return passed | given(extra)
+
+
+def given(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `extra` that do not change the data that k6d reads."""
+    return {name: value for name, value in extra.items() if not _reason(name, value)}
 
 
 def left_out(extra: Mapping[str, str]) -> list[str]:
