@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from support.daemon import Daemon
     from support.target import Target
 
-REMOVING = {"unlink", "rmtree", "rmdir", "removedirs", "rename", "renames", "remove"}
+REMOVING = {"unlink", "rmtree", "rmdir", "removedirs", "rename", "renames"}
 RUN = "20261122-120000-3f9a2c"
 
 
@@ -46,29 +46,17 @@ def _precious(folder: Path) -> Path:
 
 
 def test_only_one_module_removes_and_renames() -> None:
-    """So that no caller can forget to look for links; texts and lists have `remove` too."""
+    """So that no caller can forget to look for links."""
     package = Path(k6d.__file__).parent
     found = set()
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in REMOVING:
-                found.add((path.relative_to(package).as_posix(), ast.unparse(node)))
-            owner = node.value if isinstance(node, ast.Attribute) else None
-            if isinstance(owner, ast.Name) and owner.id == "os" and node.attr == "replace":
-                found.add((path.relative_to(package).as_posix(), ast.unparse(node)))
-    beside = {one for one in found if one[0] != "storage/data_folder.py"}
-    known = {  # entries of a state, no files
-        ("cli/jobs.py", "kept.remove"),
-        ("cli/marks.py", "stored.remove"),
-        ("web/routes/marks.py", "stored.remove"),
-        ("web/routes/scripts.py", "kept.remove"),
-        ("storage/index.py", "generation.remove"),
-        ("storage/state.py", "self._storage.table().remove"),
-        ("storage/index.py", "table.remove"),
-        ("storage/repair.py", "generation.remove"),
-        ("storage/store.py", "generation.remove"),
-    }
-    assert beside <= known
+            if not isinstance(node, ast.Attribute):
+                continue
+            of_os = isinstance(node.value, ast.Name) and node.value.id == "os"
+            if node.attr in REMOVING or (of_os and node.attr in {"remove", "replace"}):
+                found.add(path.relative_to(package).as_posix())
+    assert found == {"storage/data_folder.py"}
 
 
 def test_a_link_in_the_data_folder_is_refused_by_every_command(daemon: Daemon) -> None:
