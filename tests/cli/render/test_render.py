@@ -14,7 +14,7 @@ from rich.console import Console
 from k6d.cli.render.alerts import outbox_table
 from k6d.cli.render.baseline import comparison_table
 from k6d.cli.render.run import history_table, run_report, scripts_report, spark
-from k6d.core.measurements import Breakdown, Check, Log, Metrics, Threshold, Timeline
+from k6d.core.measurements import Breakdown, Check, Log, Metrics, Runner, Threshold, Timeline
 from k6d.core.model import Comparison, Execution, Outcome
 from support.records import make_anomaly, make_endpoint, make_run
 
@@ -305,3 +305,20 @@ def test_the_outbox_names_quiet_hours() -> None:
     for severity, waits in (("high", True), ("critical", False)):
         table = outbox_table([row | {"severity": severity}], width=160, quiet_until=end)
         assert ("quiet hours until 2026-11-23 06:00 UTC" in _printed(table, 160)) is waits
+
+
+def test_runners_have_a_table_of_their_own() -> None:
+    """A row for each runner, then what went wrong; a threshold shows its doubt."""
+    run = make_run(
+        runners=[
+            Runner(number=1, node="node-1", exit_code=0, requests=41, error_rate=0.0, p95_ms=12.0),
+            Runner(number=2, exit_code=137, error="killed: out of memory (OOMKilled)"),
+        ],
+        thresholds=[Threshold(metric="a", expression="p(95)<1", crossed=True, doubt="too near")],
+    )
+    text = _printed(run_report(run), width=100)
+    assert "runner  requests  errors    p95  exit code  node" in text
+    assert "1             41     0 %  12 ms          0  node-1" in text
+    assert "runner 2: killed: out of memory (OOMKilled)" in text
+    assert "doubt: too near" in text
+    assert "exit code" not in _printed(run_report(make_run()), width=100)

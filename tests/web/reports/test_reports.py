@@ -9,7 +9,7 @@ import pytest
 from lxml import etree
 
 from k6d.analysis.verdict import judge
-from k6d.core.measurements import Breakdown, Check, Generator, Log, Threshold
+from k6d.core.measurements import Breakdown, Check, Generator, Log, Runner, Threshold
 from k6d.core.model import (
     Execution,
     Explanation,
@@ -228,3 +228,22 @@ def test_other_protocols_and_what_is_not_judged_are_shown() -> None:
         assert words in page, words
     assert "Not judged" not in write_html(make_run())
     assert "| 5,950 |" in write_markdown(run)
+
+
+def test_a_run_on_a_cluster_has_a_table_of_its_runners() -> None:
+    """Requests, errors, p95, exit code and node of each, and what went wrong with one."""
+    page = write_html(
+        make_run(
+            runners=[
+                Runner(number=1, node="node-1", exit_code=0, requests=41, p95_ms=12.0),
+                Runner(number=2, exit_code=137, error="killed: out of memory (OOMKilled)"),
+            ],
+            thresholds=[Threshold(metric="a", expression="p(95)<1", crossed=True, doubt="near")],
+        )
+    )
+    table = etree.HTML(page).xpath("//section[@aria-labelledby='runners']")[0]
+    cells = [" ".join(row.itertext()).split() for row in table.xpath(".//tbody/tr")]
+    assert cells[0] == ["1", "41", "–", "12", "ms", "0", "node-1"]
+    assert cells[1][:2] == ["2", "0"]
+    assert "Runner 2: killed: out of memory (OOMKilled)" in "".join(table.itertext())
+    assert "Doubt: near" in page

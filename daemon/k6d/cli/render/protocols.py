@@ -1,4 +1,4 @@
-"""Renders other protocols than HTTP, and requests that are not judged, for the terminal."""
+"""Renders other protocols than HTTP, runners, and requests that are not judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from k6d.cli.render.runners import runners
 from k6d.core.numbers import count, ms
 from k6d.core.protocols import protocol_lines
 from k6d.core.text import plural, printable
@@ -19,8 +20,8 @@ MAX_ROWS = 10
 
 
 def beside(run: Run) -> list[Group | str]:
-    """Return both parts of the report, each after an empty line."""
-    found = (other_protocols(run), stands_apart(run.breakdown))
+    """Return what else a run may have, each part after an empty line."""
+    found = (runners(run), other_protocols(run), stands_apart(run.breakdown))
     return [part for group in found if group for part in ("", group)]
 
 

@@ -202,6 +202,8 @@ def _thresholds(run: Run) -> Group:
         if threshold.observed is not None:
             text += f"  ({against_threshold(threshold.observed, threshold.expression)})"
         lines.append(Text.assemble(mark, _clean(text)))
+        if threshold.doubt:
+            lines.append(_text(f"  doubt: {threshold.doubt}", "dim"))
     return Group(Text("thresholds", "dim"), *lines)
 
 
