@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from k6d import settings
 from k6d.execution.kubernetes.cluster import PERMISSIONS
 from support.binaries import NEW
 from support.kubernetes import granted
@@ -92,7 +93,8 @@ def test_what_the_pod_names_is_there() -> None:
 
 
 def test_the_settings_fit_the_service() -> None:
-    """k6d listens where the service and the pods of k6 look for it."""
+    """k6d takes them, and listens where the service and the pods of k6 look for it."""
+    assert settings.load(FOLDER / "k6d.toml").kubernetes.parallelism == 2
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
     assert SETTINGS["api"]["port"] == ports["api"]
     kubernetes = SETTINGS["kubernetes"]

@@ -45,10 +45,10 @@ def test_every_message_exists() -> None:
 
 def test_every_check_of_doctor_is_on_the_page() -> None:
     """Each remedy of `k6d doctor` belongs to a message in the first table: they are as many."""
-    tree = ast.parse((ROOT / "daemon/k6d/cli/doctor.py").read_text())
     problems = [
         node
-        for node in ast.walk(tree)
+        for name in ("doctor", "cluster_checks", "cluster_probe")
+        for node in ast.walk(ast.parse((ROOT / f"daemon/k6d/cli/{name}.py").read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in ("problem", "fine")

@@ -180,3 +180,12 @@ async def test_a_link_in_the_data_folder_is_told(home: Path) -> None:
     assert not check.ok
     assert check.seen.startswith(f"{home / 'data' / 'work'}: is a link")
     assert (check.remedy or "").startswith("remove the link")
+
+
+async def test_a_probe_needs_a_cluster(home: Path) -> None:
+    """Without one it is a problem, and nothing is asked; a configured cluster is checked."""
+    checks = await examine(load(None, k6__path=NEW), probe=True)
+    assert (checks[-1].name, checks[-1].ok) == ("probe", False)
+    chosen = load(None, k6__path=NEW, k6__executor="kubernetes", kubernetes__kubeconfig="/absent")
+    checks = await examine(chosen, probe=True)
+    assert [check.name for check in checks[-2:]] == ["cluster", "receiver"]

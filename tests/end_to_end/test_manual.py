@@ -34,6 +34,8 @@ NOT_RUN = {
     "journalctl": "needs a systemd that runs the service",
     "systemd-creds": "needs root and a systemd that runs",
     "buildah build": "needs root, buildah and an image of Debian",
+    "kubectl ": "needs a cluster; tests/test_kubernetes_manifests.py checks what is applied",
+    "pip install 'k6d[kubernetes]'": "the extra is installed; tests/fresh_root.sh installs k6d",
     "podman run": "needs podman and the image",
     "k6d import loadgenie.db": "tests/cli/test_legacy_import.py imports such a database",
     "K6D_TEST_K6=": "tests/execution/test_k6_versions.py is that test",
@@ -141,6 +143,9 @@ def _inspect(text: str, script: Path) -> None:
 
 def _use(shell: Shell, parsed: dict[str, Any], text: str, home: Path) -> None:
     """An Apprise file is stored for what follows; the commands of a pipeline are run."""
+    if parsed.get("kind") == "Kustomization":  # for a cluster
+        assert set(parsed["resources"]) == {"../config/kubernetes"}
+        return
     if "urls" in parsed:
         (home / "apprise.yml").write_text(text)
         return

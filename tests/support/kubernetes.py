@@ -104,6 +104,16 @@ class Cluster:
         return self._kubelet.secrets
 
     @property
+    def images(self) -> dict[str, Path]:
+        """The k6 of each image's tag; a pod of another tag cannot pull its image."""
+        return self._kubelet.images
+
+    @property
+    def also(self) -> list[str]:
+        """Arguments for `k6 run` that all runners get beside their own."""
+        return self._kubelet.also
+
+    @property
     def posted(self) -> list[Object]:
         """The bodies of the TestRuns that were accepted, as they were sent."""
         return self.api.posted

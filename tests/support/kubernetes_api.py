@@ -103,6 +103,7 @@ class Api:
     has_ended: Callable[[str], bool]
     delete: Callable[[Kind, str, str, Object], Object | None]
     has_crd: bool = True
+    lacks: frozenset[str] = frozenset()  # fields of a TestRun's spec that an old operator lacks
     git_version: str = "v1.36.0"
     requests: list[str] = field(default_factory=list)
     posted: list[Object] = field(default_factory=list)
@@ -206,6 +207,7 @@ class Api:
             )
         if kind == TESTRUNS:
             body = schema.with_defaults(schema.only_known(body))
+            body["spec"] = {key: one for key, one in body["spec"].items() if key not in self.lacks}
         if request.query.get("dryRun") == "All":
             if self.store.get(kind, request.namespace, name):
                 raise RefusedError(409, f'{kind.resource} "{name}" already exists')

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from support.kubernetes_store import Object
 
 
-def k6_of(container: Object) -> Path | None:
-    """The binary that the image's tag picks; None if nobody has such an image."""
+def images() -> dict[str, Path]:
+    """The k6 of each tag."""
+    return {**BINARIES, "latest": BINARIES["1.1.0"]}
+
+
+def tag_of(container: Object) -> str:
+    """The tag of the image."""
     image = container.get("image", "grafana/k6:latest")
-    tag = image.rpartition(":")[2].partition("@")[0]
-    return BINARIES["1.1.0"] if tag == "latest" else BINARIES.get(tag.removeprefix("v"))
+    return str(image.rpartition(":")[2].partition("@")[0].removeprefix("v"))
 
 
 def environment(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
-from support.kubernetes_container import argv, environment, k6_of, start
+from support.kubernetes_container import argv, environment, images, start, tag_of
 from support.kubernetes_store import CONFIGMAPS, EVENTS, PODS, now, suffix, wait_for
 from support.serving import free_port
 
@@ -53,6 +53,8 @@ class Kubelet:
         self.folder = folder
         self.grace_s = grace_s
         self.secrets: dict[str, dict[str, str]] = {}
+        self.images = images()
+        self.also: list[str] = []
         self.pods: dict[str, Pod] = {}
         self.ended: Callable[[Pod], None] = lambda _pod: None
         self._placed = 0
@@ -204,7 +206,7 @@ class Pod:
             return False
         containers = [*self.spec.get("initContainers", []), self.spec["containers"][0]]
         for container in containers:
-            if self.trouble.kind == "image" or not k6_of(container):
+            if self.trouble.kind == "image" or tag_of(container) not in self.kubelet.images:
                 self._refused_image(container["image"])
                 return False
             if why := self._config_error(container):
@@ -337,11 +339,14 @@ class Pod:
         env = environment(container, secrets=self.kubelet.secrets, fields=fields)
         if self.trouble.kind == "no_push":
             env["K6_PROMETHEUS_RW_SERVER_URL"] = "http://127.0.0.1:1/"
+        command = [self._mapped(one) for one in argv(container, env)]
+        if command[:2] == ["k6", "run"]:
+            command[2:2] = self.kubelet.also
         return start(
-            [self._mapped(one) for one in argv(container, env)],
+            command,
             env=env,
             home=self.folder,
-            k6=k6_of(container),
+            k6=self.kubelet.images.get(tag_of(container)),
             log=log,
         )
 

@@ -120,7 +120,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Upkeep": {
         "doctor": (
             "maintenance",
-            "Check k6, folders, settings and notification URLs; say how to fix each problem.",
+            "Check k6, folders, settings, notification URLs, a cluster; say how to mend them.",
         ),
         "reindex": ("maintenance", "Rebuild the index from the run files."),
         "settings": (

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from k6d.settings import Settings
 
 
-async def examine(settings: Settings) -> list[Check]:
-    """Run all checks; they change nothing and send nothing."""
+async def examine(settings: Settings, *, probe: bool = False) -> list[Check]:
+    """Run all checks; they change nothing and send nothing. A `probe` runs a pod on the cluster."""
     data = _data(settings)
+    k6, version = await _k6(settings.k6.path)
     return [
         _settings(settings),
-        await _k6(settings.k6.path),
+        k6,
         *_variables(settings.k6.env),
         _scripts(settings.scripts),
         data,
@@ -47,6 +48,7 @@ async def examine(settings: Settings) -> list[Check]:
         *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
         *(_outages(settings) if data.ok and settings.data.is_dir() else ()),
         _daemon(settings.data),
+        *await _cluster(settings, k6_version=version, probe=probe),
     ]
 
 
@@ -60,15 +62,17 @@ def _settings(settings: Settings) -> Check:
     return fine("settings", seen)
 
 
-async def _k6(configured: Path | None) -> Check:
+async def _k6(configured: Path | None) -> tuple[Check, str | None]:
+    """Report k6; the second value is its version."""
     try:
         binary = await discovery.find(configured)
     except discovery.K6UnavailableError as error:
-        return problem("k6", "not usable", str(error))
+        return problem("k6", "not usable", str(error)), None
     newer = binary.release > discovery.NEWEST_TRIED
     newest = ".".join(map(str, discovery.NEWEST_TRIED))
     warning = f"k6d was tried with k6 up to {newest}; this one is used, look at its first runs"
-    return fine("k6", f"{binary.version} at {binary.path}", warning if newer else None)
+    seen = f"{binary.version} at {binary.path}"
+    return fine("k6", seen, warning if newer else None), binary.version
 
 
 def _variables(env: Mapping[str, str]) -> list[Check]:
@@ -181,6 +185,19 @@ def _daemon(data: Path) -> Check:
         return fine("daemon", f"runs, pid {pid}")
     remedy = "start it with k6d serve, or as a service: see systemd/"
     return fine("daemon", f"none serves {data}", remedy)
+
+
+async def _cluster(settings: Settings, *, k6_version: str | None, probe: bool) -> list[Check]:
+    """Check the cluster if tests run there; a probe needs no bad check before it."""
+    if settings.k6.executor != "kubernetes" and not settings.kubernetes.receiver_url:
+        remedy = "set kubernetes.receiver_url, and k6.executor: see k6d help kubernetes"
+        return [problem("probe", "no cluster is configured", remedy)] if probe else []
+    from k6d.cli import cluster_checks, cluster_probe  # heavy, for those with a cluster alone
+
+    checks = await cluster_checks.cluster_checks(settings, k6_version=k6_version)
+    if probe and all(check.ok for check in checks):
+        checks.append(await cluster_probe.probe(settings))
+    return checks
 
 
 async def _receivers(settings: Settings) -> list[Check]:

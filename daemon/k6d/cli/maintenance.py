@@ -35,15 +35,22 @@ commands = typer.Typer()
 
 @commands.command()
 def doctor(
-    as_json: AsJson = False, scripts: Scripts = None, data: Data = None, config: Config = None
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run a test of one iteration on the cluster.")
+    ] = False,
+    as_json: AsJson = False,
+    scripts: Scripts = None,
+    data: Data = None,
+    config: Config = None,
 ) -> None:
-    """Check k6, folders, settings and notification URLs; say how to fix each problem."""
+    """Check k6, folders, settings, notification URLs, a cluster; say how to mend them."""
     import asyncio
 
     from k6d import settings
     from k6d.cli.doctor import examine
 
-    checks = asyncio.run(examine(settings.load(config, scripts=scripts, data=data)))
+    loaded = settings.load(config, scripts=scripts, data=data)
+    checks = asyncio.run(examine(loaded, probe=probe))
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
