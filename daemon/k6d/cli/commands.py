@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         "run": (
             "start",
-            "Run one script now. Exit code 0: healthy, 1: anomalous, 2: the script could not run.",
+            "Run scripts now. Exit code 0: healthy, 1: anomalous, 2: a script has no verdict.",
         ),
         "queue": (
             "jobs",

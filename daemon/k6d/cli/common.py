@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from k6d.core.model import Run
+    from k6d.core.model import Run, Severity
     from k6d.settings import Settings
     from k6d.storage.store import Store
 
@@ -244,6 +244,15 @@ def print_raw(data: bytes) -> None:
     """Print bytes unchanged, and a line end."""
     sys.stdout.buffer.write(data.rstrip(b"\n") + b"\n")
     sys.stdout.buffer.flush()
+
+
+def severity_of(option: str, given: str | None) -> Severity | None:
+    """Return the severity; K6dError if it is none."""
+    from k6d.core.model import Severity
+
+    if given is not None and given not in list(Severity):
+        raise K6dError(f"{option} {given}: should be one of {', '.join(Severity)}")
+    return Severity(given) if given else None
 
 
 Tag = Annotated[

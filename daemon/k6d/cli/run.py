@@ -7,13 +7,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from k6d.cli.common import ANOMALOUS, HEALTHY, NOT_RUN, open_store, print_raw, print_run, terminal
-from k6d.core.model import INCONCLUSIVE, K6dError, Outcome
+from k6d.cli.batch import code_of
+from k6d.cli.common import NOT_RUN, open_store, print_raw, print_run, terminal
+from k6d.core.model import K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from k6d.core.model import Run
+    from k6d.core.model import Run, Severity
     from k6d.jobs.pipeline import Pipeline
     from k6d.jobs.stages import Watching
     from k6d.settings import Settings
@@ -67,14 +68,10 @@ async def _deliver(loaded: Settings) -> None:
     await Heartbeat(url.get_secret_value() if url else None).beat()
 
 
-def finish(result: Run, loaded: Settings, *, as_json: bool) -> int:
+def finish(result: Run, loaded: Settings, *, as_json: bool, fail_on: Severity | None = None) -> int:
     """Print the run and return its exit code."""
     if as_json:
         print_raw(open_store(loaded).load_raw(result.test_id))
     else:
         print_run(result, terminal())
-    failed = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, *INCONCLUSIVE)
-    ended = result.execution
-    if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
-        return NOT_RUN
-    return ANOMALOUS if result.anomaly_analysis.anomalies_detected else HEALTHY
+    return code_of(result, fail_on)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,8 @@ from k6d.cli.common import (
     Scripts,
     Tag,
     load_settings,
+    open_store,
+    severity_of,
     tags_of,
     variables,
 )
@@ -42,19 +44,40 @@ def serve(
 
 @commands.command()
 def run(
-    script: Annotated[Path, typer.Argument(help="The script to run.", show_default=False)],
+    scripts_given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCRIPT...", help="Scripts to run, or patterns: “smoke/*”.", show_default=False
+        ),
+    ],
     vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
     duration: Annotated[str | None, typer.Option(help="In k6's format: 30s, 5m.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Total iterations.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="One iteration of each scenario, to try the script.")
+    ] = False,
     env: Annotated[list[str] | None, typer.Option(help="K=V for the script's __ENV.")] = None,
     tag: Tag = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(help="Exit with 1 from this severity on: low, medium, high or critical."),
+    ] = None,
+    no_incident: Annotated[
+        bool, typer.Option("--no-incident", help="Change no incident and send no message.")
+    ] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(help="First import the runs of this archive of 'k6d export'.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write all results as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write all results as Markdown.")] = None,
     as_json: AsJson = False,
     scripts: Scripts = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Run one script now. Exit code 0: healthy, 1: anomalous, 2: the script could not run."""
+    """Run scripts now. Exit code 0: healthy, 1: anomalous, 2: a script has no verdict."""
     from k6d import settings
+    from k6d.cli.batch import Results, exit_code, run_all, show, write
     from k6d.cli.run import finish, under_way
     from k6d.core import logs
     from k6d.core.job import Job
@@ -64,22 +87,74 @@ def run(
     loaded = load_settings(config, scripts=scripts, data=data)
     hide = settings.redactor_of(loaded, variables(env or [])).known
     logs.set_up("debug" if loaded.debug else "warning", hide=hide)
-    path = _file_of(script, loaded)
+    worst = severity_of("--fail-on", fail_on)
+    paths = _files_of(scripts_given, loaded)
     if duration is not None:
         _check_duration(duration)
     given = {"vus": vus, "duration": duration, "iterations": iterations}
-    job = Job(
-        name=name_of(path, loaded.scripts),
-        path=path,
-        trigger=Trigger.MANUAL,
-        options={name: str(value) for name, value in given.items() if value is not None},
-        env=variables(env or []),
-        tags=tags_of(tag),
-    )
-    result = under_way(loaded, lambda pipeline, watching: pipeline.run(job, watching=watching))
-    if result is None:
-        raise K6dError(f"{path} was not run")
-    sys.exit(finish(result, loaded, as_json=as_json))
+    options = {name: str(value) for name, value in given.items() if value is not None}
+    if once and options:
+        raise K6dError(f"--once sets the load by itself: leave out --{next(iter(options))}")
+    tags = tags_of(tag)
+    jobs = [
+        Job(
+            name=name_of(path, loaded.scripts),
+            path=path,
+            trigger=Trigger.MANUAL,
+            options=options,
+            env=variables(env or []),
+            tags=tags,
+            once=once,
+            quiet=no_incident,
+        )
+        for path in paths
+    ]
+    if baseline is not None:
+        _import_baseline(baseline, loaded)
+    if len(jobs) == 1 and not any(map(_is_pattern, scripts_given)):
+        result = under_way(loaded, lambda line, watching: line.run(jobs[0], watching=watching))
+        if result is None:
+            raise K6dError(f"{paths[0]} was not run")
+        write(Results([result]), junit=junit, markdown=markdown)
+        sys.exit(finish(result, loaded, as_json=as_json, fail_on=worst))
+    found = under_way(loaded, lambda line, watching: run_all(jobs, line, watching))
+    show(found, loaded, as_json=as_json)
+    write(found, junit=junit, markdown=markdown)
+    sys.exit(exit_code(found, worst))
+
+
+def _files_of(given: list[str], loaded: Settings) -> list[Path]:
+    """Return the files of scripts and patterns, each once; K6dError names what matches none."""
+    from k6d.core.text import covers
+    from k6d.scripts.candidates import candidates_in
+
+    found: dict[Path, None] = {}
+    for one in given:
+        if not _is_pattern(one) or Path(one).is_file():
+            found[_file_of(Path(one), loaded)] = None
+            continue
+        pattern = one.removeprefix("./").removeprefix(f"{loaded.scripts.name}/")
+        names = sorted(candidates_in(loaded.scripts, loaded.watch.ignore))
+        matching = [name for name in names if covers(pattern, name)]
+        if not matching:
+            raise K6dError(f"no script in {loaded.scripts} matches {one!r}")
+        found |= dict.fromkeys(loaded.scripts / name for name in matching)
+    return list(found)
+
+
+def _is_pattern(given: str) -> bool:
+    return any(sign in given for sign in "*?[")
+
+
+def _import_baseline(archive: Path, loaded: Settings) -> None:
+    """Import the runs of an archive, so that later runs are compared with them."""
+    from k6d.storage import backup
+    from k6d.storage.locks import only_daemon
+
+    if not (archive.is_file() and backup.is_archive(archive)):
+        raise K6dError(f"--baseline {archive}: is no archive of 'k6d export'")
+    with only_daemon(loaded.data):
+        backup.restore(loaded.data, archive, open_store(loaded))
 
 
 def _file_of(given: Path, loaded: Settings) -> Path:

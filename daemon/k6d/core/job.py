@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 REPLAY = "replay"  # names, among the overrides of a run, the run that it replays
+ONCE = "once"  # among the overrides of a run with one iteration by one virtual user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class Job:
     `one_off`: the script lies outside the scripts folder, so its state is not stored.
     `notes` are shown with the run. `due` is the time that its schedule set. `repeats` counts how
     often the end of k6d interrupted this job before. `replays` is the id of the run whose snapshot
-    runs again. `tags` are added to those of the script.
+    runs again. `tags` are added to those of the script. `once`: each scenario
+    runs one iteration. `quiet`: the run changes no incident and sends no message.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Job:
     notes: tuple[str, ...] = ()
     replays: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    once: bool = False
+    quiet: bool = False
     id: str = field(default_factory=lambda: token_hex(6), compare=False)
 
     @property
@@ -48,7 +52,7 @@ class Job:
 
         A job with options, variables or tags of its own, or a `one_off`, has a key of its own.
         """
-        special = self.one_off or self.options or self.env or self.tags
+        special = self.one_off or self.options or self.env or self.tags or self.once
         return f"{self.name}\n{self.id}" if special else self.name
 
     @property
@@ -58,12 +62,14 @@ class Job:
         Values of variables may be secrets: "…" stands for each.
         """
         env = {f"{VARIABLE}{name}": "…" for name in self.env}
-        return dict(self.options) | env | ({REPLAY: self.replays} if self.replays else {})
+        once = {ONCE: "true"} if self.once else {}
+        return dict(self.options) | env | once | ({REPLAY: self.replays} if self.replays else {})
 
 
 def options_in(overrides: Mapping[str, str]) -> dict[str, str]:
     """The k6 options among the overrides of a run."""
-    return {k: v for k, v in overrides.items() if k != REPLAY and not k.startswith(VARIABLE)}
+    others = (REPLAY, ONCE)
+    return {k: v for k, v in overrides.items() if k not in others and not k.startswith(VARIABLE)}
 
 
 def without(job: Job, unused: Collection[str]) -> Job:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+METADATA = "metadata.json"  # the member with the options
+
+
 def members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     """Yield each file with its contents, which are readable until the next one.
 

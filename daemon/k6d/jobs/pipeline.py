@@ -45,6 +45,10 @@ logger = logging.getLogger(__name__)
 ON_CHANGE = (Trigger.ADDED, Trigger.CHANGED, Trigger.RECOVERY)
 
 
+class HelperModuleError(K6dError):
+    """A person asked for a file that is no test."""
+
+
 class Pipeline:
     """Runs jobs with the given settings and store; setting `stop` ends the current jobs.
 
@@ -65,6 +69,11 @@ class Pipeline:
         self._explainer = Explainer(settings, store, stop=stop)
         self._follow_up = FollowUp(store, self._explainer, self.alerts, background=background)
 
+    @property
+    def stopping(self) -> bool:
+        """Return whether the current jobs are being stopped."""
+        return self._stages.stop.is_set()
+
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
         """Run the job through all stages and return its saved record.
 
@@ -80,7 +89,7 @@ class Pipeline:
                 return None
             done = await self._compared(done, job, watching, turn)
             self._finish(done, remember=not (done.run.ad_hoc or job.one_off))
-        return await self._follow_up.take(done, job, notify=not job.one_off)
+        return await self._follow_up.take(done, job, notify=not (job.one_off or job.quiet))
 
     async def replay(
         self,
@@ -188,9 +197,9 @@ class Pipeline:
     def _expect_alert(self, job: Job, task: Task, *, notify: bool | list[str] | None) -> None:
         """Announce the run to the alerts before it is saved, so that a crash loses no alert.
 
-        A one-off is left out: only its sender gets the result, and it has no incident.
+        A one-off and a quiet job are left out: they have no incident.
         """
-        if not job.one_off:
+        if not (job.one_off or job.quiet):
             self.alerts.expect(job.name, task.under_way.test_id, notify)
 
     async def _run_again(
@@ -229,7 +238,7 @@ class Pipeline:
     def _wanted(self, job: Job, script: Script) -> bool:
         if script.kind is Kind.LIBRARY:
             if job.trigger is Trigger.MANUAL:
-                raise K6dError(
+                raise HelperModuleError(
                     f"{job.path} has no default function and no scenario: it is a helper module; "
                     f"name the script that uses it"
                 )

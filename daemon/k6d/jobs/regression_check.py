@@ -16,6 +16,7 @@ from k6d.analysis import comparison, own_trouble, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
+from k6d.core.job import ONCE
 from k6d.core.mark import between
 from k6d.core.model import INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
@@ -65,7 +66,8 @@ def is_comparable(run: Run) -> bool:
 def can_compare(run: Run) -> bool:
     """Return whether a run may be compared with others.
 
-    It ended, not all of its requests failed, and this machine had a network all the time.
+    It ended, it was not run once only, not all of its requests failed, and this machine had a
+    network all the time.
     """
     metrics, verdict = run.load or run.metrics, run.anomaly_analysis
     failed_all = bool(metrics.total_requests) and metrics.failed_requests == metrics.total_requests
@@ -73,6 +75,7 @@ def can_compare(run: Run) -> bool:
     unreachable = any(f.kind in UNREACHED for f in verdict.findings)
     return (
         run.execution.outcome is Outcome.COMPLETED
+        and ONCE not in run.overrides
         and run.trigger is not Trigger.CONFIRMATION
         and run.snapshot is not None
         and (expected or not failed_all)

@@ -24,6 +24,7 @@ from k6d.execution.hidden_secrets import snapshot_without_secrets
 from k6d.execution.local import variables
 from k6d.execution.local.executor import LocalExecutor
 from k6d.execution.local.process_group import ProcessGroup
+from k6d.execution.once import NOTE, limit_to_once
 from k6d.execution.record import recorded, with_files_kept
 from k6d.execution.workdir import UnderWay, workdir
 from k6d.jobs.regression_check import Done, is_comparable
@@ -140,6 +141,8 @@ class Stages:
         """Run the snapshot, alone in its group."""
         if script.expected_s is not None:
             task.watching.planned(script.expected_s)
+        if task.job.once:  # one iteration is not to be divided between runners
+            own = own.model_copy(update={"executor": "local"})
         order = Order(
             archive=script.archive or task.folder / archive.ARCHIVE,
             folder=task.folder,
@@ -209,8 +212,21 @@ class Stages:
             hide=redactor.text,
         )
         if script.error is None:
-            return script
+            return await self._limited(script, task, binary) if job.once else script
         return replace(script, error=redactor.text(script.error))
+
+    async def _limited(self, script: Script, task: Task, binary: K6) -> Script:
+        """Return the script with a snapshot of one iteration."""
+        place = script.archive or task.folder / archive.ARCHIVE
+
+        def limited() -> Script:
+            limit_to_once(place)
+            job = task.job
+            return archive.reopen(
+                place, path=job.path, name=job.name, k6=binary, extra_workload=job.env
+            )
+
+        return replace(await asyncio.to_thread(limited), notes=(*script.notes, NOTE))
 
     def _environment(self, job: Job) -> dict[str, str]:
         return variables.environment(self.settings.k6.env | job.env)

@@ -333,6 +333,29 @@ def _scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
     return table
 
 
+def batch_table(runs: Sequence[Run]) -> RenderableType:
+    """Render several runs: verdict and numbers of each, with the worst finding below it."""
+    table = plain_table()
+    for title in ("verdict", "script", "run", "requests", "errors", "p95"):
+        table.add_column(title, overflow="fold")
+    for run in runs:
+        judged, verdict = run.judged, run.anomaly_analysis
+        table.add_row(
+            _styled(run.verdict),
+            _text(run.script),
+            run.test_id,
+            count(judged.total_requests),
+            percent(judged.error_rate),
+            ms(judged.response_time_p95),
+        )
+        worst = (
+            [f.message for f in verdict.findings] or verdict.issues or [run.execution.error or ""]
+        )
+        if run.verdict != HEALTHY and worst[0]:
+            table.add_row("", _text(one_line(worst[0], 300), "dim"))
+    return table
+
+
 def statistics_report(found: Statistics, *, width: int = 80) -> RenderableType:
     """Render statistics: totals, a line for each day, and the scripts with most anomalies.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.web.reports.html import write_html
-from k6d.web.reports.junit import write_junit
-from k6d.web.reports.markdown import write_markdown
+from k6d.web.reports.junit import write_junit, write_junit_of
+from k6d.web.reports.markdown import write_markdown, write_markdown_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,4 +30,12 @@ FORMS = {
     "junit": Form(write=write_junit, media_type="application/xml", ending="xml"),
 }
 
-__all__ = ["FORMS", "Form", "write_html", "write_junit", "write_markdown"]
+__all__ = [
+    "FORMS",
+    "Form",
+    "write_html",
+    "write_junit",
+    "write_junit_of",
+    "write_markdown",
+    "write_markdown_of",
+]

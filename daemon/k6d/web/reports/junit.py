@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from k6d.core.model import INCONCLUSIVE, FindingKind, Outcome
@@ -11,7 +12,7 @@ from k6d.core.numbers import against_threshold
 from k6d.core.text import group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from k6d.core.model import Finding, Run
 
@@ -28,6 +29,34 @@ def write_junit(run: Run) -> str:
 
     Crossed thresholds and failed checks without a finding are listed in system-out.
     """
+    return write_junit_of([run])
+
+
+def write_junit_of(runs: Sequence[Run], not_run: Mapping[str, str] | None = None) -> str:
+    """Return one document for several runs; `not_run` maps scripts without a run to the reason."""
+    root = ET.Element("testsuites")
+    for number, run in enumerate(runs):
+        root.append(_suite(run, number))
+    for number, (script, why) in enumerate((not_run or {}).items(), len(runs)):
+        root.append(_suite_without_run(script, why, number))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite_without_run(script: str, why: str, number: int) -> ET.Element:
+    suite = ET.Element("testsuite")
+    _add(_case(suite, "run", "k6 runs the script"), "error", why, kind="not run")
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    about = {"name": _clean(script), "timestamp": now, "hostname": "localhost", "tests": "1"}
+    counts = {"failures": "0", "errors": "1", "skipped": "0", "time": "0"}
+    suite.attrib.update(about | counts | {"id": str(number), "package": "k6d"})
+    suite.insert(0, ET.Element("properties"))
+    for stream in ("system-out", "system-err"):
+        ET.SubElement(suite, stream).text = ""
+    return suite
+
+
+def _suite(run: Run, number: int) -> ET.Element:
     suite = ET.Element("testsuite")
     _execution(suite, run)
     not_counted = _judged(suite, run)
@@ -42,17 +71,14 @@ def write_junit(run: Run) -> str:
             "errors": str(sum(case.find("error") is not None for case in cases)),
             "skipped": "0",
             "time": f"{run.execution_time:.3f}",
-            "id": "0",
+            "id": str(number),
             "package": "k6d",
         }
     )
     _properties(suite, run)
     ET.SubElement(suite, "system-out").text = _clean(not_counted + run.output.head)
     ET.SubElement(suite, "system-err").text = _clean(run.log.head)
-    root = ET.Element("testsuites")
-    root.append(suite)
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return suite
 
 
 def _execution(suite: ET.Element, run: Run) -> None:

@@ -9,7 +9,7 @@ from k6d.core.numbers import count, escaped, ms, percent, rate, seconds
 from k6d.core.text import group, removed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from k6d.core.model import Run
 
@@ -54,6 +54,21 @@ def write_markdown(run: Run) -> str:
         f"{seconds(run.execution_time)}</sub>"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def write_markdown_of(runs: Sequence[Run], not_run: Mapping[str, str] | None = None) -> str:
+    """Return a table of several runs, then each of them; `not_run`: scripts without, and why."""
+    rows = [
+        f"| {_text(run.script)} | {run.verdict} | {count(run.judged.total_requests)} "
+        f"| {percent(run.judged.error_rate)} | {ms(run.judged.response_time_p95)} |"
+        for run in runs
+    ]
+    rows += [
+        f"| {_text(script)} | not run: {_text(why)} | – | – | – |"
+        for script, why in (not_run or {}).items()
+    ]
+    head = "| script | verdict | requests | errors | p95 |\n|---|---|--:|--:|--:|\n"
+    return "\n".join([head + "\n".join(rows), "", *map(write_markdown, runs)])
 
 
 def _endpoints(run: Run) -> str:
