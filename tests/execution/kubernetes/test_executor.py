@@ -139,69 +139,62 @@ async def test_counts_are_the_targets(place: Place, runners: int) -> None:
     assert place.cluster.pids() == []
 
 
-@pytest.mark.parametrize(
-    ("trouble", "outcome", "words"),
-    [
-        (
-            Trouble("oom", after_s=0.3),
-            Outcome.INCOMPLETE,
-            "runner 2 of 2 was killed: out of memory",
-        ),
-        (Trouble("evicted", after_s=0.3), Outcome.INCOMPLETE, "ended by the cluster on node"),
-        (Trouble("deleted", after_s=0.3), Outcome.INCOMPLETE, "runner 2 of 2 is gone"),
-        (Trouble("hang", after_s=1.5), Outcome.INCOMPLETE, "runner 2 of 2 is silent"),
-        (Trouble("no_push"), Outcome.INCOMPLETE, "runner 2 of 2 has pushed nothing yet"),
-        (Trouble("unschedulable"), Outcome.NO_CAPACITY, "1 runner of 2 had no node after 2 s"),
-        (Trouble("quota"), Outcome.NO_CAPACITY, "no pod was made for runner 2"),
-        (Trouble("image"), Outcome.CLUSTER, "the image of runner 2 is refused: ImagePullBackOff"),
-        (Trouble("exits"), Outcome.CLUSTER, "before the test began: unknown flag: --stray"),
-    ],
-    ids=lambda value: value.kind if isinstance(value, Trouble) else "",
-)
-async def test_a_runner_that_fails(
-    place: Place, trouble: Trouble, outcome: Outcome, words: str
-) -> None:
-    """The run says which runner failed and why, enters no baseline, and leaves nothing behind."""
-    place.cluster.trouble[2] = trouble
-    run = await place.run(LONG.replace("EXTRA", ""), schedule_limit=2, silent_limit=2)
-
-    assert run.execution.outcome is outcome
-    assert words in (run.execution.error or "")
-    assert not run.comparable
-    assert run.verdict == ("high" if outcome is Outcome.INCOMPLETE else outcome)
-    assert _left(place.cluster) == []
-    assert place.cluster.pids() == []
+# For each trouble of runner 2: the outcome of the run, and words of its error.
+TROUBLES: list[tuple[Trouble, Outcome, str]] = [
+    (Trouble("oom", after_s=0.3), Outcome.INCOMPLETE, "runner 2 of 2 was killed: out of memory"),
+    (Trouble("evicted", after_s=0.3), Outcome.INCOMPLETE, "ended by the cluster on node"),
+    (Trouble("deleted", after_s=0.3), Outcome.INCOMPLETE, "runner 2 of 2 is gone"),
+    (Trouble("hang", after_s=2.0), Outcome.INCOMPLETE, "runner 2 of 2 is silent"),
+    (Trouble("no_push"), Outcome.INCOMPLETE, "runner 2 of 2 has pushed nothing yet"),
+    (Trouble("unschedulable"), Outcome.NO_CAPACITY, "1 runner of 2 had no node after 3 s"),
+    (Trouble("quota"), Outcome.NO_CAPACITY, "no pod was made for runner 2"),
+    (Trouble("image"), Outcome.CLUSTER, "the image of runner 2 is refused: ImagePullBackOff"),
+    (Trouble("exits"), Outcome.CLUSTER, "before the test began: unknown flag: --stray"),
+]
 
 
-async def test_an_image_that_does_not_exist(place: Place) -> None:
-    """The whole run fails with the registry's words, and is tried again later."""
-    run = await place.run(
-        LONG.replace("EXTRA", ""), schedule_limit=2, image="grafana/k6:9.9.9", parallelism=1
-    )
-    assert run.execution.outcome is Outcome.CLUSTER
-    assert "check kubernetes.image" in (run.execution.error or "")
-    assert place.cluster.posted[-1]["spec"]["runner"]["image"] == "grafana/k6:9.9.9"
+async def test_runners_that_fail(tmp_path: Path) -> None:
+    """The run says which runner failed and why, enters no baseline, and leaves nothing behind.
+
+    All these runs go on at once, each on a cluster of its own: they wait most of the time.
+    """
+
+    async def run_with(
+        trouble: Trouble, outcome: Outcome, words: str, target: Target
+    ) -> str | None:
+        with Cluster(tmp_path / trouble.kind / "cluster", grace_s=1.0) as cluster:
+            cluster.trouble[2] = trouble
+            place = Place(tmp_path / trouble.kind / "k6d", cluster, target)
+            run = await place.run(LONG.replace("EXTRA", ""), schedule_limit=3, silent_limit=4)
+            verdict = "high" if outcome is Outcome.INCOMPLETE else outcome
+            found = (run.execution.outcome, run.comparable, run.verdict, _left(cluster))
+            right = found == (outcome, False, verdict, []) and words in (run.execution.error or "")
+            return None if right else f"{trouble.kind}: {found}: {run.execution.error}"
+
+    with Target() as target:
+        found = await asyncio.gather(*(run_with(*one, target) for one in TROUBLES))
+    assert [line for line in found if line] == []
 
 
-@pytest.mark.parametrize(
-    ("verb", "what", "code", "message", "outcome", "words"),
-    [
-        ("create", "configmaps", 403, "exceeded quota: objects", Outcome.NO_CAPACITY, "quota"),
-        ("create", "testruns.k6.io", 403, "forbidden", Outcome.CLUSTER, "a permission is missing"),
-        ("create", "testruns.k6.io", 404, "", Outcome.CLUSTER, "is k6-operator installed"),
-        ("create", "testruns.k6.io", 503, "", Outcome.CLUSTER, "the API server does not answer"),
-        ("watch", "pods", 403, "forbidden", Outcome.CLUSTER, "k6d doctor names the missing"),
-    ],
-)
-async def test_a_cluster_that_refuses(
-    place: Place, verb: str, what: str, code: int, message: str, outcome: Outcome, words: str
-) -> None:
+# For each refusal of the API server: the outcome of the run, and words of its error.
+REFUSALS = [
+    ("create", "configmaps", 403, "exceeded quota: objects", Outcome.NO_CAPACITY, "the quota of"),
+    ("create", "testruns.k6.io", 403, "no", Outcome.CLUSTER, "a permission is missing"),
+    ("create", "testruns.k6.io", 404, "", Outcome.CLUSTER, "is k6-operator installed"),
+    ("create", "testruns.k6.io", 503, "", Outcome.CLUSTER, "the API server does not answer"),
+    ("watch", "pods", 403, "no", Outcome.CLUSTER, "k6d doctor names the missing"),
+]
+
+
+async def test_a_cluster_that_refuses(place: Place) -> None:
     """Quota, permissions, a missing operator and an API server that is away have their words."""
-    place.cluster.refuse(verb, what, code, message)
-    run = await place.run(LONG.replace("EXTRA", ""))
-    assert run.execution.outcome is outcome
-    assert words in (run.execution.error or "")
-    assert _left(place.cluster) == []
+    for verb, what, code, message, outcome, words in REFUSALS:
+        place.cluster.refuse(verb, what, code, message)
+        run = await place.run(LONG.replace("EXTRA", ""))
+        place.cluster.refuse(verb, what, code, message, times=0)
+        assert run.execution.outcome is outcome, run.execution.error
+        assert words in (run.execution.error or "")
+        assert _left(place.cluster) == []
 
 
 async def test_without_what_it_needs(place: Place) -> None:
