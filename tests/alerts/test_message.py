@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import struct
 import subprocess
 import zlib
@@ -114,6 +115,7 @@ def test_a_regression_as_people_read_it() -> None:
     compared = Comparison(
         metric="response_time_p95", endpoint="GET /cart", unit="ms", state="worse",
         observed=412.0, expected=268.0, low=240.0, high=296.0, runs=12, needed=5, seen=3, of=3,
+        change_percent=53.7,
     )  # fmt: skip
     message = "p95 of GET /cart 412 ms, was 268 ms (+54 %); also overall p95; confirmed 3 of 3"
     finding = Finding(
@@ -130,6 +132,8 @@ def test_a_regression_as_people_read_it() -> None:
     assert lines[0] == f"• {message}"
     assert "Where: GET /cart" in lines
     assert "Baseline: 268 ms, usually 240 ms to 296 ms, from 12 comparable runs" in lines
+    assert "Before → after: 268 ms → 412 ms (+54 %)" in lines
+    assert "Next step: Look at GET /cart first." in lines
     assert "How sure: confirmed in 3 of 3 runs, 99 %" in lines
     assert (
         "Changed: lib/cart.js changed with this run; k6 (from 1.1.0 to 1.2.0), "
@@ -316,6 +320,60 @@ def test_the_chart_is_a_picture_that_mails_show() -> None:
     assert bytes((211, 47, 47)) in pixels
     page = shown(replace(told(), chart=chart)).html
     assert 'src="cid:history.png"' in page
-    assert "0 to 433 ms, the last 412 ms" in page.replace("\u00a0", " ")
+    assert "the last 412 ms" in page.replace("\u00a0", " ")
     assert "cid:" not in without_picture(page)
     assert png(replace(chart, points=points[:1])).startswith(b"\x89PNG")
+
+
+def test_slack_blocks() -> None:
+    """A header, fields, findings with one next step, commands, context, and buttons as links."""
+    compared = Comparison(
+        metric="response_time_p95", endpoint="GET /cart", unit="ms", state="worse",
+        observed=912.0, expected=268.0, change_percent=240.3,
+    )  # fmt: skip
+    context = replace(CONTEXT, dashboard=("Open the dashboard", "https://k6d.example/"))
+    made = told(comparisons=[compared], context=context)
+    header, fields, findings, commands, about, actions = shown(made).blocks
+    assert header["text"]["text"] == "[HIGH] cart: p95 of GET /cart is 912 ms, the limit is 500 ms"
+    shown_fields = dict(one["text"].split("\n") for one in fields["fields"])
+    assert shown_fields["*Where*"] == "GET /cart"
+    assert shown_fields["*Before → after*"] == "268 ms → 912 ms (+240 %)"
+    assert "*Since*" in shown_fields
+    assert findings["text"]["text"].count("*Next step:* Look at GET /cart first.") == 1
+    assert "k6d mute cart.js" in commands["text"]["text"]
+    assert [one["text"].partition(" ")[0] for one in about["elements"]] == ["6,000", made_run_id()]
+    links = {one["text"]["text"]: one["url"] for one in actions["elements"]}
+    assert links == {
+        "Open the dashboard": f"https://k6d.example/runs/{made_run_id()}",
+        "Compare with before": f"https://k6d.example/compare?run={made_run_id()}",
+        "Script": "https://k6d.example/script?name=cart.js",
+        "Mute": "https://k6d.example/script?name=cart.js#force",
+    }
+
+
+def test_slack_blocks_within_its_limits() -> None:
+    """Long and hostile texts are cut and calm; a digest has no blocks of its own."""
+    nasty = "<!channel> @here *bold* & " * 300
+    verdict = make_anomaly(nasty)
+    blocks = shown(told(verdict, script="x" * 300 + ".js")).blocks
+    texts = [one["text"]["text"] for one in blocks if "text" in one]
+    assert len(texts[0]) <= 150
+    assert max(map(len, texts)) <= 3000
+    assert not any("<!channel>" in text or "@here" in text for text in texts)
+    two = [told(number=1), told(number=2)]
+    assert render(two, now=NOON).blocks == []
+
+
+def test_the_chart_of_a_mail_has_a_scale() -> None:
+    """The largest value stands beside its upper edge, zero beside the lower one (trials E)."""
+    points = [Point(at=NOON + timedelta(hours=n), value=100.0 + n) for n in range(5)]
+    chart = Chart(title="p95, last 5 runs", unit="ms", points=points)
+    page = shown(replace(told(), chart=chart)).html
+    upper, lower = re.findall(r'<td valign="(?:top|bottom)"[^>]*>([^<]*)</td>', page)
+    assert lower == "0 ms"
+    assert float(upper.split()[0]) >= 104
+
+
+def made_run_id() -> str:
+    """The id of the run that `told` makes."""
+    return make_run().test_id

@@ -6,12 +6,13 @@ import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
 from k6d.core import mark
 from k6d.core.metrics import METRICS
 from k6d.core.model import FindingKind, Trigger
-from k6d.core.numbers import count, in_unit, ms, percent, rate, seconds
+from k6d.core.numbers import against, count, in_unit, ms, percent, rate, seconds
 from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def compose(announcement: Announcement, run: Run, context: Context) -> Message:
         ],
         commands=_commands(run, context, over=over),
         link=_link(run, context),
+        links=_links(run, context, over=over),
         chart=_chart(findings, context.history),
     )
 
@@ -167,15 +169,13 @@ def _facts(
         ("Where", ", ".join(places[:3]) + more if places else ""),
         ("Was", "; ".join(list(incident.problems.values())[:2]) if over else ""),
         ("Since", _since(announcement, incident, context)),
+        ("Before → after", _before_and_after(run, worst)),
         _baseline(run, worst),
         ("How sure", _certainty(run, worst)),
         ("Changed", _changed(run, context.previous, worst)),
         ("AI says", (run.explanation.summary or "") if run.explanation else ""),
         ("Severity", _raised(run)),
-        *(
-            ("To do", advice)
-            for advice in ([] if over else run.anomaly_analysis.recommendations)[:2]
-        ),
+        ("Next step", "" if over else next(iter(run.anomaly_analysis.recommendations), "")),
         ("Numbers", numbers if metrics.total_requests else ""),
         ("Run", f"{run.test_id} of {run.script}, {run.trigger}, {moment(run.timestamp)}"),
     ]
@@ -202,6 +202,20 @@ def _baseline(run: Run, worst: Finding | None) -> tuple[str, str]:
     usual = f", usually {worst.expected}" if worst.expected else ""
     runs = plural(found.runs, "comparable run")
     return "Baseline", f"{in_unit(found.expected, found.unit)}{usual}, from {runs}"
+
+
+def _before_and_after(run: Run, worst: Finding | None) -> str:
+    """Return what the worst finding's value was and is: "268 ms → 412 ms (+54 %)".
+
+    Empty when nothing is known of before.
+    """
+    place = (ALIASES.get(worst.metric or "", worst.metric), worst.endpoint) if worst else None
+    found = next((c for c in run.comparisons if (c.metric, c.endpoint) == place), None)
+    if found is None or found.expected is None:
+        return ""
+    after, before = against(found.observed, found.expected, unit=found.unit)
+    change = "" if found.unit == "%" else found.change_percent
+    return f"{before} → {after}" + (f" ({change:+.0f} %)" if change else "")
 
 
 def _certainty(run: Run, worst: Finding | None) -> str:
@@ -271,6 +285,16 @@ def _link(run: Run, context: Context) -> tuple[str, str] | None:
         return None
     label, address = context.dashboard
     return label, f"{address.rstrip('/')}/runs/{run.test_id}"
+
+
+def _links(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]]:
+    """Return the links beside that of the run: what changed, the script, where to mute it."""
+    if context.dashboard is None:
+        return []
+    address = context.dashboard[1].rstrip("/")
+    script = f"{address}/script?{urlencode({'name': run.script})}"
+    compare = ("Compare with before", f"{address}/compare?run={run.test_id}")
+    return [compare, ("Script", script), *([] if over else [("Mute", f"{script}#force")])]
 
 
 def _commands(run: Run, context: Context, *, over: bool) -> list[tuple[str, str]]:

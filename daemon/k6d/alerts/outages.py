@@ -129,7 +129,7 @@ class Outages:
             facts=[
                 ("Scripts", _listed(notified)),
                 ("Reason", run.execution.error or outcome.value),
-                *[("To do", text) for text in verdict.recommendations[:1]],
+                *[("Next step", text) for text in verdict.recommendations[:1]],
             ],
             about=notified,
         )

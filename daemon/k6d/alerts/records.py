@@ -156,8 +156,8 @@ class Message:
     """A message in parts; `delivery.render` formats it.
 
     `id` is the idempotency key and safe as a file name. `subject` follows the severity and the
-    script in the title. `hidden` counts findings that were left out. `facts`, `commands` and `link`
-    are pairs of a label and a text. `tags` select receivers; None means all.
+    script in the title. `hidden` counts findings that were left out. `facts`, `commands`, `link`
+    and `links` are pairs of a label and a text. `tags` select receivers; None means all.
     """
 
     id: str
@@ -174,6 +174,7 @@ class Message:
     facts: list[tuple[str, str]] = field(default_factory=list)
     commands: list[tuple[str, str]] = field(default_factory=list)
     link: tuple[str, str] | None = None
+    links: list[tuple[str, str]] = field(default_factory=list)
     chart: Chart | None = None
     tags: list[str] | None = None
 

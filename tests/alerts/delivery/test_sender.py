@@ -315,7 +315,7 @@ async def test_mail_with_a_wrong_password_waits_for_the_right_one(
 async def test_slack(
     outbox: Outbox, ca: TestCa, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slack's own plugin, over TLS: mrkdwn in a block, the title as preview, nobody called."""
+    """Slack's own plugin, over TLS: our blocks, the title as preview, nobody called."""
     caplog.set_level(logging.DEBUG)
     with SlackProxy(ca) as slack:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{slack.port}")
@@ -329,11 +329,14 @@ async def test_slack(
     assert slack.got[1].at - slack.got[0].at >= 1.0
     payload = slack.taken[0].json
     assert payload["text"].startswith("*[HIGH] shop/1: p95 412 ms, was 268 ms (+54 %) &lt;b&gt;")
-    (block,) = payload["attachments"][0]["blocks"]
-    assert block["text"]["type"] == "mrkdwn"
-    assert "*Where:* GET /cart?a=1&amp;b=&lt;2&gt;" in block["text"]["text"]
-    assert "`k6d show m-1`" in block["text"]["text"]
-    assert "<!channel>" not in block["text"]["text"]
+    header, fields, findings, commands = payload["attachments"][0]["blocks"]
+    assert header["text"]["text"].startswith("[HIGH] shop/1: p95 412 ms, was 268 ms (+54 %)")
+    assert fields["fields"][0] == {
+        "type": "mrkdwn",
+        "text": "*Where*\nGET /cart?a=1&amp;b=&lt;2&gt;",
+    }
+    assert "`k6d show m-1`" in commands["text"]["text"]
+    assert "<!channel>" not in findings["text"]["text"]
     assert "@channel" not in payload["text"]
     assert "HTTP 404: no_service" in caplog.text or "HTTP 429" in caplog.text
     assert "hunter2" not in caplog.text.lower()

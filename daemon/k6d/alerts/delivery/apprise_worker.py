@@ -252,7 +252,7 @@ def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
     if form is apprise.NotifyFormat.HTML and attach is None:
         body = without_picture(body)
     if type(plugin).__name__ == "NotifySlack":
-        title = slack.prepare(plugin, title)
+        title = slack.prepare(plugin, title, rendered["blocks"])
     if programs:
         plugin.headers["Idempotency-Key"] = key
     tracker = getattr(apprise.plugins.base, "_delivery_tracker", None)

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from k6d.alerts.delivery.blocks import blocks
 from k6d.alerts.delivery.png import HEIGHT, WIDTH, ceiling
 from k6d.alerts.message import moment
 from k6d.alerts.records import Change
@@ -46,7 +47,8 @@ MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 class Rendered:
     """A rendered message. `level` is Apprise's name; `html` shows `chart` as a picture.
 
-    `thread` is the incident, under which mail clients can group messages.
+    `thread` is the incident, under which mail clients can group messages. `blocks` are Slack's, for
+    a single message.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Rendered:
     level: str
     chart: Chart | None = None
     thread: str | None = None
+    blocks: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,14 @@ def render(messages: Sequence[Message], *, now: datetime, repeat: bool = False) 
         level=_level(lead),
         chart=chart,
         thread=entries[0].message.incident if single else None,
+        blocks=_slack(entries[0], title, remarks) if single else [],
+    )
+
+
+def _slack(entry: _Entry, title: str, remarks: list[str]) -> list[dict[str, Any]]:
+    story = [entry.story] if entry.story else []
+    return blocks(
+        entry.message, title, [*remarks, *story], plain=lambda text: unstyled(harmless(text))
     )
 
 
@@ -204,9 +215,9 @@ def _single(entry: _Entry) -> list[_Line]:
         lines.append(_Line(kind="finding", text=f"and {plural(message.hidden, 'more finding')}"))
     facts = [_Line(kind="fact", label=label, text=text) for label, text in message.facts]
     commands = [_Line(kind="command", label=label, text=text) for label, text in message.commands]
-    if message.link:
-        label, address = message.link
-        commands.insert(0, _Line(kind="link", label=label, text=address))
+    links = [*([message.link] if message.link else []), *message.links]
+    linked = [_Line(kind="link", label=label, text=address) for label, address in links]
+    commands = [*linked, *commands]
     return [*lines, *_apart(facts, bool(lines)), *_apart(commands, bool(facts))]
 
 
@@ -339,16 +350,18 @@ def _picture(chart: Chart) -> str:
     title = html.escape(chart.title)
     last = in_unit(chart.points[-1].value, chart.unit)
     first_at, last_at = (f"{p.at:%d %b %H:%M}" for p in (chart.points[0], chart.points[-1]))
+    top, zero = (html.escape(in_unit(value, chart.unit)) for value in (ceiling(chart), 0.0))
+    cell = f'style="{small};padding:0 6px 0 0;text-align:right;white-space:nowrap;line-height:1"'
     return (
         f'<div style="margin:16px 0"><p style="margin:0 0 4px;{small}">{title}: '
-        f"0 to {html.escape(in_unit(ceiling(chart), chart.unit))}, the last {html.escape(last)}; "
-        "red: anomalous</p>"
+        f"the last {html.escape(last)}; red: anomalous</p>"
+        '<table role="presentation" width="100%" cellpadding="0" cellspacing="0">'
+        f'<tr><td valign="top" {cell}>{top}</td><td rowspan="2">'
         f'<img src="cid:{PICTURE}" width="{WIDTH}" height="{HEIGHT}" alt="Chart: {title}, '
         f'the last {html.escape(last)}" style="width:100%;max-width:{WIDTH}px;height:auto;'
-        'display:block;border:1px solid #e2e6eb;border-radius:4px">'
-        f'<table role="presentation" width="100%" cellpadding="0" cellspacing="0" '
-        f'style="max-width:{WIDTH}px"><tr><td style="{small}">{first_at}</td>'
-        f'<td align="right" style="{small};text-align:right">{last_at} UTC</td></tr></table></div>'
+        'display:block;border:1px solid #e2e6eb;border-radius:4px"></td></tr>'
+        f'<tr><td valign="bottom" {cell}>{zero}</td></tr><tr><td></td><td style="{small}">'
+        f'{first_at}<span style="float:right">{last_at} UTC</span></td></tr></table></div>'
     )
 
 

@@ -10,10 +10,11 @@ from k6d.alerts.delivery.render import unstyled
 MAX_SECTION = 3000  # characters that Slack takes of one section
 
 
-def prepare(plugin: Any, title: str) -> str:
-    """Send blocks, with the title as the text above them; return the title that is left to send.
+def prepare(plugin: Any, title: str, blocks: list[dict[str, Any]]) -> str:
+    """Send `blocks`, else the text as blocks; return the title that is left to send.
 
-    Slack promises to show mrkdwn only in blocks. Without a text above them, phones show no preview.
+    The title becomes the text above the blocks: without it, phones show no preview. Slack promises
+    to show mrkdwn only in blocks.
     """
     if plugin.mode.startswith("workflow"):  # a workflow gets one text and formats it itself
         return title
@@ -24,7 +25,8 @@ def prepare(plugin: Any, title: str) -> str:
     def with_text(url: str, payload: Any, **options: Any) -> Any:
         if isinstance(payload, dict) and "attachments" in payload:
             for attachment in payload["attachments"]:
-                attachment["blocks"] = [b for block in attachment["blocks"] for b in _cut(block)]
+                parts = blocks if blocks and not plugin.template else attachment["blocks"]
+                attachment["blocks"] = [piece for block in parts for piece in _cut(block)]
             payload = {"text": f"*{html.escape(unstyled(title), quote=False)}*", **payload}
         return post(url, payload, **options)
 
