@@ -11,6 +11,7 @@ from lxml import etree
 from k6d.analysis.verdict import judge
 from k6d.core.measurements import Breakdown, Check, Generator, Log, Runner, Threshold
 from k6d.core.model import (
+    Comparison,
     Execution,
     Explanation,
     Finding,
@@ -134,12 +135,33 @@ def test_hostile_words_stay_words() -> None:
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table[:3]}) == 1
 
 
+def test_markdown_has_before_and_after() -> None:
+    """Each number beside its baseline, the worst endpoint first, in a section that opens."""
+    worse = {"unit": "ms", "state": "worse", "expected": 268.0, "observed": 412.0}
+    run = make_run(
+        anomaly_analysis=anomalous("GET /cart").anomaly_analysis,
+        breakdown=Breakdown(endpoints=[make_endpoint(name="/a"), make_endpoint(p95_ms=412.0)]),
+        comparisons=[
+            Comparison(metric="response_time_p95", endpoint=None, **worse),
+            Comparison(metric="response_time_p95", endpoint="GET /cart", **worse),
+        ],
+    )
+    lines = write_markdown(run).splitlines()
+    assert "Next step: look" in lines
+    assert "| p95 | 268 ms | 88.2 ms | **+54 %** |" in lines
+    details = lines.index("<details><summary>2 endpoints, 1 threshold, 1 check</summary>")
+    rows = [line for line in lines[details:] if line.startswith("| GET")]
+    assert rows[0] == "| GET /cart | 268 ms | **412 ms** |  | 0.1 % | 6,000 |"
+    assert rows[1].startswith("| GET /a |")
+    assert lines.index("</details>") > details
+
+
 def test_markdown_is_short() -> None:
     """Verdict, findings, totals, crossed thresholds and failed checks, whatever their number."""
     text = write_markdown(anomalous("GET /cart"))
     assert "### k6: GET /cart.js: HIGH" in text
-    assert "Thresholds crossed:" in text
-    assert "Checks failed:" in text
+    assert "| **crossed** | a: p\\(95\\)\\<1 | 2 |" in text
+    assert "| **failed** | cart › GET /cart | 2 of 3 |" in text
     many = replace(
         make_run(),
         checks=[Check(name=f"c{i}", group="", passes=0, fails=1) for i in range(500)],

@@ -17,7 +17,7 @@ from support.daemon import hitting, until
 from support.paths import ROOT
 from support.programs import program
 from support.records import make_run
-from support.serving import Served, free_port
+from support.serving import Served, free_port, small_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,9 @@ def test_cardinality_is_bounded() -> None:
 
 
 def test_the_configuration_examples_hold(served: Served, target: Target) -> None:
-    """promtool takes prometheus.yml; every metric in the Grafana dashboard is one we expose."""
+    """promtool takes prometheus.yml with its rules; every metric in them and in the Grafana
+    dashboard is one we expose.
+    """
 
     config = ROOT / "config"
     done = subprocess.run(
@@ -181,11 +183,87 @@ def test_the_configuration_examples_hold(served: Served, target: Target) -> None
     )
     assert done.returncode == 0, done.stderr
     served.start()
-    served.write("a.js", hitting(target.url))
+    served.write("a.js", small_script(target.url))
     served.run("a.js")
     until_counted(served)
     exposed = set(re.findall(r"^# TYPE (\w+)", served.get("/metrics").text, re.MULTILINE))
     dashboard = orjson.loads((config / "grafana-dashboard.json").read_bytes())
-    used = set(re.findall(r"k6d_\w+", orjson.dumps(dashboard).decode()))
-    assert used <= exposed
+    rules = (config / "prometheus-rules.yml").read_text()
+    expressions = "".join(re.findall(r"expr: (.*)", rules))
+    for text in (orjson.dumps(dashboard).decode(), expressions):
+        used = set(re.findall(r"k6d_\w+", text))
+        assert used
+        assert used <= exposed
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_alert_rules_fire(tmp_path: Path) -> None:
+    """promtool plays a day: k6d is down, an incident opens, a message waits, a queue stands."""
+    (tmp_path / "prometheus-rules.yml").write_text(
+        (ROOT / "config/prometheus-rules.yml").read_text()
+    )
+    (tmp_path / "tests.yml").write_text(RULE_TESTS)
+    done = subprocess.run(
+        [program("promtool"), "test", "rules", tmp_path / "tests.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+RULE_TESTS = """
+rule_files: [prometheus-rules.yml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="k6d", instance="a"}', values: '1x5 0x20'}
+      - {series: 'k6d_open_incidents{severity="high", instance="a"}', values: '0x5 2x20'}
+      - {series: 'k6d_open_incidents{severity="critical", instance="a"}', values: '0x5 1x20'}
+      - {series: 'k6d_open_incidents{severity="low", instance="a"}', values: '1x30'}
+      - {series: 'k6d_messages{state="waiting", instance="a"}', values: '1x70'}
+      - {series: 'k6d_queue_jobs{instance="a"}', values: '3x70'}
+      - {series: 'k6d_running_jobs{instance="a"}', values: '1x10 0x60'}
+      - {series: 'k6d_script_severity{script="shop.js"}', values: '0x5 3x20'}
+    alert_rule_test:
+      - eval_time: 20m
+        alertname: K6dDown
+        exp_alerts:
+          - exp_labels: {severity: critical, job: k6d, instance: a}
+            exp_annotations:
+              summary: k6d at a does not answer
+              description: "No load test runs. Look at its log: journalctl -u k6d"
+      - eval_time: 4m
+        alertname: K6dOpenIncident
+      - eval_time: 7m
+        alertname: K6dOpenIncident
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: a}
+            exp_annotations:
+              summary: "open incidents in k6d, high or critical: 3"
+              description: k6d incidents lists them, worst first.
+      - eval_time: 7m
+        alertname: K6dScriptFailing
+        exp_alerts:
+          - exp_labels: {severity: warning, script: shop.js}
+            exp_annotations:
+              summary: shop.js fails
+              description: k6d show shop.js says what is wrong and since when.
+      - eval_time: 30m
+        alertname: K6dQueueStuck
+      - eval_time: 45m
+        alertname: K6dQueueStuck
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: a}
+            exp_annotations:
+              summary: "jobs that wait in k6d while none runs: 3"
+              description: The page Queue, or k6d queue, says why nothing starts.
+      - eval_time: 65m
+        alertname: K6dMessagesNotDelivered
+        exp_alerts:
+          - exp_labels: {severity: warning, state: waiting, instance: a}
+            exp_annotations:
+              summary: "messages of k6d that are waiting: 1"
+              description: k6d outbox shows which receiver does not take them, and why.
+"""

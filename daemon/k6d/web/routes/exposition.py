@@ -33,13 +33,15 @@ Sample = tuple[dict[str, str], float | None]
 class Facts:
     """The exposed data: `last` holds the newest index document of each script.
 
-    `endpoints` holds the result of `endpoints_of` by test id. `runs` counts the runs by verdict
+    `endpoints` and `failed_checks` hold the results of `endpoints_of` and `failed_checks_of` by
+    test id. `runs` counts the runs by verdict
     since the daemon started.
     """
 
     last: list[Row]
     dropped: int = 0
     endpoints: dict[str, list[Row]] = field(default_factory=dict)
+    failed_checks: dict[str, float | None] = field(default_factory=dict)
     pending: int = 0
     running: int = 0
     runs: dict[str, int] = field(default_factory=dict)
@@ -53,6 +55,14 @@ def endpoints_of(run: Row) -> list[Row]:
     columns = ("name", "method", "count", "error_rate", "p50_ms", "p95_ms", "p99_ms")
     rows = run["breakdown"]["endpoints"][:MOST_ENDPOINTS]
     return [{name: row[name] for name in columns} for row in rows]
+
+
+def failed_checks_of(run: Row) -> float | None:
+    """Return the share of failed checks in a run's file, from 0 to 1; None without checks."""
+    measured = run.get("load") or run["metrics"]
+    passed, failed = measured.get("checks_passed"), measured.get("checks_failed")
+    total = (passed or 0) + (failed or 0)
+    return (failed or 0) / total if total else None
 
 
 def exposition(facts: Facts) -> bytes:
@@ -105,6 +115,11 @@ def _families(facts: Facts) -> Iterator[tuple[str, str, str, list[Sample]]]:
     for name, text, value in _OF_SCRIPT:
         samples: list[Sample] = [({"script": d["script"]}, value(d)) for d in facts.last]
         yield f"k6d_script_{name}", "gauge", f"Last run of the script: {text}.", samples
+    checks: list[Sample] = [
+        ({"script": d["script"]}, facts.failed_checks.get(d["test_id"])) for d in facts.last
+    ]
+    text = "Last run of the script: failed checks of all."
+    yield "k6d_script_failed_checks_ratio", "gauge", text, checks
     for name, text, column, divisor in _OF_ENDPOINT:
         samples = [
             (_endpoint(document, row), _divided(row[column], divisor))

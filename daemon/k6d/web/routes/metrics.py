@@ -11,12 +11,19 @@ from k6d.alerts.outbox import Outbox
 from k6d.core.model import K6dError
 from k6d.web.context import Context, K6d
 from k6d.web.routes import schemas
-from k6d.web.routes.exposition import CONTENT_TYPE, MOST_SCRIPTS, Facts, endpoints_of, exposition
+from k6d.web.routes.exposition import (
+    CONTENT_TYPE,
+    MOST_SCRIPTS,
+    Facts,
+    endpoints_of,
+    exposition,
+    failed_checks_of,
+)
 from k6d.web.routes.incidents import alerts_of
 
 router = APIRouter(tags=["metrics"])
 
-Endpoints = list[dict[str, object]]
+Details = tuple[list[dict[str, object]], float | None]
 
 
 @router.get("/metrics", responses=schemas.text(CONTENT_TYPE, description="Prometheus text format"))
@@ -31,11 +38,13 @@ def _scrape(k6d: Context, counts: dict[str, Any]) -> bytes:
     last = [state.last for state in latest[:MOST_SCRIPTS]]
     incident_states = alerts_of(k6d).incident_states().values()
     outbox = Outbox(k6d.settings.data)
+    details = _details(k6d, [document["test_id"] for document in last])
     return exposition(
         Facts(
             last=last,
             dropped=max(0, len(latest) - MOST_SCRIPTS),
-            endpoints=_endpoints(k6d, [document["test_id"] for document in last]),
+            endpoints={test_id: rows for test_id, (rows, _) in details.items()},
+            failed_checks={test_id: ratio for test_id, (_, ratio) in details.items()},
             **counts,
             incidents=Counter(s.incident.severity for s in incident_states if s.incident),
             messages={
@@ -46,17 +55,18 @@ def _scrape(k6d: Context, counts: dict[str, Any]) -> bytes:
     )
 
 
-def _endpoints(k6d: Context, test_ids: list[str]) -> dict[str, Endpoints]:
-    """Endpoint rows by run; rows of runs that are still the last ones are cached."""
-    known = k6d.cache.get("endpoints")
-    before: dict[str, Endpoints] = known if isinstance(known, dict) else {}
+def _details(k6d: Context, test_ids: list[str]) -> dict[str, Details]:
+    """Endpoint rows and failed checks by run; those of runs that are still the last are cached."""
+    known = k6d.cache.get("details")
+    before: dict[str, Details] = known if isinstance(known, dict) else {}
     now = {test_id: before.get(test_id) or _read(k6d, test_id) for test_id in test_ids}
-    k6d.cache["endpoints"] = now
+    k6d.cache["details"] = now
     return now
 
 
-def _read(k6d: Context, test_id: str) -> Endpoints:
+def _read(k6d: Context, test_id: str) -> Details:
     try:
-        return endpoints_of(orjson.loads(k6d.store.load_raw(test_id)))
+        run = orjson.loads(k6d.store.load_raw(test_id))
+        return endpoints_of(run), failed_checks_of(run)
     except (K6dError, ValueError, KeyError, TypeError):
-        return []
+        return [], None
