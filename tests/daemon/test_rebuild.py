@@ -35,6 +35,7 @@ from k6d.storage.prune import prune
 from k6d.storage.record import new_test_id
 from k6d.storage.state import STATES
 from k6d.storage.store import Store
+from k6d.web.hook_tokens import HookTokens
 from support.daemon import hitting
 from support.receivers import closed_port
 from support.records import make_anomaly, make_run
@@ -307,6 +308,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     Disabled(store).put("off/*", "x")
     pin(store.load(store.find("latest")), store, reason="x")
     put_mark("x", store, at=NOW)
+    HookTokens(store).create("deploy", ["good*"], expires=NOW)
     accept(store.load(store.find("latest")), store, reason="x")
     allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
     allowance.take(NOW)
@@ -349,6 +351,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             Disabled(store).of("bad.js")
             pins(store)
             marks(store)
+            HookTokens(store).all()
             prune(settings, store, now=NOW, dry_run=True)
             allowance = Allowance(store.state("explanations"), per_day=5, identity="i")
             allowance.open_until(NOW)

@@ -1,4 +1,4 @@
-"""Commands that show results: history, show, scripts, search, stats, report, watch-live, token."""
+"""Commands that show results: history, show, scripts, search, stats, report, watch-live."""
 
 from __future__ import annotations
 
@@ -241,16 +241,6 @@ def watch_live(
     from k6d.cli.watch_live import follow
 
     follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
-
-
-@commands.command()
-def token(data: Data = None, config: Config = None) -> None:
-    """Print the token for the API and the dashboard's login."""
-    from k6d.web.token import read_token
-
-    loaded = load_settings(config, data=data)
-    given = loaded.api.token
-    say(given.get_secret_value() if given else read_token(loaded.data))
 
 
 def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:

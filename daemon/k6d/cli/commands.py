@@ -127,7 +127,11 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "maintenance",
             "List the settings in force, and the file or variable that each comes from.",
         ),
-        "token": ("browse", "Print the token for the API and the dashboard's login."),
+        "token": (
+            "tokens",
+            "Print the token for the API and the dashboard; or create, list and revoke tokens of "
+            "hooks.",
+        ),
         "schedule": (
             "maintenance",
             "Show schedules: the next starts, the last ones, and missed starts with the reason.",

@@ -50,7 +50,7 @@ def reason(error: OSError) -> str:
 
 
 class Trigger(StrEnum):
-    """Why a job runs; IMPORTED marks runs of the original service."""
+    """Why a job runs; EVENT is a call of a hook, IMPORTED marks runs of the original service."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -58,6 +58,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     CONFIRMATION = "confirmation"
     RECOVERY = "recovery"
+    EVENT = "event"
     IMPORTED = "imported"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from k6d.jobs.queue import JobQueue
 
 MOST_PENDING = 200  # jobs that people asked for; changes of the folder may queue more
+ASKED_FOR = (Trigger.MANUAL, Trigger.EVENT)
 REFRESH_S = 1.0
 LOOK_S = 15.0
 
@@ -55,14 +56,14 @@ class Control:
         return self._activity.entry(job) if await self._activity.cancel(job) else None
 
     async def put(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Queue a job for a person; return {id, trigger} of it, or of the job it was merged with.
+        """Queue a job for a person or a hook; return {id, trigger} of it.
 
-        If too many jobs are pending, return {pending} with their number. The folder of a one-off is
-        removed when its job is over.
+        If it was merged with a pending job, these are that job's. If too many jobs are pending,
+        return {pending} with their number. The folder of a one-off is removed when its job is over.
         """
         given |= {"path": Path(given["path"]), "notes": tuple(given["notes"])}
-        job = Job(**given, trigger=Trigger.MANUAL)
-        asked_for = [one for one in self._queue.pending() if one.trigger is Trigger.MANUAL]
+        job = Job(**given | {"trigger": Trigger(given["trigger"])})
+        asked_for = [one for one in self._queue.pending() if one.trigger in ASKED_FOR]
         if len(asked_for) >= MOST_PENDING:
             _tidy(job)
             return {"pending": len(asked_for)}

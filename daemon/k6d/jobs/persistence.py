@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "queue"
-STORED = (Trigger.MANUAL, Trigger.SCHEDULED)
+STORED = (Trigger.MANUAL, Trigger.EVENT, Trigger.SCHEDULED)
 RECENT_RUNS = 20  # of a script; the run of a job is searched among them
 MOST_REPEATS = 1  # a run that kills k6d must not be repeated for ever
 

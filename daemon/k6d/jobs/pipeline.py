@@ -188,7 +188,7 @@ class Pipeline:
 
     def _switched_off(self, job: Job, own: ScriptSettings) -> str | None:
         """Return why the script does not run by itself, if it does not."""
-        if not own.enabled and job.trigger in ON_CHANGE:
+        if not own.enabled and job.trigger in (*ON_CHANGE, Trigger.EVENT):
             return "it is switched off by its ext.k6d.enabled"
         if job.trigger is not Trigger.MANUAL and (found := self._disabled.of(job.name)):
             return f"a person disabled {found.pattern}; 'k6d enable' lets it run again"

@@ -23,6 +23,7 @@ PRIORITY = {
     Trigger.ADDED: 1,
     Trigger.CHANGED: 1,
     Trigger.RECOVERY: 1,
+    Trigger.EVENT: 1,
     Trigger.SCHEDULED: 2,
 }
 

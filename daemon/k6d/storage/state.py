@@ -33,6 +33,7 @@ STATES = {
     "queue": "jobs that people asked for are lost; k6d run starts them again",
     "retention": "every old run is looked at again by the next k6d prune",
     "schedule": "schedules are rebuilt from the runs; k6d schedule lists them",
+    "tokens": "tokens of hooks are revoked; k6d token create makes new ones",
     "scripts": "which contents ran is rebuilt from the runs",
 }
 

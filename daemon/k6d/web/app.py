@@ -11,6 +11,7 @@ from k6d.web import problems
 from k6d.web.dashboard import actions, front_page, login, pages, script_page, settings_page
 from k6d.web.middleware import AccessMiddleware
 from k6d.web.routes import (
+    hooks,
     in_force,
     incidents,
     jobs,
@@ -63,6 +64,7 @@ def create(context: Context) -> ASGIApp:
         runs,
         scripts,
         jobs,
+        hooks,
         incidents,
         in_force,
         pins,

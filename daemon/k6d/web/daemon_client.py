@@ -51,7 +51,7 @@ class DaemonClient:
     async def put(self, job: Job) -> Job | int:
         """Return the queued job; if too many jobs are pending, return their number."""
         given = {"name": job.name, "path": str(job.path), "id": job.id, "options": job.options}
-        given["tags"] = job.tags
+        given |= {"tags": job.tags, "trigger": job.trigger}
         queued = await self._caller.call(
             "put", given | {"one_off": job.one_off, "notes": job.notes}
         )

@@ -147,6 +147,13 @@ GROUPS = _object(
         "comparisons": _list(_object({"metric": TEXT, "endpoint": NAME, "state": TEXT})),
     }
 )
+EVENT = _object(
+    {
+        "hook": TEXT,
+        "jobs": _list(_object({"job": TEXT, "script": TEXT})),
+        "marks": _list(MARK),
+    }
+)
 PIN = _object({"run": TEXT, "script": TEXT, "reason": TEXT, "at": TEXT})
 PINS = _object({"pins": _list(PIN)})
 DELETED = _object({"runs": _list(TEXT), "snapshots": COUNT})
