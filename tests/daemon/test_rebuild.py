@@ -315,6 +315,7 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     allowance.failed("x", NOW, retry_after_s=60)
     prune(settings, store, now=NOW)
     store.state("deaths").put("good.js", {"deaths": 3, "run": "x", "contents": "y"})
+    store.state("cluster").put("x", {"namespace": "k6", "server": "https://x"})
     store.state("life").put("daemon", {"orderly": False})
     outage = {"since": "x", "scripts": {"good.js": 2, "bad.js": 1}, "told": True}
     store.state("outages").put("no network", outage)
