@@ -20,13 +20,14 @@ from k6d.execution.iterations import IterationCounter
 from k6d.execution.other_calls import GRPC, PAGES, Calls
 from k6d.execution.remote_write import Histogram, decode, name_label, read, tags
 from k6d.execution.rows import OTHER, Requests, Table, counts, hidden, load_of, named
-from k6d.execution.timeline import Recorder, Tally, combined, ms
+from k6d.execution.timeline import Recorder, Tally, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from k6d.core.measurements import Metrics
     from k6d.execution.remote_write import Series
+    from k6d.execution.timeline import Handed
 
 MAX_ERRORS = 10  # errors can be unlimited: some contain a port or a certificate
 MAX_MIXED = 50  # distinct scenario and name pairs in one second of the time line
@@ -216,8 +217,17 @@ class Capture:
                 notes=notes,
             )
 
+    def hand_over(self, *, everything: bool = False) -> list[Handed]:
+        """Give away finished entries of the time line; see `Recorder.hand_over`."""
+        with self._lock:
+            return self._recorder.hand_over(everything=everything)
+
+    def with_timeline(self, recorder: Recorder) -> None:
+        """Take the time line of all runners."""
+        self._recorder = recorder
+
     def absorb(self, other: Capture) -> None:
-        """Add what the capture of another runner of this run has counted; neither counts on."""
+        """Add what the capture of another runner has counted, without its time line."""
         for key, one in other._series.items():
             mine = self._series.get(key)
             self._series[key] = mine.plus(one) if mine else one
@@ -231,7 +241,6 @@ class Capture:
         for part, at_ms in other._last_ms.items():
             self._last_ms[part] = max(at_ms, self._last_ms.get(part, 0))
         self._total.merge(other._total)
-        self._recorder = combined([self._recorder, other._recorder])
 
     def errors(self) -> set[str]:
         """Return k6's messages for the requests of the load that had no answer."""

@@ -63,6 +63,8 @@ def varints(value: Value) -> list[int]:
     """Return the numbers in an entry of a repeated field: one, or many packed together."""
     if isinstance(value, int):
         return [value]
+    if value.isascii():  # each number has one byte, as most have
+        return list(value)
     found, at = [], 0
     while at < len(value):
         number, at = _varint(value, at)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from k6d.core.measurements import Timeline
 from k6d.execution.remote_write import Histogram
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _MAX_POINTS = 600
 # Each divides the next, so that whole entries can be merged at every step.
@@ -61,6 +57,16 @@ class Tally:
         return None if self.requests and not self.judged else round(self.unexpected / step_s, 2)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """A finished entry of one runner; `second` is of the epoch, `vus` the newest number known."""
+
+    second: int
+    entry: Tally
+    vus: int | None
+    is_known: bool
+
+
 class Recorder:
     """Builds the time line; above _MAX_POINTS entries, neighbours are merged."""
 
@@ -71,6 +77,8 @@ class Recorder:
         self.current = Tally()
         self._entries: dict[int, Tally] = {}
         self._unknown: set[int] = set()  # entries in which one of several runners did not push
+        self._handed = self._late = 0  # entries given away, and how many of them have no rate
+        self._vus: int | None = None
 
     def add(self, push: Tally, at_ms: int) -> None:
         """Add the requests of a push; `at_ms` is the time of its newest sample."""
@@ -79,7 +87,7 @@ class Recorder:
             self.second, self.current = second, Tally()
         self.last_ms = max(self.last_ms, at_ms)
         self.current.merge(push)
-        while second // self.resolution_s >= _MAX_POINTS:
+        while second // self.resolution_s >= _MAX_POINTS and not self._handed:
             self._coarsen()
         self._entries.setdefault(second // self.resolution_s, Tally()).merge(push)
 
@@ -109,27 +117,40 @@ class Recorder:
         for index, entry in entries.items():
             merged = self._entries.setdefault(index * finer // self.resolution_s, Tally())
             merged.merge(entry)
+        self._unknown = {index * finer // self.resolution_s for index in self._unknown}
 
-    def coarsen_to(self, resolution_s: int) -> None:
-        """Merge neighbours until an entry lasts so many seconds."""
-        while self.resolution_s < resolution_s:
+    def hand_over(self, *, everything: bool = False) -> list[Handed]:
+        """Give away the entries that no later push changes; the newest only with `everything`.
+
+        Call it after each push, from the first on: entries that are given away are not merged.
+        """
+        handed, end = [], self.second + (1 if everything else 0)
+        for index in range(self._handed, end):
+            entry = self._entries.get(index)
+            is_known = self._is_known(index)
+            self._late += not is_known
+            self._vus = self._vus if entry is None or entry.vus is None else entry.vus
+            handed.append(
+                Handed(
+                    second=round(self.first_ms / 1000) + index,
+                    entry=entry or Tally(),
+                    vus=self._vus,
+                    is_known=is_known,
+                )
+            )
+            self._entries.pop(index - 1, None)  # the next entry asks for its neighbour
+        self._handed = max(self._handed, end)
+        return handed
+
+    def put(self, second: int, entry: Tally, *, is_known: bool) -> None:
+        """Set the entry of a second, from the first on; all of it is there."""
+        while second // self.resolution_s >= _MAX_POINTS:
             self._coarsen()
-
-    def overlay(self, other: Recorder) -> None:
-        """Add the entries of another runner's time line of the same resolution, at their time."""
-        step = self.resolution_s
-        later = round((other.first_ms - self.first_ms) / 1000 / step)
-        vus = None
-        for index, entry in enumerate(other._all()):
-            mine = self._entries.setdefault(index + later, Tally())
-            vus = entry.vus if entry.vus is not None else vus
-            together = None if vus is None else (mine.vus or 0) + vus
-            mine.merge(entry)
-            mine.vus = mine.vus if together is None else together
-            if not other._is_known(index):
-                self._unknown.add(index + later)
-        self.current.merge(other.current)
-        self.second = max(self.second, other.second + later * step)
+        index = second // self.resolution_s
+        self._entries.setdefault(index, Tally()).merge(entry)
+        if not is_known:
+            self._unknown.add(index)
+        self.second = max(self.second, second)
 
     def mixes(self) -> list[dict[str, int]]:
         """Return the requests in each entry of the time line, by scenario and name."""
@@ -137,7 +158,8 @@ class Recorder:
 
     def gaps(self) -> int:
         """Return how many entries of the time line have no rate because k6 pushed too late."""
-        return sum(not self._is_known(index) for index in range(len(self._all())))
+        rest = range(self._handed, len(self._all()))
+        return self._late + sum(not self._is_known(index) for index in rest)
 
     def _all(self) -> list[Tally]:
         length = self.second // self.resolution_s + 1 if self.second >= 0 else 0
@@ -181,25 +203,6 @@ class Recorder:
                 for entry, there in zip(entries, known, strict=True)
             ],
         )
-
-
-def combined(runners: Iterable[Recorder]) -> Recorder:
-    """Add up the time lines of several runners of one run, aligned by their clocks.
-
-    Virtual users are added. An entry in which one runner did not push has no rates. A runner that
-    has not begun, or has ended, adds nothing.
-    """
-    began = [one for one in runners if one.second >= 0]
-    if len(began) <= 1:
-        return began[0] if began else Recorder()
-    made = Recorder()
-    made.first_ms = min(one.first_ms for one in began)
-    made.last_ms = max(one.last_ms for one in began)
-    made.resolution_s = max(one.resolution_s for one in began)
-    for one in began:
-        one.coarsen_to(made.resolution_s)
-        made.overlay(one)
-    return made
 
 
 def ms(latency: Histogram, q: float, most_ms: float | None = None) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from k6d.execution.executor import Live
 from k6d.execution.kubernetes.streams import Streams
+from k6d.execution.kubernetes.together import Together
 from k6d.execution.remote_write import decode, name_label
 from k6d.execution.timeline import Tally, ms
 
@@ -49,6 +50,7 @@ class Captures:
         self._most = max(MOST_SERIES // runners, LEAST_SERIES)
         self._make, self._wanted = make, set(wanted)
         self._of: dict[int, One] = {}
+        self._together = Together()
         self._lock = threading.Lock()
 
     def push(self, body: bytes) -> None:
@@ -63,6 +65,8 @@ class Captures:
             one.streams.feed(pushed)
             one.pushes += 1
             one.last_at = time.monotonic()
+            finished = one.capture.hand_over()
+        self._together.add(finished)
 
     def _one(self, number: int) -> One:
         with self._lock:
@@ -113,7 +117,10 @@ class Captures:
         """Return the sum of all captures; call it once, when all runners have ended."""
         made = self._make(MOST_SERIES)
         for number in self.numbers():
-            made.absorb(self._of[number].capture)
+            capture = self._of[number].capture
+            self._together.add(capture.hand_over(everything=True))
+            made.absorb(capture)
+        made.with_timeline(self._together.recorder())
         return made
 
 

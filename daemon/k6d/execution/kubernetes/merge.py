@@ -16,7 +16,7 @@ from k6d.execution.summary import Parts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from k6d.execution.kubernetes.streams import Streams
+    from k6d.execution.kubernetes.streams import Streams, Trend
     from k6d.execution.summary import Values
 
 # Gauges of k6 of which each runner has its own share; of a script's gauge, the newest value counts.
@@ -101,9 +101,10 @@ def _trend(name: str, found: Sequence[Values], every: Sequence[Streams]) -> Valu
         "min": min(one["min"] for one in counted),
         "max": max(one["max"] for one in counted),
     }
-    for stat, q in _quantiles(counted[0]).items():
-        if estimate := quantile(name, q, made, every):
-            made[stat] = estimate.value
+    if pushed := streams.trend(every, *selector(name)):
+        for stat, q in _quantiles(counted[0]).items():
+            if estimate := _quantile(pushed, q, made):
+                made[stat] = estimate.value
     return made
 
 
@@ -124,9 +125,13 @@ def quantile(
     `values` are the merged count, minimum and maximum. None if the pushes do not have the trend.
     """
     found = streams.trend(every, *selector(metric))
-    if found is None or not found.histogram.count:
-        return None
+    return found and _quantile(found, q, values)
+
+
+def _quantile(found: Trend, q: float, values: Mapping[str, float]) -> Range | None:
     histogram, scale = found
+    if not histogram.count:
+        return None
     # Values below zero are in no bucket. They are the lowest.
     below = max(round(values.get("count", 0)) - histogram.count, 0)
     if below:

@@ -10,12 +10,10 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from k6d.execution.protobuf import fields, message
-from k6d.execution.remote_write import Histogram, read, tags
+from k6d.execution.remote_write import Histogram, Series, read, tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from k6d.execution.remote_write import Series
 
 MAX_SERIES = 20_000
 _NAME = b"\n\x08__name__\x12"
@@ -33,6 +31,14 @@ class Trend(NamedTuple):
     scale: float
 
 
+class _Parsed(NamedTuple):
+    """A series that was asked for; it is asked for again for each threshold and quantile."""
+
+    raw: bytes
+    labels: dict[str, str]
+    series: Series
+
+
 class Streams:
     """The series of one runner; thread-safe. `wanted` are metrics that thresholds name."""
 
@@ -41,6 +47,7 @@ class Streams:
         self._unread = {f"k6_{part}_seconds".encode() for part in parts}
         self._most = most
         self._last: dict[bytes, dict[bytes, bytes]] = {}
+        self._parsed: dict[tuple[bytes, bytes], _Parsed] = {}
         self._count = 0
         self._lock = threading.Lock()
         self.overflowed = False
@@ -65,13 +72,16 @@ class Streams:
         self, name: str, selected: Mapping[str, str]
     ) -> Iterator[tuple[dict[str, str], Series]]:
         """Yield the newest push of each series of a name that has all the tags."""
+        encoded = name.encode()
         with self._lock:
-            found = list(self._last.get(name.encode(), {}).values())
-        for raw in found:
-            series = read(raw)
-            labels = tags(series.labels)
-            if all(labels.get(tag) == value for tag, value in selected.items()):
-                yield labels, series
+            found = list(self._last.get(encoded, {}).items())
+        for key, raw in found:
+            one = self._parsed.get((encoded, key))
+            if one is None or one.raw is not raw:
+                series = read(raw)
+                one = self._parsed[encoded, key] = _Parsed(raw, tags(series.labels), series)
+            if all(one.labels.get(tag) == value for tag, value in selected.items()):
+                yield one.labels, one.series
 
 
 def trend(every: Iterable[Streams], metric: str, selected: Mapping[str, str]) -> Trend | None:
