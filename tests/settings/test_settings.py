@@ -230,6 +230,22 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[k6]\ntimeout = 0", "k6.timeout: 0 should be greater than 0"),
         ("[k6]\ngrace = nan", "k6.grace: nan should be"),
         ("[k6]\nconcurrency = 65", "k6.concurrency: 65 should be less than or equal to 64"),
+        ('[k6]\nexecutor = "docker"', "k6.executor: 'docker' should be 'local' or 'kubernetes'"),
+        (
+            '[kubernetes]\nresource_limits = { memory = "lots" }',
+            "kubernetes.resource_limits.memory: 'lots' should be a quantity such as",
+        ),
+        (
+            '[kubernetes]\nimage = "my image"',
+            "kubernetes.image: 'my image' should be the name of an image",
+        ),
+        ('[kubernetes]\nnamespace = "Load"', "should be a name of Kubernetes"),
+        ('[kubernetes]\nreceiver_url = "k6d:1"', "should be an http:// or https:// URL"),
+        (
+            '[kubernetes]\nreceiver_url = "http://k6d:1"\nreceiver_port = 0',
+            "receiver_url has a port, so receiver_port must be a port too",
+        ),
+        ("[kubernetes]\nparallelism = 0", "kubernetes.parallelism: 0 should be greater than"),
         ('[api]\ntoken = "hunter2"', "api.token: should have at least 12 characters, made by"),
         ("[api]\nhots = 1", "api.hots: unknown key, did you mean api.host?"),
         (

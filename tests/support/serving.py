@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import random
+import itertools
+import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,10 +99,17 @@ class Served(Daemon):
         return self.ask("POST", path, body=body, **{"token": True, **options})
 
 
+_ports = itertools.count(os.getpid() * 131)  # each process of the tests walks its own way
+
+
 def free_port() -> int:
-    """A port that nobody has just now, and that the kernel gives to no connection meanwhile."""
+    """A port that nobody has just now, and that the kernel gives to no connection meanwhile.
+
+    A process of the tests gives each port once, until it has given all: who asked for it may take
+    it later.
+    """
     while True:
-        port = random.randrange(12_000, 32_000)
+        port = 12_000 + next(_ports) % 20_000
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

@@ -69,7 +69,7 @@ def exit_code(found: Results, fail_on: Severity | None) -> int:
 
 def code_of(run: Run, fail_on: Severity | None = None) -> int:
     """The exit code of one run."""
-    failed = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, *INCONCLUSIVE)
+    failed = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, Outcome.INCOMPLETE, *INCONCLUSIVE)
     ended = run.execution
     if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
         return NOT_RUN

@@ -18,6 +18,7 @@ from k6d.settings.values import (
 
 MOST_RUNNERS = 1000
 RECEIVER_PORT = 6564
+K6_USER = 12345  # of the image grafana/k6
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 
@@ -102,6 +103,11 @@ class Kubernetes(Section):
     separate: bool = Field(default=False, description="true: one runner on each node at most.")
     service_account: Annotated[Name | None, EMPTY_IS_NONE] = Field(
         default=None, description="Service account of the runners; empty: the namespace's default."
+    )
+    run_as_user: Annotated[Annotated[int, Field(ge=0)] | None, EMPTY_IS_NONE] = Field(
+        default=K6_USER,
+        description="User id of the runners and of the starter, 12345 is that of grafana/k6; with "
+        "it the pods meet the Pod Security Standard restricted; empty: that of the image.",
     )
     image_pull_secrets: Annotated[list[Name], BeforeValidator(lines)] = Field(
         default=[], description="Secrets with the login to the registry of the image."

@@ -61,7 +61,7 @@ class Place:
         self.stop = asyncio.Event()
         self.live: Callable[[], Live] | None = None
 
-    def settings(self, **more: Any) -> Any:
+    def settings(self, *, executor: str = "kubernetes", **more: Any) -> Any:
         given: dict[str, Any] = {
             "kubeconfig": str(self.cluster.kubeconfig),
             "receiver_url": "http://127.0.0.1",
@@ -73,7 +73,7 @@ class Place:
         return load(
             scripts=self.scripts,
             data=self.data,
-            k6__executor="kubernetes",
+            k6__executor=executor,
             k6__stop_grace=2,
             k6__env={"TARGET": self.target.url},
             api__enabled=False,
@@ -290,6 +290,30 @@ async def test_the_api_server_is_away_for_a_while(place: Place) -> None:
     assert run.execution.outcome is Outcome.COMPLETED, run.execution.error
     assert run.metrics.total_requests == 82
     assert _left(place.cluster) == []
+
+
+async def test_no_runner_can_push(place: Place) -> None:
+    """A short run of which nothing was received says so, and is tried again."""
+    place.cluster.trouble.update({1: Trouble("no_push"), 2: Trouble("no_push")})
+    run = await place.run(SCRIPT.replace("RUNNERS", "2").replace("sleep(0.1)", "sleep(0)"))
+    assert run.execution.outcome is Outcome.CLUSTER
+    assert "no runner pushed anything" in (run.execution.error or "")
+
+
+async def test_one_script_runs_elsewhere(place: Place) -> None:
+    """A script may name its executor; each kind of run has a limit of its own."""
+    text = SCRIPT.replace("RUNNERS", "1").replace("sleep(0.1)", "sleep(0)")
+    away = text.replace("ext: { k6d: {", 'ext: { k6d: { executor: "kubernetes",')
+    here = text.replace("ext: { k6d: {", 'ext: { k6d: { executor: "local",')
+    first, second = await asyncio.gather(
+        place.run(away, name="away.js", executor="local"),
+        place.run(here, name="here.js", executor="kubernetes"),
+    )
+    assert first.execution.placement
+    assert first.runners
+    assert second.execution.placement is None
+    assert not second.runners
+    assert second.metrics.total_requests == first.metrics.total_requests == 82
 
 
 async def test_runs_compare_only_in_the_same_place(place: Place) -> None:

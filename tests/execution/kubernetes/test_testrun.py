@@ -79,9 +79,27 @@ def test_every_setting() -> None:
         "tolerations": [{"key": "load", "operator": "Exists", "effect": "NoSchedule"}],
         "serviceAccountName": "runner",
         "automountServiceAccountToken": "false",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 12345,
+            "runAsGroup": 12345,
+            "fsGroup": 12345,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containerSecurityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
         "imagePullSecrets": [{"name": "registry"}],
         "metadata": {"labels": NAMES.labels},
     }
+
+
+def test_the_user_of_the_image() -> None:
+    """A cluster that gives each namespace its own user ids wants none from us."""
+    spec = made(run_as_user="")["spec"]
+    assert spec["starter"] == {"automountServiceAccountToken": "false"}
+    assert "securityContext" not in spec["runner"]
 
 
 def test_a_large_archive_is_downloaded() -> None:

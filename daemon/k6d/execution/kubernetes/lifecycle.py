@@ -184,6 +184,7 @@ class Lifecycle:
         if not running:
             await self.logs.end(LOGS_S)
             return
+        await self.logs.wait(LOGS_S)  # they go with the TestRun
         self.logs.begin(running, at_once=True)
         await asyncio.sleep(OPENING_S)
         with contextlib.suppress(ClusterError):

@@ -37,10 +37,14 @@ class Logs:
             if pod.number not in self._reading:
                 self._reading[pod.number] = asyncio.create_task(self._read(pod, at_once=at_once))
 
-    async def end(self, limit_s: float) -> None:
-        """Wait until all logs are read, at most so many seconds."""
+    async def wait(self, limit_s: float) -> None:
+        """Wait until the logs that were begun are read, at most so many seconds."""
         if self._reading:
             await asyncio.wait(self._reading.values(), timeout=limit_s)
+
+    async def end(self, limit_s: float) -> None:
+        """Wait in the same way, and read no more."""
+        await self.wait(limit_s)
         for task in self._reading.values():
             task.cancel()
         await asyncio.gather(*self._reading.values(), return_exceptions=True)

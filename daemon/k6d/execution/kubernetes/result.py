@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from k6d.execution.kubernetes.thresholds import Wanted
     from k6d.execution.summary import Parts
 
+NO_PUSH = (
+    "no runner pushed anything: can pods reach kubernetes.receiver_url, and does it lead to "
+    "kubernetes.receiver_bind and receiver_port?"
+)
 FINE = (0, THRESHOLDS_CROSSED, outcome.MARKED_AS_FAILED)
 
 
@@ -159,6 +163,8 @@ def _failure(
         return ended.failure.outcome, words
     if ended.stopped or ended.timed_out or ended.cut_by:
         return None
+    if not left.captures.numbers() and totals and totals.metrics.iterations:
+        return Outcome.CLUSTER, NO_PUSH
     broken = [one for one in each.values() if one.error]
     if not broken or any(one.exit_code not in (*FINE, None) for one in each.values()):
         killed = [one for one in broken if one.exit_code == pod_words.SIGKILLED]

@@ -142,6 +142,7 @@ def testrun(
             "script": script,
             "args": list(workload.args),
             "initializer": {"disabled": True},
+            "starter": _restricted(settings),
             "runner": _runner(names, workload, placement, settings),
         },
     }
@@ -160,12 +161,34 @@ def _runner(
         "nodeSelector": placement.node_selector,
         "tolerations": [one.model_dump(exclude_none=True) for one in settings.tolerations],
         "serviceAccountName": settings.service_account,
-        "automountServiceAccountToken": "false",
+        **_restricted(settings),
         "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
         "metadata": {"labels": names.labels},
         **(_download(workload, placement) if workload.download else {}),
     }
     return {key: value for key, value in runner.items() if value}
+
+
+def _restricted(settings: Kubernetes) -> dict[str, Any]:
+    """Return what the Pod Security Standard "restricted" asks of a pod.
+
+    No pod of a run needs the token of its service account.
+    """
+    found: dict[str, Any] = {"automountServiceAccountToken": "false"}
+    user = settings.run_as_user
+    if user is not None:
+        found["securityContext"] = {
+            "runAsNonRoot": user != 0,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        found["containerSecurityContext"] = {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    return found
 
 
 def _download(workload: Workload, placement: Placement) -> dict[str, Any]:

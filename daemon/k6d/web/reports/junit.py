@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 # XML 1.0 cannot escape these characters, but scripts may use them in names.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-NOT_RUN = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, Outcome.NO_DATA, *INCONCLUSIVE)
+NOT_RUN = (
+    *(Outcome.SCRIPT_ERROR, Outcome.ABORTED, Outcome.NO_DATA, Outcome.INCOMPLETE),
+    *INCONCLUSIVE,
+)
 
 
 def write_junit(run: Run) -> str:
