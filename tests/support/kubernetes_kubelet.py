@@ -260,6 +260,8 @@ class Pod:
         if self.trouble.kind == "init":
             container = {**container, "command": ["sh", "-c", "echo 'wget: 403' >&2; exit 1"]}
         self.process, ended = self._start(container, self.folder / f"log-{container['name']}")
+        if self.deleted.is_set():  # since before there was a process to end
+            self.kill()
         ended()
         if self.process.returncode == 0:
             return True
@@ -280,6 +282,8 @@ class Pod:
             container = {**container, "command": command, "args": []}
         self.started_at = now()
         self.process, ended = self._start(container, self.log_file)
+        if self.deleted.is_set():
+            self.kill()
         self.has_started = True
         self._running(ready=False)
         threading.Thread(target=self._make_trouble, daemon=True).start()
