@@ -14,10 +14,10 @@ from k6d.core.model import (
     Outcome,
     Run,
     Severity,
-    Snapshot,
     Trigger,
     Verdict,
 )
+from k6d.core.snapshot import Snapshot
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -21,8 +21,9 @@ from k6d.analysis import comparison, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.verdict import conclude
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Threshold, Timeline
-from k6d.core.model import WORSE, Outcome, Snapshot, Trigger, Verdict
+from k6d.core.model import WORSE, Outcome, Trigger, Verdict
 from k6d.core.script import Kind
+from k6d.core.snapshot import Snapshot
 from k6d.daemon.http_supervisor import serving
 from k6d.jobs.activity import Activity
 from k6d.jobs.queue import JobQueue

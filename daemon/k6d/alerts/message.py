@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.core.mark import Mark
-    from k6d.core.model import Finding, Run, Severity, Snapshot
+    from k6d.core.model import Finding, Run, Severity
+    from k6d.core.snapshot import Snapshot
 
 MAX_LINE = 240
 MAX_FINDINGS = 5

@@ -63,6 +63,8 @@ def _end(result: Result) -> list[Finding]:
             )
         case Outcome.NO_DATA:
             kind, severity, message, recommendation = _no_data(execution.error)
+        case Outcome.ABORTED if execution.cut_by_k6d:
+            message, recommendation = execution.error or "", "Look at the target; it was spared."
         case Outcome.ABORTED if execution.error:
             message, recommendation = execution.error, "Look at the log for why it ended early."
         case _ if execution.exit_code == 110:  # execution.test.fail()

@@ -71,7 +71,8 @@ def code_of(run: Run, fail_on: Severity | None = None) -> int:
     """The exit code of one run."""
     failed = (Outcome.SCRIPT_ERROR, Outcome.ABORTED, Outcome.INCOMPLETE, *INCONCLUSIVE)
     ended = run.execution
-    if ended.outcome in failed and not (ended.cut_by_threshold or ended.told_by_script):
+    judged = ended.cut_by_threshold or ended.cut_by_k6d or ended.told_by_script
+    if ended.outcome in failed and not judged:
         return NOT_RUN
     verdict = run.anomaly_analysis
     severity = verdict.severity or Severity.LOW

@@ -16,7 +16,8 @@ import orjson
 
 from k6d.analysis import series
 from k6d.core.measurements import Breakdown, Summary
-from k6d.core.model import IMPORTED_TEXT, K6dError, Result, Snapshot
+from k6d.core.model import K6dError, Result
+from k6d.core.snapshot import IMPORTED_TEXT, Snapshot
 from k6d.execution import posted
 from k6d.execution.local import discovery, variables
 from k6d.jobs.regression_check import can_compare

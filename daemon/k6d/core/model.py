@@ -26,6 +26,7 @@ from k6d.core.measurements import (
     Summary,
     Threshold,
 )
+from k6d.core.snapshot import Snapshot  # noqa: TC001  (pydantic reads the annotation at run time)
 from k6d.core.tags import Commit  # noqa: TC001  (pydantic reads the annotation at run time)
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,7 @@ BROWSER = "the browser could not start"  # prefix of the error of a run that nee
 VARIABLE = "env "  # prefix of the name of a variable among the overrides of a run
 # k6 takes options from variables, too; with one of these, the load is another.
 _LOAD_VARIABLES = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")
+EARLY = "k6d ended the run early"  # prefix of the error of a run that its script's abort ended
 FAIL = "fail()"  # prefix of the error of a script that called fail()
 
 
@@ -124,32 +126,6 @@ class FindingKind(StrEnum):
     CHECKS = "failed checks"
 
 
-# How the ids of such snapshots begin, and their workloads, which compare with nothing.
-IMPORTED_TEXT = "imported-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The immutable archive of a script that ran.
-
-    `fingerprint` is a hash of the script and of every file that it imports or opens. `workload` is
-    a hash of what makes runs comparable: scenarios, virtual users, durations. `id` covers the
-    options and every member of the archive, and names the stored archive. `dependencies` maps
-    absolute paths to the SHA-256 of their contents, `remote` the modules that came from a server.
-    """
-
-    id: str
-    fingerprint: str
-    workload: str
-    dependencies: dict[str, str] = field(default_factory=dict)
-    remote: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_text_only(self) -> bool:
-        """Whether it holds the text of an imported script, which k6 has never read."""
-        return self.id.startswith(IMPORTED_TEXT)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """What the k6 process did; None for a step that was not reached.
@@ -181,6 +157,11 @@ class Execution:
         Such a run is judged like any other, but it covers only a part of the plan.
         """
         return self.outcome is Outcome.ABORTED and self.exit_code == THRESHOLDS_CROSSED
+
+    @property
+    def cut_by_k6d(self) -> bool:
+        """Whether k6d ended the run early, because the script's `abort` asks for that."""
+        return self.outcome is Outcome.ABORTED and (self.error or "").startswith(EARLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

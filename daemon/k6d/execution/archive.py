@@ -22,9 +22,10 @@ import orjson
 
 from k6d.core import reading
 from k6d.core.k6_archive import members
-from k6d.core.model import K6dError, Snapshot
+from k6d.core.model import K6dError
 from k6d.core.parse import parse_duration
 from k6d.core.script import Kind
+from k6d.core.snapshot import Snapshot
 from k6d.execution.blame import WAITS
 from k6d.execution.mentions import (
     concerned,

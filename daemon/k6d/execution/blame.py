@@ -99,7 +99,8 @@ def _why_silent(result: Result) -> str | None:
     if execution.outcome in (Outcome.NO_DATA, Outcome.SCRIPT_ERROR):
         answered = bool(result.summary.metrics.data_received_bytes)
         return None if answered or execution.told_by_script else execution.error
-    if execution.outcome is not Outcome.COMPLETED and not execution.cut_by_threshold:
+    cut = execution.cut_by_threshold or execution.cut_by_k6d
+    if execution.outcome is not Outcome.COMPLETED and not cut:
         return None
     lost = breakdown.lost_requests
     total = (result.judged.total_requests or 0) + lost

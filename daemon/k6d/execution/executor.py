@@ -31,7 +31,7 @@ class Order:
     `timeout_s`, the time limit is k6's plan and the grace period. `tags` identify the run in the
     Prometheus that gets the forwarded metrics. `given` are the variables of the settings and of
     the job, without those of this machine. `notes` are shown with the run. `redactor` knows the
-    run's secrets.
+    run's secrets. `why_early` returns why k6d ended the run before its time, if it did.
     """
 
     archive: Path
@@ -45,6 +45,7 @@ class Order:
     timeout_s: float | None
     timeout_is_least: bool = False
     notes: list[str] = field(default_factory=list)
+    why_early: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from k6d.core.measurements import Breakdown, Log, Summary
-    from k6d.core.model import Execution, Result, Snapshot
+    from k6d.core.model import Execution, Result
     from k6d.core.redact import Redactor
+    from k6d.core.snapshot import Snapshot
 
 
 def result_without_secrets(result: Result, redactor: Redactor) -> Result:

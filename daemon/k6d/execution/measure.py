@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import Execution, Result
+from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import blame, outcome
 from k6d.execution.archive import machine
 from k6d.execution.deadline import timeout_note
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.core.measurements import Breakdown, Generator, Log, Metrics, Runner, Summary
-    from k6d.core.model import Outcome
     from k6d.execution.capture import Capture
     from k6d.execution.executor import Order
     from k6d.execution.local.k6 import K6, Ended
@@ -96,6 +95,8 @@ async def measured(order: Order, observed: Observed, *, settings: Settings) -> M
 
 def _execution(order: Order, observed: Observed, totals: Summary) -> Execution:
     kind, error = outcome.classify(observed.ended, totals)
+    if kind is Outcome.ABORTED and error is None:
+        error = order.why_early()
     cluster = observed.cluster
     if cluster and cluster.failure:
         kind, error = cluster.failure

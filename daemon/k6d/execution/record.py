@@ -15,7 +15,7 @@ from k6d.execution.executor import Measured, unmeasured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from k6d.core.model import Snapshot
+    from k6d.core.snapshot import Snapshot
     from k6d.core.tags import Commit
     from k6d.execution.local.k6 import K6
     from k6d.execution.workdir import UnderWay

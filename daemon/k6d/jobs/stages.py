@@ -18,6 +18,7 @@ from k6d.analysis.verdict import judge_by_limits
 from k6d.core import reading
 from k6d.core.model import K6dError
 from k6d.execution import archive, posted
+from k6d.execution.early_end import EarlyEnd
 from k6d.execution.excluded import Exclude
 from k6d.execution.executor import Order
 from k6d.execution.hidden_secrets import snapshot_without_secrets
@@ -143,6 +144,12 @@ class Stages:
             task.watching.planned(script.expected_s)
         if task.job.once:  # one iteration is not to be divided between runners
             own = own.model_copy(update={"executor": "local"})
+        early = EarlyEnd(own.abort)
+
+        def on_start(live: Callable[[], Live]) -> None:
+            early.live = live
+            task.watching.started(task.under_way, live)
+
         order = Order(
             archive=script.archive or task.folder / archive.ARCHIVE,
             folder=task.folder,
@@ -159,16 +166,14 @@ class Stages:
                 *variables.left_out(self.settings.k6.env | task.job.env),
             ],
             redactor=redactor_of(self.settings, task.job.env),
+            why_early=lambda: early.reason,
         )
         await task.turn.take(own.executor or self.settings.k6.executor)
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
             executor = self._executor(replace(binary, group=task.group), own)
-            measured = await executor.run(
-                order,
-                stop=self.stop_of(task.watching),
-                on_start=lambda progress: task.watching.started(task.under_way, progress),
-            )
+            async with early.watching(self.stop_of(task.watching)) as stop:
+                measured = await executor.run(order, stop=stop, on_start=on_start)
         if task.job.one_off:
             return posted.without_folder(measured, task.job.path.parent)
         return measured

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from k6d.settings.abort import Abort
 from k6d.settings.files import DEFAULT_DATA, DEFAULT_SCRIPTS
 from k6d.settings.kubernetes import Kubernetes, Runners
 from k6d.settings.limits import Excluded, Limit, Limits
@@ -275,6 +276,10 @@ class ScriptSettings(Section):
         default=None,
         min_length=1,
         description="Name of a group; scripts of one group never run at the same time.",
+    )
+    abort: Abort = Field(
+        default_factory=Abort,
+        description="When k6d ends a run of this script early: error_rate, response_time_p95.",
     )
     tags: RunTags = Field(
         default={},

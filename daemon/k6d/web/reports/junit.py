@@ -87,7 +87,8 @@ def _suite(run: Run, number: int) -> ET.Element:
 def _execution(suite: ET.Element, run: Run) -> None:
     case = _case(suite, "run", "k6 runs the script")
     case.set("time", f"{run.execution_time:.3f}")
-    if run.execution.outcome in NOT_RUN and not run.execution.cut_by_threshold:
+    ended = run.execution
+    if ended.outcome in NOT_RUN and not (ended.cut_by_threshold or ended.cut_by_k6d):
         why = run.execution.error or run.execution.outcome.value
         _add(case, "error", why, kind=run.execution.outcome.value)
 
