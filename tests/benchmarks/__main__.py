@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 sys.path.insert(1, str(Path(__file__).parents[1]))  # tests/: its daemon and its records
 
 NAMES = ("latency", "throughput", "save", "idle", "api", "detection", "power", "regression_trials")
-LONG = ("store", "storm", "crash", "messages", "soak")  # these only when they are named
+LONG = ("pages", "store", "storm", "crash", "messages", "soak")  # these only when they are named
 
 
 def main(wanted: list[str]) -> int:

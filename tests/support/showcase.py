@@ -8,11 +8,14 @@ and incidents by k6d.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from k6d.alerts.alerting import Alerts
@@ -37,7 +40,6 @@ from support.serving import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from k6d.core.model import Run
     from k6d.settings import Settings
@@ -349,6 +351,17 @@ class Show:
         self._thread.start()
         assert ready.wait(PATIENCE_S)
         return self
+
+    def answering(self) -> list[int]:
+        """The web process, if it runs: it is our child."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parent = int(status.read_text().rpartition(")")[2].split()[1])
+                command = (status.parent / "cmdline").read_bytes()
+                if parent == os.getpid() and b"k6d.web.server" in command:
+                    found.append(int(status.parent.name))
+        return found
 
     def close(self) -> None:
         """End the web process."""

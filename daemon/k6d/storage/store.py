@@ -238,7 +238,7 @@ class Store:
 
         if limit is None or limit > MOST_KEPT:
             return self._read(collect, newest=query.newest())
-        kept = self._cached(("search", query, limit), collect, newest=query.newest())
+        kept = self.cached(("search", query, limit), collect, newest=query.newest())
         return [dict(document) for document in kept]
 
     def statistics(
@@ -248,7 +248,7 @@ class Store:
         now = now or datetime.now(UTC)
         name = None if script is None else encodable(script)
         lately = int(now.timestamp() / STATISTICS_KEPT_S)
-        return self._cached(
+        return self.cached(
             ("statistics", days, name, lately),
             lambda found: statistics(found, days=days, now=now, script=name),
         )
@@ -258,7 +258,7 @@ class Store:
     ) -> dict[str, LatestState]:
         """Each script's latest state, the script that ran last first; may read the whole index."""
         make = partial(latest_states, recent=recent, metric=metric)
-        return dict(self._cached(("latest_states", recent, metric), make))
+        return dict(self.cached(("latest_states", recent, metric), make))
 
     def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
         """Store a copy of the archive `source` under the id; returns its path.
@@ -380,7 +380,7 @@ class Store:
         for state in list(self._states.values()):
             state.free_memory()
 
-    def _cached(
+    def cached(
         self,
         key: object,
         collect: Callable[[Iterator[IndexDocument]], T],

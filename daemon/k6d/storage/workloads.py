@@ -57,7 +57,8 @@ def workloads(store: Store, script: str) -> list[Workload]:
 
     counts: dict[str, int] = {}
     newest: dict[str, tuple[bool, str]] = {}
-    for workload, overrides, test_id in filter(None, store.each(of)):
+    found = store.cached(("workloads", script), lambda read: list(filter(None, map(of, read))))
+    for workload, overrides, test_id in found:
         counts[workload] = counts.get(workload, 0) + 1
         if workload not in newest or (newest[workload][0] and not overrides):
             newest[workload] = overrides, test_id

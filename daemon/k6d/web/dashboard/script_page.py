@@ -37,7 +37,7 @@ LISTED = 50
 MOST = 1000  # runs in a trend; more could not be distinguished
 # Of a choice of the page: the most runs of a trend, or its length in days.
 RANGES = {
-    "120": "last 120 runs", "30": "last 30 runs", "7d": "7 days", "30d": "30 days",
+    "100": "last 100 runs", "30": "last 30 runs", "7d": "7 days", "30d": "30 days",
     "90d": "90 days", "all": f"all, at most {MOST:,}",
 }  # fmt: skip
 
@@ -98,7 +98,7 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
 
 def _judged(name: str, workload: str, chosen: str, k6d: Context) -> list[dict[str, Any]]:
     """Return the runs of the trend, newest first, without re-runs."""
-    query, limit = narrowed(Query(script=name), k6d.store, workload), 120
+    query, limit = narrowed(Query(script=name), k6d.store, workload), 100
     if chosen.endswith("d") and chosen in RANGES:
         since = datetime.now(UTC) - timedelta(days=int(chosen[:-1]))
         query, limit = replace(query, since=since), MOST

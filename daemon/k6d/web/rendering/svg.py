@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -57,11 +57,11 @@ class Plot:
     values: Sequence[float | None]
     unit: str
     height: int = 260
+    top: float = field(init=False)
 
-    @property
-    def top(self) -> float:
-        """The value at the upper end of the y axis."""
-        return (largest(self.values) or 1) * HEADROOM
+    def __post_init__(self) -> None:
+        """Find the value at the upper end of the y axis."""
+        object.__setattr__(self, "top", (largest(self.values) or 1) * HEADROOM)
 
     @property
     def floor(self) -> int:
