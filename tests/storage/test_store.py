@@ -158,6 +158,7 @@ def test_the_index_holds_what_a_list_of_runs_shows(tmp_path: Path) -> None:
             "requests_per_second": 100.0,
             "virtual_users": 10,
             "total_requests": 6000,
+            "tags": None,
             "issue": "x" * 159 + "…",
         }
     ]
