@@ -316,6 +316,17 @@ def test_mistakes_in_the_file(home: Path, text: str, expected: str) -> None:
     assert expected in message
 
 
+def test_each_mistake_has_a_line_of_its_own(home: Path) -> None:
+    """For a terminal; a log has them in one line (trials E)."""
+    file = home / "k6d.toml"
+    file.write_text('compare.min_runs = "x"\nnotify.remind = "abc"\n')
+    with pytest.raises(MistakesError) as caught:
+        load(file)
+    assert len(caught.value.lines) == 2
+    assert all("k6d.toml: " in line for line in caught.value.lines)
+    assert str(caught.value) == "; ".join(caught.value.lines)
+
+
 def test_several_mistakes_share_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every mistake is told, each with the source it came from."""
     file = _write(home / "k6d.toml", "[api]\nport = 0\n")

@@ -19,11 +19,15 @@ def main() -> NoReturn:
         _print(f"k6d {__version__}")
     if (not words or words[0] in HELP) and "_K6D_COMPLETE" not in os.environ:
         _print(overview(), code=0 if words else 2)
-    from k6d.core.model import K6dError, reason
+    from k6d.core.model import K6dError, MistakesError, reason
     from k6d.core.numbers import escaped
 
     try:
         application(asked(words) or "")()
+    except MistakesError as error:
+        for line in error.lines:
+            print(f"k6d: {escaped(line)}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     except K6dError as error:
         print(f"k6d: {escaped(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -206,6 +206,8 @@ def application(command: str | None = None) -> typer.Typer:
     """
     import typer
 
+    from k6d.cli.plain_help import PlainHelp
+
     # Plain help and errors: rich's boxes would take 0.2 s of imports.
     app = typer.Typer(
         name="k6d",
@@ -221,6 +223,7 @@ def application(command: str | None = None) -> typer.Typer:
     for module in dict.fromkeys(module_of(name) for name in wanted):
         for one in import_module(f"k6d.cli.{module}").commands.registered_commands:
             if (one.name or one.callback.__name__) in wanted:
+                one.cls = PlainHelp
                 app.registered_commands.append(one)
     for commands in COMMANDS.values():
         for name, (_, summary) in commands.items():

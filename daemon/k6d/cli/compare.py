@@ -249,11 +249,11 @@ def backtest(
     config: Config = None,
 ) -> None:
     """Judge the stored history with other settings: show alarms, and the added steps found."""
-    from k6d.analysis.backtest import alarms, power
     from k6d.cli.render.baseline import backtest_report
 
     loaded = load_settings(config, data=data, **_tried(changes or []))
-    store, compare = open_store(loaded), loaded.compare
+    store = open_store(loaded)
+    current = load_settings(config, data=data) if changes else None
     names = [script] if script else sorted({d["script"] for d in store.scripts()})
     results = []
     for name in names:
@@ -263,16 +263,27 @@ def backtest(
             if script:
                 raise
             continue
-        needed, least = compare.min_runs, compare.least_percent
-        found = alarms(past, needed=needed, least_percent=least)
-        seen = power(past, "response_time_p95", needed=needed, least_percent=least)
-        results.append({"script": run.script, "runs": len(past), "alarms": found, "steps": seen})
+        result = {"script": run.script, "runs": len(past), **_judged_again(past, loaded)}
+        if current:
+            result["current"] = _judged_again(past, current)
+        results.append(result)
     if as_json:
         print_json(results)
     elif not results:
         say(f"no comparable runs in {loaded.data} yet")
     else:
         terminal().print(backtest_report(results))
+
+
+def _judged_again(past: Sequence[Past], settings: Settings) -> dict[str, object]:
+    """Return the alarms and the detected steps of a history with these settings."""
+    from k6d.analysis.backtest import alarms, power
+
+    needed, least = settings.compare.min_runs, settings.compare.least_percent
+    return {
+        "alarms": alarms(past, needed=needed, least_percent=least),
+        "steps": power(past, "response_time_p95", needed=needed, least_percent=least),
+    }
 
 
 @commands.command()

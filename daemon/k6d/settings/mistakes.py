@@ -55,8 +55,8 @@ def explained(
     prefix: str = "",
     source: str = "",
     sources: Iterable[Source] = (),
-) -> str:
-    """All mistakes of a validation in one line: "source: key: problem (meaning); …".
+) -> list[str]:
+    """All mistakes of a validation, each as "source: key: problem (meaning)".
 
     `source` names the origin if all values have the same; otherwise `sources` are searched for each
     key. `prefix` stands before each key. The value of a secret is never shown.
@@ -83,7 +83,7 @@ def explained(
         )
         full = ".".join(filter(None, (prefix, dotted)))
         problems.append(f"{where}: {full}: {problem}{meaning}")
-    return printable("; ".join(problems))
+    return [printable(problem) for problem in problems]
 
 
 def _keys(table: Mapping[str, Any], prefix: Key = ()) -> Iterator[Key]:

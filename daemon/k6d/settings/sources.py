@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, InitSettingsSource
 
-from k6d.core.model import K6dError
+from k6d.core.model import K6dError, MistakesError
 from k6d.core.text import printable
 from k6d.settings.cron import machine_zone
 from k6d.settings.files import ORIGINAL_NAMES, read_credentials, read_dotenv, read_toml
@@ -66,7 +66,7 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
     try:
         settings = Settings(_build_sources=(sources, {}))  # type: ignore[call-arg]  # hidden by pydantic
     except ValidationError as error:
-        raise K6dError(explained(error, model=Settings, sources=sources)) from None
+        raise MistakesError(explained(error, model=Settings, sources=sources)) from None
     if not settings.schedule.timezone and machine_zone() is None:
         zone = printable(os.environ["TZ"])
         warnings.append(f"TZ={zone} does not read: schedules go by UTC; set schedule.timezone")
@@ -83,8 +83,8 @@ def parse_script_settings(raw: object, *, script: str) -> ScriptSettings:
     try:
         return ScriptSettings.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        text = explained(error, model=ScriptSettings, prefix="ext.k6d", source=script)
-        raise K6dError(text) from None
+        lines = explained(error, model=ScriptSettings, prefix="ext.k6d", source=script)
+        raise MistakesError(lines) from None
 
 
 class _TextSource(EnvSettingsSource):

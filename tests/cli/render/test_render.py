@@ -11,8 +11,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from k6d.analysis.backtest import Alarm, Power
 from k6d.cli.render.alerts import outbox_table
-from k6d.cli.render.baseline import comparison_table
+from k6d.cli.render.baseline import backtest_report, comparison_table
 from k6d.cli.render.run import history_table, run_report, scripts_report, spark
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Runner, Threshold, Timeline
 from k6d.core.model import Comparison, Execution, Outcome
@@ -322,3 +323,44 @@ def test_runners_have_a_table_of_their_own() -> None:
     assert "runner 2: killed: out of memory (OOMKilled)" in text
     assert "doubt: too near" in text
     assert "exit code" not in _printed(run_report(make_run()), width=100)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_run_beside_its_baseline(width: int) -> None:
+    """Series that left their band, the worst first, with before, now and change (trials E)."""
+    worse: dict[str, Any] = {"unit": "ms", "state": "worse", "expected": 268.0, "observed": 412.0}
+    run = make_run(
+        comparisons=[
+            Comparison(metric="response_time_p95", endpoint=None, change_percent=54.0, **worse),
+            Comparison(
+                metric="error_rate", endpoint="GET /cart", unit="%", state="worse", expected=0.5,
+                observed=8.5, change_percent=1600.0,
+            ),
+            Comparison(metric="response_time_avg", endpoint=None, **worse | {"state": "steady"}),
+        ]
+    )  # fmt: skip
+    text = _printed(run_report(run), width)
+    assert "against the baseline" in text
+    if width > 40:
+        lines = text.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("error rate of GET /cart"))
+        assert lines[at].split()[-6:] == ["0.5", "%", "8.5", "%", "+8", "points"]
+        assert lines[at + 1].split() == ["p95", "268", "ms", "412", "ms", "+54", "%"]
+    assert "against the baseline" not in _printed(run_report(make_run()), width)
+
+
+def test_a_backtest_has_current_and_tried_side_by_side() -> None:
+    """Who gives each alarm, and the steps that each would show (trials E)."""
+    alarm = {n: Alarm(test_id=f"run-{n}", what=f"p95 {n}", lasting=False) for n in range(3)}
+    seen = {n: [Power(step_percent=10, tried=9, seen=n, delay_runs=1.0)] for n in (3, 7)}
+    result = {"script": "a.js", "runs": 30, "alarms": [alarm[0], alarm[1]], "steps": seen[3]}
+    current = {"alarms": [alarm[1], alarm[2]], "steps": seen[7]}
+    text = _printed(backtest_report([{**result, "current": current}]))
+    for line in ("tried    run-0  p95 0", "both     run-1  p95 1", "current  run-2  p95 2"):
+        assert line in text
+    assert "2 alarms before confirmation with the settings tried, 2 with the current" in text
+    (row,) = [line.split() for line in text.splitlines() if line.strip().startswith("+10 %")]
+    assert row == ["+10", "%", "3", "of", "9", "1", "7", "of", "9", "1"]
+    alone = _printed(backtest_report([result]))
+    assert "with the current" not in alone
+    assert "  run-0  p95 0" in alone

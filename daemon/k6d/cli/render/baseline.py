@@ -132,28 +132,57 @@ def trend_chart(
 
 
 def backtest_report(results: Sequence[dict[str, Any]]) -> Group:
-    """Render the alarms that the settings would give, and the steps that they would detect."""
+    """Render the alarms that the settings would give, and the steps that they would detect.
+
+    A result with `current` has the same of the settings in force; both stand side by side.
+    """
     parts: list[RenderableType] = []
     for result in results:
-        new = [alarm for alarm in result["alarms"] if not alarm.lasting]
+        new, current = _new(result), result.get("current")
         parts.append(
             Text(f"{result['script']}: {plural(result['runs'], 'comparable run')}", "bold")
         )
         summary = f"{plural(len(new), 'alarm')} before confirmation" if new else "no alarm"
+        if current is not None:
+            summary += f" with the settings tried, {len(_new(current)) or 'none'} with the current"
         parts.append(Text(summary, "red" if new else "green"))
-        parts += [Text(f"  {alarm.test_id}  {alarm.what}") for alarm in new]
+        parts += _alarms(new, None if current is None else _new(current))
         if any(row.tried for row in result["steps"]):
-            parts += [_steps_table(result["steps"]), Text("")]
+            parts += [_steps_table(result["steps"], current and current["steps"]), Text("")]
         else:
             parts.append(Text("too few runs to put steps into", "dim"))
     return Group(*parts)
 
 
-def _steps_table(rows: Sequence[Any]) -> Table:
+def _new(result: dict[str, Any]) -> list[Any]:
+    return [alarm for alarm in result["alarms"] if not alarm.lasting]
+
+
+def _alarms(tried: Sequence[Any], current: Sequence[Any] | None) -> list[Text]:
+    """Return a line for each alarm; beside those of the current settings, who gives it."""
+    if current is None:
+        return [Text(f"  {alarm.test_id}  {alarm.what}") for alarm in tried]
+    both = {alarm.test_id: alarm for alarm in (*current, *tried)}
+    mine, theirs = ({alarm.test_id for alarm in found} for found in (tried, current))
+    lines = []
+    for test_id in sorted(both):
+        word = "both" if test_id in mine & theirs else "tried" if test_id in mine else "current"
+        style = {"tried": "red", "current": "green"}.get(word, "")
+        lines.append(Text(f"  {word:7}  {test_id}  {both[test_id].what}", style))
+    return lines
+
+
+def _steps_table(rows: Sequence[Any], current: Sequence[Any] | None = None) -> Table:
     table = plain_table()
-    for name in ("step of p95", "seen within 5 runs", "after runs"):
+    names = ["step of p95", "seen within 5 runs", "after runs"]
+    for name in [*names, *(["seen now", "after runs now"] if current else [])]:
         table.add_column(name, justify="right")
-    for row in rows:
-        delay = "–" if row.delay_runs is None else number(row.delay_runs)
-        table.add_row(f"+{row.step_percent} %", f"{row.seen} of {row.tried}", delay)
+    for number_of, row in enumerate(rows):
+        cells = _seen(row) + (_seen(current[number_of]) if current else ())
+        table.add_row(f"+{row.step_percent} %", *cells)
     return table
+
+
+def _seen(row: Any) -> tuple[str, str]:
+    delay = "–" if row.delay_runs is None else number(row.delay_runs)
+    return f"{row.seen} of {row.tried}", delay

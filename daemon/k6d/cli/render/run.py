@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from k6d.cli.render.before import changes
 from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
 from k6d.core.measurements import Metrics
@@ -48,6 +49,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _numbers(run)]
     if _has_words(run.anomaly_analysis):
         parts += ["", _findings(run.anomaly_analysis)]
+    parts += changes(run)
     if run.explanation:
         parts += ["", _explanation(run.explanation)]
     if run.breakdown.endpoints:
@@ -191,7 +193,7 @@ def _answers(breakdown: Breakdown) -> str:
     """Return requests by HTTP status, and unanswered requests by k6's error."""
     statuses = {f"HTTP {code}": n for code, n in breakdown.status_codes.items() if code != "0"}
     counts = {**statuses, **breakdown.errors}
-    return ", ".join(f"{what} {n:,} times" for what, n in counts.items())
+    return ", ".join(f"{what} {plural(n, 'time')}" for what, n in counts.items())
 
 
 def _thresholds(run: Run) -> Group:
