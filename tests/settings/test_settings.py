@@ -13,7 +13,7 @@ from apprise import Apprise, AppriseConfig
 from dotenv import dotenv_values
 
 from k6d import settings
-from k6d.core.model import K6dError, Severity
+from k6d.core.model import K6dError, MistakesError, Severity
 from k6d.settings import Limit, Limits, load, parse_script_settings
 from support import settings_reference
 from support.paths import ROOT
