@@ -14,7 +14,10 @@ from rich.table import Table as RichTable
 
 sys.path.insert(1, str(Path(__file__).parents[1]))  # tests/: its daemon and its records
 
-NAMES = ("latency", "throughput", "save", "idle", "api", "detection", "power", "regression_trials")
+NAMES = (
+    *("latency", "throughput", "save", "idle", "api", "cluster"),
+    *("detection", "power", "regression_trials"),
+)
 LONG = ("pages", "store", "storm", "crash", "messages", "soak")  # these only when they are named
 
 
