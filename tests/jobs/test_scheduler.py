@@ -116,6 +116,20 @@ async def test_a_disabled_script_is_not_due_until_it_is_enabled(tmp_path: Path) 
     assert life.missed == []
 
 
+async def test_a_suite_is_due_and_survives_a_kill(tmp_path: Path) -> None:
+    """By its own cron expression, as one job; a killed daemon repeats it once."""
+    _script(tmp_path, "cart.js", {})
+    suite = {"name": "shop", "scripts": ["cart.js"], "cron": "@hourly"}
+    life = Life(tmp_path, suites=[suite])
+    assert life.scheduler.tick(NOON + MINUTE) == NOON + HOUR
+    life.scheduler.tick(NOON + HOUR)
+    job = await life.queue.get()
+    assert (job.name, job.is_suite, job.due) == ("suite:shop", True, NOON + HOUR)
+    again = Life(tmp_path, suites=[suite])
+    assert [(one.name, one.repeats) for one in again.queue.pending()] == [("suite:shop", 1)]
+    assert Life(tmp_path, suites=[suite]).queue.pending() == []
+
+
 async def test_a_change_that_waits_stands_in_and_runs_even_when_put_back(tmp_path: Path) -> None:
     """It is due now, and a crash leaves it so."""
     _script(tmp_path, "cart.js", {"schedule": "@hourly"})

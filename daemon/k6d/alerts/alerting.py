@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -80,14 +81,21 @@ class Alerts:
             runs = [*state.expected, test_id]
             self._save(incidents.with_expected(state, runs[-incidents.REMEMBERED_RUNS :]))
 
-    def record(self, run: Run, notify: bool | list[str] | None = None) -> None:
-        """Record a saved run in its incident; a run that was recorded before changes nothing."""
+    def record(
+        self, run: Run, notify: bool | list[str] | None = None, *, cause: str | None = None
+    ) -> None:
+        """Record a saved run in its incident; a run that was recorded before changes nothing.
+
+        Messages of the same `cause` are sent as one; it takes the place of a common target.
+        """
         with locked(self._lock, root=self._settings.data):
             state = incidents.with_notify(self._state(run.script), notify)
             rules = self._rules(state)
             if run.test_id not in state.seen:
                 self._outages.record(run, quiet=rules.muted)
-            state, announcement = incidents.advance(state, observe(run), rules)
+            seen = observe(run)
+            seen = replace(seen, cause=cause) if cause else seen
+            state, announcement = incidents.advance(state, seen, rules)
             self._save(state)
             if announcement:
                 incident = announcement.incident

@@ -21,14 +21,30 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Results:
-    """The runs in their order, the scripts without a run with the reason, and helper modules."""
+    """The runs in their order, the scripts without a run with the reason, and helper modules.
+
+    `left_out` are scripts of a suite after a failure, with the reason.
+    """
 
     runs: list[Run] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     helpers: list[str] = field(default_factory=list)
 
 
-async def run_all(jobs: Sequence[Job], pipeline: Pipeline, watching: Watching) -> Results:
+async def run_one_suite(
+    jobs: Sequence[Job], loaded: Settings, pipeline: Pipeline, watching: Watching
+) -> Results:
+    """Run the suite of the only job."""
+    from k6d.jobs.suites import run_suite
+
+    done = await run_suite(jobs[0], loaded, pipeline, watching)
+    return Results(runs=done.runs, not_run=done.not_run, left_out=done.left_out)
+
+
+async def run_all(
+    jobs: Sequence[Job], _loaded: Settings, pipeline: Pipeline, watching: Watching
+) -> Results:
     """Run the jobs one after the other; one without a result does not keep the next from running.
 
     After the pipeline was stopped (Ctrl-C), the rest is not run.
@@ -87,21 +103,24 @@ def show(found: Results, loaded: Settings, *, as_json: bool) -> None:
     if as_json:
         store = open_store(loaded)
         rows = [b for run in found.runs if (b := store.load_raw(run.test_id).rstrip(b"\n"))]
-        _print_json(rows, found.not_run)
+        _print_json(rows, found)
         return
     console = terminal()
     if found.runs:
         console.print(batch_table(found.runs))
     for script, why in found.not_run.items():
         say(f"{script} has no run: {why}")
+    for script, why in found.left_out.items():
+        say(f"{script} was left out: {why}")
     for script in found.helpers:
         say(f"{script} is a helper module and was left out")
 
 
-def _print_json(rows: list[bytes], not_run: dict[str, str]) -> None:
+def _print_json(rows: list[bytes], found: Results) -> None:
     import orjson
 
-    print_json({"runs": [orjson.loads(row) for row in rows], "not_run": not_run})
+    others = {"not_run": found.not_run, "left_out": found.left_out}
+    print_json({"runs": [orjson.loads(row) for row in rows], **others})
 
 
 def write(found: Results, *, junit: Path | None, markdown: Path | None) -> None:
@@ -112,7 +131,8 @@ def write(found: Results, *, junit: Path | None, markdown: Path | None) -> None:
         if path is None:
             continue
         try:
-            path.write_text(text_of(found.runs, found.not_run), encoding="utf-8")
+            without = found.not_run | found.left_out
+            path.write_text(text_of(found.runs, without), encoding="utf-8")
         except OSError as error:
             why = reason(error)
             raise K6dError(f"cannot write {path}: {why}; name another file") from error

@@ -23,6 +23,7 @@ from k6d.cli.common import (
 from k6d.core.model import K6dError
 
 if TYPE_CHECKING:
+    from k6d.core.job import Job
     from k6d.settings import Settings
 
 commands = typer.Typer()
@@ -45,11 +46,12 @@ def serve(
 @commands.command()
 def run(
     scripts_given: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SCRIPT...", help="Scripts to run, or patterns: “smoke/*”.", show_default=False
         ),
-    ],
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Run this suite of the settings.")] = None,
     vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
     duration: Annotated[str | None, typer.Option(help="In k6's format: 30s, 5m.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Total iterations.")] = None,
@@ -77,50 +79,68 @@ def run(
 ) -> None:
     """Run scripts now. Exit code 0: healthy, 1: anomalous, 2: a script has no verdict."""
     from k6d import settings
-    from k6d.cli.batch import Results, exit_code, run_all, show, write
+    from k6d.cli.batch import Results, exit_code, run_all, run_one_suite, show, write
     from k6d.cli.run import finish, under_way
     from k6d.core import logs
     from k6d.core.job import Job
     from k6d.core.model import Trigger
-    from k6d.execution.archive import name_of
 
     loaded = load_settings(config, scripts=scripts, data=data)
     hide = settings.redactor_of(loaded, variables(env or [])).known
     logs.set_up("debug" if loaded.debug else "warning", hide=hide)
     worst = severity_of("--fail-on", fail_on)
-    paths = _files_of(scripts_given, loaded)
+    if bool(suite) == bool(scripts_given):
+        raise K6dError("name the scripts to run, or a suite with --suite")
     if duration is not None:
         _check_duration(duration)
     given = {"vus": vus, "duration": duration, "iterations": iterations}
     options = {name: str(value) for name, value in given.items() if value is not None}
     if once and options:
         raise K6dError(f"--once sets the load by itself: leave out --{next(iter(options))}")
-    tags = tags_of(tag)
-    jobs = [
-        Job(
-            name=name_of(path, loaded.scripts),
-            path=path,
-            trigger=Trigger.MANUAL,
-            options=options,
-            env=variables(env or []),
-            tags=tags,
-            once=once,
-            quiet=no_incident,
-        )
-        for path in paths
-    ]
+    first = Job(
+        name="",
+        path=loaded.scripts,
+        trigger=Trigger.MANUAL,
+        options=options,
+        env=variables(env or []),
+        tags=tags_of(tag),
+        once=once,
+        quiet=no_incident,
+    )
+    jobs = _jobs(first, scripts_given or [], suite, loaded)
     if baseline is not None:
         _import_baseline(baseline, loaded)
-    if len(jobs) == 1 and not any(map(_is_pattern, scripts_given)):
+    if len(jobs) == 1 and not suite and not any(map(_is_pattern, scripts_given or [])):
         result = under_way(loaded, lambda line, watching: line.run(jobs[0], watching=watching))
         if result is None:
-            raise K6dError(f"{paths[0]} was not run")
+            raise K6dError(f"{jobs[0].path} was not run")
         write(Results([result]), junit=junit, markdown=markdown)
         sys.exit(finish(result, loaded, as_json=as_json, fail_on=worst))
-    found = under_way(loaded, lambda line, watching: run_all(jobs, line, watching))
+    work = run_all if suite is None else run_one_suite
+    found = under_way(loaded, lambda line, watching: work(jobs, loaded, line, watching))
     show(found, loaded, as_json=as_json)
     write(found, junit=junit, markdown=markdown)
     sys.exit(exit_code(found, worst))
+
+
+def _jobs(first: Job, given: list[str], suite: str | None, loaded: Settings) -> list[Job]:
+    """Return a job for each script, or one for the suite; K6dError names what is unknown."""
+    from dataclasses import replace
+    from secrets import token_hex
+
+    from k6d.core.job import SUITE
+    from k6d.execution.archive import name_of
+
+    if suite is not None:
+        from k6d.jobs.suites import suite_of
+
+        name = f"{SUITE}{suite_of(suite, loaded).name}"
+        return [replace(first, name=name, path=loaded.scripts / name)]
+    paths = _files_of(given, loaded)
+    return [
+        replace(first, name=name_of(path, loaded.scripts), path=path, id=token_hex(6))
+        for path in paths
+    ]
 
 
 def _files_of(given: list[str], loaded: Settings) -> list[Path]:

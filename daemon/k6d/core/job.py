@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 REPLAY = "replay"  # names, among the overrides of a run, the run that it replays
+SUITE = "suite:"  # how the name of a job begins that runs all scripts of a suite
 ONCE = "once"  # among the overrides of a run with one iteration by one virtual user
 
 
@@ -29,6 +30,7 @@ class Job:
     often the end of k6d interrupted this job before. `replays` is the id of the run whose snapshot
     runs again. `tags` are added to those of the script. `once`: each scenario
     runs one iteration. `quiet`: the run changes no incident and sends no message.
+    `suite` names the suite that this run is a part of: its messages wait for the suite's end.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Job:
     tags: dict[str, str] = field(default_factory=dict)
     once: bool = False
     quiet: bool = False
+    suite: str | None = None
     id: str = field(default_factory=lambda: token_hex(6), compare=False)
 
     @property
@@ -54,6 +57,11 @@ class Job:
         """
         special = self.one_off or self.options or self.env or self.tags or self.once
         return f"{self.name}\n{self.id}" if special else self.name
+
+    @property
+    def is_suite(self) -> bool:
+        """Whether this job runs all scripts of a suite."""
+        return self.name.startswith(SUITE)
 
     @property
     def overrides(self) -> dict[str, str]:

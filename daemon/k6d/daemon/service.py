@@ -35,6 +35,7 @@ from k6d.jobs.persistence import StoredJobs
 from k6d.jobs.pipeline import Pipeline
 from k6d.jobs.queue import JobQueue
 from k6d.jobs.retries import Retries
+from k6d.jobs.suites import scripts_of
 from k6d.scripts.dependencies import Dependents
 from k6d.scripts.watcher import Watcher
 from k6d.storage.locks import only_daemon
@@ -65,7 +66,9 @@ class Service:
         self._store = store
         self._stop = asyncio.Event()
         self._stored_jobs = StoredJobs(store, settings.scripts)
-        self._queue = JobQueue(self._stored_jobs)
+        self._queue = JobQueue(
+            self._stored_jobs, scripts_of=lambda name: scripts_of(name, self._settings)
+        )
         self._retries = Retries(self._queue, on_change=self._changed)
         self._activity = Activity(
             self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._send_status
@@ -263,15 +266,16 @@ class Service:
 
     def _follow_dependencies(self, job: Job, watcher: Watcher, *, since: float) -> None:
         """Follow the dependencies that the job found, with their changes since it began."""
-        try:
-            known = self._registry.get(job.name)
-        except K6dError as error:
-            logger.error("%s", error)
-            return
-        if known:
-            self._enter_dependencies(job.name, known)
-            self._upkeep.changed()
-            watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
+        for name in scripts_of(job.name, self._settings):
+            try:
+                known = self._registry.get(name)
+            except K6dError as error:
+                logger.error("%s", error)
+                return
+            if known:
+                self._enter_dependencies(name, known)
+                self._upkeep.changed()
+                watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
     def _changed(self) -> None:
         self._activity.changed()

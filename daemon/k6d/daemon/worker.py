@@ -15,6 +15,7 @@ from k6d.daemon.missed_runs import notify_of_no_result
 from k6d.execution.local import discovery
 from k6d.jobs.pipeline import ON_CHANGE
 from k6d.jobs.regression_check import is_unfinished
+from k6d.jobs.suites import run_suite
 from k6d.jobs.turns import StoppedError
 
 if TYPE_CHECKING:
@@ -70,8 +71,15 @@ class Worker:
         """Run one job; any error is logged, and the daemon goes on."""
         run, why = None, None
         try:
-            run = await self.pipeline.run(job, watching=self.activity.watching(job))
-            if run and run.execution.outcome in TRIED_AGAIN and not job.one_off:
+            if job.is_suite:
+                parts = await run_suite(
+                    job, self.settings(), self.pipeline, self.activity.watching(job)
+                )
+                run, why = parts.worst, parts.why_none
+            else:
+                run = await self.pipeline.run(job, watching=self.activity.watching(job))
+            alone = not (job.is_suite or job.one_off)
+            if run and alone and run.execution.outcome in TRIED_AGAIN:
                 outcome, error = run.execution.outcome, run.execution.error
                 self.retries.later(job, f"{outcome}: {error}" if error else outcome)
             else:
@@ -93,6 +101,9 @@ class Worker:
 
     def _failed(self, job: Job, why: str) -> None:
         """Log and notify that the job has no result, and try again later."""
+        if job.is_suite:
+            logger.error("%s: %s", job.name, why)
+            return
         if not job.path.exists():
             logger.info("%s is gone before it ran", job.name)
             return
@@ -109,6 +120,8 @@ class Worker:
 
     def _is_left(self, job: Job, run: Run | None) -> bool:
         """Return whether the job must run again: later, or after a restart of the daemon."""
+        if job.is_suite:
+            return self.stop.is_set()
         if run is None:
             return self.stop.is_set() or self.retries.has(job)
         if run.execution.outcome in INCONCLUSIVE:

@@ -30,14 +30,23 @@ class FollowUp:
         self._store, self._explainer, self._alerts = store, explainer, alerts
         self._background = background
         self._tasks: set[asyncio.Task[Run]] = set()
+        self._suites: dict[str, list[tuple[asyncio.Task[Run], ScriptSettings]]] = {}
 
     async def take(self, done: Done, job: Job, *, notify: bool) -> Run:
         """Return the explained run; in the background, the run as it was saved."""
         own = done.own if notify else None
-        task = asyncio.create_task(self._explain_and_notify(done.run, job, own))
+        now = None if job.suite else own
+        task = asyncio.create_task(self._explain_and_notify(done.run, job, now))
+        if job.suite and own:
+            self._suites.setdefault(job.suite, []).append((task, own))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return done.run if self._background else await task
+
+    async def end_suite(self, name: str, cause: str) -> None:
+        """Notify people of the runs of a suite; the same `cause` makes one message of them."""
+        for task, own in self._suites.pop(name, []):
+            self._notify(await task, own, cause=cause)
 
     async def drain(self, limit_s: float) -> None:
         """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
@@ -65,10 +74,10 @@ class FollowUp:
             self._notify(explained, own)
         return explained
 
-    def _notify(self, run: Run, own: ScriptSettings) -> None:
+    def _notify(self, run: Run, own: ScriptSettings, *, cause: str | None = None) -> None:
         """Update the incident of the script, and put its message into the outbox."""
         try:
-            self._alerts.record(run, notify_of(run.execution, own))
+            self._alerts.record(run, notify_of(run.execution, own), cause=cause)
         except K6dError as error:
             logger.error("run %s is not notified: %s", run.test_id, error)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.job import Job
+from k6d.core.job import SUITE, Job
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.regression_check import is_unfinished
 
@@ -80,6 +80,8 @@ class StoredJobs:
 
     def _job(self, stored: dict[str, Any], *, repeat: bool) -> Job | None:
         name, at = stored["name"], datetime.fromisoformat(stored["at"])
+        if name.startswith(SUITE) and stored["repeats"] >= MOST_REPEATS:
+            return None  # its scripts tell whether k6d ends because of them
         if not Path(os.path.normpath(self._scripts / name)).is_relative_to(self._scripts):
             raise ValueError(f"{name} is not in {self._scripts}")
         runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, stored, at)]
@@ -100,7 +102,7 @@ class StoredJobs:
             options=stored["options"],
             tags=stored.get("tags") or {},
             due=datetime.fromisoformat(due) if due else None,
-            repeats=stored["repeats"] + begun,
+            repeats=stored["repeats"] + (begun or name.startswith(SUITE)),
         )
 
     def _is_unfinished(self, test_id: str) -> bool:

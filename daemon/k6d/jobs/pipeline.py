@@ -127,6 +127,10 @@ class Pipeline:
         self._settings = settings
         self._stages = replace(self._stages, settings=settings)
 
+    async def end_suite(self, name: str, cause: str) -> None:
+        """Send the messages about the runs of a suite, as one: they have the same `cause`."""
+        await self._follow_up.end_suite(name, cause)
+
     async def drain(self, limit_s: float) -> None:
         """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
         await self._follow_up.drain(limit_s)

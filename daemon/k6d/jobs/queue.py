@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from k6d.core.model import Trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from k6d.core.job import Job
 
@@ -41,8 +41,14 @@ class JobStore(Protocol):
 class JobQueue:
     """Pending jobs by priority, then by age; for one event loop."""
 
-    def __init__(self, stored: JobStore | None = None) -> None:
-        self._stored = stored
+    def __init__(
+        self,
+        stored: JobStore | None = None,
+        *,
+        scripts_of: Callable[[str], Collection[str]] = lambda name: (name,),
+    ) -> None:
+        """`scripts_of` returns the scripts that a job of this name runs: several for a suite."""
+        self._stored, self._scripts_of = stored, scripts_of
         self._allowed: Collection[Trigger] = frozenset(Trigger)
         self._pending: dict[str, Job] = {}
         self._running: set[str] = set()
@@ -127,5 +133,7 @@ class JobQueue:
         self._changed.set()
 
     def _may_start(self, job: Job, busy: Collection[str | None]) -> bool:
-        waits = job.name in self._running or self._groups.get(job.name) in busy
+        taken = {script for name in self._running for script in self._scripts_of(name)}
+        waits = job.name in self._running or not taken.isdisjoint(self._scripts_of(job.name))
+        waits = waits or self._groups.get(job.name) in busy
         return job.trigger in self._allowed and not waits

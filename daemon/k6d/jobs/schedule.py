@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from k6d.core.job import Missed
+from k6d.core.job import SUITE, Missed
 from k6d.settings.cron import parse
 
 if TYPE_CHECKING:
     from k6d.settings import Schedule, ScriptSchedule
     from k6d.settings.cron import Cron
+    from k6d.settings.suites import Suite
 
 # A busy event loop is late by seconds; a start that is later than this is missed.
 LATE = timedelta(seconds=60)
@@ -124,6 +125,15 @@ def plan_for(script: str, settings: Schedule, own: ScriptSchedule | None = None)
         offset=offset,
         catch_up=catch_up == "once",
     )
+
+
+def suite_plan(suite: Suite, settings: Schedule) -> Plan:
+    """Return the plan of a suite; it starts exactly when its cron expression says."""
+    zone = settings.timezone
+    cron = parse(suite.cron, zone)
+    rule = f"{cron.text} ({zone or 'local time'})"
+    name, catch_up = f"{SUITE}{suite.name}", settings.catch_up == "once"
+    return Plan(script=name, cron=cron, rule=rule, catch_up=catch_up)
 
 
 def _missed(plan: Plan, first: datetime, last: datetime, count: int, *, reason: str) -> Missed:

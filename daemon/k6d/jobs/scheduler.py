@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
-from k6d.core.job import Job, Missed
+from k6d.core.job import SUITE, Job, Missed
 from k6d.core.model import K6dError, Trigger
 from k6d.core.numbers import kept_time
 from k6d.core.script import Kind
 from k6d.core.text import plural
-from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step
+from k6d.jobs.schedule import CORRECTION, Entry, Step, plan_for, step, suite_plan
 from k6d.scripts.disabled import Disabled
 from k6d.scripts.registry import Registry
 from k6d.scripts.starts import STATE
@@ -111,6 +111,8 @@ class Scheduler:
         return found
 
     def _is_there(self, script: str) -> bool:
+        if script.startswith(SUITE):
+            return any(f"{SUITE}{suite.name}" == script for suite in self.settings.suites)
         return reading.is_file(self.settings.scripts / script)
 
     def _step(self, plan: Plan, now: datetime) -> None:
@@ -184,6 +186,9 @@ def plans(settings: Settings, known: Mapping[str, ScriptState], store: Store) ->
         plan = plan_for(script, settings.schedule, own.schedule) if own.enabled else None
         if plan and not disabled.of(script):
             found[script] = plan
+    for suite in settings.suites if settings.schedule.enabled else ():
+        if suite.cron:
+            found[f"{SUITE}{suite.name}"] = suite_plan(suite, settings.schedule)
     return found
 
 

@@ -21,6 +21,7 @@ from k6d.settings.kubernetes import Kubernetes, Runners
 from k6d.settings.limits import Excluded, Limit, Limits
 from k6d.settings.notify import Notify
 from k6d.settings.running import K6, Capture, Compare, Executor, Forward, Network, Watch
+from k6d.settings.suites import Suites  # noqa: TC001  (pydantic reads the annotation)
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
@@ -175,6 +176,11 @@ class Settings(BaseSettings):
         default=None,
         description="File that the log is also written to, as at most ten files of 10 MiB; empty: "
         "none.",
+    )
+    suites: Suites = Field(
+        default=[],
+        description="A list of { name, scripts, after, stop, cron }: scripts that run one after "
+        "the other.",
     )
     watch: Watch = Field(default_factory=Watch, description="How k6d notices changed scripts.")
     k6: K6 = Field(default_factory=K6, description="How k6d runs k6.")

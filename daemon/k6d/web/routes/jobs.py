@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, field_validator
 
-from k6d.core.job import Job
+from k6d.core.job import SUITE, Job
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.core.parse import parse_duration
 from k6d.scripts.catalog import path_of
@@ -107,6 +107,31 @@ async def run_script(
     if not wait:
         return accepted(job)
     return await respond(k6d, job)
+
+
+@router.get("/suites", responses=schemas.response(schemas.SUITES))
+def suites(k6d: K6d) -> Response:
+    """The suites of the settings, each with its scripts in the order in which they run."""
+    found = [
+        {"name": suite.name, "scripts": suite.order(), "after": suite.after, "stop": suite.stop}
+        | {"cron": suite.cron or None}
+        for suite in k6d.settings.suites
+    ]
+    return as_json({"suites": found})
+
+
+@router.post(
+    "/suites/{name}/run",
+    status_code=202,
+    responses=schemas.response(schemas.JOB, status=202, _404="No such suite", _429="Too many"),
+)
+async def run_suite(name: str, k6d: K6d) -> Response:
+    """Run the scripts of a suite now, one after the other."""
+    if name not in [suite.name for suite in k6d.settings.suites]:
+        raise Problem(404, f"no suite {name[:64]!r} in the settings")
+    job = f"{SUITE}{name}"
+    path = k6d.settings.scripts / job
+    return accepted(await enqueue(k6d, Job(name=job, path=path, trigger=Trigger.MANUAL)))
 
 
 async def run_known(

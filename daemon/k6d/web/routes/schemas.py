@@ -147,6 +147,15 @@ GROUPS = _object(
         "comparisons": _list(_object({"metric": TEXT, "endpoint": NAME, "state": TEXT})),
     }
 )
+SUITES = _object(
+    {
+        "suites": _list(
+            _object(
+                {"name": TEXT, "scripts": _list(TEXT), "stop": {"type": "boolean"}, "cron": NAME}
+            )
+        )
+    }
+)
 EVENT = _object(
     {
         "hook": TEXT,
