@@ -19,6 +19,7 @@ from support.kubernetes_kubelet import Kubelet, Trouble
 from support.kubernetes_operator import Operator
 from support.kubernetes_store import CONFIGMAPS, JOBS, KINDS, PODS, SERVICES, TESTRUNS, Store
 from support.paths import ROOT
+from support.receivers import TestCa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,14 @@ class Cluster:
     quota, init, exits (before it).
     """
 
-    def __init__(self, folder: Path, *, finish_poll_s: float = 0.1, grace_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        finish_poll_s: float = 0.1,
+        grace_s: float = 10.0,
+        tls: bool = False,
+    ) -> None:
         self.namespace = "load-tests"
         self.trouble: dict[int, Trouble] = {}
         self.store = Store()
@@ -68,9 +76,11 @@ class Cluster:
             delete=self._delete,
         )
         self.store.listeners.append(self._changed)
-        self._server = ApiServer(self.api)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
         folder.mkdir(parents=True, exist_ok=True)
+        self._authority = TestCa(folder) if tls else None
+        self._tls = self._authority and self._authority.server_context("localhost")
+        self._server = ApiServer(self.api, tls=self._tls)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
         self.kubeconfig = folder / "kubeconfig"
         self._write_kubeconfig()
 
@@ -137,7 +147,7 @@ class Cluster:
         try:
             yield
         finally:
-            self._server = ApiServer(self.api, port)
+            self._server = ApiServer(self.api, port, tls=self._tls)
 
     def compact(self) -> None:
         """Forget the history: watches from before end with an ERROR event of code 410."""
@@ -183,12 +193,24 @@ class Cluster:
             if kind in {JOBS, PODS, SERVICES, CONFIGMAPS}:
                 self._delete(kind, body["metadata"]["namespace"], body["metadata"]["name"], {})
 
+    def write_service_account(self, folder: Path) -> dict[str, str]:
+        """Write what a pod finds in its folder of secrets; return the variables of a pod."""
+        assert self._authority, "a pod's login needs tls=True"
+        (folder / "token").write_text(self.api.token)
+        (folder / "namespace").write_text(self.namespace)
+        (folder / "ca.crt").write_bytes(self._authority.path.read_bytes())
+        port = str(self._server.server_port)
+        return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
+
     def _write_kubeconfig(self) -> None:
+        cluster = {"server": self.url}
+        if self._authority:
+            cluster["certificate-authority"] = str(self._authority.path)
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "tests",
-            "clusters": [{"name": "tests", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "tests", "cluster": cluster}],
             "users": [{"name": "k6d", "user": {"token": self.api.token}}],
             "contexts": [
                 {

@@ -17,6 +17,8 @@ from support.kubernetes_api import USER, RefusedError, Request, failure
 from support.kubernetes_store import KINDS, TESTRUNS, TooOldError, now, selected
 
 if TYPE_CHECKING:
+    import ssl
+
     from support.kubernetes_api import Api
     from support.kubernetes_store import Kind, Object
 
@@ -37,8 +39,9 @@ class ApiServer(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, api: Api, port: int = 0) -> None:
+    def __init__(self, api: Api, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.api = api
+        self._tls = tls
         self.closing = False
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -54,6 +57,18 @@ class ApiServer(ThreadingHTTPServer):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         self._thread.join()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands in the thread of the connection."""
+        if self._tls:
+            request = self._tls.wrap_socket(request, server_side=True)
+            self._connections.add(request)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            if self._tls:
+                self._connections.discard(request)
+                request.close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection."""

@@ -16,9 +16,11 @@ from k6d.execution.kubernetes.cluster import ClusterError, Kind, Login
 from k6d.execution.kubernetes.cluster import Trouble as ClientTrouble
 from support.kubernetes import Cluster, Trouble
 from support.kubernetes_store import wait_for
+from support.receivers import TestCa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.target import Target
 
@@ -226,6 +228,21 @@ async def test_an_absent_server_is_back_on_its_port(cluster: Cluster) -> None:
             await client.find(Kind.POD)
         assert refused.value.trouble is ClientTrouble.AWAY
         assert await client.find(Kind.POD) == []
+
+
+async def test_a_server_with_a_certificate(tmp_path: Path) -> None:
+    """The login names the authority; a server of another one is not believed."""
+    with Cluster(tmp_path / "cluster", tls=True) as cluster:
+        async with Client(Login(kubeconfig=cluster.kubeconfig)) as client:
+            assert await client.find(Kind.POD) == []
+            with cluster.away(), pytest.raises(ClusterError, match="does not answer"):
+                await client.find(Kind.POD)
+            assert await client.find(Kind.POD) == []
+        (tmp_path / "other").mkdir()
+        (tmp_path / "cluster" / "ca.pem").write_bytes(TestCa(tmp_path / "other").path.read_bytes())
+        async with Client(Login(kubeconfig=cluster.kubeconfig)) as client:
+            with pytest.raises(ClusterError, match="certificate verify failed"):
+                await client.find(Kind.POD)
 
 
 async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> None:
