@@ -161,6 +161,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "Learn": {
         "demo": ("learn", "Show k6d at work against a built-in target, in under a minute."),
+        "init": (
+            "init",
+            "Write a commented settings file and a first script for an address; overwrite nothing.",
+        ),
         "demo-target": (
             "learn",
             "Run a small shop on this machine to try k6d against; it prints the alerts sent to it.",
