@@ -259,7 +259,7 @@ async def test_a_script_that_aborts(place: Place) -> None:
     )
     run = await place.run('import exec from "k6/execution";' + text)
     assert run.execution.outcome is Outcome.ABORTED
-    assert (run.execution.error or "").startswith("the script aborted its run: enough")
+    assert (run.execution.error or "").startswith("the script aborted its run: enough"), run.log
     assert run.execution.told_by_script
 
 

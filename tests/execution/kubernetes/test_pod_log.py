@@ -37,10 +37,17 @@ def _read(text: str) -> PodLog:
     [
         f"{LOGGED}\n{TEXT}\n{_indented(SUMMARY)}",
         f"{_indented(SUMMARY)}{TEXT}\n{LOGGED}",
-        f"printed by handleSummary, without an end{_indented(SUMMARY)}\n{LOGGED}{TEXT}",
+        f"printed by handleSummary, without an end{_indented(SUMMARY)}\n{LOGGED}\n{TEXT}",
+        f"{TEXT}\n{_indented(SUMMARY)}{LOGGED}\n",
         _indented(SUMMARY).replace("\n", f"\n{LOGGED}\n", 1) + TEXT,
     ],
-    ids=["behind", "before", "after a line without end", "with a line of the log inside"],
+    ids=[
+        "behind",
+        "before",
+        "after a line without end",
+        "the log in its last line",
+        "with a line of the log inside",
+    ],
 )
 def test_the_summary_is_found(text: str) -> None:
     """The JSON is taken out, wherever it stands; the rest is log and output."""
@@ -48,8 +55,7 @@ def test_the_summary_is_found(text: str) -> None:
     assert log.parts
     assert log.parts.metrics == {"http_reqs": {"count": 3, "rate": 1.5}}
     assert '"root_group"' not in log.output.log().head
-    if "inside" not in text and LOGGED in text.split("\n"):
-        assert log.log.log().head == "07:35:30 warning Request Failed: refused"
+    assert log.log.log().head == "07:35:30 warning Request Failed: refused"
 
 
 def test_what_a_script_prints_is_no_summary() -> None:

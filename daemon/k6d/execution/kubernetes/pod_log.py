@@ -7,6 +7,7 @@ order.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from k6d.execution.summary import Parts
 
+MOST_TRIES = 20
 MAX_OUTPUT_CHARS = 32 * 1024 * 1024
 _LOGGED = re.compile(r'\{(?=")(?=.*"level":)(?=.*"msg":)')
 # The export is indented by four spaces and has two members. What a script's handleSummary may
@@ -45,7 +47,12 @@ class PodLog:
         self.lines += 1
         if _LOGGED.match(line) or line.startswith('time="'):
             self.log.feed(line.encode() + b"\n")
-        elif self._chars < MAX_OUTPUT_CHARS:
+            return
+        # What was printed may lack a line end: then k6's log goes on in the same line.
+        if at := _logged_at(line):
+            self.log.feed(line[at:].encode() + b"\n")
+            line = line[:at]
+        if self._chars < MAX_OUTPUT_CHARS:
             self._printed.append(line)
             self._chars += len(line) + 1
 
@@ -66,6 +73,21 @@ class PodLog:
         self.output.feed(text.strip("\n").encode())
         self.output.close()
         self.log.close()
+
+
+def _logged_at(line: str) -> int:
+    """Return where a line of k6's log begins behind other text; 0 if none does."""
+    if not (line.endswith("}") and '"level":' in line):
+        return 0
+    at = line.find('{"')
+    for _ in range(MOST_TRIES):
+        if at < 0:
+            break
+        with contextlib.suppress(orjson.JSONDecodeError):
+            if {"level", "msg", "time"} <= orjson.loads(line[at:]).keys():
+                return at
+        at = line.find('{"', at + 1)
+    return 0
 
 
 def _end(text: str, start: int) -> int:
