@@ -24,6 +24,10 @@ def result_without_secrets(result: Result, redactor: Redactor) -> Result:
         summary=_summary(result.summary, redactor),
         breakdown=_breakdown(result.breakdown, redactor),
         first_exception=redactor.text(thrown) if thrown else thrown,
+        runners=[
+            replace(one, error=redactor.text(one.error)) if one.error else one
+            for one in result.runners
+        ],
         scenarios={redactor.name(name): one for name, one in result.scenarios.items()},
     )
 

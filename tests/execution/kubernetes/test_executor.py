@@ -95,6 +95,11 @@ class Place:
         assert run is not None
         return run
 
+    async def replay(self, run: Run) -> Run:
+        """Run the stored snapshot of a run again."""
+        pipeline = Pipeline(self.settings(), Store(self.data), stop=self.stop)
+        return await pipeline.replay(run, env={})
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
@@ -322,6 +327,9 @@ async def test_runs_compare_only_in_the_same_place(place: Place) -> None:
     first = await place.run(text)
     again = await place.run(text)
     smaller = await place.run(text, resource_limits={"memory": "1Gi"})
+    replayed = await place.replay(first)
+    assert replayed.execution.placement == first.execution.placement
+    assert replayed.metrics.total_requests == 82
     workloads = [run.snapshot.workload for run in (first, again, smaller) if run.snapshot]
     assert workloads[0] == workloads[1] != workloads[2]
     assert first.execution.placement == {

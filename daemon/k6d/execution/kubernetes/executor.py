@@ -76,7 +76,8 @@ class KubernetesExecutor:
             ran = _Ran(order, captures, wanted, planned, limit_s)
             left = await self._run(ran, guest, stop)
         order = replace(order, notes=[*order.notes, *result.notes(left)])
-        return await measured(order, result.observed(left), settings=self.settings)
+        observed = await asyncio.to_thread(result.observed, left)
+        return await measured(order, observed, settings=self.settings)
 
     def _captures(self, order: Order, wanted: list[Wanted]) -> Captures:
         # This module imports HTTP, which an idle daemon does not need.

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from k6d.core.model import ABORTED_BY_SCRIPT, THRESHOLDS_CROSSED, Outcome
+from k6d.core.model import THRESHOLDS_CROSSED, Outcome
 from k6d.execution.kubernetes import failures, thresholds
 from k6d.execution.kubernetes.cluster import ClusterError, Kind, Trouble
 from k6d.execution.kubernetes.failures import STARTED, Failure, Seen
@@ -71,6 +71,7 @@ class Lifecycle:
     is_clean: bool = False  # whether no object of the run is left
     _began: float = field(init=False, default_factory=time.monotonic)
     _started: float | None = field(init=False, default=None)
+    _judge_at: float = field(init=False, default=0.0)
 
     async def run(self, archive: Path) -> Ended:
         """Run the test and read the logs; the objects are deleted afterwards, whatever happens."""
@@ -217,8 +218,3 @@ async def delete(cluster: Cluster, name: str) -> None:
     """Delete the TestRun and the ConfigMap of a run, if they exist."""
     await cluster.delete(Kind.TESTRUN, name)
     await cluster.delete(Kind.CONFIGMAP, name)
-
-
-def was_aborted(pods: dict[int, RunnerPod]) -> bool:
-    """Whether the script aborted its run on a runner."""
-    return any(pod.exit_code == ABORTED_BY_SCRIPT for pod in pods.values())
