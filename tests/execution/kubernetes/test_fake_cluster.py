@@ -14,6 +14,7 @@ import pytest
 from k6d.execution.kubernetes.cluster import Cluster as Client
 from k6d.execution.kubernetes.cluster import ClusterError, Kind, Login
 from k6d.execution.kubernetes.cluster import Trouble as ClientTrouble
+from k6d.execution.kubernetes.pod_log import PodLog
 from support.kubernetes import Cluster, Trouble
 from support.kubernetes_store import wait_for
 from support.receivers import TestCa
@@ -268,12 +269,12 @@ async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> N
         jobs = [one["status"] for one in cluster.objects("jobs")]
         assert [one.get("failed") for one in jobs] == [1, None]
         name = pods[0]["metadata"]["name"]
-        lines = [line async for line in client.log(name, follow=True)]
-        # A line of stderr may stand between two of the summary.
-        log = "\n".join(line for line in lines if not line.startswith('{"'))
-        exported = log[log.index("\n{") :]
-        decoded, _ = json.JSONDecoder().raw_decode(exported.lstrip())
-        assert decoded["metrics"]["http_reqs"]["count"] == 4
+        log = PodLog(16_384)
+        async for line in client.log(name, follow=True):
+            log.feed(line)
+        log.close()
+        assert log.parts
+        assert log.parts.metrics["http_reqs"]["count"] == 4
         await client.delete(Kind.TESTRUN, "run")
     assert wait_for(lambda: not cluster.objects("pods"))
     assert not cluster.objects("jobs")
