@@ -17,6 +17,8 @@ MAX_LINE_BYTES = 2000  # one console.log of a whole response must not displace a
 MAX_ERRORS = 5
 MAX_ERROR_CHARS = 4000  # for each error, because a script can throw a megabyte
 MAX_PENDING_BYTES = 1 << 20
+# In lines about receivers of metrics, which say nothing of the script or its target.
+OUTPUTS = (b'"output":"Prometheus remote write"', b"OpenTelemetry metric provider")
 # k6 2.x logs a line about the feature that k6d enables; no line of a script has this field.
 ABOUT_OUR_FLAG = b'"feature":"native-histograms"'
 # k6 refuses a flag before it has read the log format, so this line is text; all others are JSON.
@@ -109,7 +111,7 @@ class LogBuffer:
         """
         if refused := _REFUSED_FLAG.match(line):
             self.errors[MAX_ERRORS - 1 :] = [self._cut(_unquoted(refused[1]))]
-        if b'"level":"error"' not in line or b'"output":"Prometheus remote write"' in line:
+        if b'"level":"error"' not in line or any(output in line for output in OUTPUTS):
             return
         if b'"source":"console"' in line:
             return

@@ -217,7 +217,7 @@ class Settings(BaseSettings):
     api: Api = Field(default_factory=Api, description="The HTTP API and the dashboard.")
     forward: Forward = Field(
         default_factory=Forward,
-        description="Forwarding of k6's metrics to your own Prometheus.",
+        description="Forwarding of k6's metrics to your own Prometheus or OpenTelemetry collector.",
     )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())

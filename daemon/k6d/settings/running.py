@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from k6d.settings.limits import Limit, PercentLimit
 from k6d.settings.values import (
@@ -174,7 +175,7 @@ class Network(Section):
 
 
 class Forward(Section):
-    """Forwarding of k6's metrics to the user's own Prometheus."""
+    """Forwarding of k6's metrics to the user's own Prometheus or OpenTelemetry collector."""
 
     url: Annotated[Url | None, EMPTY_IS_NONE] = Field(
         default=None,
@@ -184,3 +185,17 @@ class Forward(Section):
     token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
         default=None, description="Bearer token for that server; empty: none."
     )
+    otlp: Annotated[Url | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        description="URL of an OpenTelemetry collector (OTLP over HTTP), such as "
+        "http://127.0.0.1:4318, without a login; k6 sends its metrics there from this machine; "
+        "empty: none.",
+    )
+
+    @field_validator("otlp")
+    @classmethod
+    def _has_no_login(cls, url: str | None) -> str | None:
+        """Scripts can read the address in __ENV, so it must hold no secret."""
+        if url is not None and (urlsplit(url).username or urlsplit(url).query):
+            raise ValueError("should have no login and no query: scripts can read it in __ENV")
+        return url

@@ -97,7 +97,8 @@ class LocalExecutor:
             summary=summary_file,
             options=order.options,
             env=order.env,
-            tags=order.tags if self._settings.forward.url else {},
+            tags=order.tags if self._settings.forward.url or self._settings.forward.otlp else {},
+            otlp=self._settings.forward.otlp,
         )
 
 

@@ -171,12 +171,16 @@ class K6:
         options: Mapping[str, Any],
         env: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
+        otlp: str | None = None,
     ) -> tuple[list[str], dict[str, str]]:
         """Return the command and the environment that run an archive with these options.
 
-        k6 adds `tags` to every sample, beside the tags of the script.
+        k6 adds `tags` to every sample, beside the tags of the script. `otlp` is the URL of an
+        OpenTelemetry collector that gets the metrics, too.
         """
         env, shown = variables.for_snapshot(env)
+        more = ["--out", variables.otlp_output(self.release)] if otlp else []
+        env |= variables.otlp(otlp, version=self.release) if otlp else {}
         stats = list(dict.fromkeys([*(options.get("summaryTrendStats") or []), *TREND_STATS]))
         command = [
             *(str(self.path), "run", "--quiet", "--no-color", "--no-usage-report"),
@@ -184,7 +188,7 @@ class K6:
             *("--include-system-env-vars", *shown),
             *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
             *tag_flags(tags or {}, options.get("tags") or {}),
-            *("--out", "experimental-prometheus-rw", str(archive)),
+            *("--out", "experimental-prometheus-rw", *more, str(archive)),
         ]
         return command, env
 

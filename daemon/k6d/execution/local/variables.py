@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,7 @@ _SUMMARY_MODE = "K6_SUMMARY_MODE"  # only the value "disabled" removes the summa
 _FEATURES = "K6_FEATURES"
 NATIVE_HISTOGRAMS = "native-histograms"
 FEATURES_SINCE = (2, 1)
+OTLP_STABLE_SINCE = (1, 7)  # the first one tried with that name; the experimental one works, too
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -88,6 +90,31 @@ def for_snapshot(env: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """
     flags = [part for name in WORKLOAD if name in env for part in ("--env", f"{name}={env[name]}")]
     return {name: value for name, value in env.items() if name not in WORKLOAD}, flags
+
+
+def otlp_output(version: tuple[int, int]) -> str:
+    """Return the name of k6's OpenTelemetry output in that version."""
+    return "opentelemetry" if version >= OTLP_STABLE_SINCE else "experimental-opentelemetry"
+
+
+def otlp(url: str, *, version: tuple[int, int]) -> dict[str, str]:
+    """Return the settings of k6's OpenTelemetry output: OTLP over HTTP to the collector at `url`.
+
+    Older versions lose what the end of a run finds unflushed, so it is flushed often.
+    """
+    parts = urlsplit(url)
+    stable = version >= OTLP_STABLE_SINCE
+    protocol = ("EXPORTER_PROTOCOL", "http/protobuf") if stable else ("EXPORTER_TYPE", "http")
+    settings = {
+        protocol[0]: protocol[1],
+        "HTTP_EXPORTER_ENDPOINT": parts.netloc,
+        "HTTP_EXPORTER_INSECURE": str(parts.scheme == "http").lower(),
+        "EXPORT_INTERVAL": "1s",
+        "FLUSH_INTERVAL": "200ms",
+    }
+    if parts.path.strip("/"):
+        settings["HTTP_EXPORTER_URL_PATH"] = parts.path
+    return {f"K6_OTEL_{name}": value for name, value in settings.items()}
 
 
 def remote_write(url: str, *, version: tuple[int, int], env: Mapping[str, str]) -> dict[str, str]:
