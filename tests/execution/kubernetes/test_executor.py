@@ -278,6 +278,33 @@ async def test_a_snapshot_that_no_configmap_holds(place: Place) -> None:
     assert "create configmaps" not in place.cluster.requests
     assert _left(place.cluster) == []
 
+    place.cluster.trouble[2] = Trouble("init")
+    run = await place.run(text)
+    assert run.execution.outcome is Outcome.CLUSTER
+    assert "runner 2 could not fetch the snapshot" in (run.execution.error or "")
+
+
+async def test_secrets_for_scripts(place: Place) -> None:
+    """A Secret that is missing is named; one that is there is in __ENV, and not in the TestRun."""
+    text = SCRIPT.replace("RUNNERS", "1").replace("sleep(0.1)", "if (!__ENV.PIN) throw 1")
+    run = await place.run(text, env_from="shop", schedule_limit=1)
+    assert run.execution.outcome is Outcome.CLUSTER
+    assert 'secret "shop" not found; check kubernetes.env_from' in (run.execution.error or "")
+
+    place.cluster.secrets["shop"] = {"PIN": "4711"}
+    run = await place.run(text, env_from="shop")
+    assert run.execution.outcome is Outcome.COMPLETED, run.execution.error
+    assert run.metrics.total_requests == 82
+    assert "4711" not in str(place.cluster.posted)
+
+
+async def test_logs_that_may_not_be_read(place: Place) -> None:
+    """Without the permission for logs there are no totals: the run is incomplete and says why."""
+    place.cluster.role.discard("get pods/log")
+    run = await place.run(SCRIPT.replace("RUNNERS", "1").replace("sleep(0.1)", "sleep(0)"))
+    assert run.execution.outcome is Outcome.INCOMPLETE
+    assert "its log cannot be read: a permission is missing" in (run.execution.error or "")
+
 
 async def test_the_api_server_is_away_for_a_while(place: Place) -> None:
     """The load goes on, and the results are read when it is back; old watches are renewed."""

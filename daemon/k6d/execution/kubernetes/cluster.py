@@ -214,11 +214,16 @@ class Cluster:
         self, pod: str, *, container: str | None = None, follow: bool = False
     ) -> AsyncIterator[str]:
         """Yield the lines of a pod's log; with `follow`, also those to come until it has ended."""
+        of = {"namespace": self.namespace, "container": container, "newlines": False}
         with _troubles():
-            async for line in self._client.log(
-                pod, namespace=self.namespace, container=container, follow=follow, newlines=False
-            ):
-                yield line
+            try:
+                async for line in self._client.log(pod, follow=follow, **of):
+                    yield line
+            except RuntimeError:
+                # lightkube 1.0 cannot read the error of a log that is followed. This tells it.
+                async for _ in self._client.log(pod, tail_lines=1, **of):
+                    pass
+                raise
 
     async def may(self, permission: Permission) -> bool:
         """Return whether the login has this permission."""

@@ -179,7 +179,7 @@ class KubernetesExecutor:
             with leftovers.noted(self.store, cluster, names, is_clean=lambda: lifecycle.is_clean):
                 ended = await lifecycle.run(order.archive)
             where = f"Kubernetes, namespace {cluster.namespace} at {cluster.server}"
-            return {"ended": ended, "logs": logs.of, "where": where}
+            return {"ended": ended, "logs": logs.of, "unread": logs.unread, "where": where}
 
     def _release(self) -> tuple[int, int]:
         """Return the release of k6 in the image; that of the local k6 if its tag does not say."""

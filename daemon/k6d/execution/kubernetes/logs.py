@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 TRIES, PAUSE_S = 5, 2.0
 AT_ONCE = 16
+LASTING = (Trouble.MISSING, Trouble.FORBIDDEN, Trouble.INVALID)  # 400: k6 never began
 
 
 class Logs:
@@ -30,6 +31,7 @@ class Logs:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._reading: dict[int, asyncio.Task[None]] = {}
         self.of: dict[int, PodLog] = {}
+        self.unread: dict[int, str] = {}  # why a log could not be read
 
     def begin(self, pods: Iterable[RunnerPod], *, at_once: bool = False) -> None:
         """Start to read; `at_once` reads all together: the pods are about to be deleted."""
@@ -68,10 +70,12 @@ class Logs:
                     log.feed(line)
             except ClusterError as error:
                 logger.debug("the log of %s cannot be read: %s", pod.name, error)
-                if error.trouble is Trouble.MISSING or at_once:
+                self.unread[pod.number] = str(error)
+                if error.trouble in LASTING or at_once:
                     return
                 if number < TRIES - 1:
                     await asyncio.sleep(PAUSE_S)
             else:
                 self.of.setdefault(pod.number, log)
+                self.unread.pop(pod.number, None)
                 return

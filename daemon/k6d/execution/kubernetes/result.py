@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis import runners as runner_rules
@@ -36,10 +36,11 @@ FINE = (0, THRESHOLDS_CROSSED, outcome.MARKED_AS_FAILED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What a run on a cluster left."""
+    """What a run on a cluster left; `unread` says why the log of a runner could not be read."""
 
     ended: Ended
     logs: dict[int, PodLog]
+    unread: dict[int, str] = field(default_factory=dict)
     captures: Captures
     wanted: list[Wanted]
     placement: Placement
@@ -140,7 +141,8 @@ def _error(number: int, left: Left, pod: RunnerPod | None, log: PodLog | None) -
     if cut_short or pod.exit_code not in FINE:
         return None
     if log is None or log.parts is None:
-        return "its log has no summary of k6"
+        why = left.unread.get(number)
+        return f"its log cannot be read: {why}" if why else "its log has no summary of k6"
     requests = log.parts.metrics.get("http_reqs", {}).get("count", 0)
     capture = left.captures.of(number)
     if capture is None and log.parts.metrics:
