@@ -1,4 +1,7 @@
-"""Takes screenshots of all pages into .cache/screenshots: `make screenshots [ONLY=home,run]`."""
+"""Takes screenshots of all pages into .cache/screenshots: `make screenshots [ONLY=home,run]`.
+
+Six of them are kept for the manual: `make screenshots KEEP=1` writes their upper parts anew.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / ".cache" / "screenshots"
 HIGHEST = 4000
+# Pictures of the manual: the page, its mode, and how much of it from the top.
+KEPT = {
+    "home": ("home", "light-desktop", 900),
+    "script": ("script-30-runs", "light-desktop", 1000),
+    "run": ("run", "light-desktop", 1500),
+    "comparison": ("compare", "light-desktop", 1080),
+    "run-dark": ("run", "dark-desktop", 1500),
+    "home-phone": ("home", "light-phone", 900),
+}
+MANUAL = ROOT / "daemon/docs/pictures"
 MODES = {
     "light-desktop": (DESKTOP, False),
     "dark-desktop": (DESKTOP, True),
@@ -62,15 +75,24 @@ def paths(show: Show) -> dict[str, str]:
     }
 
 
-def take(browser: webdriver.Chrome, file: Path) -> None:
-    """A picture of the whole page."""
+def take(browser: webdriver.Chrome, file: Path, *, highest: int = HIGHEST) -> None:
+    """A picture of the page, from its top."""
     metrics = browser.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    high = min(metrics["height"], HIGHEST)
+    high = min(metrics["height"], highest)
     clip = {"x": 0, "y": 0, "width": metrics["width"], "height": high, "scale": 1}
     shot = browser.execute_cdp_cmd(
         "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
     )
     file.write_bytes(base64.b64decode(shot["data"]))
+
+
+def keep(browser: webdriver.Chrome, pages: dict[str, str]) -> None:
+    """Write the manual's pictures."""
+    for file, (name, mode, high) in KEPT.items():
+        size, dark = MODES[mode]
+        view(browser, size=size, dark=dark)
+        browser.get(pages[name])
+        take(browser, MANUAL / f"{file}.png", highest=high)
 
 
 def main() -> None:
@@ -92,6 +114,8 @@ def main() -> None:
                         view(browser, size=size, dark=dark)
                         browser.get(url)
                         take(browser, FOLDER / f"{name}-{mode}.png")
+                if os.environ.get("KEEP"):
+                    keep(browser, pages)
             finally:
                 browser.quit()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from k6d.web.rendering import STATIC
 from support.browser import (
     CONTRAST,
     DESKTOP,
@@ -232,3 +235,70 @@ def test_settings(browser: webdriver.Chrome, shown: Show) -> None:
     assert any(row.startswith("api.port") and str(shown.port) in row for row in rows)
     (urls,) = [row for row in rows if row.startswith("notify.urls")]
     assert "127.0.0.1:9" not in urls
+
+
+def test_the_keyboard_goes_through_a_page_in_its_order(
+    browser: webdriver.Chrome, shown: Show
+) -> None:
+    """First the link past the menu; then downwards, each stop visible, with a ring around it."""
+    view(browser, size=DESKTOP, dark=False)
+    for path in ("/", script_page(SHOP), paths(shown)["run"]):
+        browser.get(shown.url + path)
+        stops: list[Any] = []
+        for _ in range(25):
+            ActionChains(browser).send_keys(Keys.TAB).perform()
+            stops.append(browser.execute_script(STOP))
+        assert stops[0]["text"] == "Skip to content", path
+        assert all(one["ring"] for one in stops), path
+        below = [one["top"] for one in stops[1:] if not one["menu"]]
+        assert all(b >= a - 60 for a, b in pairwise(below)), path
+
+
+STOP = """
+const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+return {text: e.innerText ?? '', top: box.top + scrollY, menu: !!e.closest('header, .skip'),
+        ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2};
+"""
+
+
+def test_without_javascript(browser: webdriver.Chrome, shown: Show) -> None:
+    """All pages are there; times are UTC; a button works and asks nothing."""
+    log_in(browser, shown.url, shown.token)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(shown.url + paths(shown)["run"])
+        assert len(browser.find_elements("css selector", "figure.chart")) == 4
+        assert "times are UTC" in browser.find_element("id", "zone").get_attribute("textContent")
+        browser.get(shown.url + script_page(ONCE))
+        browser.find_element("xpath", "//summary[contains(., 'Mute')]").click()
+        browser.find_element("xpath", "//button[.='Mute']").click()
+        until(lambda: "Muted until" in browser.page_source, "the mute")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_nothing_moves_and_nothing_is_fetched_from_elsewhere(
+    browser: webdriver.Chrome, shown: Show
+) -> None:
+    """No transition or animation, so reduced motion is what everybody has; our own files only,
+    with less than 30 KB of JavaScript.
+    """
+    browser.get(shown.url)
+    loaded = browser.execute_script(
+        "return performance.getEntriesByType('resource').map((e) => e.name)"
+    )
+    assert all(name.startswith(shown.url) for name in loaded)
+    moving = browser.execute_script(
+        "return [...document.querySelectorAll('*')].filter((e) => {const s = getComputedStyle(e);"
+        "return parseFloat(s.transitionDuration) || parseFloat(s.animationDuration)}).length"
+    )
+    assert moving == 0
+    assert sum(file.stat().st_size for file in STATIC.glob("*.js")) < 30_000
+
+
+def test_statistics_by_script(browser: webdriver.Chrome, shown: Show) -> None:
+    """Anomalies, the noise of the p95, and how long the open incident has lasted."""
+    browser.get(f"{shown.url}/statistics?days=30")
+    (row,) = [one for one in texts(browser, "#by-script ~ table tbody tr") if one.startswith(SHOP)]
+    for words in ("30", "8", "26.7 %", "± ", "open for 8 h"):
+        assert words in row

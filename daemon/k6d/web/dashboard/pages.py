@@ -22,10 +22,12 @@ from k6d.scripts.registry import Registry
 from k6d.storage.query import VERDICTS, Query
 from k6d.storage.record import is_test_id
 from k6d.web.context import Context, K6d
+from k6d.web.dashboard import trend
 from k6d.web.dashboard.routing import page_router
 from k6d.web.page import page
 from k6d.web.problems import Problem
 from k6d.web.rendering import charts
+from k6d.web.routes.incidents import alerts_of
 from k6d.web.routes.runs import load_run, stored_run
 from k6d.web.routes.serializers import kept_log
 
@@ -35,6 +37,7 @@ T = TypeVar("T")
 
 PAGE = 50
 MOST_COUNTED = 1000
+MOST_NOISE = 50  # scripts whose newest run is read for it
 DAYS, MOST_DAYS = 7, 366  # of statistics: ten years take a CPU for ten seconds
 
 
@@ -149,8 +152,22 @@ def comparison(request: Request, k6d: K6d) -> Response:
     before, after = (stored_run(k6d, one) for one in _two_runs(request, k6d))
     found = compare(before, after)
     return page(
-        request, k6d, "compare.html", found=found, before=_plain(before), after=_plain(after)
+        request,
+        k6d,
+        "compare.html",
+        found=found,
+        endpoints=sorted(found["endpoints"], key=_badness, reverse=True),
+        origin=common_origin(row.name for row in after.breakdown.endpoints),
+        before=_plain(before),
+        after=_plain(after),
     )
+
+
+def _badness(endpoint: dict[str, Any]) -> tuple[bool, float, float]:
+    """Order the endpoints of a comparison: those worse than noise, then by change."""
+    p95, errors = endpoint["p95_ms"], endpoint["error_rate"]
+    worse = "worse" in (p95["state"], errors["state"])
+    return worse, errors["change_points"] or 0.0, p95["change_percent"] or 0.0
 
 
 def _two_runs(request: Request, k6d: Context) -> tuple[str, str]:
@@ -178,6 +195,11 @@ def statistics(request: Request, k6d: K6d) -> HTMLResponse:
     days = int(wanted) if re.fullmatch("[0-9]{1,6}", wanted) else DAYS
     days = min(max(days, 1), MOST_DAYS)
     stats = asdict(k6d.store.statistics(days=days))
+    states = alerts_of(k6d).incident_states()
+    for row in stats["scripts"]:
+        row["incident"] = states.get(row["script"])
+    for row in stats["scripts"][:MOST_NOISE]:
+        row["noise"] = _noise(row["script"], k6d)
     return page(
         request,
         k6d,
@@ -186,6 +208,13 @@ def statistics(request: Request, k6d: K6d) -> HTMLResponse:
         chart=charts.anomalies(stats["days"]),
         rate=charts.anomaly_rate(stats["days"]),
     )
+
+
+def _noise(script: str, k6d: Context) -> float | None:
+    """The smallest change of the p95 that is told from noise, in percent; None while learning."""
+    newest = k6d.store.search(Query(script=script, reruns=False), limit=1)
+    band = trend.band(trend.newest_record(newest, k6d.store), "response_time_p95")
+    return band["visible_percent"] if band else None
 
 
 @router.get("/queue")

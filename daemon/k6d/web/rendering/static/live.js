@@ -35,6 +35,22 @@ function cancel(job) {
   return form;
 }
 
+const seen = {}; // requests per second of each job while this page is open
+
+function spark(job) {
+  const rates = (seen[job.job] ??= []);
+  rates.push(job.live.requests_per_second ?? 0);
+  if (rates.length > 120) rates.shift();
+  const top = Math.max(...rates) || 1, step = 120 / Math.max(rates.length - 1, 1);
+  const points = rates.map((rate, i) => `${(i * step).toFixed(1)},${(22 - (rate / top) * 20).toFixed(1)}`);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+  for (const [name, value] of [["viewBox", "0 0 120 24"], ["width", 120], ["height", 24], ["class", "spark"], ["role", "img"], ["aria-label", "requests per second so far"]]) svg.setAttribute(name, value);
+  line.setAttribute("points", points.join(" "));
+  svg.append(line);
+  return svg;
+}
+
 function card(job) {
   const box = element("article", { className: "job" });
   const of = job.planned_s ? ` of ${seconds(job.planned_s)}` : "";
@@ -52,7 +68,7 @@ function card(job) {
       ["Requests", number(job.live.requests)], ["Requests/s", number(job.live.requests_per_second)],
       ["Failed", number(job.live.failed)], ["p95 now", p95], ["Virtual users", number(job.live.vus)],
     ]) list.append(element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value })));
-    box.append(list);
+    box.append(list, spark(job));
   }
   if (!compact) box.append(cancel(job));
   return box;
