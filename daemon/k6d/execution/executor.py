@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from k6d.execution.written_files import Written
 
+SECRET_SOURCE = "--secret-source"  # noqa: S105  (k6's flag; what follows it may be a secret)
 NOTHING = Summary(metrics=Metrics())
 
 
@@ -31,7 +32,8 @@ class Order:
     `timeout_s`, the time limit is k6's plan and the grace period. `tags` identify the run in the
     Prometheus that gets the forwarded metrics. `given` are the variables of the settings and of
     the job, without those of this machine. `notes` are shown with the run. `redactor` knows the
-    run's secrets. `why_early` returns why k6d ended the run before its time, if it did.
+    run's secrets. `sample_tags` are added to every sample. `why_early` returns why
+    k6d ended the run before its time, if it did.
     """
 
     archive: Path
@@ -45,6 +47,7 @@ class Order:
     timeout_s: float | None
     timeout_is_least: bool = False
     notes: list[str] = field(default_factory=list)
+    sample_tags: dict[str, str] = field(default_factory=dict)
     why_early: Callable[[], str | None] = lambda: None
 
 

@@ -10,13 +10,14 @@ from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import blame, outcome
 from k6d.execution.archive import machine
 from k6d.execution.deadline import timeout_note
-from k6d.execution.executor import NOTHING, Measured
+from k6d.execution.executor import NOTHING, SECRET_SOURCE, Measured
 from k6d.execution.gaps import gaps, with_crossed, workload_note
 from k6d.execution.hidden_secrets import log_without_secrets, result_without_secrets
 from k6d.execution.plan import scenarios_of
 from k6d.execution.written_files import written_files
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from k6d.core.measurements import Breakdown, Generator, Log, Metrics, Runner, Summary
@@ -107,11 +108,20 @@ def _execution(order: Order, observed: Observed, totals: Summary) -> Execution:
         k6_version=observed.k6.version,
         machine=cluster.where if cluster else machine(),
         placement=cluster.placement if cluster else None,
-        command=[part.replace(f"{order.folder}/", "") for part in observed.command],
+        command=_shown(observed.command, order),
         planned_s=observed.planned_s,
         deadline_s=observed.deadline_s,
         signals=observed.ended.signals,
     )
+
+
+def _shown(command: Sequence[str], order: Order) -> list[str]:
+    """The command without the run's folder, and without sources of secrets, which may hold some."""
+    hidden = {number + 1 for number, part in enumerate(command) if part == SECRET_SOURCE}
+    return [
+        "…" if number in hidden else part.replace(f"{order.folder}/", "")
+        for number, part in enumerate(command)
+    ]
 
 
 def _breakdown(order: Order, observed: Observed, totals: Metrics, *, notes: list[str]) -> Breakdown:

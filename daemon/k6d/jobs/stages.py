@@ -24,6 +24,7 @@ from k6d.execution.executor import Order
 from k6d.execution.hidden_secrets import snapshot_without_secrets
 from k6d.execution.local import variables
 from k6d.execution.local.executor import LocalExecutor
+from k6d.execution.local.k6 import SECRET_SOURCES_SINCE
 from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.once import NOTE, limit_to_once
 from k6d.execution.record import recorded, with_files_kept
@@ -156,6 +157,7 @@ class Stages:
             env=self._environment(task.job),
             given=variables.given(self.settings.k6.env | task.job.env),
             options=script.options,
+            sample_tags=self.settings.k6.tags,
             tags={"testid": task.under_way.test_id, "script": script.name},
             exclude=Exclude(names=own.exclude.name, groups=own.exclude.group, tags=own.exclude.tag),
             timeout_s=own.timeout or self.settings.k6.timeout,
@@ -163,6 +165,7 @@ class Stages:
             notes=[
                 *task.job.notes,
                 *script.notes,
+                *self._secrets_note(binary),
                 *variables.left_out(self.settings.k6.env | task.job.env),
             ],
             redactor=redactor_of(self.settings, task.job.env),
@@ -171,12 +174,29 @@ class Stages:
         await task.turn.take(own.executor or self.settings.k6.executor)
         async with self._alone(own.group, task.watching):
             logger.info("run %s of %s starts", task.under_way.test_id, script.name)
-            executor = self._executor(replace(binary, group=task.group), own)
+            executor = self._executor(self._k6(binary, task), own)
             async with early.watching(self.stop_of(task.watching)) as stop:
                 measured = await executor.run(order, stop=stop, on_start=on_start)
         if task.job.one_off:
             return posted.without_folder(measured, task.job.path.parent)
         return measured
+
+    def _k6(self, binary: K6, task: Task) -> K6:
+        """Return the k6 of a task, with the options that the settings give to every run."""
+        settings = self.settings.k6
+        sources = tuple(one.get_secret_value() for one in settings.secret_sources)
+        known = binary.release >= SECRET_SOURCES_SINCE
+        return replace(
+            binary,
+            group=task.group,
+            config=settings.config,
+            secret_sources=sources if known else (),
+        )
+
+    def _secrets_note(self, binary: K6) -> list[str]:
+        if not self.settings.k6.secret_sources or binary.release >= SECRET_SOURCES_SINCE:
+            return []
+        return [f"k6 {binary.version} has no secret sources: k6.secret_sources is not used"]
 
     async def commit_of(self, job: Job) -> Commit | None:
         """Return the commit of the git checkout that the script is in, if it is in one."""
@@ -208,7 +228,7 @@ class Stages:
         script = await look(
             job.path,
             name=job.name,
-            k6=replace(binary, group=task.group),
+            k6=self._k6(binary, task),
             workdir=task.folder,
             env=self._environment(job),
             options=job.options,

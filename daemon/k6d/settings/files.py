@@ -32,7 +32,15 @@ ORIGINAL_NAMES = {
     "LOG_LEVEL": "log_level",
     "DEBUG": "debug",
 }
-PATHS = ("scripts", "data", "log_file", "k6.path", "kubernetes.kubeconfig", "notify.config")
+PATHS = (
+    "scripts",
+    "data",
+    "log_file",
+    "k6.path",
+    "k6.config",
+    "kubernetes.kubeconfig",
+    "notify.config",
+)
 
 DEFAULT_SCRIPTS, DEFAULT_DATA = Path("scripts"), Path("k6d-data")
 

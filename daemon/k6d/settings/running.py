@@ -14,6 +14,7 @@ from k6d.settings.values import (
     Address,
     Deadline,
     Duration,
+    RunTags,
     Secret,
     Section,
     Url,
@@ -85,6 +86,21 @@ class K6(Section):
         default={},
         repr=False,
         description="Environment variables that scripts see in __ENV: a table of name = text.",
+    )
+    config: Annotated[AbsolutePath | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        description="Path of a configuration file of k6 (JSON) for all scripts; a script's own "
+        "options are stronger; empty: k6's usual one, if there.",
+    )
+    tags: RunTags = Field(
+        default={},
+        description="Tags that k6 adds to every sample: a table of name = text; a script's own "
+        "options.tags stay, and are stronger.",
+    )
+    secret_sources: Annotated[list[Secret], BeforeValidator(lines)] = Field(
+        default=[],
+        description="Secret sources of k6 (1.0 or newer) for k6/secrets, such as "
+        "file=/etc/k6d/secrets, for runs on this machine.",
     )
     log_bytes: int = Field(
         default=16_384,

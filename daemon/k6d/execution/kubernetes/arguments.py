@@ -27,7 +27,7 @@ def arguments(
     own = order.options.get("summaryTrendStats") or []
     trend = list(dict.fromkeys([*own, *TREND_STATS, *stats]))
     tags = order.options.get("tags") or {}
-    ours = order.tags if forward else {}
+    ours = {**order.sample_tags, **(order.tags if forward else {})}
     flags = tag_flags(ours or dict(list(tags.items())[:1]), tags)
     args = [
         *("--no-color", "--no-usage-report", "--log-format", "json", "--linger=false"),

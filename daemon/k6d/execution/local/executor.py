@@ -92,13 +92,15 @@ class LocalExecutor:
         )
 
     def _command(self, order: Order, summary_file: Path) -> tuple[list[str], dict[str, str]]:
+        forward = self._settings.forward
+        forwarded = forward.url or forward.otlp
         return self._k6.run_command(
             order.archive,
             summary=summary_file,
             options=order.options,
             env=order.env,
-            tags=order.tags if self._settings.forward.url or self._settings.forward.otlp else {},
-            otlp=self._settings.forward.otlp,
+            tags={**order.sample_tags, **(order.tags if forwarded else {})},
+            otlp=forward.otlp,
         )
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from k6d.core.parse import parse_duration
 from k6d.execution.blame import LATE_INIT
+from k6d.execution.executor import SECRET_SOURCE
 from k6d.execution.local import variables
 from k6d.execution.local.generator import is_idle
 from k6d.execution.local.process_group import ProcessGroup
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SECRET_SOURCES_SINCE = (1, 0)
 INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules, but an endless loop must end
 INIT_LOG_BYTES = 16384
 EXIT_POLL_S = 0.2
@@ -61,11 +63,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class K6:
-    """A k6 binary whose version is known; its processes join `group`, or a new one each time."""
+    """A k6 binary whose version is known; its processes join `group`, or a new one each time.
+
+    `config` is a configuration file for all scripts. `secret_sources` are those of k6/secrets.
+    """
 
     path: Path
     version: str
     group: ProcessGroup | None = None
+    config: Path | None = None
+    secret_sources: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def minor(self) -> str:
@@ -110,6 +117,7 @@ class K6:
         command = [
             *(str(self.path), "archive", "--no-color", "--log-format", "json", "--address", ""),
             *("--include-system-env-vars", "--exclude-env-vars", *flags),
+            *(("--config", str(self.config)) if self.config else ()),
             *("-O", str(target), "--", str(script)),
         ]
         timeout_s = timeout_s or INIT_TIMEOUT_S
@@ -188,6 +196,7 @@ class K6:
             *("--include-system-env-vars", *shown),
             *("--summary-export", str(summary), "--summary-trend-stats", ",".join(stats)),
             *tag_flags(tags or {}, options.get("tags") or {}),
+            *(part for one in self.secret_sources for part in (SECRET_SOURCE, one)),
             *("--out", "experimental-prometheus-rw", *more, str(archive)),
         ]
         return command, env
