@@ -36,8 +36,8 @@ test: .venv/.ready $(K6_OLD)  ## run the tests
 
 # What starts daemons, browsers or many processes; the rest takes less than a minute.
 SLOW := end_to_end web daemon verdicts alerts/delivery alerts/test_outbox.py analysis/test_detection.py \
-	cli/test_batch.py cli/test_commands.py cli/test_completion.py cli/test_demo.py cli/test_import.py cli/test_jobs.py cli/test_marks.py \
-	execution/local/test_generator.py execution/local/test_k6.py execution/test_blame.py \
+	cli/test_batch.py cli/test_cluster_checks.py cli/test_commands.py cli/test_completion.py cli/test_demo.py cli/test_import.py cli/test_jobs.py cli/test_marks.py \
+	execution/kubernetes execution/local/test_generator.py execution/local/test_k6.py execution/test_blame.py \
 	execution/test_capture.py execution/test_early_end.py execution/test_excluded.py execution/test_k6_options.py execution/test_k6_versions.py execution/test_otlp.py \
 	execution/test_posted.py explain/test_explainer.py explain/test_gemini_worker.py \
 	jobs/test_regression_check.py jobs/test_scheduler.py jobs/test_set_aside.py jobs/test_suites.py \
