@@ -81,7 +81,18 @@ def test_pushes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert connection.getresponse().status == 411
 
 
-def test_a_push_that_is_no_push(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a request is closed soon; a runner's stays open."""
+    monkeypatch.setattr(receiver._Handler, "timeout", 0.3)
+    guest = Guest(push=lambda _body: None, runners=1, archive=None)
+    with _receiver(guest) as connection:
+        assert _ask(connection, token=guest.token)[0] == 204
+        with socket.create_connection((connection.host, connection.port), timeout=10) as silent:
+            assert silent.recv(1) == b""
+        assert _ask(connection, token=guest.token)[0] == 204
+
+
+def test_a_push_that_is_no_push() -> None:
     """Rubbish gets 400 and counts nothing."""
     captures = Captures(2, make=lambda _most: Capture(), wanted=())
     guest = Guest(push=captures.push, runners=2, archive=None)

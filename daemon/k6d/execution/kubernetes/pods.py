@@ -89,7 +89,7 @@ def _pod(document: Mapping[str, Any], number: int) -> RunnerPod:
         number=number,
         name=document["metadata"]["name"],
         node=(document.get("spec") or {}).get("nodeName"),
-        running=bool(state.get("running")),
+        running=state.get("running") is not None,
         ended=ended,
         exit_code=terminated.get("exitCode"),
         reason=reason,

@@ -31,7 +31,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 # k6 pushes once a second, and once more at its end.
 PUSHES_PER_S, BYTES_PER_S = 4.0, 4.0 * 1024 * 1024  # for each runner
 BURST_S = 15.0
-IDLE_S = 60.0
+FIRST_S, IDLE_S = 10.0, 60.0  # for a request without, and with the token of a run
 MOST_CONNECTIONS = 128  # beside two for each runner
 CHUNK_BYTES = 1 << 16
 
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "k6d"
     sys_version = ""
-    timeout = IDLE_S
+    timeout = FIRST_S
     server: _Server
 
     def do_POST(self) -> None:
@@ -190,7 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _guest(self) -> Guest | None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        return self.server.guest(token.strip()) if scheme.lower() == "bearer" else None
+        guest = self.server.guest(token.strip()) if scheme.lower() == "bearer" else None
+        if guest:
+            self.connection.settimeout(IDLE_S)
+        return guest
 
     def _take(self) -> int:
         guest = self._guest()
