@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from k6d.analysis.noise import (
     MAX_LAG1,
     Noise,
-    around_shift,
     difference_sigma,
     is_measured,
     lag1_correlation,
@@ -75,14 +74,6 @@ def test_a_significant_lag1_counts_whole() -> None:
     assert lag1_correlation(*sides, sure=1.7) == pytest.approx(6 / 12)
     assert lag1_correlation(*sides, sure=1.8) == pytest.approx(6 / 12 - 1 / math.sqrt(12))
     assert lag1_correlation([0.0] * 6, [9.0] * 6) == 0
-
-
-def test_both_sides_of_a_shift_tell_of_a_wave() -> None:
-    """Eight falling and eight rising runs are a wave; the same in another order are two levels."""
-    falling, rising = [98.0, 96, 91, 88, 83, 77, 70, 66], [46.0, 48, 50, 56, 60, 63, 66, 73]
-    assert around_shift(measure(falling), falling, rising).lag1 > 0.4
-    level, step = [98.0, 77, 91, 66, 88, 70, 96, 83], [46.0, 66, 50, 73, 56, 63, 48, 60]
-    assert around_shift(measure(level), level, step).lag1 == 0
 
 
 def test_lag1_of_constant_scores_is_none() -> None:

@@ -1,16 +1,17 @@
 """Detects whether the level of a series has changed, and since which run.
 
-Runs are processed one by one. After each run, the newest 3, 4, ... 12 runs are compared with the
-(up to 30) runs before them at the current level. A shift is reported if three tests agree:
+Runs are processed one by one. After each run, the newest 2, 3, ... 14 runs are compared with the
+runs before them at the current level, up to 60. A shift is reported if three tests agree:
 
-1. Size: the mean of the newest runs, each clipped to limit the effect of a single outlier, is at
-   least 5 standard errors from the level (a likelihood ratio test for a shift of the mean).
+1. Evidence: another level explains the newest runs much better than the old one (`evidence`).
 2. Order: a rank test, which ignores distances, gives p <= 0.0025.
 3. Relevance: the medians differ by 3 % or more.
 
-The split with the largest ratio gives the first run of the new level. A new level begins there, so
-earlier shifts do not increase the noise, and later runs are compared only with runs of the new
-level. A drift is reported as a step once it exceeds the noise within about forty runs.
+Each split is tested against all of these runs, and against the last 20 of them, since a machine may
+have become quieter. The split with the most evidence gives the first run of the new level. A new
+level begins there, so earlier shifts do not increase the noise, and later runs are compared only
+with runs of the new level. A drift is reported as a step once it exceeds the noise within about
+seventy runs.
 """
 
 from __future__ import annotations
@@ -19,29 +20,31 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
 
-from k6d.analysis.noise import around_shift, is_measured, measure
+from k6d.analysis.evidence import evidence
+from k6d.analysis.noise import is_measured, mad_sigma
 from k6d.analysis.significance import fewest_wins, rank_p_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# With fewer runs on the new side, no rank test is significant; with more, the report comes late.
-SHORTEST: Final = 3
-LONGEST: Final = 12
-# Old runs are less comparable, since the machine changes; 30 runs give sigma to 15-20 %.
-REFERENCE: Final = 30
+# One run may be odd; with more, the report comes late.
+SHORTEST: Final = 2
+LONGEST: Final = 14
+# Old runs are less comparable, since the machine changes.
+REFERENCE: Final = 60
+RECENT: Final = 20
 # With fewer runs, the level is not known ("learning").
 MINIMUM: Final = 5
-# In standard errors. Ten splits for each of thousands of runs need five; for the inflation by
-# repeated tests see Siegmund (1985), "Sequential Analysis", ch. 2.
+# In units of log likelihood, see `evidence`. Chosen on recorded series: see README.md.
 EVIDENCE: Final = 5.0
-# A run counts for at most 4 sigma, so a single outlier is never a shift. Huber (1981), ch. 1.7.
-CLIP: Final = 4.0
+# Below this many standard errors of normal noise, there is never enough evidence.
+HOPELESS: Final = 3.0
 # 1 in 400. The clearest order of six runs against six has p = 2 / C(12, 6) = 0.0022, so a shift
-# can be detected with six runs of history.
+# can be detected with six runs of history. Two neighbours are often one burst: half of it.
 RANK_ALPHA: Final = 0.0025
+PAIR_ALPHA: Final = RANK_ALPHA / 2
 # With a larger share of pairs in the wrong order, no rank test of these sizes passes (the largest
-# is 0.2, for 12 against 30). Skipping it gives the same answer in a fraction of the time.
+# is 0.22, for 14 against 60). Skipping it gives the same answer in a fraction of the time.
 MOST_OVERLAP: Final = 0.25
 # Changes below this are not worth a message even when they are real.
 LEAST_CHANGE: Final = 0.03
@@ -118,6 +121,8 @@ def _newest_shift(level: Level, *, floor: float) -> Shift | None:
     for length in range(SHORTEST, min(LONGEST, len(level.newest) - MINIMUM) + 1):
         newer, older = level.newest[-length:], level.newest[-length - REFERENCE : -length]
         candidates.append(_split(level, newer, older, floor=floor))
+        if len(older) > RECENT + MINIMUM:
+            candidates.append(_split(level, newer, older[-RECENT:], floor=floor))
     return max(
         (shift for shift in candidates if shift is not None),
         key=lambda shift: shift.evidence,
@@ -139,13 +144,13 @@ def _split(
         return None
     if fewest_wins(newer, ordered) > MOST_OVERLAP * len(newer) * len(ordered):
         return None
-    noise = around_shift(measure(older), older, newer)
-    mean = sum(noise.clipped(value, CLIP) for value in newer) / len(newer)
-    evidence = abs(mean) * noise.sigma / noise.standard_error(len(newer))
-    if evidence < EVIDENCE:
-        return None
     p_value = rank_p_value(newer, older)
-    if p_value > RANK_ALPHA:
+    if p_value > (PAIR_ALPHA if len(newer) == SHORTEST else RANK_ALPHA):
+        return None
+    if abs(change) * len(newer) ** 0.5 < HOPELESS * mad_sigma(ordered):
+        return None
+    found = evidence(older, newer, floor=floor)
+    if found < EVIDENCE:
         return None
     return Shift(
         index=level.positions[-len(newer)],
@@ -154,6 +159,6 @@ def _split(
         after=after,
         change_pct=100 * change / abs(before) if before else None,
         direction=1 if change > 0 else -1,
-        evidence=evidence,
+        evidence=found,
         p_value=p_value,
     )

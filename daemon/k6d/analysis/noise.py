@@ -1,15 +1,15 @@
 """Measures how much a series varies when nothing has changed.
 
 `measure` reduces the comparable runs to a `Noise`: the level, the deviation of a single run, and
-the correlation of neighbouring runs. `prediction_interval` uses it to judge the newest run, and
-`change_point` to judge the newest few. All estimates are robust: a single odd run changes them
-little.
+the correlation of neighbouring runs. `prediction_interval` uses it to judge the newest run;
+`evidence` uses parts of it to judge the newest few. All estimates are robust: a single odd run
+changes them little.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -152,16 +152,3 @@ def measure(values: Sequence[float], *, floor: float = 0.0) -> Noise:
         lag1=lag1_correlation(scores),
         n=len(values),
     )
-
-
-def around_shift(noise: Noise, older: Sequence[float], newer: Sequence[float]) -> Noise:
-    """Return the noise with the correlation measured on both sides of a possible shift.
-
-    Around two separate levels, neighbours are independent. In a wave or on a slope they are
-    correlated on both sides, which a few older runs alone do not show.
-    """
-    middle = median(newer)
-    left = [noise.clipped(value, HUBER_K) for value in older]
-    right = [noise.clipped(value - middle + noise.centre, HUBER_K) for value in newer]
-    lag1 = lag1_correlation(left, right, sure=CORRELATED)
-    return replace(noise, lag1=max(noise.lag1, lag1))
