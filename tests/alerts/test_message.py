@@ -19,7 +19,7 @@ from k6d.alerts.delivery.render import MAX_BODY, MAX_TITLE, Rendered, render, wi
 from k6d.alerts.message import Context, compose, notice
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
 from k6d.core.mark import Mark
-from k6d.core.measurements import Metrics
+from k6d.core.measurements import Breakdown, Metrics
 from k6d.core.model import (
     Comparison,
     Execution,
@@ -32,7 +32,7 @@ from k6d.core.model import (
 )
 from k6d.core.tags import Commit
 from k6d.explain.merge import merge
-from support.records import NOON, make_anomaly, make_run
+from support.records import NOON, make_anomaly, make_endpoint, make_run
 
 CONTEXT = Context(
     data=Path("/var/lib/k6d data"),
@@ -323,6 +323,20 @@ def test_the_chart_is_a_picture_that_mails_show() -> None:
     assert "the last 412 ms" in page.replace("\u00a0", " ")
     assert "cid:" not in without_picture(page)
     assert png(replace(chart, points=points[:1])).startswith(b"\x89PNG")
+
+
+def test_an_overall_finding_names_the_endpoint_that_fails() -> None:
+    """If one endpoint has most of the failed requests; without such a one, none is named."""
+    finding = replace(make_anomaly().findings[0], metric="error_rate", endpoint=None)
+    verdict = replace(make_anomaly(), findings=[finding])
+    rows = [make_endpoint(name="/a", failed=1), make_endpoint(name="/pay", failed=12)]
+    facts = dict(told(verdict, breakdown=Breakdown(endpoints=rows)).facts)
+    assert facts["Where"] == "GET /pay, 12 of 13 failed requests"
+    even = [make_endpoint(name="/a", failed=6), make_endpoint(name="/pay", failed=6)]
+    assert "Where" not in dict(told(verdict, breakdown=Breakdown(endpoints=even)).facts)
+    slow = replace(finding, metric="response_time_p95")
+    calm = replace(verdict, findings=[slow])
+    assert "Where" not in dict(told(calm, breakdown=Breakdown(endpoints=rows)).facts)
 
 
 def test_slack_blocks() -> None:

@@ -209,6 +209,19 @@ def test_between_two_runs() -> None:
     assert between(before, after)[0].state == "learning"
 
 
+def test_between_two_runs_with_a_baseline_of_zero() -> None:
+    """Errors that never were: no percentage, but the band says what is noise."""
+    band = Comparison(
+        metric="error_rate", endpoint=None, unit="%", state="worse", observed=8.0, expected=0.0,
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    before = make_run(series={"error_rate": 0.0})
+    for rate, state in ((8.0, "worse"), (0.9, "steady")):
+        after = make_run(series={"error_rate": rate}, comparisons=[band])
+        (found,) = between(after, before)
+        assert (found.state, found.high) == (state, 1.0)
+
+
 def test_confirmed_before_means_all_that_is_worse() -> None:
     """A new regression beside an old one is confirmed."""
     old = one([150.0], lived_history())

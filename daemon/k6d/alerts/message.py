@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_LINE = 240
 MAX_FINDINGS = 5
 MAX_POINTS = 40
+ERRORS = ("error_rate", "http_req_failed", "failed_checks", "checks")
 CHARTED = ("response_time_avg", "response_time_p95", "error_rate", "requests_per_second")
 # What a metric of k6 is called in the index of runs.
 ALIASES = {METRICS[name].k6: name for name in ("response_time_p95", "error_rate")}
@@ -165,6 +166,7 @@ def _facts(
     worst = findings[0] if findings else None
     over = announcement.change is Change.RESOLVED
     places = list(dict.fromkeys(f.endpoint for f in findings if f.endpoint))
+    places = places or _most_failures(run, findings)
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return [
         ("Where", ", ".join(places[:3]) + more if places else ""),
@@ -180,6 +182,18 @@ def _facts(
         ("Numbers", numbers if metrics.total_requests else ""),
         ("Run", f"{run.test_id} of {run.script}, {run.trigger}, {moment(run.timestamp)}"),
     ]
+
+
+def _most_failures(run: Run, findings: list[Finding]) -> list[str]:
+    """Return the endpoint with most of the failed requests, when a finding is about all errors."""
+    rows = run.breakdown.endpoints
+    failed = sum(row.failed or 0 for row in rows)
+    if not failed or not any(f.metric in ERRORS for f in findings):
+        return []
+    worst = max(rows, key=lambda row: row.failed or 0)
+    share = worst.failed or 0
+    of = f"{count(share)} of {plural(failed, 'failed request')}"
+    return [f"{worst.title}, {of}"] if 2 * share > failed else []
 
 
 def _since(announcement: Announcement, incident: Incident, context: Context) -> str:

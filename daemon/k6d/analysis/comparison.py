@@ -185,7 +185,7 @@ def _change(key: str, value: float, was: float, band: Comparison | None) -> Comp
     visible = band.visible_percent if band else None
     percent = 100 * (value - was) / abs(was) if was else None
     change = abs(value - was)
-    noise = None if visible is None or band is None else visible / 100 * abs(band.expected or was)
+    noise = _noise(band, visible, was)
     if noise is None:
         state = LEARNING
     elif change <= max(noise, about.floor):
@@ -205,6 +205,20 @@ def _change(key: str, value: float, was: float, band: Comparison | None) -> Comp
         visible_percent=visible,
         runs=1,
     )
+
+
+def _noise(band: Comparison | None, visible: float | None, was: float) -> float | None:
+    """Return the smallest change that stands out of the noise; None when it is not known.
+
+    A baseline of 0, such as that of an error rate, has no change in percent, but it has a band.
+    """
+    if band is None:
+        return None
+    if visible is not None:
+        return visible / 100 * abs(band.expected or was)
+    if band.expected is None or band.high is None:
+        return None
+    return band.high - band.expected
 
 
 def confirmed_before(comparisons: Iterable[Comparison]) -> bool:
