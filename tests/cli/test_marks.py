@@ -95,7 +95,7 @@ def test_marks_are_set_listed_and_removed(home: Daemon) -> None:
 
 
 def test_the_api_has_tags_marks_and_comparisons(home: Served) -> None:
-    """The same over HTTP; marks also stand on the page of the script."""
+    """The same over HTTP; marks stand on the page of the script, tags on that of the run."""
     home.start()
     made = home.post("/api/v1/marks", {"text": "pay 3", "script": "cart.js"})
     assert (made.status, made.json["text"]) == (201, "pay 3")
@@ -113,6 +113,8 @@ def test_the_api_has_tags_marks_and_comparisons(home: Served) -> None:
     marks = home.get("/api/v1/scripts/series?script=cart.js").json["marks"]
     assert "pay 3" in [mark["text"] for mark in marks]
     assert "pay 3" in home.get("/script?name=cart.js").text
+    page = home.get(f"/runs/{ran.json['test_id']}").text
+    assert ("on main, Anna: A cart" in page, "release=2.15" in page) == (True, True)
     way = "/api/v1/compare?after=release%3D2.15&before="
     compared = home.get(f"{way}release%3D2.13").json
     assert (compared["runs"], compared["script"]) == (1, "cart.js")

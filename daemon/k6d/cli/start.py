@@ -110,7 +110,11 @@ def run(
     jobs = _jobs(first, scripts_given or [], suite, loaded)
     if baseline is not None:
         _import_baseline(baseline, loaded)
-    if len(jobs) == 1 and not suite and not any(map(_is_pattern, scripts_given or [])):
+    if (
+        len(jobs) == 1
+        and not suite
+        and not any(_is_pattern(one, loaded) for one in scripts_given or [])
+    ):
         result = under_way(loaded, lambda line, watching: line.run(jobs[0], watching=watching))
         if result is None:
             raise K6dError(f"{jobs[0].path} was not run")
@@ -150,7 +154,7 @@ def _files_of(given: list[str], loaded: Settings) -> list[Path]:
 
     found: dict[Path, None] = {}
     for one in given:
-        if not _is_pattern(one) or Path(one).is_file():
+        if not _is_pattern(one, loaded):
             found[_file_of(Path(one), loaded)] = None
             continue
         pattern = one.removeprefix("./").removeprefix(f"{loaded.scripts.name}/")
@@ -162,8 +166,10 @@ def _files_of(given: list[str], loaded: Settings) -> list[Path]:
     return list(found)
 
 
-def _is_pattern(given: str) -> bool:
-    return any(sign in given for sign in "*?[")
+def _is_pattern(given: str, loaded: Settings) -> bool:
+    """Return whether this is a pattern, and not the name of a file that has such characters."""
+    is_file = Path(given).is_file() or (loaded.scripts / given).is_file()
+    return any(sign in given for sign in "*?[") and not is_file
 
 
 def _import_baseline(archive: Path, loaded: Settings) -> None:
