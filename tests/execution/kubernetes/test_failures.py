@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
-from k6d.core.model import Outcome
-from k6d.execution.kubernetes.cluster import ClusterError
+from k6d.core.model import K6dError, Outcome
+from k6d.execution.kubernetes.cluster import Cluster, ClusterError, Login
 from k6d.execution.kubernetes.cluster import Trouble as Call
 from k6d.execution.kubernetes.failures import Seen, before_start, of_error, under_load
 from k6d.execution.kubernetes.pods import killed, runner_pods
@@ -128,3 +129,10 @@ def test_calls_that_fail() -> None:
     found = of_error(ClusterError(Call.LOGIN, "expired"))
     assert found.outcome is Outcome.CLUSTER
     assert "renew the login" in found.error
+
+
+def test_without_lightkube(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named, with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "lightkube", None)
+    with pytest.raises(K6dError, match=r"run pip install 'k6d\[kubernetes\]'"):
+        Cluster(Login())
