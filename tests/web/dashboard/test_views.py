@@ -235,6 +235,7 @@ def test_settings(browser: webdriver.Chrome, shown: Show) -> None:
     assert any(row.startswith("api.port") and str(shown.port) in row for row in rows)
     (urls,) = [row for row in rows if row.startswith("notify.urls")]
     assert "127.0.0.1:9" not in urls
+    assert '["…"]' in urls
 
 
 def test_the_keyboard_goes_through_a_page_in_its_order(

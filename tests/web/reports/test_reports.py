@@ -24,7 +24,7 @@ from k6d.core.model import (
 from k6d.settings import Limits
 from k6d.web.reports import write_html, write_junit, write_markdown
 from support.paths import DATA
-from support.records import make_endpoint, make_run
+from support.records import make_anomaly, make_endpoint, make_run
 from support.results import result
 
 SCHEMA = etree.XMLSchema(etree.parse(DATA / "junit.xsd"))
@@ -133,6 +133,14 @@ def test_hostile_words_stay_words() -> None:
     assert "[x](" not in markdown
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table[:3]}) == 1
+
+
+def test_the_html_report_has_no_link_that_leads_nowhere() -> None:
+    """It may be read far from the dashboard: the run since which it lasts is a text."""
+    finding = replace(make_anomaly().findings[0], since="20261122-110000-3f9a2c")
+    page = write_html(make_run(anomaly_analysis=replace(make_anomaly(), findings=[finding])))
+    assert "Since: 20261122-110000-3f9a2c" in page
+    assert "<a " not in page
 
 
 def test_markdown_has_before_and_after() -> None:

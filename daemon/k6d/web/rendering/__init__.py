@@ -48,6 +48,7 @@ def _environment() -> Environment:
         "protocols": protocols.protocol_lines,
         "removed": text.removed,
         "when": filters.when,
+        "as_json": filters.as_json,
         "ago": filters.ago,
         "lasting": filters.lasting,
         "iso": filters.iso,

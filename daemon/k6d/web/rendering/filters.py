@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from k6d.core.model import verdict_word
 from k6d.core.numbers import number
 from k6d.core.text import common_origin
@@ -63,6 +65,11 @@ def verdict(run: dict[str, Any]) -> str:
     if "anomaly_analysis" in run:
         return verdict_word(run["anomaly_analysis"]["severity"], run["execution"]["outcome"])
     return verdict_word(run["severity"], run["outcome"])
+
+
+def as_json(value: object) -> str:
+    """A setting's value as JSON, as it would stand in a file."""
+    return orjson.dumps(value, default=str).decode()
 
 
 def without(title: str, origin: str) -> str:
