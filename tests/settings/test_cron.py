@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from k6d.settings import cron
@@ -99,6 +99,14 @@ def test_half_an_hour_that_comes_twice_or_is_skipped(
     zone=st.sampled_from(ZONES),
     start=st.sampled_from(DAYS),
     seconds=st.tuples(st.integers(0, 3 * 86_400), st.integers(0, 2 * 86_400)),
+)
+@example(
+    minute="0",
+    hour="*/6",
+    day="* * *",
+    zone="Australia/Lord_Howe",
+    start="2026-04-04",
+    seconds=(0, 54_000),
 )
 @settings(max_examples=150, deadline=None)
 def test_what_is_due_does_not_depend_on_when_one_asks(

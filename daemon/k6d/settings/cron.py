@@ -38,6 +38,7 @@ WINDOW_ALLOWED = (
 )
 LOCALTIME = Path("/etc/localtime")
 _MINUTE = timedelta(minutes=1)
+_SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
 # `before` looks back in growing steps, so that a frequent schedule never yields a long list.
 _LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
 
@@ -71,10 +72,16 @@ class Cron:
         """Every time due later than `moment`, in order."""
         latest = moment.astimezone(UTC)
         elapsed = any(part.startswith("*") for part in self.fields.split()[:2])
+        # cronsim that begins between such a change and the next full hour loses times, too.
+        change = self._odd_change(latest - _HOUR, latest) if elapsed else None
+        if change is not None and latest < self._full_hour_after(change) - _SECOND:
+            yield from self._past(change, latest)
+            return
         # At a change of clocks cronsim may return a time twice, or a time of the hour before.
         for at in self._from(latest):
             if at > latest:
-                if elapsed and (change := self._odd_change(latest, at)) is not None:
+                change = self._odd_change(latest, at) if elapsed else None
+                if change is not None:
                     yield from self._past(change, latest)
                     return
                 latest = at
@@ -92,11 +99,15 @@ class Cron:
         cronsim, begun anew, is right.
         """
         local = change.astimezone(timezone(self._offset(change)))
-        hour = local.replace(minute=0) + timedelta(hours=1)
+        hour = self._full_hour_after(change)
         for due in takewhile(lambda at: at < hour, CronSim(self.fields, local - _MINUTE)):
             if due > latest:
                 yield due.astimezone(UTC)
-        yield from self.times(hour - timedelta(seconds=1))
+        yield from self.times(hour - _SECOND)
+
+    def _full_hour_after(self, change: datetime) -> datetime:
+        local = change.astimezone(timezone(self._offset(change)))
+        return local.replace(minute=0) + _HOUR
 
     def _offset(self, moment: datetime) -> timedelta:
         return moment.astimezone(self.zone).utcoffset() or timedelta()
