@@ -12,6 +12,7 @@ JSON where it is no number. No secret shows in a list of processes or is in the 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import math
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 WARM_S = 5.0
 REAP_S = 0.1
+EXIT_S = 1.0  # for an idle server when this process exits
 END_S = 10.0  # for a process that was killed; a busy machine needs a while
 
 
@@ -176,6 +178,15 @@ def _reap_servers() -> None:
     _ending[:] = [process for process in _ending if process.poll() is None]
     if _ending:
         asyncio.get_running_loop().call_later(REAP_S, _reap_servers)
+
+
+@atexit.register
+def _end_all() -> None:
+    for server in _servers.values():
+        server.control.close()
+    for process in [*_ending, *(server.process for server in _servers.values())]:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(EXIT_S)
 
 
 def serve(answer: Callable[[dict[str, Any]], Any]) -> NoReturn:

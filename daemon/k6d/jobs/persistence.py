@@ -69,7 +69,7 @@ class StoredJobs:
         for key, stored in self._state.all().items():
             try:
                 job = self._job(stored, repeat=repeat)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 logger.error("%s: the job %r is none (%r); forgotten", self._state.path, key, error)
                 job = None
             if job:
