@@ -33,16 +33,8 @@ class _Piped(Daemon):
     def start(self, *_: object, **variables: str) -> Self:
         with self._log.open("ab") as log:
             cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
-        self.process = subprocess.Popen(
-            self.command("serve"),
-            stdin=subprocess.DEVNULL,
-            stdout=cat.stdin,
-            stderr=cat.stdin,
-            cwd=self.home,
-            env=self.environment(**variables),
-            process_group=0,
-        )
         assert cat.stdin is not None
+        self.process = self.started(cat.stdin, self.environment(**variables))
         cat.stdin.close()
         self.cat = cat
         self.until_logged("watching ")

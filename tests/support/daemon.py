@@ -98,19 +98,19 @@ class Daemon:
         `k6d` is how the command is called, if it is to be called.
         """
         seen = self.log.count("watching ")
-        with self._log.open("ab") as log:
-            self.process = self._started(log, k6d, self.environment(**variables))
+        self.begin(k6d=k6d, **variables)
         self.until(lambda: self.log.count("watching ") > seen, "the daemon to watch")
         return self
 
-    def begin(self, **variables: str) -> None:
+    def begin(self, *, k6d: tuple[str, ...] = (), **variables: str) -> None:
         """As `start`, without waiting."""
         with self._log.open("ab") as log:
-            self.process = self._started(log, (), self.environment(**variables))
+            self.process = self.started(log, self.environment(**variables), k6d=k6d)
 
-    def _started(
-        self, log: IO[bytes], k6d: tuple[str, ...], env: dict[str, str]
+    def started(
+        self, log: IO[bytes], env: dict[str, str], *, k6d: tuple[str, ...] = ()
     ) -> subprocess.Popen[bytes] | Forked:
+        """Start a daemon that logs to `log`, and return its process."""
         read_at_start = any(name.startswith(("PYTHON", "LD_")) for name in env)
         if self.forks and not k6d and not read_at_start:
             folders = {"scripts": self.scripts, "data": self.data}
