@@ -109,6 +109,15 @@ class Cluster:
         return self.api.role
 
     @property
+    def grace_s(self) -> float:
+        """How long the processes of a deleted pod may take to end before they are killed."""
+        return self._kubelet.grace_s
+
+    @grace_s.setter
+    def grace_s(self, value: float) -> None:
+        self._kubelet.grace_s = value
+
+    @property
     def secrets(self) -> dict[str, dict[str, str]]:
         """The Secrets that pods may name."""
         return self._kubelet.secrets

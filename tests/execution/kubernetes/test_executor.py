@@ -257,8 +257,10 @@ async def test_a_threshold_ends_the_run(place: Place) -> None:
     assert 0 <= sum(place.target.requests.values()) - (run.metrics.total_requests or 0) <= 4
 
 
-async def test_a_script_that_aborts(place: Place) -> None:
-    """An abort on one runner ends the run, in the script's words."""
+@pytest.mark.parametrize("grace_s", [1.0, 0.0], ids=["in time", "too slow"])
+async def test_a_script_that_aborts(place: Place, grace_s: float) -> None:
+    """An abort on one runner ends the run, in the script's words, also if others must be killed."""
+    place.cluster.grace_s = grace_s
     text = LONG.replace("EXTRA", "").replace(
         "sleep(0.1);", 'sleep(0.1); if (exec.vu.idInTest === 1) { exec.test.abort("enough"); }'
     )

@@ -114,6 +114,15 @@ def test_who_ended_a_runner(status: dict[str, Any], words: str | None) -> None:
     assert why == words if words is None else (why or "").startswith(words)
 
 
+def test_a_runner_that_is_deleted_may_be_killed() -> None:
+    """At its end a run deletes the runners that are left; out of memory is a reason even then."""
+    deleted = {"deletionTimestamp": "2026-11-27T11:00:00Z"}
+    (found,) = runner_pods([pod(1, ended(137), **deleted)], "run").values()
+    assert killed(found) is None
+    (found,) = runner_pods([pod(1, ended(137, "OOMKilled"), **deleted)], "run").values()
+    assert killed(found)
+
+
 def test_only_runners_of_this_run() -> None:
     """Starter, initializer and other runs are left out."""
     starter = pod(1)

@@ -115,12 +115,16 @@ def _condition(status: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def killed(pod: RunnerPod) -> str | None:
-    """Return why the cluster ended a runner before k6 did; None if k6 ended by itself."""
+    """Return why the cluster ended a runner before k6 did; None if k6 ended by itself.
+
+    A pod that is being deleted gets SIGKILL when its time is over. k6d deletes the runners that are
+    left when a run has ended, so that alone says nothing.
+    """
     on = f" on node {pod.node}" if pod.node else ""
     if pod.reason == OUT_OF_MEMORY:
         return f"killed: out of memory (OOMKilled){on}; raise kubernetes.resource_limits"
     if pod.reason in _BY_CLUSTER or (pod.ended and pod.exit_code is None):
         return f"ended by the cluster{on}: {pod.why or 'it does not say why'}"
-    if pod.exit_code == SIGKILLED:
+    if pod.exit_code == SIGKILLED and not pod.deleting:
         return f"killed by SIGKILL{on}"
     return None
