@@ -201,7 +201,11 @@ class Operator:
         self._store.update(JOBS, pod.namespace, name, change)
 
     def _start_load(self, run: _Run, pods: list[Pod]) -> None:
-        """Send each runner the request of the operator's starter pod, one after the other."""
+        """Send each runner the request of the operator's starter pod, one after the other.
+
+        The operator sets the stage when it has created the starter, not when that has ended.
+        """
+        self._stage(run, "started")
         status = {"type": "status", "id": "default", "attributes": {"paused": False}}
         for pod in pods:
             request = urllib.request.Request(
@@ -213,7 +217,6 @@ class Operator:
             with suppress(OSError):  # `curl … ; curl …`: the next runner is started all the same
                 urllib.request.urlopen(request, timeout=10).close()
             pod.loaded.set()
-        self._stage(run, "started")
 
     def _finish(self, run: _Run) -> None:
         labels = {"k6_cr": run.name, "runner": "true"}
