@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +67,7 @@ async def _run(settings: Settings, folder: Path) -> tuple[Execution, str | None]
         tags={"testid": new_test_id(datetime.now(UTC)), "script": NAME},
         timeout_s=None,
     )
-    executor = KubernetesExecutor(binary, own, Store(own.data), replace(placement, parallelism=1))
+    executor = KubernetesExecutor(binary, own, Store(own.data), placement)
     measured = await executor.run(order, stop=asyncio.Event(), on_start=lambda _progress: None)
     nodes = [one.node for one in measured.result.runners if one.node]
     return measured.result.execution, nodes[0] if nodes else None

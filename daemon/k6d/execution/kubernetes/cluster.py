@@ -66,15 +66,7 @@ class Kind(Enum):
 
     TESTRUN = _Named("k6.io", "v1alpha1", "TestRun", "testruns")
     CONFIGMAP = _Named("", "v1", "ConfigMap", "configmaps")
-    JOB = _Named("batch", "v1", "Job", "jobs")
     POD = _Named("", "v1", "Pod", "pods")
-    CRD = _Named(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        namespaced=False,
-    )
     REVIEW = _Named(
         "authorization.k8s.io",
         "v1",
@@ -153,17 +145,6 @@ class Cluster:
         made = self._resources[kind](document)
         with _troubles():
             return dict(await self._client.create(made, dry_run=dry_run, **where))
-
-    async def get(self, kind: Kind, name: str) -> Document | None:
-        """Return an object; None if there is none of this name."""
-        where = {"namespace": self.namespace} if kind.value.namespaced else {}
-        try:
-            with _troubles():
-                return dict(await self._client.get(self._resources[kind], name, **where))
-        except ClusterError as error:
-            if error.trouble is Trouble.MISSING:
-                return None
-            raise
 
     async def find(self, kind: Kind, *, labels: Mapping[str, str] | None = None) -> list[Document]:
         """Return the objects with all these labels."""

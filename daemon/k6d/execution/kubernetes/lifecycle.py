@@ -71,7 +71,6 @@ class Lifecycle:
     is_clean: bool = False  # whether no object of the run is left
     _began: float = field(init=False, default_factory=time.monotonic)
     _started: float | None = field(init=False, default=None)
-    _judge_at: float = field(init=False, default=0.0)
 
     async def run(self, archive: Path) -> Ended:
         """Run the test and read the logs; the objects are deleted afterwards, whatever happens."""

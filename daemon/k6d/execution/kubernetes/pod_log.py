@@ -38,13 +38,11 @@ class PodLog:
         self.log = LogBuffer(limit, hide=hide)
         self.output = LogBuffer(limit, hide=hide)
         self.parts: Parts | None = None
-        self.lines = 0
         self._printed: list[str] = []
         self._chars = 0
 
     def feed(self, line: str) -> None:
         """Read a line without its line end."""
-        self.lines += 1
         if _LOGGED.match(line) or line.startswith('time="'):
             self.log.feed(line.encode() + b"\n")
             return

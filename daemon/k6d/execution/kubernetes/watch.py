@@ -31,14 +31,13 @@ class Watched:
 
     `pods` are the runners' newest states by number, also of pods that are gone; `present` are those
     that exist now. `stage` is the TestRun's, None before it was seen; `is_deleted`: it was seen and
-    is gone. `away_since` is when the API server was last heard (monotonic), None while it answers.
+    is gone. `away_since` is when the API server stopped to answer (monotonic), None while it does.
     """
 
     def __init__(self, cluster: Cluster, names: Names) -> None:
         self._cluster, self._names = cluster, names
         self.pods: dict[int, RunnerPod] = {}
         self.present: set[int] = set()
-        self.others = 0
         self.stage: str | None = None
         self.is_deleted = False
         self.away_since: float | None = None
@@ -92,7 +91,6 @@ class Watched:
 
     def _see_pods(self, found: Mapping[str, dict[str, Any]]) -> None:
         now = runner_pods(found.values(), self._names.name)
-        self.others = len(found) - len(now)
         self.present = set(now)
         self.pods |= now
 
