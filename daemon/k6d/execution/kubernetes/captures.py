@@ -75,10 +75,10 @@ class Captures:
                 self._of[number] = One(self._make(self._most), streams, time.monotonic())
             return self._of[number]
 
-    def last_push(self, number: int) -> float | None:
-        """Return when a runner pushed last (monotonic); None if it never did."""
-        one = self._of.get(number)
-        return one.last_at if one else None
+    def pushed_at(self) -> dict[int, float]:
+        """Return when each runner pushed last (monotonic), without those that never did."""
+        with self._lock:
+            return {number: one.last_at for number, one in self._of.items()}
 
     def numbers(self) -> list[int]:
         """Return the runners that pushed."""

@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from k6d.core.model import THRESHOLDS_CROSSED, Outcome
+from k6d.core.model import Outcome
 from k6d.execution.kubernetes import failures, thresholds
 from k6d.execution.kubernetes.cluster import ClusterError, Kind, Trouble
 from k6d.execution.kubernetes.failures import STARTED, Failure, Seen
 from k6d.execution.kubernetes.testrun import configmap, testrun
 from k6d.execution.kubernetes.watch import POD_LABEL, Watched
+from k6d.execution.outcome import MEASURED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,6 @@ AWAY_S = 300.0  # the load goes on without the API server; its results can wait 
 LOGS_S = 60.0
 OPENING_S = 1.0  # for the logs of pods that are to be deleted
 GONE_S = 60.0
-STILL_FINE = (0, THRESHOLDS_CROSSED, 110)  # a runner that ends so leaves the others alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class Lifecycle:
         if self._started is None:
             return None
         ends = [pod for pod in pods.values() if pod.ended]
-        early = [pod for pod in ends if pod.exit_code not in STILL_FINE]
+        early = [pod for pod in ends if pod.exit_code not in MEASURED]
         if len(ends) == seen.runners or early:
             return Ended(pods=pods, elapsed_s=elapsed_s)
         if elapsed_s >= self.deadline_s:
@@ -168,13 +168,12 @@ class Lifecycle:
             )
         if self._started is None:
             return failures.before_start(seen, self.settings)
-        pushed = {
-            number: at
-            for number in self.captures.numbers()
-            if (at := self.captures.last_push(number)) is not None
-        }
         return failures.under_load(
-            seen, self.settings, now=now, started_at=self._started, pushed_at=pushed
+            seen,
+            self.settings,
+            now=now,
+            started_at=self._started,
+            pushed_at=self.captures.pushed_at(),
         )
 
     async def _read_logs(self, ended: Ended, watched: Watched) -> None:

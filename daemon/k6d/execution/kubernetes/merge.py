@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from k6d.execution.summary import Values
 
 # Gauges of k6 of which each runner has its own share; of a script's gauge, the newest value counts.
-_SHARED = ("vus", "vus_max")
+SHARED = ("vus", "vus_max")
 
 
 def merged(parts: Sequence[Parts], every: Sequence[Streams]) -> Parts:
@@ -79,7 +79,7 @@ def _rate(found: Sequence[Values]) -> Values:
 
 
 def _gauge(name: str, found: Sequence[Values], every: Sequence[Streams]) -> Values:
-    if name in _SHARED:
+    if name in SHARED:
         return {stat: sum(one.get(stat, 0) for one in found) for stat in found[0]}
     newest = streams.newest(every, *selector(name))
     picks: dict[str, Callable[[list[float]], float]] = {"min": min, "max": max}

@@ -31,7 +31,6 @@ NO_PUSH = (
     "no runner pushed anything: can pods reach kubernetes.receiver_url, and does it lead to "
     "kubernetes.receiver_bind and receiver_port?"
 )
-FINE = (0, THRESHOLDS_CROSSED, outcome.MARKED_AS_FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +61,12 @@ def notes(left: Left) -> list[str]:
 
 def observed(left: Left) -> Observed:
     """Add up what the runners left, and judge the script's thresholds over it."""
-    numbers = range(1, left.placement.parallelism + 1)
-    each = {number: _runner(number, left) for number in numbers}
+    runners = [_runner(number, left) for number in range(1, left.placement.parallelism + 1)]
     totals = _totals(left)
-    failure = _failure(left, each, totals)
+    failure = _failure(left, runners, totals)
     crossed = totals is not None and any(one.crossed for one in totals.thresholds)
     capture = left.captures.merged()
     lasted_s = (totals.metrics.duration_ms or 0.0) / 1000 if totals else left.ended.elapsed_s
-    doubts = runner_rules.differences(list(each.values()))
     version = left.placement.k6_version or left.binary.version
     return Observed(
         ended=_ended(left, crossed=crossed),
@@ -80,7 +77,8 @@ def observed(left: Left) -> Observed:
         summary=totals,
         capture=capture,
         generator=Generator(
-            reasons=runner_rules.short_of_cpu(list(each.values()), lasted_s), doubts=doubts
+            reasons=runner_rules.short_of_cpu(runners, lasted_s),
+            doubts=runner_rules.differences(runners),
         ),
         log=_joined(left, "log"),
         output=_joined(left, "output"),
@@ -88,7 +86,7 @@ def observed(left: Left) -> Observed:
         cluster=OnCluster(
             where=left.where,
             placement=left.placement.document(),
-            runners=list(each.values()),
+            runners=runners,
             failure=failure,
         ),
     )
@@ -138,7 +136,7 @@ def _error(number: int, left: Left, pod: RunnerPod | None, log: PodLog | None) -
     if killed := pod_words.killed(pod):
         return killed
     cut_short = ended.failure or ended.stopped or ended.timed_out or ended.cut_by
-    if cut_short or pod.exit_code not in FINE:
+    if cut_short or pod.exit_code not in outcome.MEASURED:
         return None
     if log is None or log.parts is None:
         why = left.unread.get(number)
@@ -154,7 +152,7 @@ def _error(number: int, left: Left, pod: RunnerPod | None, log: PodLog | None) -
 
 
 def _failure(
-    left: Left, each: dict[int, Runner], totals: Summary | None
+    left: Left, runners: list[Runner], totals: Summary | None
 ) -> tuple[Outcome, str] | None:
     """Return the outcome that replaces k6's own; N of N runners must have reported."""
     ended = left.ended
@@ -167,13 +165,13 @@ def _failure(
         return None
     if not left.captures.numbers() and totals and totals.metrics.iterations:
         return Outcome.CLUSTER, NO_PUSH
-    broken = [one for one in each.values() if one.error]
-    if not broken or any(one.exit_code not in (*FINE, None) for one in each.values()):
+    broken = [one for one in runners if one.error]
+    if not broken or any(one.exit_code not in (*outcome.MEASURED, None) for one in runners):
         killed = [one for one in broken if one.exit_code == pod_words.SIGKILLED]
         if not killed:
             return None
         broken = killed
-    listed = "; ".join(f"runner {one.number} of {len(each)}: {one.error}" for one in broken[:3])
+    listed = "; ".join(f"runner {one.number} of {len(runners)}: {one.error}" for one in broken[:3])
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     if totals is None:
         listed = f"no runner left a summary; {listed}"
@@ -204,7 +202,7 @@ def _ended(left: Left, *, crossed: bool) -> k6.Ended:
     logs = [left.logs[number] for number in order if number in left.logs]
     errors = [error for log in logs for error in log.log.errors]
     known = [code for number in order if (code := codes.get(number)) is not None]
-    bad = [code for code in known if code not in FINE]
+    bad = [code for code in known if code not in outcome.MEASURED]
     code = bad[0] if bad else max(known, default=0)
     if ended.cut_by:
         code = THRESHOLDS_CROSSED

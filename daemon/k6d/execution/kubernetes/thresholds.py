@@ -11,7 +11,7 @@ from k6d.core.measurements import Threshold
 from k6d.core.numbers import number
 from k6d.core.parse import parse_duration
 from k6d.execution.kubernetes import streams
-from k6d.execution.kubernetes.merge import quantile
+from k6d.execution.kubernetes.merge import SHARED, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -154,7 +154,7 @@ def _exactly(value: float | None) -> Range | None:
 def _gauge(metric: str, newest: list[float]) -> Range | None:
     if not newest:
         return None
-    return Range.exactly(sum(newest) if metric in {"vus", "vus_max"} else newest[0])
+    return Range.exactly(sum(newest) if metric in SHARED else newest[0])
 
 
 def _rate(
