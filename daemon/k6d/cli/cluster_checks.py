@@ -45,13 +45,8 @@ async def cluster_checks(settings: Settings, *, k6_version: str | None) -> list[
     """Check the login, the permissions, k6-operator and the receiver's address."""
     kubernetes = settings.kubernetes
     receiver = await asyncio.to_thread(_receiver, kubernetes)
-    login = Login(
-        kubeconfig=kubernetes.kubeconfig,
-        context=kubernetes.context,
-        namespace=kubernetes.namespace,
-    )
     try:
-        async with Cluster(login) as cluster:
+        async with Cluster(Login.of(kubernetes)) as cluster:
             missing = [one for one in PERMISSIONS if not await cluster.may(one)]
             return [
                 fine("cluster", f"{cluster.server} answers, namespace {cluster.namespace}"),

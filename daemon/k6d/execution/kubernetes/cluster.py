@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
+    from k6d.settings import Kubernetes
+
 Document = dict[str, Any]
 
 EXTRA_MISSING = (
@@ -113,6 +115,13 @@ class Login:
     kubeconfig: Path | None = None
     context: str | None = None
     namespace: str | None = None
+
+    @classmethod
+    def of(cls, settings: Kubernetes) -> Self:
+        """Return the login that the settings name."""
+        return cls(
+            kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace
+        )
 
 
 class Cluster:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core.model import K6dError, Outcome
 from k6d.core.text import plural
+from k6d.execution.capture import Capture
 from k6d.execution.deadline import deadline_s
+from k6d.execution.forward import Forwarder
 from k6d.execution.kubernetes import arguments, failures, leftovers, result, thresholds
 from k6d.execution.kubernetes.captures import Captures
 from k6d.execution.kubernetes.cluster import Cluster, ClusterError, Login
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from k6d.execution.executor import Live, Measured, Order
     from k6d.execution.kubernetes.thresholds import Wanted
     from k6d.execution.local.k6 import K6, Plan
-    from k6d.settings import Kubernetes, Settings
+    from k6d.settings import Settings
     from k6d.storage.store import Store
 
 NO_RECEIVER = (
@@ -54,8 +56,6 @@ class KubernetesExecutor:
         self, order: Order, *, stop: asyncio.Event, on_start: Callable[[Callable[[], Live]], None]
     ) -> Measured:
         """Run the snapshot with runners that push their metrics to this process."""
-        from k6d.execution.forward import Forwarder
-
         wanted = thresholds.wanted(order.options)
         captures = self._captures(order, wanted)
         on_start(captures.live)
@@ -80,9 +80,6 @@ class KubernetesExecutor:
         return await measured(order, observed, settings=self.settings)
 
     def _captures(self, order: Order, wanted: list[Wanted]) -> Captures:
-        # This module imports HTTP, which an idle daemon does not need.
-        from k6d.execution.capture import Capture
-
         def make(max_series: int) -> Capture:
             return Capture(
                 max_endpoints=self.settings.capture.max_endpoints,
@@ -156,7 +153,7 @@ class KubernetesExecutor:
         settings, order = self.settings, ran.order
         test_id = order.tags["testid"]
         names = Names(test_id=test_id, instance=instance_of(settings.data))
-        async with Cluster(login(settings.kubernetes)) as cluster:
+        async with Cluster(Login.of(settings.kubernetes)) as cluster:
             await leftovers.sweep(cluster, self.store, names.instance, data=settings.data)
             logs = Logs(
                 cluster,
@@ -201,14 +198,7 @@ class _Ran:
     limit_s: float
 
 
-def login(settings: Kubernetes) -> Login:
-    """Return the login that the settings name."""
-    return Login(
-        kubeconfig=settings.kubeconfig, context=settings.context, namespace=settings.namespace
-    )
-
-
 async def clean_up(settings: Settings, store: Store) -> None:
     """Delete what runs of a dead process left in the cluster."""
-    async with Cluster(login(settings.kubernetes)) as cluster:
+    async with Cluster(Login.of(settings.kubernetes)) as cluster:
         await leftovers.sweep(cluster, store, instance_of(settings.data), data=settings.data)
