@@ -202,15 +202,6 @@ class Cluster:
             if kind in {JOBS, PODS, SERVICES, CONFIGMAPS}:
                 self._delete(kind, body["metadata"]["namespace"], body["metadata"]["name"], {})
 
-    def write_service_account(self, folder: Path) -> dict[str, str]:
-        """Write what a pod finds in its folder of secrets; return the variables of a pod."""
-        assert self._authority, "a pod's login needs tls=True"
-        (folder / "token").write_text(self.api.token)
-        (folder / "namespace").write_text(self.namespace)
-        (folder / "ca.crt").write_bytes(self._authority.path.read_bytes())
-        port = str(self._server.server_port)
-        return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
-
     def _write_kubeconfig(self) -> None:
         cluster = {"server": self.url}
         if self._authority:

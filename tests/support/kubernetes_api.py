@@ -104,7 +104,6 @@ class Api:
     delete: Callable[[Kind, str, str, Object], Object | None]
     has_crd: bool = True
     lacks: frozenset[str] = frozenset()  # fields of a TestRun's spec that an old operator lacks
-    git_version: str = "v1.36.0"
     requests: list[str] = field(default_factory=list)
     posted: list[Object] = field(default_factory=list)
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)

@@ -12,8 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from support import kubernetes_schema as schema
-from support.kubernetes_api import USER, RefusedError, Request, failure
+from support.kubernetes_api import RefusedError, Request, failure
 from support.kubernetes_store import KINDS, TESTRUNS, TooOldError, now, selected
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 BOOKMARK_S = 1.0
-_CRD = "customresourcedefinitions"
 _PATH = re.compile(
     r"/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)"
@@ -130,8 +128,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fixed(self, path: str, body: Any) -> Object | None:
         api = self.server.api
-        if path == "/version":
-            return {"major": "1", "minor": "36", "gitVersion": api.git_version}
         if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
             return api.review(body)
         if path == f"/apis/{TESTRUNS.api_version}" and api.has_crd:
@@ -143,17 +139,6 @@ class _Handler(BaseHTTPRequestHandler):
                 "groupVersion": TESTRUNS.api_version,
                 "resources": [found],
             }
-        if path == f"/apis/apiextensions.k8s.io/v1/{_CRD}/testruns.k6.io":
-            if f"get {_CRD}.apiextensions.k8s.io" not in api.role:
-                raise RefusedError(
-                    403,
-                    f'{_CRD}.apiextensions.k8s.io "testruns.k6.io" is forbidden: User "{USER}"'
-                    f' cannot get resource "{_CRD}" in API group "apiextensions.k8s.io" at the'
-                    " cluster scope",
-                )
-            if not api.has_crd:
-                raise RefusedError(404, f'{_CRD}.apiextensions.k8s.io "testruns.k6.io" not found')
-            return schema.crd()
         return None
 
     def _request(self, path: str, query: str, body: Any) -> Request:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from support.kubernetes_kubelet import NO_TROUBLE, event
 from support.kubernetes_schema import SERVICE_NAME, labels_invalid
-from support.kubernetes_store import JOBS, PODS, SERVICES, TESTRUNS, owner, wait_for
+from support.kubernetes_store import JOBS, PODS, SERVICES, TESTRUNS, owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -367,13 +367,3 @@ def for_archive(args: list[str]) -> list[str]:
 def _phase(store: Store, pod: Pod) -> str | None:
     body = store.get(PODS, pod.namespace, pod.name)
     return body and body["status"].get("phase")
-
-
-def stages_end(store: Store, namespace: str, name: str) -> bool:
-    """Wait until a TestRun is finished."""
-
-    def ended() -> bool:
-        found = store.get(TESTRUNS, namespace, name) or {}
-        return found.get("status", {}).get("stage") in {"finished", "error"}
-
-    return wait_for(ended)
