@@ -153,16 +153,7 @@ class Capture:
 
     def live(self) -> Live:
         """Return the progress of the run."""
-        now, total, elapsed_s = self.progress()
-        return Live(
-            elapsed_s=elapsed_s,
-            vus=now.vus,
-            requests=total.requests,
-            failed=total.failed,
-            requests_per_second=float(now.requests),
-            errors_per_second=now.failed_each(1),
-            p95_ms=ms(now.latency, 0.95),
-        )
+        return live_of(*self.progress())
 
     def progress(self) -> tuple[Tally, Tally, float]:
         """Return the requests of the last second, all so far, and the seconds since the start."""
@@ -325,3 +316,16 @@ class Capture:
         if after is not None and after > load:
             return max(lasted_s - (after - load) / 1000, 0.0) or None
         return lasted_s
+
+
+def live_of(now: Tally, total: Tally, elapsed_s: float) -> Live:
+    """Return the progress of a run, from what `Capture.progress` returns."""
+    return Live(
+        elapsed_s=elapsed_s,
+        vus=now.vus,
+        requests=total.requests,
+        failed=total.failed,
+        requests_per_second=float(now.requests),
+        errors_per_second=now.failed_each(1),
+        p95_ms=ms(now.latency, 0.95),
+    )

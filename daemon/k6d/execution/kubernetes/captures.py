@@ -8,16 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from k6d.execution.executor import Live
+from k6d.execution.capture import live_of
 from k6d.execution.kubernetes.streams import Streams
 from k6d.execution.kubernetes.together import Together
 from k6d.execution.remote_write import decode, name_label
-from k6d.execution.timeline import Tally, ms
+from k6d.execution.timeline import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from k6d.execution.capture import Capture
+    from k6d.execution.executor import Live
 
 MOST_SERIES = 50_000  # of all runners together
 LEAST_SERIES = 2_000
@@ -103,15 +104,8 @@ class Captures:
             now.merge(current)
             total.merge(so_far)
         vus = [current.vus for current, _, _ in each if current.vus is not None]
-        return Live(
-            elapsed_s=max((elapsed_s for _, _, elapsed_s in each), default=0.0),
-            vus=sum(vus) if vus else None,
-            requests=total.requests,
-            failed=total.failed,
-            requests_per_second=float(now.requests),
-            errors_per_second=now.failed_each(1),
-            p95_ms=ms(now.latency, 0.95),
-        )
+        now.vus = sum(vus) if vus else None
+        return live_of(now, total, max((elapsed_s for _, _, elapsed_s in each), default=0.0))
 
     def merged(self) -> Capture:
         """Return the sum of all captures; call it once, when all runners have ended."""
