@@ -1,4 +1,7 @@
-"""Receives k6's remote-write pushes on 127.0.0.1 while a run on this machine goes on."""
+"""Receives k6's remote-write pushes on 127.0.0.1 while a run on this machine goes on.
+
+`PushHandler` reads and answers the pushes here and those of runners in a cluster.
+"""
 
 from __future__ import annotations
 
@@ -78,40 +81,69 @@ class _Server(ThreadingTCPServer):
         log.debug("remote-write connection broke", exc_info=True)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class PushHandler(BaseHTTPRequestHandler):
+    """Answers the pushes of k6, 204 or an error; `take` of a subclass returns the status."""
+
     protocol_version = "HTTP/1.1"
-    timeout = 60  # k6 pushes every second on one connection
-    server: _Server
 
     def do_POST(self) -> None:
-        """Answer one push: 204, or an error with its reason."""
-        self._reply(self._take())
+        """Answer one push."""
+        self.reply(self.take())
 
-    def _take(self) -> int:
-        if not secrets.compare_digest(self.path.encode(), self.server.path.encode()):
-            return 404
+    def take(self) -> int:
+        """Take one push: see whether it may come, and hand it to `read`."""
+        raise NotImplementedError
+
+    def read(
+        self,
+        push: Callable[[bytes], None],
+        *,
+        most_bytes: int,
+        may: Callable[[int], bool] = lambda _size: True,
+    ) -> int:
+        """Read the body for `push`, which raises ValueError if it is malformed.
+
+        A body above `most_bytes`, or of a size that `may` refuses, is not read.
+        """
         try:
-            length = int(self.headers.get("Content-Length", ""))
+            length = max(int(self.headers.get("Content-Length", "")), 0)
         except ValueError:
             return 411
-        if length > MAX_BODY_BYTES:
+        if length > most_bytes:
             return 413
+        if not may(length):
+            return 429
         try:
-            body = self.rfile.read(max(length, 0))
-            self.server.capture.feed(body)
-            self.server.also(body)
+            push(self.rfile.read(length))
         except ValueError as error:
             log.debug("remote-write push refused: %s", error)
             return 400
         return 204
 
-    def _reply(self, status: int) -> None:
+    def reply(self, status: int) -> None:
+        """Send an answer without a body."""
         self.send_response(status)
         if status != 204:
             # The body may be unread, so the connection cannot be used again.
             self.send_header("Content-Length", "0")
             self.send_header("Connection", "close")
+        if status == 429:
+            self.send_header("Retry-After", "1")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Print nothing: this replaces the access log on standard error."""
+
+
+class _Handler(PushHandler):
+    timeout = 60  # k6 pushes every second on one connection
+    server: _Server
+
+    def take(self) -> int:
+        if not secrets.compare_digest(self.path.encode(), self.server.path.encode()):
+            return 404
+        return self.read(self._feed, most_bytes=MAX_BODY_BYTES)
+
+    def _feed(self, body: bytes) -> None:
+        self.server.capture.feed(body)
+        self.server.also(body)

@@ -14,12 +14,12 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING
 
 from k6d.core.model import K6dError, reason
 from k6d.execution.kubernetes.testrun import DOWNLOAD, PUSH
+from k6d.execution.receiver import PushHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,24 +167,19 @@ def _key(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(PushHandler):
     server_version = "k6d"
     sys_version = ""
     timeout = FIRST_S
     server: _Server
 
-    def do_POST(self) -> None:
-        """Answer one push: 204, or an error."""
-        self._reply(self._take())
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  (the name that http.server calls)
         """Send the snapshot of the run whose token this is."""
         guest = self._guest()
         if guest is None:
-            self._reply(401)
+            self.reply(401)
         elif self.path != DOWNLOAD or guest.archive is None:
-            self._reply(404)
+            self.reply(404)
         else:
             self._send(guest.archive)
 
@@ -195,26 +190,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.settimeout(IDLE_S)
         return guest
 
-    def _take(self) -> int:
+    def take(self) -> int:
         guest = self._guest()
         if guest is None:
             return 401
         if self.path != PUSH:
             return 404
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            return 411
-        if not 0 <= length <= MAX_BODY_BYTES:
-            return 413
-        if not guest.may_push(length):
-            return 429
-        try:
-            guest.push(self.rfile.read(length))
-        except ValueError as error:
-            logger.debug("the push of a runner was refused: %s", error)
-            return 400
-        return 204
+        return self.read(guest.push, most_bytes=MAX_BODY_BYTES, may=guest.may_push)
 
     def _send(self, archive: Path) -> None:
         with archive.open("rb") as file:
@@ -224,16 +206,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             while chunk := file.read(CHUNK_BYTES):
                 self.wfile.write(chunk)
-
-    def _reply(self, status: int) -> None:
-        self.send_response(status)
-        if status != 204:
-            # The body may be unread, so the connection cannot be used again.
-            self.send_header("Content-Length", "0")
-            self.send_header("Connection", "close")
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing: this replaces the access log on standard error."""
