@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from k6d.core.model import K6dError, Outcome
 from k6d.core.text import plural
@@ -98,31 +99,8 @@ class KubernetesExecutor:
         args, env = arguments.arguments(
             order, stats=thresholds.trend_stats(ran.wanted), forward=bool(self.settings.forward.url)
         )
-        left: dict[str, Any] = {"where": "Kubernetes", "logs": {}}
-        try:
-            if failure := self._impossible(ran.planned):
-                left["ended"] = Ended(pods={}, elapsed_s=0.0, failure=failure)
-            else:
-                with receiving(
-                    guest, bind=cluster_settings.receiver_bind, port=cluster_settings.receiver_port
-                ) as port:
-                    url = receiver_url(cluster_settings, port) or ""
-                    workload = Workload(
-                        args=args,
-                        env=arguments.environment(env, receiver_url=url, release=self._release()),
-                        receiver_url=url,
-                        token=guest.token,
-                        download=order.archive.stat().st_size > MAX_CONFIGMAP_BYTES,
-                    )
-                    left |= await self._on_cluster(ran, workload, stop)
-        except ClusterError as error:
-            failure = failures.of_error(error)
-            left["ended"] = Ended(pods={}, elapsed_s=0.0, failure=failure)
-        except K6dError as error:
-            failure = Failure(outcome=Outcome.CLUSTER, error=str(error))
-            left["ended"] = Ended(pods={}, elapsed_s=0.0, failure=failure)
-        return result.Left(
-            **left,
+        left = partial(
+            result.Left,
             captures=ran.captures,
             wanted=ran.wanted,
             placement=self.placement,
@@ -133,6 +111,26 @@ class KubernetesExecutor:
             files=files,
             log_bytes=self.settings.k6.log_bytes,
         )
+        if failure := self._impossible(ran.planned):
+            return left(ended=Ended(failure=failure))
+        try:
+            with receiving(
+                guest, bind=cluster_settings.receiver_bind, port=cluster_settings.receiver_port
+            ) as port:
+                url = receiver_url(cluster_settings, port) or ""
+                workload = Workload(
+                    args=args,
+                    env=arguments.environment(env, receiver_url=url, release=self._release()),
+                    receiver_url=url,
+                    token=guest.token,
+                    download=order.archive.stat().st_size > MAX_CONFIGMAP_BYTES,
+                )
+                return await self._on_cluster(ran, workload, stop, left)
+        except ClusterError as error:
+            return left(ended=Ended(failure=failures.of_error(error)))
+        except K6dError as error:
+            failure = Failure(outcome=Outcome.CLUSTER, error=str(error))
+            return left(ended=Ended(failure=failure))
 
     def _impossible(self, planned: Plan | None) -> Failure | None:
         """Return why this test cannot run on the cluster at all."""
@@ -148,8 +146,8 @@ class KubernetesExecutor:
         return None
 
     async def _on_cluster(
-        self, ran: _Ran, workload: Workload, stop: asyncio.Event
-    ) -> dict[str, Any]:
+        self, ran: _Ran, workload: Workload, stop: asyncio.Event, left: partial[result.Left]
+    ) -> result.Left:
         settings, order = self.settings, ran.order
         test_id = order.tags["testid"]
         names = Names(test_id=test_id, instance=instance_of(settings.data))
@@ -176,7 +174,7 @@ class KubernetesExecutor:
             with leftovers.noted(self.store, cluster, names, is_clean=lambda: lifecycle.is_clean):
                 ended = await lifecycle.run(order.archive)
             where = f"Kubernetes, namespace {cluster.namespace} at {cluster.server}"
-            return {"ended": ended, "logs": logs.of, "unread": logs.unread, "where": where}
+            return left(ended=ended, logs=logs.of, unread=logs.unread, where=where)
 
     def _release(self) -> tuple[int, int]:
         """Return the release of k6 in the image; that of the local k6 if its tag does not say."""

@@ -45,8 +45,8 @@ class Ended:
     time under load, 0 if the load never began.
     """
 
-    pods: dict[int, RunnerPod]
-    elapsed_s: float
+    pods: dict[int, RunnerPod] = field(default_factory=dict)
+    elapsed_s: float = 0.0
     failure: Failure | None = None
     stopped: bool = False
     timed_out: bool = False
@@ -78,7 +78,7 @@ class Lifecycle:
             try:
                 await self._create(archive)
             except ClusterError as error:
-                return Ended(pods={}, elapsed_s=0.0, failure=failures.of_error(error))
+                return Ended(failure=failures.of_error(error))
             async with Watched(self.cluster, self.names) as watched:
                 waker = asyncio.create_task(self._wake_on_stop(watched))
                 try:

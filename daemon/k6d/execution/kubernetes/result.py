@@ -38,12 +38,12 @@ class Left:
     """What a run on a cluster left; `unread` says why the log of a runner could not be read."""
 
     ended: Ended
-    logs: dict[int, PodLog]
+    logs: dict[int, PodLog] = field(default_factory=dict)
     unread: dict[int, str] = field(default_factory=dict)
     captures: Captures
     wanted: list[Wanted]
     placement: Placement
-    where: str
+    where: str = "Kubernetes"
     command: list[str]
     planned_s: float | None
     deadline_s: float | None
