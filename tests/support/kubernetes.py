@@ -17,7 +17,16 @@ from support.kubernetes_api import Api, Refusal
 from support.kubernetes_http import ApiServer
 from support.kubernetes_kubelet import Kubelet, Trouble
 from support.kubernetes_operator import Operator
-from support.kubernetes_store import CONFIGMAPS, JOBS, KINDS, PODS, SERVICES, TESTRUNS, Store
+from support.kubernetes_store import (
+    CONFIGMAPS,
+    JOBS,
+    KINDS,
+    PODS,
+    SERVICES,
+    TESTRUNS,
+    Store,
+    wait_for,
+)
 from support.paths import ROOT
 from support.receivers import TestCa
 
@@ -187,11 +196,15 @@ class Cluster:
                 self._kubelet.start(change.body)
         elif change.type == "DELETED":
             threading.Thread(target=self._collect, args=(change.body,), daemon=True).start()
+        if change.type == "ADDED" and self.store.is_orphan(change.body):
+            args = (change.kind, change.body)
+            threading.Thread(target=self._collect_one, args=args, daemon=True).start()
 
     def _delete(self, kind: Kind, namespace: str, name: str, options: Object) -> Object | None:
         """Delete as the API server does: pods get their grace period, all else is gone at once."""
         if kind != PODS:
             return self.store.remove(kind, namespace, name)
+        wait_for(lambda: name in self._kubelet.pods)  # it was created just now
         pod = self._kubelet.pods[name]
         pod.delete(grace_s=options.get("gracePeriodSeconds"))
         return pod.body
@@ -199,8 +212,11 @@ class Cluster:
     def _collect(self, owner: Object) -> None:
         """Delete what the owner had, as Kubernetes' garbage collector does."""
         for kind, body in self.store.owned_by(owner["metadata"]["uid"]):
-            if kind in {JOBS, PODS, SERVICES, CONFIGMAPS}:
-                self._delete(kind, body["metadata"]["namespace"], body["metadata"]["name"], {})
+            self._collect_one(kind, body)
+
+    def _collect_one(self, kind: Kind, body: Object) -> None:
+        if kind in {JOBS, PODS, SERVICES, CONFIGMAPS}:
+            self._delete(kind, body["metadata"]["namespace"], body["metadata"]["name"], {})
 
     def _write_kubeconfig(self) -> None:
         cluster = {"server": self.url}

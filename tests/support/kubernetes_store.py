@@ -151,6 +151,14 @@ class Store:
                 if any(one["uid"] == uid for one in body["metadata"].get("ownerReferences", []))
             ]
 
+    def is_orphan(self, body: Object) -> bool:
+        """Whether the object names owners, and none of them is there."""
+        owners = {one["uid"] for one in body["metadata"].get("ownerReferences", [])}
+        with self.changed:
+            return bool(owners) and not any(
+                one["metadata"]["uid"] in owners for one in self._objects.values()
+            )
+
     def compact(self) -> None:
         """Forget the history: watches from before get TooOldError."""
         with self.changed:

@@ -16,13 +16,14 @@ from k6d.execution.kubernetes.cluster import ClusterError, Kind, Login
 from k6d.execution.kubernetes.cluster import Trouble as ClientTrouble
 from k6d.execution.kubernetes.pod_log import PodLog
 from support.kubernetes import Cluster, Trouble
-from support.kubernetes_store import wait_for
+from support.kubernetes_store import TESTRUNS, wait_for
 from support.receivers import TestCa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.kubernetes_store import Change
     from support.target import Target
 
 Object = dict[str, Any]
@@ -295,6 +296,24 @@ def test_a_deleted_run_ends_its_processes(cluster: Cluster, target: Target) -> N
     ask(cluster, "DELETE", f"{RUNS}/run")
     assert ask(cluster, "GET", f"{RUNS}/run").status_code == 404
     assert wait_for(lambda: not cluster.objects("pods"))
+    assert not cluster.pids()
+
+
+def test_what_is_made_for_a_deleted_run_is_deleted_too(cluster: Cluster, target: Target) -> None:
+    """The operator may be about to create a Job and its pod when its TestRun is deleted."""
+    made: list[str] = []
+
+    def delete(change: Change) -> None:
+        if change.kind.plural == "pods" and change.type == "ADDED":
+            made.append(change.body["metadata"]["name"])
+            cluster.store.remove(TESTRUNS, cluster.namespace, "run")
+
+    cluster.store.listeners.append(delete)
+    order(cluster, script(target.url))
+    assert wait_for(lambda: len(made) == 2)
+    assert wait_for(lambda: not cluster.objects("jobs"))
+    assert wait_for(lambda: not cluster.objects("pods"))
+    assert not cluster.objects("services")
     assert not cluster.pids()
 
 
