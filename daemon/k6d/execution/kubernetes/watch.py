@@ -31,7 +31,7 @@ class Watched:
 
     `pods` are the runners' newest states by number, also of pods that are gone; `present` are those
     that exist now. `stage` is the TestRun's, None before it was seen; `is_deleted`: it was seen and
-    is gone. `away_since` is when the API server stopped to answer (monotonic), None while it does.
+    is gone.
     """
 
     def __init__(self, cluster: Cluster, names: Names) -> None:
@@ -40,7 +40,7 @@ class Watched:
         self.present: set[int] = set()
         self.stage: str | None = None
         self.is_deleted = False
-        self.away_since: float | None = None
+        self._away: dict[Kind, float] = {}
         self.refused: ClusterError | None = None
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -58,6 +58,14 @@ class Watched:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def away_since(self) -> float | None:
+        """When the API server stopped to answer one of the watches (monotonic); None: it answers.
+
+        Until both are back, the newest state of a pod and the stage may not belong together.
+        """
+        return min(self._away.values(), default=None)
+
     async def change(self, timeout_s: float) -> None:
         """Wait until something changed, or so many seconds."""
         with contextlib.suppress(TimeoutError):
@@ -73,7 +81,7 @@ class Watched:
         while True:
             try:
                 async for found in self._cluster.watch(kind, labels=labels):
-                    self.away_since = None
+                    self._away.pop(kind, None)
                     if kind is Kind.POD:
                         self._see_pods(found)
                     else:
@@ -85,8 +93,7 @@ class Watched:
                     self._changed.set()
                     return
                 logger.debug("the watch of %s broke: %s", kind.value.plural, error)
-                if self.away_since is None:
-                    self.away_since = time.monotonic()
+                self._away.setdefault(kind, time.monotonic())
                 await asyncio.sleep(AGAIN_S)
 
     def _see_pods(self, found: Mapping[str, dict[str, Any]]) -> None:
