@@ -31,7 +31,10 @@ export default function () { check(1, { 'k6 runs': (one) => one === 1 }); }
 
 
 async def probe(settings: Settings) -> Check:
-    """Run the test; it uses nothing of the data folder, and deletes what it makes."""
+    """Run the test; it uses nothing of the data folder, and deletes what it makes.
+
+    Killed with SIGKILL it cannot, and nothing sweeps it: a TestRun of one iteration is left.
+    """
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="k6d-probe-") as name:

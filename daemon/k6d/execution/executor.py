@@ -1,6 +1,6 @@
 """The interface of an executor: it runs a snapshot with its workload and returns what it measured.
 
-`local.executor` runs k6 on this machine.
+`local.executor` runs k6 on this machine, `kubernetes.executor` on a cluster.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Order:
     `timeout_s`, the time limit is k6's plan and the grace period. `tags` identify the run in the
     Prometheus that gets the forwarded metrics. `given` are the variables of the settings and of
     the job, without those of this machine. `notes` are shown with the run. `redactor` knows the
-    run's secrets. `sample_tags` are added to every sample. `why_early` returns why
-    k6d ended the run before its time, if it did.
+    run's secrets. `sample_tags` are added to every sample. `why_early` returns why k6d ended the
+    run before its time, if it did.
     """
 
     archive: Path
