@@ -50,9 +50,7 @@ class Disabled:
 
     def remove(self, pattern: str) -> bool:
         """Enable what this pattern disabled; False if it disabled nothing."""
-        there = self._state.get(encodable(pattern)) is not None
-        self._state.delete(encodable(pattern))
-        return there
+        return self._state.delete(encodable(pattern))
 
 
 def _read(pattern: str, document: dict[str, Any]) -> Disablement:

@@ -55,7 +55,4 @@ def put(text: str, store: Store, *, at: datetime, script: str = "*") -> Mark:
 
 def remove(mark_id: str, store: Store) -> bool:
     """Remove a mark; False if there is none with this id."""
-    if not _ID.fullmatch(mark_id) or store.state(STATE).get(mark_id) is None:
-        return False
-    store.state(STATE).delete(mark_id)
-    return True
+    return bool(_ID.fullmatch(mark_id)) and store.state(STATE).delete(mark_id)

@@ -44,9 +44,7 @@ def pin(run: Run, store: Store, *, reason: str) -> Pin:
 
 def unpin(test_id: str, store: Store) -> bool:
     """Let retention treat the run like any other; False if it is not pinned."""
-    there = store.state(STATE).get(test_id) is not None
-    store.state(STATE).delete(test_id)
-    return there
+    return store.state(STATE).delete(test_id)
 
 
 def _pin(test_id: str, document: dict[str, Any]) -> Pin:

@@ -84,11 +84,13 @@ class State:
         with locked(self._lock, root=self._root):
             self._rewrite(self._items() | dict(documents))
 
-    def delete(self, key: str) -> None:
-        """Remove the document of `key` if there is one."""
+    def delete(self, key: str) -> bool:
+        """Remove the document of `key`; False if there is none."""
         with locked(self._lock, root=self._root):
-            if key in self._items():
-                self._storage.table().remove(where("key") == key)
+            if key not in self._items():
+                return False
+            self._storage.table().remove(where("key") == key)
+            return True
 
     def free_memory(self) -> None:
         """Free the memory of the cached contents; the next call reads the file again."""

@@ -99,9 +99,7 @@ class HookTokens:
 
     def revoke(self, token_id: str) -> bool:
         """Make a token worthless at once; False if there is none with this id."""
-        there = self._state.get(token_id) is not None
-        self._state.delete(token_id)
-        return there
+        return self._state.delete(token_id)
 
     def find(self, text: str) -> HookToken | None:
         """The token with this text, even if it has expired; None if there is none."""
