@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,6 +36,9 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.core.model import K6dError, reason
+
+if TYPE_CHECKING:
+    from k6d.cli.common import HasFolders
 
 commands = typer.Typer()
 
@@ -67,8 +70,7 @@ def history(
     from k6d.cli.render.run import history_table
 
     loaded = load_folders(config, data=data)
-    name = None if script is None else known_script(script, loaded)
-    rows = open_store(loaded).history(name, limit)
+    rows = open_store(loaded).history(_known(script, loaded), limit)
     if not rows:
         load_settings(config, data=data)  # its warnings may say why there is nothing
     nothing = f"no runs{f' of {script}' if script else ''} in {loaded.data} yet"
@@ -153,7 +155,7 @@ def search(
     _finite("--max-response-time", max_response_time)
     query = Query(
         text=text,
-        script=None if script is None else known_script(script, loaded),
+        script=_known(script, loaded),
         anomalies_only=anomalies,
         severity=severity,
         status=status,
@@ -183,8 +185,7 @@ def stats(
     from k6d.cli.render.run import statistics_report
 
     loaded = load_folders(config, data=data)
-    name = None if script is None else known_script(script, loaded)
-    found = open_store(loaded).statistics(days=days, script=name)
+    found = open_store(loaded).statistics(days=days, script=_known(script, loaded))
     if as_json:
         print_json(asdict(found))
     elif as_csv:
@@ -241,6 +242,10 @@ def watch_live(
     from k6d.cli.watch_live import follow
 
     follow(load_settings(config, data=data), terminal(), once=once, as_json=as_json)
+
+
+def _known(script: str | None, loaded: HasFolders) -> str | None:
+    return None if script is None else known_script(script, loaded)
 
 
 def _one_of(option: str, given: str | None, allowed: tuple[str, ...]) -> None:
