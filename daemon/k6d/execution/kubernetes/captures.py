@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_SERIES = 50_000  # of all runners together
 LEAST_SERIES = 2_000
 _VUS = name_label("k6_vus")
-_RUNNER = b"instance_id"  # the operator's tag for the number of a runner
+# The operator's tag for the number of a runner.
 _NUMBER = re.compile(rb"\n\x0binstance_id\x12[\x01-\x04](\d{1,4})")
 
 
@@ -34,7 +34,6 @@ class One:
     capture: Capture
     streams: Streams
     last_at: float
-    pushes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -64,7 +63,6 @@ class Captures:
         with one.lock:
             one.capture.take(pushed)
             one.streams.feed(pushed)
-            one.pushes += 1
             one.last_at = time.monotonic()
             finished = one.capture.hand_over()
         self._together.add(finished)
