@@ -41,11 +41,20 @@ def answer(request):
 fork_server.serve(answer)
 """
 
+KILLED_EARLY = """
+import os, signal
+from k6d.core import fork_server, memory
+
+memory.limit = lambda: os.kill(os.getpid(), signal.SIGKILL)
+fork_server.serve(dict)
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _helper(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("helper")
     (folder / "a_forked_helper.py").write_text(HELPER)
+    (folder / "a_helper_killed_early.py").write_text(KILLED_EARLY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         yield
@@ -83,6 +92,12 @@ async def test_a_helper_that_fails(do: str, why: str) -> None:
     with pytest.raises(WorkerError, match=why):
         await _ask(do)
     assert (await _ask())["given"] == "ä"
+
+
+async def test_a_helper_that_is_killed_before_it_reads_the_request() -> None:
+    """The system is short of memory, for example: an error like that of any other kill."""
+    with pytest.raises(WorkerError, match=r"killed|exit -9"):
+        await ask("a_helper_killed_early", {"timeout_s": 20}, timeout_s=20)
 
 
 async def test_a_server_that_is_killed_is_replaced() -> None:

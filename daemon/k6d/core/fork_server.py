@@ -6,7 +6,8 @@ seconds after the last answer, or when the process that asks ends; processes und
 
 A request travels over a pair of sockets of its own. The process writes its pid, reads the
 environment and the request, and writes the answer; the server adds the exit code. Each is a line,
-JSON where it is no number. No secret shows in a list of processes or is in the server's memory.
+JSON where it is no number. So no secret of a request shows in a list of processes, and the server
+never reads one.
 """
 
 from __future__ import annotations
@@ -147,9 +148,9 @@ async def _kill(server: _Server, pid: bytes, reader: asyncio.StreamReader) -> No
     with contextlib.suppress(OSError):  # a time-out, and the reset by a process that did not read
         async with asyncio.timeout(END_S):
             pid = pid or await reader.readline()
-            if pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            # It may have ended, even before it wrote its pid; then the line is empty.
+            with contextlib.suppress(ProcessLookupError, ValueError):
+                os.kill(int(pid), signal.SIGKILL)
             await reader.read()
 
 
