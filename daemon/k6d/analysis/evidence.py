@@ -29,6 +29,7 @@ from k6d.analysis.noise import (
     RELATIVE_FLOOR,
     SHARED,
     SMALLEST,
+    clipped,
     lag1_correlation,
     mad_sigma,
 )
@@ -69,10 +70,10 @@ def evidence(older: Sequence[float], newer: Sequence[float], *, floor: float = 0
     before, after = median(older), median(newer)
     sigma = _sigma(older, newer, before=before, after=after, floor=floor)
     scale = SCALE * sigma
-    scores = [_clip((value - before) / sigma, HUBER_K) for value in older]
+    scores = [clipped((value - before) / sigma, HUBER_K) for value in older]
     centre = before + sigma * sum(scores) / len(scores)
-    away = [_clip((value - centre) / scale, FARTHEST) for value in newer]
-    own = _location(away, start=_clip((after - centre) / scale, FARTHEST))
+    away = [clipped((value - centre) / scale, FARTHEST) for value in newer]
+    own = _location(away, start=clipped((after - centre) / scale, FARTHEST))
     changed = _log_likelihood(away, own)
     allowed = (CENTRE_VARIANCE / len(older) + _shared(scores)) / SCALE**2
     unchanged = max(
@@ -82,14 +83,10 @@ def evidence(older: Sequence[float], newer: Sequence[float], *, floor: float = 0
             _location(away, start=own, allowed=allowed),
         )
     )
-    beside = [_clip((value - after) / sigma, HUBER_K) for value in newer]
+    beside = [clipped((value - after) / sigma, HUBER_K) for value in newer]
     lag1 = max(lag1_correlation(scores), lag1_correlation(scores, beside, sure=CORRELATED))
     ratio = max(0.0, changed - unchanged) * (1 - lag1) / (1 + lag1)
     return _with_unknown_sigma(ratio, runs=len(older))
-
-
-def _clip(value: float, limit: float) -> float:
-    return max(-limit, min(limit, value))
 
 
 def _sigma(
@@ -104,14 +101,14 @@ def _sigma(
     n = len(scatter)
     least = max(RELATIVE_FLOOR * abs(before), floor, SMALLEST)
     rough = max(mad_sigma(scatter), least)
-    around = [_clip(one / rough, FARTHEST) for one in scatter]
+    around = [clipped(one / rough, FARTHEST) for one in scatter]
 
     def better(scale: float) -> float:
         weighed = ((TAIL + 1) * x * x / (TAIL + (x / scale) ** 2) for x in around)
         return max(math.sqrt(sum(weighed) / n), _ENOUGH)
 
     sigma = max(rough * _settled(better, SCALE) / SCALE * math.sqrt(n / (n - 2)), least)
-    lately = [_clip((value - before) / sigma, LATELY_CLIP) for value in older[-LATELY:]]
+    lately = [clipped((value - before) / sigma, LATELY_CLIP) for value in older[-LATELY:]]
     return sigma * max(1.0, math.sqrt(sum(one * one for one in lately) / len(lately)))
 
 

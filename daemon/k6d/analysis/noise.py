@@ -70,10 +70,6 @@ class Noise:
         variance = 1 / runs + CENTRE_VARIANCE / self.n + SHARED**2
         return self.sigma * math.sqrt(variance * (1 + self.lag1) / (1 - self.lag1))
 
-    def clipped(self, value: float, limit: float) -> float:
-        """Return the distance of `value` from the centre in sigma, clipped to ± `limit`."""
-        return max(-limit, min(limit, (value - self.centre) / self.sigma))
-
 
 def is_measured(value: float | None) -> bool:
     """Return whether the value can be judged: not missing, NaN, infinite or above LARGEST."""
@@ -83,6 +79,11 @@ def is_measured(value: float | None) -> bool:
 def measured(values: Iterable[float | None]) -> list[float]:
     """Return the values that can be judged, in order."""
     return [value for value in values if value is not None and is_measured(value)]
+
+
+def clipped(value: float, limit: float) -> float:
+    """Return the value, or ± `limit` if it lies beyond."""
+    return max(-limit, min(limit, value))
 
 
 def mad_sigma(values: Sequence[float]) -> float:
@@ -144,8 +145,7 @@ def measure(values: Sequence[float], *, floor: float = 0.0) -> Noise:
         floor,
         SMALLEST,
     )
-    rough = Noise(centre=middle, sigma=sigma, lag1=0.0, n=len(values))
-    scores = [rough.clipped(value, HUBER_K) for value in values]
+    scores = [clipped((value - middle) / sigma, HUBER_K) for value in values]
     return Noise(
         centre=middle + sigma * sum(scores) / len(scores),
         sigma=sigma,
