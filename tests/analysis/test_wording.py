@@ -69,7 +69,7 @@ def test_the_marks_before_a_change_stand_beside_it() -> None:
         Mark(id="b", at=NOON + timedelta(minutes=116), text="checkout 2.14"),
         Mark(id="c", at=NOON + timedelta(minutes=150), text="later"),
     ]
-    happened = wording.Happened(at=NOON + timedelta(hours=3), marks=marks)
+    happened = wording.Happened(script="shop.js", at=NOON + timedelta(hours=3), marks=marks)
     worse = [comparison(P95, since="r2")]
     (finding,) = wording.findings(worse, history, {}, sizes=SIZES, happened=happened)
     assert "; since run r2 on 22 Nov, 14:00 UTC, 4 m after “checkout 2.14”" in finding.message
@@ -77,7 +77,7 @@ def test_the_marks_before_a_change_stand_beside_it() -> None:
     assert finding.recommendation.startswith("Look at what was deployed")
     (new,) = wording.findings([comparison(P95)], history, {}, sizes=SIZES, happened=happened)
     assert new.changed == "30 m after “later”"
-    quiet = wording.Happened(at=NOON + timedelta(hours=3), marks=marks[:1])
+    quiet = wording.Happened(script="shop.js", at=NOON + timedelta(hours=3), marks=marks[:1])
     (plain,) = wording.findings(worse, history, {}, sizes=SIZES, happened=quiet)
     assert plain == wording.findings(worse, history, {}, sizes=SIZES)[0]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
 from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.core.mark import between
 from k6d.core.mark import since as after_marks
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
 from k6d.core.numbers import against, in_unit, number
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 # If this many endpoints, and most of those compared, are worse, no endpoint is named.
 EVERYWHERE = 3
 # No doubt is written while these are learned: histories of older versions have no values of them.
-MARKED = " after “"  # in what changed, if a mark is among it
 QUIETLY = ("dropped_iterations", "setup_avg")
 # If the noise is wider than this, a doubt says so: a change of a quarter would not be detected.
 COARSE_PERCENT = 25.0
@@ -39,8 +39,9 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """The marks of a script, oldest first, and the start of the run that is judged."""
+    """The script and the start of the run that is judged, and the marks of all scripts."""
 
+    script: str
     at: datetime
     marks: Sequence[Mark]
 
@@ -55,7 +56,7 @@ def findings(
 ) -> list[Finding]:
     """One finding for each cause: errors explain latency, latency explains throughput.
 
-    `files` are the files of the run by path, with digests. `happened` are the script's marks.
+    `files` are the files of the run by path, with digests. `happened` has the marks.
     """
     worse = [c for c in comparisons if c.state == WORSE]
     errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
@@ -84,7 +85,7 @@ def _finding(
     others = [_title_beside(c) for c in group if c is not lead]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    since, changed = _origin(lead, history, files, happened)
+    since, changed, marked = _origin(lead, history, files, happened)
     confirmed = f"{lead.seen} of {lead.of}" if lead.of > 1 else None
     certainty = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
     return Finding(
@@ -100,7 +101,7 @@ def _finding(
         changed=changed,
         confirmed=confirmed,
         message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{since}{certainty}",
-        recommendation=_advice(lead, changed),
+        recommendation=_advice(lead, changed, marked=marked),
     )
 
 
@@ -188,10 +189,11 @@ def _origin(
     history: Sequence[Past],
     files: Mapping[str, str],
     happened: Happened | None,
-) -> tuple[str, str | None]:
+) -> tuple[str, str | None, bool]:
     """Since which run the change lasts, which files changed with it, and which marks precede it.
 
-    Returns the words for the message, and what changed alone (None without any).
+    Returns the words for the message, what changed alone (None without any), and whether a mark is
+    among it.
     """
     index = next((i for i, run in enumerate(history) if run.test_id == lead.since), len(history))
     began = history[index].files if index < len(history) else files
@@ -203,11 +205,11 @@ def _origin(
     marked = _marked(index, history, happened)
     cause = ", ".join(filter(None, (because, marked))) or None
     if index == len(history):
-        return (f"; {cause}" if cause else ""), cause
+        return (f"; {cause}" if cause else ""), cause, bool(marked)
     run = history[index]
     since = f"; since run {run.test_id} on {run.timestamp:%-d %b, %H:%M} UTC"
     since += f", {marked}" if marked else ""
-    return since + (f", when {changed} changed" if changed else ""), cause
+    return since + (f", when {changed} changed" if changed else ""), cause, bool(marked)
 
 
 def _marked(index: int, history: Sequence[Past], happened: Happened | None) -> str:
@@ -216,9 +218,7 @@ def _marked(index: int, history: Sequence[Past], happened: Happened | None) -> s
         return ""
     began = history[index].timestamp if index < len(history) else happened.at
     before = history[index - 1].timestamp if index else None
-    near = [
-        mark for mark in happened.marks if mark.at <= began and (not before or mark.at > before)
-    ]
+    near = between(happened.marks, happened.script, after=before, until=began)
     return after_marks(near, began)
 
 
@@ -252,8 +252,8 @@ def _confidence(lead: Comparison) -> float:
     return round(min(0.99, 0.7 + 0.29 * lead.seen / lead.of if lead.of > 1 else 0.6), 2)
 
 
-def _advice(lead: Comparison, changed: str | None) -> str:
-    if changed and MARKED in changed:
+def _advice(lead: Comparison, changed: str | None, *, marked: bool) -> str:
+    if marked:
         return "Look at what was deployed or changed then; k6d compare shows every series."
     if changed:
         return "Look at what changed in the script first, then at what the target deployed."

@@ -17,7 +17,6 @@ from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
 from k6d.core.job import ONCE
-from k6d.core.mark import between
 from k6d.core.model import INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
 from k6d.storage.accepted import accepted_level
@@ -208,8 +207,7 @@ def _verdict(
     marks: Sequence[Mark],
 ) -> Verdict:
     files, run = files_of(done.run, settings.scripts), done.run
-    known = between(marks, run.script, after=None, until=run.timestamp)
-    happened = wording.Happened(at=run.timestamp, marks=known)
+    happened = wording.Happened(script=run.script, at=run.timestamp, marks=marks)
     sizes = wording.Sizes(percent=settings.compare.percent, points=settings.compare.points)
     verdict = judge(
         done.result,
