@@ -53,7 +53,7 @@ class Job:
     def key(self) -> str:
         """The queue merges waiting jobs with the same key.
 
-        A job with options, variables or tags of its own, or a `one_off`, has a key of its own.
+        A job with options, variables or tags of its own, a `one_off` or `once` has its own key.
         """
         special = self.one_off or self.options or self.env or self.tags or self.once
         return f"{self.name}\n{self.id}" if special else self.name

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_TAGS = 20  # of one run; they are in the index
 LONGEST_VALUE = 200
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-# Taken from the commit of the script, so no tag may have these names.
+# A run has these from the commit of its script; a tag of the same name replaces one.
 BRANCH, COMMIT = "branch", "commit"
 SHORTEST_COMMIT = 7
 
@@ -45,7 +45,8 @@ class Commit:
 def checked(name: str, value: str) -> tuple[str, str]:
     """The tag itself; ValueError says what is wrong with its name or its value."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name[:64]!r} cannot name a tag: letters, digits and . _ - only")
+        rule = "letters, digits and . _ - only, 64 at most, a letter or _ first"
+        raise ValueError(f"{name[:64]!r} cannot name a tag: {rule}")
     if not value or len(value) > LONGEST_VALUE or printable(value, "") != value:
         raise ValueError(f"the value of {name} should be a text of 1 to {LONGEST_VALUE} characters")
     return name, value
