@@ -92,7 +92,9 @@ def _toml_of(model: type[BaseModel]) -> str:
             lines += ["", f"# {description}"]
             lines += [f"[{name}]", _toml_of(section).rstrip("\n")]
         else:
-            lines += textwrap.wrap(f"# {description}", 98, subsequent_indent="# ")
+            lines += textwrap.wrap(
+                f"# {description}", 98, subsequent_indent="# ", break_on_hyphens=False
+            )
             lines += [f"#{name} = {_toml_value(info)}"]
     return "\n".join(lines) + "\n"
 
