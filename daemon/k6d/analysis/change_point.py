@@ -4,7 +4,7 @@ Runs are processed one by one. After each run, the newest 2, 3, ... 14 runs are 
 runs before them at the current level, up to 60. A shift is reported if three tests agree:
 
 1. Evidence: another level explains the newest runs much better than the old one (`evidence`).
-2. Order: a rank test, which ignores distances, gives p <= 0.0025.
+2. Order: a rank test, which ignores distances, gives p <= 0.0025, for two runs half of it.
 3. Relevance: the medians differ by 3 % or more.
 
 Each split is tested against all of these runs, and against the last 20 of them, since a machine may
