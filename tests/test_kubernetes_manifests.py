@@ -104,6 +104,16 @@ def test_the_settings_fit_the_service() -> None:
     assert SETTINGS["k6"]["executor"] == "kubernetes"
 
 
+def test_the_variables_are_settings() -> None:
+    """Those that a manifest or the image sets, and those that a comment names."""
+    known = (ROOT / "config" / "k6d.env.example").read_text(encoding="utf-8")
+    files = [*FOLDER.rglob("*.yaml"), ROOT / "config" / "container" / "Containerfile"]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    named = set(re.findall(r"\b(?:K6D|GEMINI)_[A-Z0-9_]*[A-Z0-9]", text))
+    assert {"K6D_NOTIFY__URLS", "K6D_SCRIPTS"} <= named
+    assert named <= set(re.findall(r"^#(\w+)=", known, re.MULTILINE))
+
+
 def test_only_one_daemon_uses_the_volume() -> None:
     """One replica, the old pod ends before the new one starts, a host name that stays."""
     spec = DEPLOYMENT["spec"]
