@@ -64,8 +64,9 @@ format: .venv/.ready  ## format the code and mend what can be mended
 bench: .venv/.ready  ## measure what the manual claims, as ratios in one run
 	@$(BIN)/python tests/benchmarks $(ONLY)
 
-docs: .venv/.ready  ## write config/k6d.toml and the manual's page of settings anew
+docs: .venv/.ready  ## write config/k6d.toml, the manual's page of settings and the table of completion anew
 	@PYTHONPATH=tests $(BIN)/python -m support.settings_reference
+	@PYTHONPATH=tests $(BIN)/python -m support.completion_table
 
 pictures: .venv/.ready  ## make the front page's pictures anew; needs Chromium and its driver
 	@PYTHONPATH=tests $(BIN)/python -m support.pictures

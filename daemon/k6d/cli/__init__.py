@@ -15,11 +15,8 @@ HELP = ("-h", "--help")
 def main() -> NoReturn:
     """Run a command; a user's mistake becomes one line on standard error and exit code 2."""
     words = sys.argv[1:]
-    if words[:1] == ["--version"]:
-        _print(f"k6d {__version__}")
-    if (not words or words[0] in HELP) and "_K6D_COMPLETE" not in os.environ:
-        _print(overview(), code=0 if words else 2)
-    from k6d.core.model import K6dError, MistakesError, reason
+    _answer_at_once(words)
+    from k6d.core.errors import K6dError, MistakesError, reason
     from k6d.core.numbers import escaped
 
     try:
@@ -40,6 +37,19 @@ def main() -> NoReturn:
         print(escaped(f"k6d: {error.filename}: {reason(error)}"), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     sys.exit(0)
+
+
+def _answer_at_once(words: list[str]) -> None:
+    """Print the version, the help or what a shell completes, which needs no library, and exit."""
+    if "_K6D_COMPLETE" in os.environ:
+        from k6d.cli import completion
+
+        if (found := completion.answer()) is not None:
+            _print(found)
+    elif words[:1] == ["--version"]:
+        _print(f"k6d {__version__}")
+    elif not words or words[0] in HELP:
+        _print(overview(), code=0 if words else 2)
 
 
 def _print(text: str, *, code: int = 0) -> NoReturn:

@@ -17,7 +17,6 @@ from k6d.cli.common import (
     Data,
     OneScript,
     known_script,
-    known_scripts,
     load_settings,
     open_store,
     print_json,
@@ -25,6 +24,7 @@ from k6d.cli.common import (
     script_name,
     terminal,
 )
+from k6d.cli.completion import known_scripts
 from k6d.core.model import K6dError
 from k6d.core.text import covers, one_line, plural
 

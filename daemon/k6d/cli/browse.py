@@ -20,7 +20,6 @@ from k6d.cli.common import (
     ScriptName,
     Scripts,
     known_script,
-    known_scripts,
     load_folders,
     load_settings,
     moment_of,
@@ -35,7 +34,8 @@ from k6d.cli.common import (
     tags_of,
     terminal,
 )
-from k6d.core.model import K6dError, reason
+from k6d.cli.completion import known_scripts
+from k6d.core.errors import K6dError, reason
 
 if TYPE_CHECKING:
     from k6d.cli.common import HasFolders

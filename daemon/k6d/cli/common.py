@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import orjson
 import typer
 
-from k6d.core.model import K6dError
+from k6d.cli.completion import known_runs, known_scripts
+from k6d.core.errors import K6dError
 from k6d.core.numbers import escaped
 from k6d.core.parse import located
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from k6d.core.model import Run, Severity
+    from k6d.core.model import Run
+    from k6d.core.terms import Severity
     from k6d.settings import Settings
     from k6d.storage.store import Store
 
@@ -145,25 +147,6 @@ def run_named(given: str, loaded: HasFolders) -> str:
         raise
 
 
-def known_scripts(incomplete: str) -> list[str]:
-    """Return the names of scripts, for shell completion."""
-    try:
-        names = sorted(open_store(load_folders(None)).latest_states(recent=1))
-    except K6dError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def known_runs(incomplete: str) -> list[str]:
-    """Return the ids of the newest runs, for shell completion."""
-    try:
-        found = open_store(load_folders(None)).history(limit=50)
-    except K6dError:
-        return []
-    ids = ["latest", *(document["test_id"] for document in found)]
-    return [test_id for test_id in ids if test_id.startswith(incomplete)]
-
-
 ScriptName = Annotated[
     str | None, typer.Argument(help="Only this script's runs.", autocompletion=known_scripts)
 ]
@@ -248,7 +231,7 @@ def print_raw(data: bytes) -> None:
 
 def severity_of(option: str, given: str | None) -> Severity | None:
     """Return the severity; K6dError if it is none."""
-    from k6d.core.model import Severity
+    from k6d.core.terms import Severity
 
     if given is not None and given not in list(Severity):
         raise K6dError(f"{option} {given}: should be one of {', '.join(Severity)}")

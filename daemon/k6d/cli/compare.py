@@ -18,7 +18,6 @@ from k6d.cli.common import (
     RunId,
     ScriptName,
     Tag,
-    known_runs,
     known_script,
     load_settings,
     open_store,
@@ -30,6 +29,7 @@ from k6d.cli.common import (
     terminal,
     variables,
 )
+from k6d.cli.completion import known_runs
 from k6d.cli.run import finish, under_way
 from k6d.core.model import VARIABLE, K6dError, Outcome, Trigger
 from k6d.storage.retention import HISTORY_RUNS

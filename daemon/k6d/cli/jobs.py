@@ -13,7 +13,6 @@ from k6d.cli.common import (
     Data,
     Scripts,
     known_script,
-    known_scripts,
     load_settings,
     open_store,
     print_json,
@@ -21,6 +20,7 @@ from k6d.cli.common import (
     script_name,
     terminal,
 )
+from k6d.cli.completion import known_scripts
 from k6d.core.model import K6dError
 
 if TYPE_CHECKING:

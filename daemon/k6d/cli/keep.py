@@ -13,15 +13,14 @@ from k6d.cli.common import (
     Config,
     Data,
     OneScript,
-    known_runs,
     known_script,
-    known_scripts,
     load_settings,
     open_store,
     print_json,
     run_named,
     say,
 )
+from k6d.cli.completion import known_runs, known_scripts
 from k6d.core.model import K6dError
 from k6d.core.text import one_line, plural
 

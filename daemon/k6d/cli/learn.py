@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from k6d.cli.common import say, terminal
+from k6d.cli.completion import known_topics
 from k6d.core.model import K6dError, reason
 
 commands = typer.Typer()
@@ -72,13 +73,6 @@ def _print_alert(alert: dict[str, Any]) -> None:
         say(f"  │ {line}")
 
 
-def _topics(incomplete: str) -> list[str]:
-    """Return the names of the pages, for shell completion."""
-    from k6d.cli import manual
-
-    return [topic.name for topic in manual.topics() if topic.name.startswith(incomplete)]
-
-
 @commands.command(name="help")
 def help_(
     words: Annotated[
@@ -87,7 +81,7 @@ def help_(
             metavar="[TOPIC|WORDS]...",
             help="A page of the manual, or words to find in all pages.",
             show_default=False,
-            autocompletion=_topics,
+            autocompletion=known_topics,
         ),
     ] = None,
     search: Annotated[bool, typer.Option("--search", help="Find the words in all pages.")] = False,

@@ -12,7 +12,6 @@ from k6d.cli.common import (
     AsJson,
     Config,
     Data,
-    known_scripts,
     load_settings,
     moment_of,
     open_store,
@@ -20,6 +19,7 @@ from k6d.cli.common import (
     say,
     script_name,
 )
+from k6d.cli.completion import known_scripts
 from k6d.core.model import K6dError
 
 commands = typer.Typer()

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from k6d.core.model import VARIABLE
+from k6d.core.terms import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
-    from k6d.core.model import Trigger
+    from k6d.core.terms import Trigger
 
 
 REPLAY = "replay"  # names, among the overrides of a run, the run that it replays

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 from k6d.core.numbers import escaped
 
 if TYPE_CHECKING:

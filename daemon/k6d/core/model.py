@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence  # noqa: TC003  (pydantic reads the annotation at run time)
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
-from enum import StrEnum
 from typing import Any
 
+from k6d.core.errors import K6dError, MistakesError, reason
 from k6d.core.measurements import (
     Breakdown,
     Check,
@@ -28,110 +28,58 @@ from k6d.core.measurements import (
 )
 from k6d.core.snapshot import Snapshot  # noqa: TC001  (pydantic reads the annotation at run time)
 from k6d.core.tags import Commit  # noqa: TC001  (pydantic reads the annotation at run time)
+from k6d.core.terms import (
+    HEALTHY,
+    INCONCLUSIVE,
+    SCHEMA_VERSION,
+    VARIABLE,
+    FindingKind,
+    Outcome,
+    Severity,
+    Trigger,
+    other_options,
+    verdict_word,
+)
 
-SCHEMA_VERSION = 1
+__all__ = [  # errors and terms are imported from here, too
+    "ABORTED_BY_SCRIPT",
+    "BROWSER",
+    "CHANGED",
+    "EARLY",
+    "FAIL",
+    "HEALTHY",
+    "INCONCLUSIVE",
+    "LEARNING",
+    "SCHEMA_VERSION",
+    "STEADY",
+    "THRESHOLDS_CROSSED",
+    "VARIABLE",
+    "WORSE",
+    "Comparison",
+    "Execution",
+    "Explanation",
+    "Finding",
+    "FindingKind",
+    "K6dError",
+    "MistakesError",
+    "Outcome",
+    "Result",
+    "Run",
+    "Severity",
+    "Trigger",
+    "Verdict",
+    "other_options",
+    "reason",
+    "verdict_word",
+]
+
 THRESHOLDS_CROSSED = 99  # k6's exit code
 WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
 CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
 BROWSER = "the browser could not start"  # prefix of the error of a run that needs a browser
-VARIABLE = "env "  # prefix of the name of a variable among the overrides of a run
-# k6 takes options from variables, too; with one of these, the load is another.
-_LOAD_VARIABLES = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")
 EARLY = "k6d ended the run early"  # prefix of the error of a run that its script's abort ended
 FAIL = "fail()"  # prefix of the error of a script that called fail()
-
-
-class K6dError(Exception):
-    """A mistake that a user can correct; its text is one line and says what to do next."""
-
-
-class MistakesError(K6dError):
-    """Several mistakes; the text has all of them, `lines` has each by itself."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = list(lines)
-
-
-def reason(error: OSError) -> str:
-    """The reason of an OSError in lower case, to stand within a sentence."""
-    return (error.strerror or str(error)).lower()
-
-
-class Trigger(StrEnum):
-    """Why a job runs; EVENT is a call of a hook, IMPORTED marks runs of the original service."""
-
-    ADDED = "added"
-    CHANGED = "changed"
-    SCHEDULED = "scheduled"
-    MANUAL = "manual"
-    CONFIRMATION = "confirmation"
-    RECOVERY = "recovery"
-    EVENT = "event"
-    IMPORTED = "imported"
-
-
-class Outcome(StrEnum):
-    """How the execution ended; the verdict judges what was measured."""
-
-    COMPLETED = "completed"
-    SCRIPT_ERROR = "script error"
-    NO_DATA = "no data"
-    TIMED_OUT = "timed out"
-    ABORTED = "aborted"
-    K6_UNAVAILABLE = "k6 unavailable"
-    NO_NETWORK = "no network"
-    MODULE_SERVER = "module server unavailable"
-    INCOMPLETE = "incomplete"
-    NO_CAPACITY = "no capacity"
-    CLUSTER = "cluster unavailable"
-
-
-HEALTHY = "healthy"  # the verdict of a completed run without a severity
-# Nothing is known of the target, and the script is tried again: its verdict is inconclusive.
-INCONCLUSIVE = frozenset(
-    {Outcome.K6_UNAVAILABLE, Outcome.NO_NETWORK, Outcome.MODULE_SERVER}
-    | {Outcome.NO_CAPACITY, Outcome.CLUSTER}
-)
-
-
-class Severity(StrEnum):
-    """How bad a finding is; compare two by their `rank`."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """0 for low up to 3 for critical."""
-        return list(Severity).index(self)
-
-
-class FindingKind(StrEnum):
-    """The kinds of findings; earlier kinds are more likely to cause later ones."""
-
-    K6_UNAVAILABLE = "k6 unavailable"
-    NO_NETWORK = "no network"
-    MODULE_SERVER = "module server unavailable"
-    NO_CAPACITY = "no capacity"
-    CLUSTER = "cluster unavailable"
-    SCRIPT_ERROR = "script error"
-    INCOMPLETE = "incomplete"
-    NO_DATA = "no data"
-    GENERATOR = "load generator saturated"
-    UNREACHABLE = "target unreachable"
-    EXCEPTIONS = "exceptions"
-    DROPPED = "dropped iterations"
-    ABORTED = "aborted"
-    TIMED_OUT = "timed out"
-    LIMIT = "limit broken"
-    REGRESSION = "regression"
-    THRESHOLD = "threshold crossed"
-    SPIKE = "spike in the run"
-    CHECKS = "failed checks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,21 +252,6 @@ class Explanation:
     elapsed_s: float = 0.0
 
 
-def other_options(overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return those overrides that make a run ad-hoc; without any, it is a run of the script itself.
-
-    Options beside the script are another workload: such a run has its own history and changes no
-    state of the script. So is a replay, which may be of older contents. Variables alone are not,
-    unless k6 takes its load from them: a script may need them for each run by hand.
-    """
-    loads = {VARIABLE + name for name in _LOAD_VARIABLES}
-    return {
-        name: value
-        for name, value in overrides.items()
-        if not name.startswith(VARIABLE) or name in loads
-    }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The stored record of one run; its JSON file has these fields.
@@ -380,11 +313,3 @@ class Run:
     def verdict(self) -> str:
         """The verdict in one word, as `verdict_word` gives it."""
         return verdict_word(self.anomaly_analysis.severity, self.execution.outcome)
-
-
-def verdict_word(severity: str | None, outcome: str) -> str:
-    """The verdict of a run in one word.
-
-    This is its severity; without one, "healthy" for a completed run, else the outcome.
-    """
-    return str(severity or (HEALTHY if outcome == Outcome.COMPLETED else outcome))

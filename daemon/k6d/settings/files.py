@@ -13,9 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv.parser import parse_stream
-
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.core.parse import absolute, expanded
 
 if TYPE_CHECKING:
@@ -106,6 +104,8 @@ def read_dotenv(file: Path, warnings: list[str]) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise K6dError(f"{file}: cannot be read: {_reason(error)}; mend or remove it") from None
+    from dotenv.parser import parse_stream  # many have no .env, and the import takes 10 ms
+
     found = {}
     for entry in parse_stream(StringIO(text)):
         if entry.error:

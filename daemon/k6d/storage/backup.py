@@ -21,7 +21,8 @@ from typing import IO, TYPE_CHECKING
 
 import orjson
 
-from k6d.core.model import SCHEMA_VERSION, K6dError
+from k6d.core.errors import K6dError
+from k6d.core.terms import SCHEMA_VERSION
 from k6d.storage.data_folder import check_way, open_file, refuse_links
 from k6d.storage.files import free_bytes, replacing
 from k6d.storage.prune import forget_progress

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from k6d.core.model import K6dError, Trigger
+from k6d.core.errors import K6dError
+from k6d.core.terms import Trigger
 from k6d.storage import accepted, prune
 from k6d.storage.pinned import pins
 

@@ -10,7 +10,7 @@ from tinydb import where
 from tinydb.storages import Storage
 from tinydb.table import Table
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, open_file
 from k6d.storage.files import disk_errors, write_atomic

@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, BinaryIO
 
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 from k6d.storage import data_folder
 from k6d.storage.data_folder import FILE_MODE
 

@@ -14,8 +14,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from k6d.core.errors import K6dError, reason
 from k6d.core.metrics import ORIGINAL
-from k6d.core.model import K6dError, reason
 from k6d.core.reading import open_regular
 from k6d.storage.data_folder import is_of_k6d
 

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 from k6d.storage.data_folder import make_folder, open_file, open_lock, refuse_links
 from k6d.storage.permissions import make_private
 

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from k6d.core.model import reason
+from k6d.core.errors import reason
 from k6d.storage.data_folder import FILES, FOLDERS
 
 if TYPE_CHECKING:

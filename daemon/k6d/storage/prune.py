@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.core.model import SCHEMA_VERSION, K6dError
+from k6d.core.errors import K6dError
+from k6d.core.terms import SCHEMA_VERSION
 from k6d.core.text import plural
 from k6d.storage import accepted
 from k6d.storage.files import size

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import HEALTHY, Severity, Trigger, verdict_word
 from k6d.core.tags import matches
+from k6d.core.terms import HEALTHY, Severity, Trigger, verdict_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.files import disk_errors
 from k6d.storage.index import PARTITION_LIMIT
 

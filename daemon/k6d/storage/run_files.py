@@ -6,7 +6,7 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.data_folder import open_file
 from k6d.storage.files import disk_errors, replacing
 

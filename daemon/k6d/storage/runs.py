@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import ValidationError
 
-from k6d.core.model import SCHEMA_VERSION, K6dError, Run
+from k6d.core.errors import K6dError
+from k6d.core.terms import SCHEMA_VERSION
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import check_way, read_file, remove_file
 from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
@@ -18,6 +18,8 @@ from k6d.storage.run_files import keep_files, kept_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from k6d.core.model import Run
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
@@ -121,6 +123,8 @@ class RunFiles:
 
         K6dError when the file is missing or damaged, or when a newer k6d wrote it.
         """
+        from pydantic import ValidationError  # takes 0.2 s, and the index is read without it
+
         path, data = self._place(test_id), self.read(test_id)
         try:
             record = orjson.loads(data)

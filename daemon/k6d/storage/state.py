@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.data_folder import path_aside, read_file
 from k6d.storage.documents import AtomicStorage, DamagedError, where
 from k6d.storage.files import locked, set_aside, write_atomic

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.data_folder import check_way, refuse_links, remove_file
 from k6d.storage.documents import DamagedError
 from k6d.storage.files import disk_errors, names, remove_leftovers, replacing, size

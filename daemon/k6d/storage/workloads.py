@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from k6d.core.model import K6dError, Trigger
+from k6d.core.errors import K6dError
+from k6d.core.terms import Trigger
 
 if TYPE_CHECKING:
     from k6d.core.model import Run

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from k6d.analysis.wording import title
 from k6d.cli.render.table import Listing
 from k6d.core.model import CHANGED, WORSE
 from k6d.core.numbers import in_unit
@@ -29,6 +28,8 @@ def changes(run: Run) -> list[RenderableType]:
     found.sort(key=lambda c: (order.index(c.state), -abs(c.change_percent or 0.0)))
     if not found:
         return []
+    from k6d.analysis.wording import title  # with the whole analysis, which a list does not need
+
     table = Listing(name="", titles=("before", "now", "change"))
     for one in found[:MOST]:
         cells = (in_unit(one.expected, one.unit), in_unit(one.observed, one.unit), _change(one))

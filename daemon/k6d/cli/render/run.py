@@ -12,9 +12,9 @@ from k6d.cli.render.before import changes
 from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
 from k6d.core.measurements import Metrics
-from k6d.core.model import HEALTHY, Trigger, verdict_word
 from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
 from k6d.core.tags import tags_line
+from k6d.core.terms import HEALTHY, Trigger, verdict_word
 from k6d.core.text import common_origin, group, one_line, plural, removed
 
 if TYPE_CHECKING:
