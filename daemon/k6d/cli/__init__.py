@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -10,12 +11,16 @@ from k6d import __version__
 from k6d.cli.commands import application, asked, overview
 
 HELP = ("-h", "--help")
+# Objects before the garbage collector runs. Imports make many and no garbage: with Python's 700,
+# the collector takes a twentieth of a command's time.
+GC_THRESHOLD = 20_000
 
 
 def main() -> NoReturn:
     """Run a command; a user's mistake becomes one line on standard error and exit code 2."""
     words = sys.argv[1:]
     _answer_at_once(words)
+    gc.set_threshold(GC_THRESHOLD)
     from k6d.core.errors import K6dError, MistakesError, reason
     from k6d.core.numbers import escaped
 

@@ -25,7 +25,7 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.cli.completion import known_scripts
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.core.text import covers, one_line, plural
 
 if TYPE_CHECKING:

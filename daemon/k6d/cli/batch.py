@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k6d.cli.common import ANOMALOUS, HEALTHY, NOT_RUN, open_store, print_json, say, terminal
-from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Severity, reason
+from k6d.core.errors import K6dError, reason
+from k6d.core.terms import INCONCLUSIVE, Outcome, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,6 +126,8 @@ def _print_json(rows: list[bytes], found: Results) -> None:
 
 def write(found: Results, *, junit: Path | None, markdown: Path | None) -> None:
     """Write the reports that were asked for; K6dError if the disk refuses one."""
+    if junit is None and markdown is None:
+        return
     from k6d.web.reports import write_junit_of, write_markdown_of
 
     for path, text_of in ((junit, write_junit_of), (markdown, write_markdown_of)):

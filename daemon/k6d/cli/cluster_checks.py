@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from k6d.cli.check import Check, fine, problem
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 from k6d.execution.kubernetes.cluster import (
     PERMISSIONS,
     Cluster,

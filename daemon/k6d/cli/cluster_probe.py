@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d.cli.check import Check, fine, problem
-from k6d.core.model import K6dError, Outcome
+from k6d.core.errors import K6dError
+from k6d.core.terms import Outcome
 from k6d.execution import archive
 from k6d.execution.executor import Order
 from k6d.execution.kubernetes.executor import KubernetesExecutor

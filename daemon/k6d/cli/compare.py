@@ -31,7 +31,8 @@ from k6d.cli.common import (
 )
 from k6d.cli.completion import known_runs
 from k6d.cli.run import finish, under_way
-from k6d.core.model import VARIABLE, K6dError, Outcome, Trigger
+from k6d.core.errors import K6dError
+from k6d.core.terms import VARIABLE, Outcome, Trigger
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.web.token import read_token
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.cli.render.run import run_report
 from k6d.cli.shop import Checkout, Shop
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.storage.store import Store
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from k6d.cli.common import (
     terminal,
 )
 from k6d.core import logs
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from k6d.explain.gemini_worker import Request

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from k6d.cli.common import say
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 
 commands = typer.Typer()
 

@@ -21,7 +21,7 @@ from k6d.cli.common import (
     say,
 )
 from k6d.cli.completion import known_runs, known_scripts
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:

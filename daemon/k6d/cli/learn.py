@@ -10,7 +10,7 @@ import typer
 
 from k6d.cli.common import say, terminal
 from k6d.cli.completion import known_topics
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 
 commands = typer.Typer()
 

@@ -20,9 +20,10 @@ import orjson
 from pydantic import ValidationError
 
 from k6d.cli.legacy_snapshots import text_snapshot
+from k6d.core.errors import K6dError
 from k6d.core.metrics import ORIGINAL
-from k6d.core.model import K6dError, Trigger
 from k6d.core.redact import Redactor
+from k6d.core.terms import Trigger
 from k6d.core.text import one_line
 from k6d.storage import legacy_records
 from k6d.storage.legacy_records import ANALYSIS

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.analysis import series
+from k6d.core.errors import K6dError
 from k6d.core.measurements import Breakdown, Summary
-from k6d.core.model import K6dError, Result
+from k6d.core.model import Result
 from k6d.core.snapshot import IMPORTED_TEXT, Snapshot
 from k6d.execution import posted
 from k6d.execution.local import discovery, variables

@@ -23,7 +23,7 @@ from k6d.cli.common import (
     say,
     terminal,
 )
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 from k6d.core.text import plural
 
 if TYPE_CHECKING:

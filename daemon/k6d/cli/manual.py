@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import k6d
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

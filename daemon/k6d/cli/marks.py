@@ -20,7 +20,7 @@ from k6d.cli.common import (
     script_name,
 )
 from k6d.cli.completion import known_scripts
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 commands = typer.Typer()
 

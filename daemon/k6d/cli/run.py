@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from k6d.cli.batch import code_of
 from k6d.cli.common import NOT_RUN, open_store, print_raw, print_run, terminal
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from k6d.core.model import Run, Severity
+    from k6d.core.model import Run
+    from k6d.core.terms import Severity
     from k6d.jobs.pipeline import Pipeline
     from k6d.jobs.stages import Watching
     from k6d.settings import Settings
@@ -32,8 +33,8 @@ def under_way(
 async def _under_way(
     loaded: Settings, work: Callable[[Pipeline, Watching], Coroutine[None, None, T]]
 ) -> T:
-    from k6d.cli.progress import LiveLine
     from k6d.jobs.pipeline import Pipeline
+    from k6d.jobs.stages import Watching
     from k6d.storage.disk import free_mib, no_room
 
     if full := no_room(loaded, free_mib(loaded.data)):
@@ -49,23 +50,33 @@ async def _under_way(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop)
-    line = LiveLine(terminal(stderr=True))
-    async with line.shown():
-        result = await work(Pipeline(loaded, open_store(loaded), stop=stop), line.watching)
+    pipeline = Pipeline(loaded, open_store(loaded), stop=stop)
+    if sys.stderr.isatty():
+        from k6d.cli.progress import LiveLine
+
+        line = LiveLine(terminal(stderr=True))
+        async with line.shown():
+            result = await work(pipeline, line.watching)
+    else:
+        result = await work(pipeline, Watching())
     await _deliver(loaded)
     return result
 
 
 async def _deliver(loaded: Settings) -> None:
     """Send the messages in the outbox and a heartbeat, as the daemon does after a run."""
-    from k6d.alerts.delivery.heartbeat import Heartbeat
-    from k6d.alerts.delivery.sender import Sender
     from k6d.alerts.outbox import Outbox
 
-    outbox, url = Outbox(loaded.data), loaded.notify.heartbeat
-    if outbox.waiting() and not await Sender(loaded.notify, outbox).flush():
-        print("k6d: messages wait in the outbox, see k6d outbox", file=sys.stderr)  # noqa: T201
-    await Heartbeat(url.get_secret_value() if url else None).beat()
+    outbox = Outbox(loaded.data)
+    if outbox.waiting():
+        from k6d.alerts.delivery.sender import Sender
+
+        if not await Sender(loaded.notify, outbox).flush():
+            print("k6d: messages wait in the outbox, see k6d outbox", file=sys.stderr)  # noqa: T201
+    if url := loaded.notify.heartbeat:
+        from k6d.alerts.delivery.heartbeat import Heartbeat
+
+        await Heartbeat(url.get_secret_value()).beat()
 
 
 def finish(result: Run, loaded: Settings, *, as_json: bool, fail_on: Severity | None = None) -> int:

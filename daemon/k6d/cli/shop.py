@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.core.model import K6dError, reason
+from k6d.core.errors import K6dError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

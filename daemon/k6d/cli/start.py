@@ -20,7 +20,7 @@ from k6d.cli.common import (
     tags_of,
     variables,
 )
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from k6d.core.job import Job
@@ -83,7 +83,7 @@ def run(
     from k6d.cli.run import finish, under_way
     from k6d.core import logs
     from k6d.core.job import Job
-    from k6d.core.model import Trigger
+    from k6d.core.terms import Trigger
 
     loaded = load_settings(config, scripts=scripts, data=data)
     hide = settings.redactor_of(loaded, variables(env or [])).known

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k6d.cli.common import AsJson, Config, Data, load_settings, open_store, print_json, say
-from k6d.core.model import K6dError
+from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from k6d.settings import Settings

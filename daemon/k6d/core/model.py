@@ -29,10 +29,14 @@ from k6d.core.measurements import (
 from k6d.core.snapshot import Snapshot  # noqa: TC001  (pydantic reads the annotation at run time)
 from k6d.core.tags import Commit  # noqa: TC001  (pydantic reads the annotation at run time)
 from k6d.core.terms import (
+    CHANGED,
     HEALTHY,
     INCONCLUSIVE,
+    LEARNING,
     SCHEMA_VERSION,
+    STEADY,
     VARIABLE,
+    WORSE,
     FindingKind,
     Outcome,
     Severity,
@@ -74,8 +78,6 @@ __all__ = [  # errors and terms are imported from here, too
 ]
 
 THRESHOLDS_CROSSED = 99  # k6's exit code
-WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
-CHANGED = "changed"
 ABORTED_BY_SCRIPT = 108  # k6's exit code of exec.test.abort()
 BROWSER = "the browser could not start"  # prefix of the error of a run that needs a browser
 EARLY = "k6d ended the run early"  # prefix of the error of a run that its script's abort ended

@@ -1,8 +1,8 @@
 """Find secrets by the name beside them or by their own shape: rules 2 and 3 of `redact`.
 
 Repetitions in the patterns are bounded, so that the search time grows linearly with the text.
-Compiling the patterns takes memory that an idle daemon does not need. `redact` therefore imports
-this module when it gets its first text.
+The patterns are texts, which `re` compiles when they are first used, and keeps: all of them take
+20 ms and memory, and most runs need few. `redact` imports this module with its first text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RANDOM_BITS = 3.0
 LONG_RANDOM = 32  # characters
 # Names that are often harmless: their values are hidden only when they look random.
 _MAYBE = r"key|auth|sig|sid|session|nonce|salt|hash|user|login|account|client|dsn|webhook|code"
-_ANY_NAME = re.compile(rf"(?i){MARKING_WORDS}|auth")
+_ANY_NAME = rf"(?i){MARKING_WORDS}|auth"
 _SPACE = r"\s{0,20}"
 # What stands between a name and its value: `"a": `, `a = `, `['a', `; quotes may be escaped.
 _BETWEEN = (
@@ -34,62 +34,58 @@ _QUOTED = (
 _VALUE = rf"(?:(?P<quoted>{_QUOTED})|(?P<bare>(?![=|?>])[^\s\"'`,;&<>(){{}}\[\]\\]+))"
 # No prefix and a bounded suffix keep the search time linear.
 _NAMED, _MAYBE_NAMED = (
-    re.compile(rf"(?is)(?P<lead>(?:{names})[\w.$-]{{0,64}}{_BETWEEN}){_VALUE}")
+    rf"(?is)(?P<lead>(?:{names})[\w.$-]{{0,64}}{_BETWEEN}){_VALUE}"
     for names in (MARKING_WORDS, _MAYBE)
 )
 # A quote encoded for a URL, for HTML or for JavaScript: %22, &quot;, \u0022.
 _QUOTE_CODE = r"(?:%(?:25){0,2}2[27]|&(?:quot|\#34|\#39|apos);|\\{1,8}u002[27])"
-_RECORD = re.compile(r"(?i)<(?:input|meta)\b[^<>]{0,500}>|\{[^{}]{0,300}\}")
-_SECRET_NAME = re.compile(
-    rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{MARKING_WORDS})"
-)
-_ITS_VALUE = re.compile(rf"(?is)(\b(?:value|content)\\*[\"'`]?\s?[:=]\s?)(?:{_QUOTED})")
-_LIST = re.compile(
+_RECORD = r"(?i)<(?:input|meta)\b[^<>]{0,500}>|\{[^{}]{0,300}\}"
+_SECRET_NAME = rf"(?i)\bname\\*[\"'`]?\s?[:=]\s?\\*[\"'`]?[\w-]{{0,40}}?(?:{MARKING_WORDS})"
+_ITS_VALUE = rf"(?is)(\b(?:value|content)\\*[\"'`]?\s?[:=]\s?)(?:{_QUOTED})"
+_LIST = (
     rf"(?i)(?P<lead>(?:{MARKING_WORDS}|\bauth)[\w.$-]{{0,64}}\\*[\"'`]?{_SPACE}[:=]{_SPACE}[\[{{])"
     r"(?P<inner>(?!redacted\]|env:)[^\[\]{}]{1,400})"
 )
-_SCHEME = re.compile(
+_SCHEME = (
     r"(?i)\b(bearer|basic|digest|api-?key|token|password|passwd)"
     r"(\s{1,20}(?:is\s{1,20})?[\"'`]?)([^\s\"'`,;<>(){}\[\]]{6,})"
 )
 # Places that hold secrets, such as headers and queries. The first group is kept if there is one.
-_QUERY = re.compile(
+_QUERY = (
     rf"(?i)([?&](?:(?:[\w.$-]{{0,40}}?(?:{MARKING_WORDS})[\w.$-]{{0,40}})|key|auth|sig|sid|session|code|"
     r"nonce|hash)=)(?!\$|\[)[^\s&\"'`<>#,;)}\]]{3,}"
 )
-_URL_LOGIN = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'`<>@]*(?:@[^\s/?#\"'`<>@]*)*@")
-_WEBHOOK = re.compile(
+_URL_LOGIN = r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'`<>@]*(?:@[^\s/?#\"'`<>@]*)*@"
+_WEBHOOK = (
     r"(?i)(https?://(?:hooks\.slack\.com|(?:\w{1,20}\.)?discord(?:app)?\.com/api/webhooks"
     r"|[\w.-]{0,60}webhook\.office\.com|outlook\.office(?:365)?\.com/webhook|maker\.ifttt\.com"
     r"|api\.telegram\.org|chat\.googleapis\.com)/)[^\s\"'`<>]+"
 )
-_PRIVATE_KEY = re.compile(
+_PRIVATE_KEY = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)"
     r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
 )
-_LOGIN_OPTION = re.compile(
-    r"(?i)((?<![\w-])(?:-u\s?|--(?:proxy-)?user[\s=])[\"']?)[^\s:\"']+:[^\s\"'`]+"
-)
+_LOGIN_OPTION = r"(?i)((?<![\w-])(?:-u\s?|--(?:proxy-)?user[\s=])[\"']?)[^\s:\"']+:[^\s\"'`]+"
 _PLACES = (
-    re.compile(
+    (
         r"(?i)((?<![\w-])(?:(?:proxy-)?authorization|(?:set-)?cookie2?|"
         r"x-[a-z-]{0,40}?(?:key|token|auth|secret)[a-z-]{0,40}|private-token|api-?key)"
         r"\s{0,20}:\s{0,20})(?=[^\s\"'`{\[])"
         r"(?:[^\"'`\r\n\\]|(?<==)\"[^\"\r\n]*\")+"  # Digest quotes the parts of its value
     ),
-    re.compile(
+    (
         rf"(?i)((?<![\w-])--?[\w-]{{0,40}}?(?:{MARKING_WORDS})[\w-]{{0,40}}\s{{1,20}}[\"']?)(?!-)[^\s\"']+"
     ),
-    re.compile(
+    (
         rf"(?i)(<(?:[\w-]{{1,30}}:)?[\w-]{{0,30}}?(?:{MARKING_WORDS})[\w.-]{{0,40}}\s[^<>]{{0,200}}>)[^<>]+"
     ),
-    re.compile(
+    (
         rf"(?i)((?:{MARKING_WORDS})[\w.$-]{{0,64}}?{_QUOTE_CODE}?"
         rf"(?:%(?:25){{0,2}}3[ad]|(?<=;):|(?<=u002[27]):)(?:%20|\+|\s){{0,3}}{_QUOTE_CODE}?)"
         rf"(?:(?!%(?:25){{0,2}}2[267c]|%(?:25){{0,2}}7d|&|\\{{1,8}}u002[27])[^\s\"'`<>,;{{}}])+"
     ),
 )
-_SHAPES = re.compile(
+_SHAPES = (
     r"\beyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,4}|"  # JWT, whole or cut
     r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}|"
     r"\bAIza[A-Za-z0-9_-]{20,}|\bAQ\.[A-Za-z0-9_-]{16,}|\bya29\.[A-Za-z0-9._-]{10,}|"
@@ -107,33 +103,34 @@ _SHAPES = re.compile(
 )
 # Without slashes first: one part of a path may be a random text when the whole path is not.
 _LONG = [
-    re.compile(rf"(?<![{chars}])[{chars}]{{{LONG_RANDOM},}}(?![{chars}])")
+    rf"(?<![{chars}])[{chars}]{{{LONG_RANDOM},}}(?![{chars}])"
     for chars in ("A-Za-z0-9+_=-", "A-Za-z0-9+/_=-")
 ]
 
 
 def without_named(line: str) -> str:
     """The line without secrets that a name, a header, an option or a URL introduces."""
-    if _ANY_NAME.search(line):  # most lines hold no such name; this one search skips the others
+    if re.search(_ANY_NAME, line):  # most lines hold no such name; this one search skips the others
         for pattern in _PLACES:
-            line = pattern.sub(_masked_after_group, line)
-        line = _RECORD.sub(_masked_record, line)
-        line = _LIST.sub(_masked_list, line)
-        line = _NAMED.sub(_masked_value, line)
+            line = re.sub(pattern, _masked_after_group, line)
+        line = re.sub(_RECORD, _masked_record, line)
+        line = re.sub(_LIST, _masked_list, line)
+        line = re.sub(_NAMED, _masked_value, line)
     for pattern in (_LOGIN_OPTION, _WEBHOOK, _URL_LOGIN, _QUERY):
-        line = pattern.sub(_masked_after_group, line)
-    return _MAYBE_NAMED.sub(_masked_if_random, _SCHEME.sub(_masked_credential, line))
+        line = re.sub(pattern, _masked_after_group, line)
+    return re.sub(_MAYBE_NAMED, _masked_if_random, re.sub(_SCHEME, _masked_credential, line))
 
 
 def without_private_keys(text: str) -> str:
     """The text without private keys; each may span many lines."""
-    return _PRIVATE_KEY.sub(MARK, text)
+    return re.sub(_PRIVATE_KEY, MARK, text)
 
 
 def without_logins(name: str) -> str:
     """The name without the login, webhook path and query secrets of the URL in it."""
-    for pattern in (_WEBHOOK, _URL_LOGIN, _QUERY):
-        name = pattern.sub(_masked_after_group, name)
+    patterns = (_WEBHOOK, _URL_LOGIN) if "://" in name else ()
+    for pattern in (*patterns, *((_QUERY,) if "?" in name or "&" in name else ())):
+        name = re.sub(pattern, _masked_after_group, name)
     return name
 
 
@@ -151,7 +148,11 @@ def _masked_credential(match: re.Match[str]) -> str:
 
 def _masked_record(match: re.Match[str]) -> str:
     """A tag or object without its value, when its `name` is that of a secret."""
-    return _ITS_VALUE.sub(rf"\1{MARK}", match[0]) if _SECRET_NAME.search(match[0]) else match[0]
+    return (
+        re.sub(_ITS_VALUE, rf"\1{MARK}", match[0])
+        if re.search(_SECRET_NAME, match[0])
+        else match[0]
+    )
 
 
 def _masked_list(match: re.Match[str]) -> str:
@@ -186,9 +187,9 @@ def _masked(match: re.Match[str]) -> str:
 
 def without_shapes(text: str) -> str:
     """The text without keys that have a known shape, and without long random texts."""
-    text = _SHAPES.sub(MARK, text)
+    text = re.sub(_SHAPES, MARK, text)
     for pattern in _LONG:
-        text = pattern.sub(lambda m: MARK if _is_random(m[0]) else m[0], text)
+        text = re.sub(pattern, lambda m: MARK if _is_random(m[0]) else m[0], text)
     return text
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA_VERSION = 1
+WORSE, STEADY, LEARNING = "worse", "steady", "learning"  # states of a `Comparison`
+CHANGED = "changed"
 VARIABLE = "env "  # prefix of the name of a variable among the overrides of a run
 # k6 takes options from variables, too; with one of these, the load is another.
 _LOAD_VARIABLES = ("K6_VUS", "K6_DURATION", "K6_ITERATIONS", "K6_STAGES")

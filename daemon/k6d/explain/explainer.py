@@ -23,6 +23,7 @@ from k6d.explain import answer, prompt, snapshot
 from k6d.explain.gemini_worker import Failure, Reply, Request
 from k6d.explain.merge import merge, of_the_rules
 from k6d.explain.quota import Allowance
+from k6d.explain.wanted import wanted
 from k6d.settings import redactor_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Explainer:
         `env` are the variables given to this run, None when they are not known any more. `asked`: a
         person asked for this explanation, so `ai.when` and a pause after failures do not apply.
         """
-        if not (asked or self._wanted(run)):
+        if not (asked or wanted(run, self._ai)):
             return run
         rules = of_the_rules(run.anomaly_analysis, run.explanation)
         run = replace(run, anomaly_analysis=rules, explanation=None)
@@ -107,7 +108,7 @@ class Explainer:
 
         It is not explained automatically after a restart, because its alert has waited already.
         """
-        if run.explanation or not self._wanted(run):
+        if run.explanation or not wanted(run, self._ai):
             return run
         why = KILLED if self._ai.api_key else NO_KEY
         return replace(run, explanation=Explanation(unavailable=why))
@@ -127,10 +128,6 @@ class Explainer:
             schema=answer.SCHEMA,
             timeout_s=self._ai.timeout,
         )
-
-    def _wanted(self, run: Run) -> bool:
-        when = self._ai.when
-        return when == "always" or (when == "anomalous" and run.anomaly_analysis.anomalies_detected)
 
     def _identity(self) -> str:
         """A hash of the API key, model, endpoint and SDK, for the state file."""

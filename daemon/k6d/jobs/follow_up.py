@@ -10,13 +10,17 @@ from k6d.core.model import K6dError, Outcome
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from k6d.alerts.alerting import Alerts
     from k6d.core.job import Job
     from k6d.core.model import Execution, Run
-    from k6d.explain.explainer import Explainer
     from k6d.jobs.regression_check import Done
     from k6d.settings import ScriptSettings
     from k6d.storage.store import Store
+
+    # Returns the explained run, given the variables of its job; the run itself if none is wanted.
+    Explain = Callable[[Run, Mapping[str, str]], Awaitable[Run]]
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +28,8 @@ logger = logging.getLogger(__name__)
 class FollowUp:
     """Explains saved runs and notifies people; in the `background`, the next job does not wait."""
 
-    def __init__(
-        self, store: Store, explainer: Explainer, alerts: Alerts, *, background: bool
-    ) -> None:
-        self._store, self._explainer, self._alerts = store, explainer, alerts
+    def __init__(self, store: Store, explain: Explain, alerts: Alerts, *, background: bool) -> None:
+        self._store, self._explain, self._alerts = store, explain, alerts
         self._background = background
         self._tasks: set[asyncio.Task[Run]] = set()
         self._suites: dict[str, list[tuple[asyncio.Task[Run], ScriptSettings]]] = {}
@@ -63,7 +65,7 @@ class FollowUp:
         """Explain the saved run, save it again, and notify; notify also if a step fails."""
         explained = run
         try:
-            explained = await self._explainer.explain(run, env=job.env)
+            explained = await self._explain(run, job.env)
             if explained is not run:
                 self._store.save(explained)
         except K6dError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from k6d.alerts.alerting import Alerts
@@ -22,7 +23,7 @@ from k6d.execution.executor import unmeasured
 from k6d.execution.local import discovery
 from k6d.execution.record import interrupted, refused
 from k6d.execution.workdir import leftovers
-from k6d.explain.explainer import Explainer
+from k6d.explain.wanted import wanted
 from k6d.jobs.follow_up import FollowUp, notify_of, outline
 from k6d.jobs.registration import Registration, irregular_dependency
 from k6d.jobs.regression_check import Done, compared, is_unfinished
@@ -33,8 +34,11 @@ from k6d.scripts.disabled import Disabled
 from k6d.settings import ScriptSettings, parse_script_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k6d.execution.archive import Script
     from k6d.execution.local.k6 import K6
+    from k6d.explain.explainer import Explainer
     from k6d.jobs.stages import Task
     from k6d.jobs.turns import Turn
     from k6d.settings import Settings
@@ -66,8 +70,9 @@ class Pipeline:
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
         self._disabled = Disabled(store)
-        self._explainer = Explainer(settings, store, stop=stop)
-        self._follow_up = FollowUp(store, self._explainer, self.alerts, background=background)
+        self._ai = settings.ai
+        self._explainer = cache(partial(_explainer, settings, store, stop))
+        self._follow_up = FollowUp(store, self._explained, self.alerts, background=background)
 
     @property
     def stopping(self) -> bool:
@@ -131,6 +136,9 @@ class Pipeline:
         """Send the messages about the runs of a suite, as one: they have the same `cause`."""
         await self._follow_up.end_suite(name, cause)
 
+    async def _explained(self, run: Run, env: Mapping[str, str]) -> Run:
+        return await self._explainer().explain(run, env=env) if wanted(run, self._ai) else run
+
     async def drain(self, limit_s: float) -> None:
         """Wait until explanations and messages are done, at most `limit_s`; cancel the rest."""
         await self._follow_up.drain(limit_s)
@@ -144,7 +152,7 @@ class Pipeline:
             for run in runs:
                 self._store.save(run)
         for run in self.alerts.missing():
-            given_up = self._explainer.given_up(run)
+            given_up = self._explainer().given_up(run)
             if given_up is not run:
                 self._store.save(given_up)
         self.alerts.recover()
@@ -278,3 +286,10 @@ class Pipeline:
     def _remember(self, script: Script, *, ran: str | None = None) -> None:
         """Store the data that shows, without k6, whether a script has changed."""
         self.registration.remember(script, ran=ran)
+
+
+def _explainer(settings: Settings, store: Store, stop: asyncio.Event) -> Explainer:
+    """Return what asks Gemini; it is imported when the first run is to be explained."""
+    from k6d.explain.explainer import Explainer
+
+    return Explainer(settings, store, stop=stop)

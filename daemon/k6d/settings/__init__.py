@@ -7,6 +7,7 @@ The names are imported when they are first used: pydantic and the models take 0.
 that only look at stored results need `settings.files` alone.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from k6d.settings.sources import load, parse_script_settings, secret_settings
     from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
     from k6d.settings.values import Deadline, Duration, Section
+
+# k6d has no plugins of pydantic; looking for them reads the metadata of all installed packages.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 _MODULES = {
     "files": ("ORIGINAL_NAMES", "PATHS"),

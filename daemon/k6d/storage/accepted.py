@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from k6d.core.model import WORSE
+from k6d.core.terms import WORSE
 
 if TYPE_CHECKING:
     from k6d.core.model import Run

@@ -11,8 +11,8 @@ from k6d.analysis.change_point import shifts
 from k6d.analysis.series import describe
 from k6d.analysis.wording import title
 from k6d.cli.render.table import Listing, plain_table
-from k6d.core.model import CHANGED, LEARNING, WORSE
 from k6d.core.numbers import in_unit, number
+from k6d.core.terms import CHANGED, LEARNING, WORSE
 from k6d.core.text import plural
 
 if TYPE_CHECKING:

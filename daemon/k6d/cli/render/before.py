@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from k6d.cli.render.table import Listing
-from k6d.core.model import CHANGED, WORSE
 from k6d.core.numbers import in_unit
+from k6d.core.terms import CHANGED, WORSE
 from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from rich.text import Text
 from k6d.cli.render.before import changes
 from k6d.cli.render.protocols import beside
 from k6d.cli.render.table import Listing, plain_table
-from k6d.core.measurements import Metrics
 from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
 from k6d.core.tags import tags_line
 from k6d.core.terms import HEALTHY, Trigger, verdict_word
@@ -44,6 +43,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def run_report(run: Run, *, log: bool = False) -> RenderableType:
     """Render a run; `log` adds k6's log and output."""
+    from k6d.core.measurements import Metrics  # the other tables show no run
+
     parts: list[RenderableType] = [_headline(run)]
     if run.metrics != Metrics():
         parts += ["", _numbers(run)]
