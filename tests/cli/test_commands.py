@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from k6d.storage.store import Store
 from support.binaries import BINARIES
 from support.commands import run_k6d
+from support.daemon import until
 from support.records import make_run
 
 if TYPE_CHECKING:
@@ -244,6 +245,8 @@ def test_an_ad_hoc_workload_has_its_own_history(home: Home, target: Target) -> N
     script = home.write("s.js", _script(f"http.get('{target.url}/a')", "iterations: 20"))
     own = home.json("run", script)
     ad_hoc = home.json("run", script, "--vus", "2", "--iterations", "30")
+    second = ad_hoc["test_id"][:15]  # ids of one second are in no order
+    until(lambda: f"{datetime.now(UTC):%Y%m%d-%H%M%S}" > second, "the next second")
     again = home.json("replay", ad_hoc["test_id"])
     assert again["overrides"] == {"vus": "2", "iterations": "30", "replay": ad_hoc["test_id"]}
     (row,) = (one for one in home.json("scripts") if one["script"].endswith("s.js"))
