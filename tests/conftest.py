@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from functools import cache
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ pytest_plugins = ["support.programs"]
 
 # Workers and the processes that tests start keep what they compile: thousands of modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine makes inputs slowly; that says nothing of what is tested.
 hypothesis.settings.register_profile(
@@ -49,6 +51,7 @@ def _shares_fixtures(file: Path) -> bool:
     return 'scope="module"' in file.read_text(encoding="utf-8")
 
 
+@pytest.hookimpl(optionalhook=True)  # also without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped:
     """Distribute the tests by file where they share what is expensive."""
     return Grouped(config, log)

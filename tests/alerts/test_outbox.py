@@ -25,7 +25,7 @@ from k6d.cli.doctor import examine
 from k6d.core.model import K6dError, Severity
 from k6d.storage.store import Store
 from support.commands import run_k6d
-from support.helpers import delivery_helpers, own_fork_server
+from support.helpers import helpers, own_fork_server
 from support.receivers import HttpReceiver
 from support.records import make_anomaly, make_run
 
@@ -231,7 +231,7 @@ def test_a_helper_that_is_killed_sends_again_by_the_same_key(tmp_path: Path) -> 
 
         def kill_once(_got: Any) -> None:
             if len(receiver.got) == 1:
-                for pid in delivery_helpers():
+                for pid in helpers():
                     os.kill(pid, signal.SIGKILL)
 
         receiver.on_request = kill_once

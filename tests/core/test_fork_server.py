@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from k6d.core import fork_server
-from k6d.core.fork_server import ask
-from k6d.core.worker import WorkerError
+from k6d.core.fork_server import WorkerError, ask
 from support.daemon import until
 
+PROGRAM = ("a_forked_helper", "an argument")
 HELPER = """
-import os, signal, time
+import os, signal, sys, time
 from k6d.core import fork_server
 
 loaded_by = os.getpid()
@@ -35,7 +35,7 @@ def answer(request):
         open(request["path"], "w").close()
     return {
         "given": request["given"], "pid": os.getpid(), "session": os.getsid(0),
-        "server": loaded_by, "variable": os.environ.get("A_VARIABLE"),
+        "server": loaded_by, "arguments": sys.argv[2:], "variable": os.environ.get("A_VARIABLE"),
     }
 
 fork_server.serve(answer)
@@ -63,7 +63,7 @@ def _helper(tmp_path_factory: pytest.TempPathFactory) -> Any:
 async def _ask(do: str = "", *, timeout_s: float = 20.0, own_s: float = 20.0, **more: Any) -> Any:
     request = {"do": do, "given": "ä", "timeout_s": own_s} | more
     lock = request.pop("lock", None)
-    return await ask("a_forked_helper", request, timeout_s=timeout_s, lock=lock)
+    return await ask(PROGRAM, request, timeout_s=timeout_s, lock=lock)
 
 
 async def test_each_request_has_a_process_of_its_own_and_the_libraries_load_once() -> None:
@@ -73,6 +73,7 @@ async def test_each_request_has_a_process_of_its_own_and_the_libraries_load_once
     assert len({answer["server"] for answer in answers}) == 1
     assert all(answer["session"] == answer["pid"] != os.getsid(0) for answer in answers)
     assert {answer["given"] for answer in answers} == {"ä"}
+    assert answers[0]["arguments"] == ["an argument"]
 
 
 async def test_a_request_has_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +98,7 @@ async def test_a_helper_that_fails(do: str, why: str) -> None:
 async def test_a_helper_that_is_killed_before_it_reads_the_request() -> None:
     """The system is short of memory, for example: an error like that of any other kill."""
     with pytest.raises(WorkerError, match=r"killed|exit -9"):
-        await ask("a_helper_killed_early", {"timeout_s": 20}, timeout_s=20)
+        await ask(("a_helper_killed_early",), {"timeout_s": 20}, timeout_s=20)
 
 
 async def test_a_server_that_is_killed_is_replaced() -> None:
@@ -120,8 +121,8 @@ async def test_a_helper_that_hangs_is_ended(own_s: float, ours_s: float) -> None
 
 async def test_a_helper_that_was_not_started_in_time_does_nothing(tmp_path: Path) -> None:
     """Its server is still loading, or about to fork: it is killed, and nothing happens later."""
-    if server := fork_server._servers.get("a_forked_helper"):
-        fork_server._retire("a_forked_helper", server)
+    if server := fork_server._servers.get(PROGRAM):
+        fork_server._retire(PROGRAM, server)
     with pytest.raises(TimeoutError):
         await _ask("touch", timeout_s=0.001, path=str(tmp_path / "touched"))
     await _ask("touch", path=str(tmp_path / "other"))

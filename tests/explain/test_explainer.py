@@ -7,10 +7,8 @@ import io
 import json
 import socket
 import tarfile
-import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +16,7 @@ import pytest
 from k6d import settings
 from k6d.core.measurements import Log
 from k6d.core.model import FindingKind, Run, Severity, Verdict
-from k6d.explain.explainer import Explainer
+from k6d.explain.explainer import HELPER, Explainer
 from k6d.storage.store import Store
 from support.gemini_server import (
     BAD_KEY,
@@ -34,9 +32,12 @@ from support.gemini_server import (
     gemini,
     quota,
 )
+from support.helpers import helpers
 from support.records import make_anomaly, make_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k6d.settings import Settings
 
 LIMIT_S = 120.0  # as ai.timeout: enough for two helpers on a busy machine
@@ -154,14 +155,7 @@ async def test_whatever_hangs_is_killed_at_the_limit(response: Response) -> None
         assert len(server.requests) <= 1
     assert "did not answer in time" in _unavailable(run)
     assert time.monotonic() - started < 5 + SLACK_S
-    assert not _helpers()
-
-
-def _helpers() -> list[str]:
-    """Helper processes of this process that are still there."""
-    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    commands = (Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
-    return [command for command in commands if "k6d.explain.gemini_worker" in command]
+    assert not helpers(HELPER)
 
 
 async def test_a_second_attempt_helps() -> None:
@@ -279,7 +273,7 @@ async def test_stopping() -> None:
         assert _unavailable(await explainer.explain(ANOMALOUS)) == "k6d was stopping"
         assert len(server.requests) == 1
     assert _unavailable(run) == "k6d was stopping"
-    assert not _helpers()
+    assert not helpers(HELPER)
 
 
 async def test_few_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from k6d.core import fork_server
 from k6d.explain.answer import SCHEMA
+from k6d.explain.explainer import HELPER
 from k6d.explain.gemini_worker import Failure, Reply, Request, choose
 from support.gemini_server import (
     ANSWER,
@@ -52,16 +53,10 @@ def _request(sdk: str, endpoint: str) -> Request:
     )
 
 
-def _ask(request: Request) -> Reply:
+async def _ask(request: Request) -> Reply:
     """The reply of a helper process, as the daemon gets it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "k6d.explain.gemini_worker"],
-        input=orjson.dumps(asdict(request)),
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=True,
-    )
-    return Reply(**orjson.loads(done.stdout))
+    program = (HELPER, request.sdk)
+    return Reply(**await fork_server.ask(program, asdict(request), timeout_s=PATIENCE_S))
 
 
 @pytest.fixture
@@ -73,10 +68,10 @@ def nobody() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("sdk", SDKS)
-def test_a_good_answer(sdk: str) -> None:
+async def test_a_good_answer(sdk: str) -> None:
     """One request with the right path, headers and body (the server checks); its text is given."""
     with gemini() as server:
-        reply = _ask(_request(sdk, server.url))
+        reply = await _ask(_request(sdk, server.url))
         assert len(server.requests) == 1
         assert server.said == '{"metrics": {"p95_ms": 912}}'
         assert server.instructions == "Explain."
@@ -174,18 +169,10 @@ def test_nobody_answers(sdk: str, nobody: str) -> None:
     assert late.failure == Failure.TIMED_OUT
 
 
-def test_an_orphaned_helper_ends() -> None:
-    """A helper that nobody is left to kill ends by its own alarm, though the SDK never would."""
-    with gemini(TRICKLE) as server:
-        request = replace(_request("google-generativeai", server.url), timeout_s=4.0)
-        done = subprocess.run(
-            [sys.executable, "-m", "k6d.explain.gemini_worker"],
-            input=orjson.dumps(asdict(request)),
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    assert done.returncode == -signal.SIGALRM
+async def test_a_helper_ends_by_its_own_alarm() -> None:
+    """It ends after the request's time even if nobody is left to kill it."""
+    with gemini(TRICKLE) as server, pytest.raises(TimeoutError):
+        await _ask(replace(_request("google-generativeai", server.url), timeout_s=4.0))
 
 
 def test_which_sdk() -> None:

@@ -1,4 +1,4 @@
-"""The delivery helpers of this process: which there are, and a server for them of its own."""
+"""The helpers that work for this process: which there are, and a server for them of its own."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from k6d.alerts.delivery.apprise_client import HELPER
+from k6d.alerts.delivery import apprise_client
 from k6d.core import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def delivery_helpers() -> list[int]:
-    """The processes that deliver for this process; their parent is the server of this process."""
+def helpers(module: str = apprise_client.HELPER) -> list[int]:
+    """The processes that answer this process; their parent is the server of this process."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             parent = _parent(int(folder.name))
-            if HELPER.encode() in (folder / "cmdline").read_bytes() and parent != os.getpid():
+            if module.encode() in (folder / "cmdline").read_bytes() and parent != os.getpid():
                 found += [int(folder.name)] if _parent(parent) == os.getpid() else []
     return found
 

@@ -1,6 +1,7 @@
 """Helper processes that fork from one that has loaded its libraries.
 
-`ask` starts the server of a module, which imports what the module needs, and sends it a request.
+A helper is a module that is run as a program. `ask` starts its server, which imports what the
+module needs, and sends it a request.
 The server forks a process for each request. That process answers and ends. The server ends `WARM_S`
 seconds after the last answer, or when the process that asks ends; processes under way go on then.
 
@@ -29,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.core import memory
-from k6d.core.worker import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +39,13 @@ WARM_S = 5.0
 REAP_S = 0.1
 EXIT_S = 1.0  # for an idle server when this process exits
 END_S = 10.0  # for a process that was killed; a busy machine needs a while
+
+
+class WorkerError(Exception):
+    """The helper ended without an answer."""
+
+    def __init__(self, exit_code: int | None) -> None:
+        super().__init__("killed" if exit_code is None else f"exit {exit_code}")
 
 
 @dataclass(slots=True)
@@ -51,22 +58,27 @@ class _Server:
     asking: int = 0
 
 
-_servers: dict[str, _Server] = {}
+_servers: dict[tuple[str, ...], _Server] = {}
 _ending: list[subprocess.Popen[bytes]] = []
 
 
 async def ask(
-    module: str, request: Mapping[str, Any], *, timeout_s: float, lock: TextIO | None = None
+    program: tuple[str, ...],
+    request: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    lock: TextIO | None = None,
 ) -> dict[str, Any]:
-    """Return the answer of the helper `module`; TimeoutError or WorkerError if there is none.
+    """Return the answer of the helper; TimeoutError or WorkerError if there is none.
 
-    The process that answers is killed after `timeout_s` and on cancellation. It inherits `lock` and
-    holds it until it ends, even if this process dies before; here it is closed. A Ctrl-C for this
-    process does not reach it.
+    `program` is the helper's module with its arguments; each program has a server. The process that
+    answers is killed after `timeout_s` and on cancellation. It inherits `lock` and holds it until
+    it ends, even if this process dies before; here it is closed. A Ctrl-C for this process does
+    not reach it.
     """
     ours, theirs = socket.socketpair()
     with theirs, lock or contextlib.nullcontext():
-        server = _given(module, [theirs.fileno(), *([lock.fileno()] if lock else [])])
+        server = _given(program, [theirs.fileno(), *([lock.fileno()] if lock else [])])
     server.asked += 1
     server.asking += 1
     try:
@@ -77,7 +89,7 @@ async def ask(
         raise WorkerError(None) from error
     finally:
         server.asking -= 1
-        _end_later(module, server)
+        _end_later(program, server)
     return _answer_in(received)
 
 
@@ -115,23 +127,23 @@ def _answer_in(received: bytes) -> dict[str, Any]:
     return found
 
 
-def _given(module: str, numbers: list[int]) -> _Server:
-    """Give the files to the module's server; start one if there is none, or if it is dead."""
-    if server := _servers.get(module):
+def _given(program: tuple[str, ...], numbers: list[int]) -> _Server:
+    """Give the files to the program's server; start one if there is none, or if it is dead."""
+    if server := _servers.get(program):
         with contextlib.suppress(OSError):
             socket.send_fds(server.control, [b"?"], numbers)
             return server
-        _retire(module, server)
-    server = _servers[module] = _started(module)
+        _retire(program, server)
+    server = _servers[program] = _started(*program)
     socket.send_fds(server.control, [b"?"], numbers)
     return server
 
 
-def _started(module: str) -> _Server:
+def _started(module: str, *arguments: str) -> _Server:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+            [sys.executable, "-P", "-m", module, str(theirs.fileno()), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # what foreign libraries log can hold secrets
@@ -154,21 +166,21 @@ async def _kill(server: _Server, pid: bytes, reader: asyncio.StreamReader) -> No
             await reader.read()
 
 
-def _end_later(module: str, server: _Server) -> None:
+def _end_later(program: tuple[str, ...], server: _Server) -> None:
     """Let the server end when nobody has asked it for `WARM_S`."""
     asked = server.asked
 
     def end() -> None:
         if server.asked == asked and not server.asking:
-            _retire(module, server)
+            _retire(program, server)
 
     asyncio.get_running_loop().call_later(WARM_S, end)
 
 
-def _retire(module: str, server: _Server) -> None:
+def _retire(program: tuple[str, ...], server: _Server) -> None:
     """Let the server end, and reap it; requests under way are still answered."""
-    if _servers.get(module) is server:
-        del _servers[module]
+    if _servers.get(program) is server:
+        del _servers[program]
     server.control.close()
     _ending.append(server.process)
     _reap_servers()
@@ -191,7 +203,7 @@ def _end_all() -> None:
 
 
 def serve(answer: Callable[[dict[str, Any]], Any]) -> NoReturn:
-    """Answer requests; for the helper's side, whose only argument is the number of the socket."""
+    """Answer requests; for the helper's side, whose first argument is the number of the socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
     # The time-out ends a process, and the end of its parent the server; no signal in mid-message.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from k6d.core import worker
+from k6d.core import fork_server
 from k6d.core.model import VARIABLE, Explanation, FindingKind, K6dError
 from k6d.explain import answer, prompt, snapshot
 from k6d.explain.gemini_worker import Failure, Reply, Request
@@ -41,7 +41,7 @@ MAX_SOURCE_BYTES = 200_000
 HISTORY_LOOKED_AT = 40  # index documents of the first search; if too few are older, all are read
 FIRST_WAIT_S = 0.5
 LEAST_ATTEMPT_S = 2.0  # an SDK needs a second to start; with less time left no attempt is made
-AT_ONCE = 2  # helper processes; each weighs about 75 MiB
+AT_ONCE = 2  # helper processes, and the one that they fork from; it weighs about 75 MiB
 AGAIN = {
     *(Failure.UNREACHABLE, Failure.TIMED_OUT, Failure.BUSY, Failure.SERVER),
     *(Failure.EMPTY, Failure.MALFORMED, Failure.HELPER),
@@ -300,9 +300,11 @@ def _endpoints(request: Request) -> list[str]:
 async def _helper(request: Request) -> Reply:
     """The reply to one request by a helper process, which is killed after `timeout_s`."""
     try:
-        return Reply(**await worker.ask(HELPER, asdict(request), timeout_s=request.timeout_s))
+        program = (HELPER, request.sdk)
+        timeout_s = request.timeout_s
+        return Reply(**await fork_server.ask(program, asdict(request), timeout_s=timeout_s))
     except TimeoutError:
         detail = f"nothing within {request.timeout_s:.1f} s"
         return Reply(sdk="", failure=Failure.TIMED_OUT, detail=detail)
-    except (worker.WorkerError, TypeError) as error:
+    except (fork_server.WorkerError, TypeError) as error:
         return Reply(sdk="", failure=Failure.HELPER, detail=str(error))

@@ -1,4 +1,4 @@
-"""The helper process `python -m k6d.explain.gemini_worker`: one request to Gemini.
+"""The helper process that sends one request to Gemini; `explainer` starts it.
 
 The SDKs need more memory than the whole daemon, and a call may hang. The daemon therefore imports
 no SDK and kills this process at its deadline. Each of the two adapters takes a request and returns
@@ -7,16 +7,19 @@ the text of the answer, or raises `RefusalError`. Neither retries; the daemon de
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import math
 import re
+import sys
 import warnings
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from k6d.core import worker
+from k6d.core import fork_server
 from k6d.core.parse import retry_after_s
 from k6d.core.text import one_line
 
@@ -83,8 +86,11 @@ class RefusalError(Exception):
 
 
 def main() -> None:
-    """Answer one request."""
-    worker.serve(lambda request: asdict(ask(Request(**request))))
+    """Load the SDK that the second argument names, and answer requests."""
+    if sdk := choose(sys.argv[2]):
+        with contextlib.suppress(Exception):  # the request meets the same error, and tells of it
+            importlib.import_module(MODULES[sdk])
+    fork_server.serve(lambda request: asdict(ask(Request(**request))))
 
 
 def ask(request: Request) -> Reply:

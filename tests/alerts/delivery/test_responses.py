@@ -13,7 +13,7 @@ import pytest
 
 from k6d.core import memory
 from support.delivering import SLACK, error, json_url, mail_url, message, notify, sending, until
-from support.helpers import delivery_helpers
+from support.helpers import helpers
 from support.receivers import HttpReceiver, MailReceiver, SlackProxy, closed_port
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ async def test_helpers_have_a_memory_limit(outbox: Outbox, http: HttpReceiver) -
     found: list[str] = []
 
     def look(_got: Any) -> None:
-        found.extend(Path(f"/proc/{pid}/limits").read_text() for pid in delivery_helpers())
+        found.extend(Path(f"/proc/{pid}/limits").read_text() for pid in helpers())
 
     http.on_request = look
     outbox.put(message())

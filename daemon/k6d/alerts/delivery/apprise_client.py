@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Outcome, Receiver
 from k6d.core import fork_server
-from k6d.core.worker import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,8 +98,8 @@ async def _helper(
 ) -> dict[str, Any] | str:
     """Return the helper's answer, or its failure in words."""
     try:
-        return await fork_server.ask(HELPER, request, timeout_s=timeout_s, lock=lock)
+        return await fork_server.ask((HELPER,), request, timeout_s=timeout_s, lock=lock)
     except TimeoutError:
         return f"no answer within {request['timeout_s']:g} s"
-    except WorkerError as error:
+    except fork_server.WorkerError as error:
         return f"the delivery helper failed, {error}"
