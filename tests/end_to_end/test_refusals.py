@@ -42,62 +42,78 @@ IN_WORDS = {
     "EDQUOT": "free some space or raise the quota",
     "EROFS": "make that file system writable",
 }
+# A process for each refusal, which nothing undoes, forked from one that has imported k6d.
 WRITES = """
-import errno, sys
+import errno, os, sys
 from pathlib import Path
-from k6d.alerts.message import notice
-from k6d.alerts.outbox import Outbox
-from k6d.core.model import K6dError, Severity
+from k6d.core.model import K6dError
 from k6d.storage.store import Store
 from support.records import make_run
 from support.refusing import refuse_at
 
-data, place, call, error = Path(sys.argv[1]), *sys.argv[2:]
-store = Store(data)
-source = data.parent / "source.tar"
-source.write_bytes(b"archive")
-new = make_run(test_id="20261122-130000-000001")
-writes = {
-    "runs": lambda: store.save(new),
-    "index": lambda: store.save(new),
-    "state": lambda: store.state("scripts").put("a.js", {"new": True}),
-    "snapshots": lambda: store.put_snapshot("snap-new", source),
-}
-refuse_at(f"/{place}/", call, getattr(errno, error), when=lambda: True)
-try:
-    writes[place]()
-except K6dError as refused:
-    print(refused)
+def write(data, place, call, error):
+    store = Store(data)
+    source = data.parent / "source.tar"
+    source.write_bytes(b"archive")
+    new = make_run(test_id="20261122-130000-000001")
+    writes = {
+        "runs": lambda: store.save(new),
+        "index": lambda: store.save(new),
+        "state": lambda: store.state("scripts").put("a.js", {"new": True}),
+        "snapshots": lambda: store.put_snapshot("snap-new", source),
+    }
+    refuse_at(f"/{place}/", call, getattr(errno, error), when=lambda: True)
+    try:
+        writes[place]()
+    except K6dError as refused:
+        print(refused, flush=True)
+
+place, *cases = sys.argv[1:]
+for case in cases:
+    pid = os.fork()
+    if pid == 0:
+        home, call, error = case.split(":")
+        write(Path(home) / "data", place, call, error)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, case
 """
 
 
 @pytest.mark.parametrize("place", ["runs", "index", "state", "snapshots"])
-@pytest.mark.parametrize(("call", "error"), REFUSALS)
 def test_what_the_disk_refuses_is_said_and_nothing_is_half_there(
-    tmp_path: Path, place: str, call: str, error: str
+    tmp_path: Path, place: str
 ) -> None:
     """One line that names the file and the remedy; the old is whole, the new is made good later."""
-    data = tmp_path / "data"
-    store = Store(data)
-    store.save(make_run())
-    store.state("scripts").put("a.js", {"new": False})
+    homes = {refusal: tmp_path / "-".join(refusal) for refusal in REFUSALS}
+    for home in homes.values():
+        store = Store(home / "data")
+        store.save(make_run())
+        store.state("scripts").put("a.js", {"new": False})
+    cases = [f"{home}:{call}:{error}" for (call, error), home in homes.items()]
     done = subprocess.run(
-        [sys.executable, "-c", WRITES, str(data), place, call, error],
+        [sys.executable, "-c", WRITES, place, *cases],
         env=os.environ | {"PYTHONPATH": HERE},
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    (said,) = done.stdout.splitlines()
-    assert f"{data / place}/" in said
-    assert IN_WORDS[error] in said
+    lines = done.stdout.splitlines()
+    for ((_, error), home), said in zip(homes.items(), lines, strict=True):
+        assert f"{home / 'data' / place}/" in said
+        assert IN_WORDS[error] in said
+        _is_whole(home / "data", saved=place == "index")
+
+
+def _is_whole(data: Path, *, saved: bool) -> None:
+    """The old state is there, and the new run if it was saved; the index is mended."""
+    store = Store(data)
     assert store.state("scripts").get("a.js") == {"new": False}
     assert not store.snapshot_path("snap-new").exists()
-    kept = ["20261122-120000-3f9a2c"] + ["20261122-130000-000001"] * (place == "index")
+    kept = ["20261122-120000-3f9a2c"] + ["20261122-130000-000001"] * saved
     assert sorted(store.load(path.stem).test_id for path in data.glob("runs/*/*.json")) == kept
     report = store.repair()
-    assert report.added == (place == "index")
+    assert report.added == saved
     assert store.repair() == Repair()
     assert list(data.rglob("*.tmp")) == []
     store.save(make_run(test_id="20261122-140000-000002"))
