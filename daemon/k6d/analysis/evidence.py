@@ -101,11 +101,12 @@ def _sigma(
     n = len(scatter)
     least = max(RELATIVE_FLOOR * abs(before), floor, SMALLEST)
     rough = max(mad_sigma(scatter), least)
-    around = [clipped(one / rough, FARTHEST) for one in scatter]
+    squares = [clipped(one / rough, FARTHEST) ** 2 for one in scatter]
 
     def better(scale: float) -> float:
-        weighed = ((TAIL + 1) * x * x / (TAIL + (x / scale) ** 2) for x in around)
-        return max(math.sqrt(sum(weighed) / n), _ENOUGH)
+        tail = TAIL * scale * scale
+        weighed = [square / (tail + square) for square in squares]
+        return max(scale * math.sqrt((TAIL + 1) * sum(weighed) / n), _ENOUGH)
 
     sigma = max(rough * _settled(better, SCALE) / SCALE * math.sqrt(n / (n - 2)), least)
     lately = [clipped((value - before) / sigma, LATELY_CLIP) for value in older[-LATELY:]]

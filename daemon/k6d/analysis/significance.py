@@ -72,20 +72,22 @@ def fewest_wins(newer: Sequence[float], ordered: Sequence[float]) -> float:
     return min(wins, len(newer) * len(ordered) - wins)
 
 
-@lru_cache(maxsize=512)  # more than the sizes that are compared; 8 bytes a value, 0.3 MiB in all
+# More than the 728 pairs of sizes that are compared; 0.7 MiB in all.
+@lru_cache(maxsize=1024)
 def _rank_cumulative(newer: int, older: int) -> array[float]:
-    """The share of all orders that give at most U = 0, 1, 2, ....
+    """The share of all orders that give at most U = 0, 1, 2, ..., up to the middle.
 
     How many orders give each U are the coefficients of the Gaussian binomial: the product over i
     of (1 - q^(older + i)) / (1 - q^i); Andrews (1976), "The Theory of Partitions", ch. 3.
     """
-    counts = [1, *[0] * (newer * older)]
+    middle = math.ceil(newer * older / 2)
+    counts = [1, *[0] * middle]
     for i in range(1, newer + 1):
-        for wins in range(newer * older, older + i - 1, -1):
+        for wins in range(middle, older + i - 1, -1):
             counts[wins] -= counts[wins - older - i]
-        for wins in range(i, newer * older + 1):
+        for wins in range(i, middle + 1):
             counts[wins] += counts[wins - i]
-    total = sum(counts)
+    total = math.comb(newer + older, newer)
     return array("d", (count / total for count in accumulate(counts)))
 
 
