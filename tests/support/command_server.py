@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import selectors
@@ -9,6 +11,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -83,8 +86,30 @@ def _become(connection: socket.socket) -> str:
     return program
 
 
+def run(program: str) -> None:
+    """Run the program, and end as Python does, without freeing each object.
+
+    That takes longer than most commands.
+    """
+    code: object = None
+    try:
+        if program == "k6d":
+            code = cli.main()
+        else:
+            os.setpgid(0, 0)
+            daemon(sys.argv[1])
+    except SystemExit as ended:
+        code = ended.code
+    if code is not None and not isinstance(code, int):
+        sys.exit(code)  # Python prints it
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
 if __name__ == "__main__":
-    if serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]) == "k6d":
-        sys.exit(cli.main())
-    os.setpgid(0, 0)
-    daemon(sys.argv[1])
+    gc.collect()
+    gc.freeze()  # so that no process that is forked copies all objects by looking at them
+    run(serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))
