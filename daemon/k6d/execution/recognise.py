@@ -2,10 +2,10 @@
 
 1. A file is a test if a person asks for it by its name, or if it ran as a test before.
 2. A file is not a test if its text proves that, and then k6 is not started for it. Either it
-   exports nothing that k6 could call (no default and no options), or neither it nor any module that
-   it imports, directly or through others, names k6. To name k6 is to import `k6`, `k6/…` or a
-   module at a URL by `import`, `export … from` or `require`, also in bundled and minified code;
-   imports of types do not count.
+   exports nothing that k6 could call (see `exported`), or neither it nor any module that it
+   imports, directly or through others, names k6. To name k6 is to import `k6`, `k6/…` or a module
+   at a URL by `import`, `export … from` or `require`, also in bundled and minified code; imports of
+   types do not count.
    A default function beside options that only k6 has also counts: its import was forgotten.
 3. The text proves nothing if the name of a module is computed, if a module is missing or too
    large, or if k6 is only a word in quotes. Then k6 decides: a file that it accepts is a test.
@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from k6d.core.reading import digest_of, open_regular
+from k6d.execution.exported import may_be_called
 from k6d.execution.mentions import MODULE_BYTES, MODULES
 
 if TYPE_CHECKING:
@@ -52,9 +53,6 @@ _OPTIONS = re.compile(
     r"\b(?:scenarios|executor|vus|iterations|thresholds)\b"
 )
 _WORD = re.compile(r"['\"`\\]k6(?:/[\w./@-]{0,300})?\\?['\"`]")
-_EXPORTS = re.compile(r"\bexport\b(?!\s+(?:type|interface|declare)\b)|\bexports\b")
-# k6 calls the default export, or the functions that scenarios in the options name.
-_CALLABLE = re.compile(r"\bdefault\b|\boptions\b|\bexports\b|\bexport\s*+\*")
 _K6 = re.compile(r"k6(/.*)?")
 _REMOTE = re.compile(r"https?://")
 # Bundlers add these endings to modules that k6 itself does not find; such a module may name k6.
@@ -150,7 +148,7 @@ def _read(path: str) -> Module | None:
     names = [name for _, name in _SPECIFIER.findall(text)]
     folder = os.path.dirname(path)  # noqa: PTH120  (texts: there may be thousands)
     found = (_local(folder, name) for name in names if name.startswith(("./", "../", "/", "file:")))
-    exports = bool(_EXPORTS.search(text) and _CALLABLE.search(text))
+    exports = may_be_called(text)
     return Module(
         digest=hashlib.sha256(data).hexdigest(),
         uses=_uses(text, names, exports=exports),
