@@ -99,7 +99,7 @@ def code_of(run: Run, fail_on: Severity | None = None) -> int:
 
 def show(found: Results, loaded: Settings, *, as_json: bool) -> None:
     """Print a table of the runs, what was found, and why the others have no run."""
-    from k6d.cli.render.run import batch_table
+    from k6d.cli.render.lists import batch_table
 
     if as_json:
         store = open_store(loaded)

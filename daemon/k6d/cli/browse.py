@@ -67,7 +67,7 @@ def history(
     config: Config = None,
 ) -> None:
     """List the runs, newest first."""
-    from k6d.cli.render.run import history_table
+    from k6d.cli.render.lists import history_table
 
     loaded = load_folders(config, data=data)
     rows = open_store(loaded).history(_known(script, loaded), limit)
@@ -105,7 +105,7 @@ def list_scripts(
 ) -> None:
     """List all scripts that are in the folder or have runs, with their last results."""
     from k6d.alerts.alerting import Alerts
-    from k6d.cli.render.run import scripts_report
+    from k6d.cli.render.lists import scripts_report
     from k6d.scripts.catalog import entries
 
     loaded = load_settings(config, scripts=scripts, data=data)
@@ -145,7 +145,7 @@ def search(
     config: Config = None,
 ) -> None:
     """Find the runs that meet all given conditions, newest first."""
-    from k6d.cli.render.run import history_table
+    from k6d.cli.render.lists import history_table
     from k6d.storage.query import VERDICTS, Query
 
     loaded = load_folders(config, data=data)
@@ -182,7 +182,7 @@ def stats(
     config: Config = None,
 ) -> None:
     """Count runs, anomalies and severities of the last days; --csv prints a line for each day."""
-    from k6d.cli.render.run import statistics_report
+    from k6d.cli.render.statistics import statistics_report
 
     loaded = load_folders(config, data=data)
     found = open_store(loaded).statistics(days=days, script=_known(script, loaded))

@@ -130,7 +130,7 @@ def schedule(
         say("nothing runs by the clock: see [schedule] of k6d.toml, or ext.k6d.schedule")
     else:
         console = terminal()
-        console.print(schedule_table(rows))
+        console.print(schedule_table(rows, width=console.width))
         for missed in (m for row in rows for m in row["missed"]):
             console.print(said(missed), style="dim", markup=False, soft_wrap=True)
         if not daemon_of(loaded.data):

@@ -80,10 +80,11 @@ def topic_named(given: str) -> Topic | None:
 
 def topics_table(found: Sequence[Topic]) -> Table:
     """All pages, one a row."""
-    from rich.table import Table
+    from k6d.cli.render.table import plain_table
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
+    table = plain_table()
+    table.add_column("topic", no_wrap=True)
+    table.add_column("about", overflow="fold")
     for topic in found:
         table.add_row(topic.name, topic.about)
     table.add_row("", "")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SECONDS_FROM_MS = 9_999.5  # rounds to 10,000 ms, which is shown as 10 s
+LEAST_CHANGE = {"%": 0.05, "points": 0.0005}  # less is shown as none
 MOST_DIGITS = 17  # enough to distinguish any two floats
 _SPACES = "\n\t\xa0\u2009\u202f"  # harmless, although str.isprintable() is False for them
 
@@ -91,6 +92,24 @@ def _side(value: float, bound: float, digits: int | None = None) -> int:
 def count(value: int | None) -> str:
     """A count with commas between thousands; a dash for None."""
     return "–" if value is None else f"{value:,}"
+
+
+def change(amount: float | None, unit: str = "%") -> str:
+    """A change as "+12.3 %", "−4 %", "±0 %" or, of a percentage, "+1 point"; a dash for None.
+
+    `unit` is "%" or "points". A tiny change is shown as none.
+    """
+    if amount is None:
+        return "–"
+    sign = "±" if abs(amount) < LEAST_CHANGE[unit] else "+" if amount > 0 else "−"
+    size = 0.0 if sign == "±" else abs(amount)
+    return sign + (points(size) if unit == "points" else f"{number(size)} {unit}")
+
+
+def points(value: float) -> str:
+    """A difference of percentages: "1 point", "0.3 points"."""
+    size = number(value)
+    return f"{size} point{'' if size == '1' else 's'}"
 
 
 def seconds(value: float | None) -> str:

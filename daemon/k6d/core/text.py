@@ -40,6 +40,17 @@ def common_origin(names: Iterable[str]) -> str:
     return origins.pop() if len(origins) == 1 else ""
 
 
+def brief(finding: str) -> str:
+    """The first clause of a finding, without the host of its endpoint.
+
+    "p95 of POST http://shop/checkout 219 ms, was 89 ms; also …" becomes
+    "p95 of POST /checkout 219 ms, was 89 ms".
+    """
+    clause = finding.partition("; ")[0]
+    origin = common_origin(re.findall(r"https?://\S+", clause))
+    return clause.replace(origin, "") if origin else clause
+
+
 def printable(text: str, instead: str = " ") -> str:
     """The text with `instead` for each control character and each mark of text direction."""
     return "".join(c if c.isprintable() else instead for c in text)

@@ -73,7 +73,7 @@ def test_shares_change_by_points_and_a_wide_band_says_so() -> None:
         rate, metric="setup_avg", unit="ms", state="changed", visible_percent=130.0, observed=5.0
     )
     text = shown(comparison_table(make_run(), None, [rate, wild, setup]))
-    assert "-0.70 points" in text
-    assert "-100" not in text.replace("-100.0 %", "", 1)
+    assert "−0.698 points" in text
+    assert "−100" not in text.replace("−100 %", "", 1)
     assert "± 1.3 points" in text
     assert text.count("too noisy to judge") == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +14,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from k6d.analysis.backtest import Alarm, Power
+from k6d.cli.render import table
 from k6d.cli.render.alerts import outbox_table
 from k6d.cli.render.baseline import backtest_report, comparison_table
-from k6d.cli.render.run import history_table, run_report, scripts_report, spark
+from k6d.cli.render.lists import history_table, scripts_report
+from k6d.cli.render.run import run_report, spark
+from k6d.cli.render.schedule import schedule_table
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Runner, Threshold, Timeline
 from k6d.core.model import Comparison, Execution, Outcome
+from k6d.core.numbers import change
 from support.records import make_anomaly, make_endpoint, make_run
 
 if TYPE_CHECKING:
@@ -107,7 +113,7 @@ def test_names_from_outside_are_words_only() -> None:
         log=Log(head=f"one\n{ODD}", tail=ODD, cut_lines=1),
     )
     text = _printed(run_report(run, log=True), 120)
-    table = _printed(history_table([_row(script=ODD)]), 120)
+    listed = _printed(history_table([_row(script=ODD)]), 120)
     scripts = [
         {
             "script": ODD,
@@ -118,7 +124,7 @@ def test_names_from_outside_are_words_only() -> None:
             "last_run": None,
         }
     ]
-    for printed in (text, table, _printed(scripts_report(scripts), 120)):
+    for printed in (text, listed, _printed(scripts_report(scripts), 120)):
         assert "[bold]x[/]\ufffd[31m" in printed
         assert not {c for c in printed if ord(c) < 32} - {"\n", "\t"}
 
@@ -250,7 +256,7 @@ def test_no_table_loses_a_name_or_a_number(width: int) -> None:
         (scripts_report(scripts), (name, "test", "high", "2026-11-22 12:00", "88.2 ms")),
         (
             comparison_table(make_run(), None, [compared, share]),
-            ("p95 of GET /cart", "200 ms", "312 ms", "+55.9 %", "± 12.5 %", "± 1 points", "worse"),
+            ("p95 of GET /cart", "200 ms", "312 ms", "+55.9 %", "± 12.5 %", "± 1 point", "worse"),
         ),
     ):
         text = " ".join(_printed(printed, width).split())
@@ -304,8 +310,8 @@ def test_the_outbox_names_quiet_hours() -> None:
     }
     end = datetime(2026, 11, 23, 6, tzinfo=UTC)
     for severity, waits in (("high", True), ("critical", False)):
-        table = outbox_table([row | {"severity": severity}], width=160, quiet_until=end)
-        assert ("quiet hours until 2026-11-23 06:00 UTC" in _printed(table, 160)) is waits
+        shown = outbox_table([row | {"severity": severity}], width=160, quiet_until=end)
+        assert ("quiet hours until 2026-11-23 06:00 UTC" in _printed(shown, 160)) is waits
 
 
 def test_runners_have_a_table_of_their_own() -> None:
@@ -364,3 +370,82 @@ def test_a_backtest_has_current_and_tried_side_by_side() -> None:
     alone = _printed(backtest_report([result]))
     assert "with the current" not in alone
     assert "  run-0  p95 0" in alone
+
+
+FINDING = "p95 of POST https://shop.example.org/checkout 219 ms, was 89 ms; also overall p95"
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "finding"),
+    [
+        (80, "cart.js", None),
+        (110, "cart.js", "p95 of POST /checkout 219 ms, was"),
+        (140, "cart.js", "p95 of POST /checkout 219 ms, was 89 ms"),
+        (140, "teams/checkout/" * 6, "p95 of POST /checkout 219 ms, wa"),
+        (200, "teams/checkout/" * 6, "p95 of POST /checkout 219 ms, was 89 ms"),
+    ],
+)
+def test_a_wide_terminal_shows_the_finding_of_each_run(
+    width: int, name: str, finding: str | None
+) -> None:
+    """`history`, `search` and `scripts` show it, shortened to its first clause and to one line."""
+    last = _row(script=name, severity="high", issue=FINDING)
+    scripts = [
+        {
+            "script": name,
+            "kind": "test",
+            "in_folder": True,
+            "missing": None,
+            "left_alone": None,
+            "last_run": last,
+        }
+    ]
+    for printed in (history_table([last]), scripts_report(scripts)):
+        text = _printed(printed, width)
+        if finding is None:
+            assert "finding" not in text
+            assert "checkout 219" not in text
+        else:
+            assert "finding" in text
+            assert finding in text
+            assert "shop.example.org" not in text
+        assert text.replace("req/s", "").count("/") == name.count("/") + ("finding" in text)
+
+
+def test_a_table_without_findings_has_no_column_for_them() -> None:
+    """An empty column would only widen the table."""
+    assert "finding" not in _printed(history_table([_row()]), 200)
+
+
+def test_every_command_prints_tables_of_one_style() -> None:
+    """Only the module of tables makes one; lines around cells would be a second style."""
+    folder = Path(table.__file__).parents[1]
+    made = [
+        file.name
+        for file in folder.rglob("*.py")
+        if re.search(r"(?<![.\w])Table\(|from rich import box", file.read_text(encoding="utf-8"))
+    ]
+    assert made == ["table.py"]
+
+
+def test_a_change_is_written_alike_everywhere() -> None:
+    """One point is no plural; a change that rounds to nothing has no sign of its own."""
+    shown = [change(amount, "points") for amount in (1.0, -0.698, 8.0, 0.0001)]
+    assert shown == ["+1 point", "−0.698 points", "+8 points", "±0 points"]
+    assert [change(amount) for amount in (151.1, -0.0167, -4.0, None)] == [
+        "+151 %",
+        "±0 %",
+        "−4 %",
+        "–",
+    ]
+
+
+def test_a_schedule_reads_well_at_every_width() -> None:
+    """On a narrow terminal a script is a paragraph; no time is broken."""
+    at = datetime(2026, 11, 27, 16, 0, tzinfo=UTC)
+    last = {"timestamp": at.isoformat(), "outcome": "completed"}
+    row = {"script": "shop.js", "rule": "0 * * * *", "next": [at], "last": last, "missed": []}
+    for width in (60, 80, 120):
+        text = _printed(schedule_table([row], width=width), width)
+        assert "─" not in text
+        assert text.count(f"{at.astimezone():%a %Y-%m-%d %H:%M:%S %Z}") == 2

@@ -9,11 +9,11 @@ import pytest
 
 from k6d.alerts.records import Incident, IncidentState
 from k6d.core.model import Severity
+from k6d.core.text import brief
 from k6d.scripts.catalog import Entry
 from k6d.storage.query import LatestState
 from k6d.web.dashboard import home
 from k6d.web.dashboard.home import Facts
-from k6d.web.rendering import filters
 from support.records import NOON
 
 
@@ -117,7 +117,7 @@ def test_one_line_about_an_incident() -> None:
         "p95 of POST http://127.0.0.1:8090/checkout 219 ms, was 89.4 ms (+145 %); also overall "
         "p95; since run 20261127-064048-44499d on 27 Nov, 06:40 UTC"
     )
-    assert filters.brief(said) == "p95 of POST /checkout 219 ms, was 89.4 ms (+145 %)"
+    assert brief(said) == "p95 of POST /checkout 219 ms, was 89.4 ms (+145 %)"
     found = incident("a.js", problems={"p": said, "q": "other"}).incident
     assert found is not None
     (line,) = home.problems([found], {"a.js": NOON})

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.padding import Padding
 from rich.text import Text
 
 from k6d.alerts.message import moment
-from k6d.cli.render.table import plain_table
+from k6d.cli.render.cells import STYLES
+from k6d.cli.render.table import wrapping_table
 from k6d.core.numbers import seconds
-from k6d.core.text import covers, one_line
+from k6d.core.text import brief, covers, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from rich.console import RenderableType
 
     from k6d.alerts.records import Incident
-
-LEAST_WIDTH = 80  # columns; on a narrower terminal these tables are hard to read
-STYLES = {"low": "yellow", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 
 def incidents_table(
@@ -49,16 +45,18 @@ def incidents_table(
         announced = "muted" if muted else str(incident.told or "not yet")
         announced += ", acknowledged" if incident.acknowledged and not over else ""
         announced += ", waiting in the outbox" if incident.id in waiting else ""
-        what = next(iter(incident.problems.values()), "")
+        what = brief(next(iter(incident.problems.values()), ""))
         rows.append((
             severity,
             Text(incident.script + (" (gone)" if incident.script in gone else "")),
             f"{moment(incident.since)} ({lasted})",
             str(incident.runs),
-            Text(one_line(what, 100)),
+            Text(one_line(what, 200)),
             announced,
         ))  # fmt: skip
-    return _table(("severity", "script", "since", "runs", "what", "announced"), rows, width=width)
+    return wrapping_table(
+        ("severity", "script", "since", "runs", "what", "announced"), rows, width=width
+    )
 
 
 def outbox_table(
@@ -87,25 +85,4 @@ def outbox_table(
             Text(one_line(why, 100)),
         ))  # fmt: skip
     titles = ("from", "message", "receiver", "state", "tries", "next", "why")
-    return _table(titles, rows, width=width)
-
-
-def _table(
-    titles: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int
-) -> RenderableType:
-    """A table whose cells wrap; on a narrow terminal each row is a paragraph."""
-    if width >= LEAST_WIDTH:
-        table = plain_table()
-        for title in titles:
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        return table
-    lines: list[RenderableType] = []
-    for row in rows:
-        lines.append(Text.assemble(row[0], overflow="fold"))
-        for title, cell in zip(titles[1:], row[1:], strict=True):
-            if cell:
-                line = Text.assemble((f"{title} ", "dim"), cell, overflow="fold")
-                lines.append(Padding(line, (0, 0, 0, 2)))
-    return Group(*lines)
+    return wrapping_table(titles, rows, width=width)

@@ -10,8 +10,9 @@ from rich.text import Text
 from k6d.analysis.change_point import shifts
 from k6d.analysis.series import describe
 from k6d.analysis.wording import title
+from k6d.cli.render.before import changed
 from k6d.cli.render.table import Listing, plain_table
-from k6d.core.numbers import in_unit, number
+from k6d.core.numbers import in_unit, number, points
 from k6d.core.terms import CHANGED, LEARNING, WORSE
 from k6d.core.text import plural
 
@@ -48,7 +49,7 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
             Text(title(c), style if c.state != "steady" else ""),
             in_unit(c.expected, c.unit),
             in_unit(c.observed, c.unit),
-            _change(c),
+            changed(c),
             _noise(c),
             Text(_verdict(c), style),
         )
@@ -58,18 +59,11 @@ def comparison_table(run: Run, other: Run | None, comparisons: Sequence[Comparis
     return Group(head, table)
 
 
-def _change(c: Comparison) -> str:
-    """Return the change in percent; for shares in points, because many are close to 0."""
-    if c.unit == "%" and c.expected is not None:
-        return f"{c.observed - c.expected:+.2f} points"
-    return "–" if c.change_percent is None else f"{c.change_percent:+.1f} %"
-
-
 def _noise(c: Comparison) -> str:
-    """Return the smallest change that is detected, in the same unit as `_change`."""
+    """Return the smallest change that is detected, in the same unit as `changed`."""
     if c.unit == "%" and c.expected is not None and c.high is not None:
         width = max(abs(bound - c.expected) for bound in (c.low, c.high) if bound is not None)
-        return TOO_NOISY if width >= MOST_POINTS else f"± {number(width)} points"
+        return TOO_NOISY if width >= MOST_POINTS else f"± {points(width)}"
     if c.visible_percent is None:
         return "–"
     return TOO_NOISY if c.visible_percent >= MOST_PERCENT else f"± {number(c.visible_percent)} %"
@@ -174,8 +168,10 @@ def _alarms(tried: Sequence[Any], current: Sequence[Any] | None) -> list[Text]:
 
 def _steps_table(rows: Sequence[Any], current: Sequence[Any] | None = None) -> Table:
     table = plain_table()
-    names = ["step of p95", "seen within 5 runs", "after runs"]
-    for name in [*names, *(["seen now", "after runs now"] if current else [])]:
+    names = ["seen within 5 runs", "after runs"]
+    if current:
+        names = [f"{which}: {name}" for which in ("tried", "current") for name in names]
+    for name in ["step of p95", *names]:
         table.add_column(name, justify="right")
     for number_of, row in enumerate(rows):
         cells = _seen(row) + (_seen(current[number_of]) if current else ())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from k6d.cli.render.table import Listing
-from k6d.core.numbers import in_unit
+from k6d.core.numbers import change, in_unit
 from k6d.core.terms import CHANGED, WORSE
 from k6d.core.text import one_line, plural
 
@@ -32,15 +32,15 @@ def changes(run: Run) -> list[RenderableType]:
 
     table = Listing(name="", titles=("before", "now", "change"))
     for one in found[:MOST]:
-        cells = (in_unit(one.expected, one.unit), in_unit(one.observed, one.unit), _change(one))
+        cells = (in_unit(one.expected, one.unit), in_unit(one.observed, one.unit), changed(one))
         table.add(Text(one_line(title(one), MOST_TITLE), STYLES[one.state]), *cells)
     more = len(found) - MOST
     rest = [Text(f"and {plural(more, 'more series', 'more series')}", "dim")] if more > 0 else []
     return ["", Text("against the baseline", "dim"), table, *rest]
 
 
-def _change(compared: Comparison) -> str:
-    if compared.unit == "%":
-        return f"{compared.observed - (compared.expected or 0.0):+.3g} points"
-    percent = compared.change_percent
-    return "–" if percent is None else f"{percent:+.0f} %"
+def changed(compared: Comparison) -> str:
+    """Return the change in percent; for shares in points, because many are close to 0."""
+    if compared.unit == "%" and compared.expected is not None:
+        return change(compared.observed - compared.expected, "points")
+    return change(compared.change_percent)

@@ -1,42 +1,30 @@
-"""Renders runs, histories and lists of scripts for the terminal."""
+"""Renders a run for the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from k6d.cli.render.before import changes
+from k6d.cli.render.cells import CONTROLS, STYLES, cell, clean, verdict_cell
 from k6d.cli.render.protocols import beside
-from k6d.cli.render.table import Listing, plain_table
+from k6d.cli.render.table import Listing
 from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
 from k6d.core.tags import tags_line
-from k6d.core.terms import HEALTHY, Trigger, verdict_word
-from k6d.core.text import common_origin, group, one_line, plural, removed
+from k6d.core.terms import HEALTHY
+from k6d.core.text import common_origin, group, plural, removed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from k6d.core.measurements import Breakdown, Log, RequestStats, Timeline
     from k6d.core.model import Explanation, Run, Verdict
-    from k6d.storage.query import Statistics
 
-STYLES = {
-    "healthy": "green",
-    "low": "yellow",
-    "medium": "yellow",
-    "high": "red",
-    "critical": "bold red",
-}
 MAX_ROWS = 20
-# Names and log lines come from outside: without this, they could move the cursor or break a row.
-_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd")
-_CONTROLS_OF_A_LINE = {c: s for c, s in _CONTROLS.items() if chr(c) not in "\n\t"}
-BAR_WIDTH, DAY_WIDTH = 40, 29  # columns of a day's bar, and of the text before it
+_CONTROLS_OF_A_LINE = {c: s for c, s in CONTROLS.items() if chr(c) not in "\n\t"}
 BARS_WIDTH, MIN_BARS = 60, 10
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -65,23 +53,11 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
     if len(run.breakdown.timeline.t) > 1:
         parts += ["", _Timeline(run.breakdown.timeline)]
     notes = filter(None, [*run.breakdown.notes, removed(run.removed)])
-    parts += [_text(f"note: {note}", "dim") for note in notes]
-    parts += [_text(f"file: {file.name}, {file.bytes:,} bytes", "dim") for file in run.files]
+    parts += [cell(f"note: {note}", "dim") for note in notes]
+    parts += [cell(f"file: {file.name}, {file.bytes:,} bytes", "dim") for file in run.files]
     if log:
         parts += ["", _log("k6's log", run.log), "", _log("k6's output", run.output)]
     return Group(*parts)
-
-
-def _clean(text: str) -> str:
-    return text.translate(_CONTROLS)
-
-
-def _text(text: str, style: str = "") -> Text:
-    return Text(_clean(text), style)
-
-
-def _styled(word: str) -> Text:
-    return Text(word, STYLES.get(word, "dim"))
 
 
 def _headline(run: Run) -> Text:
@@ -91,11 +67,11 @@ def _headline(run: Run) -> Text:
     origin += [f"tags {tags_line(run.tags)}"] if run.tags else []
     return Text.assemble(
         (f" {title} ", f"reverse {STYLES.get(word, 'dim')}"),
-        (f" {_clean(run.script)}", "bold"),
+        (f" {clean(run.script)}", "bold"),
         f"\n run {run.test_id}, {f'to confirm {run.confirms}' if run.confirms else run.trigger}, "
         f"{run.timestamp:%Y-%m-%d %H:%M:%S} UTC, "
         f"{seconds(run.execution_time)}",
-        *(f"\n {_clean(line)}" for line in origin),
+        *(f"\n {clean(line)}" for line in origin),
     )
 
 
@@ -125,12 +101,12 @@ def _findings(verdict: Verdict) -> Table:
     table.add_column(overflow="fold")
     for finding in verdict.findings:
         # An inconclusive run has no severity: its finding is not about the target.
-        word = _styled(finding.severity) if verdict.severity else Text()
-        table.add_row(word, _text(finding.message))
-        table.add_row("", _text(f"→ {finding.recommendation}", "dim"))
+        word = verdict_cell(finding.severity) if verdict.severity else Text()
+        table.add_row(word, cell(finding.message))
+        table.add_row("", cell(f"→ {finding.recommendation}", "dim"))
     for label, lines in _asides(verdict).items():
         for line in lines:
-            table.add_row(Text(label, "green" if label == "better" else "dim"), _text(line, "dim"))
+            table.add_row(Text(label, "green" if label == "better" else "dim"), cell(line, "dim"))
     return table
 
 
@@ -172,16 +148,16 @@ def _endpoints(breakdown: Breakdown) -> Group:
     titles = ("requests", "per second", "errors", "average", "p50", "p95", "p99")
     found = Listing(name="", titles=titles, whole=True)
     for row in rows[:MAX_ROWS]:
-        name = Text(_clean(row.title.replace(origin, "", 1)))
+        name = Text(clean(row.title.replace(origin, "", 1)))
         found.add(name, *_endpoint_numbers(row))
     parts: list[RenderableType] = [
-        _text(f"endpoints of {origin}" if origin else "endpoints", "dim"),
+        cell(f"endpoints of {origin}" if origin else "endpoints", "dim"),
         found,
     ]
     if len(rows) > MAX_ROWS:
         parts.append(Text(f"and {len(rows) - MAX_ROWS} more (--json has all)", "dim"))
     if answers := _answers(breakdown):
-        parts.append(_text(f"answers: {answers}", "dim"))
+        parts.append(cell(f"answers: {answers}", "dim"))
     return Group(*parts)
 
 
@@ -204,9 +180,9 @@ def _thresholds(run: Run) -> Group:
         text = f"{threshold.metric}: {threshold.expression}"
         if threshold.observed is not None:
             text += f"  ({against_threshold(threshold.observed, threshold.expression)})"
-        lines.append(Text.assemble(mark, _clean(text)))
+        lines.append(Text.assemble(mark, clean(text)))
         if threshold.doubt:
-            lines.append(_text(f"  doubt: {threshold.doubt}", "dim"))
+            lines.append(cell(f"  doubt: {threshold.doubt}", "dim"))
     return Group(Text("thresholds", "dim"), *lines)
 
 
@@ -217,7 +193,7 @@ def _checks(run: Run) -> Group:
         text = group(check.group, check.name)
         if check.fails:
             text += f"  ({check.fails:,} of {check.passes + check.fails:,} failed)"
-        lines.append(Text.assemble(mark, _clean(text)))
+        lines.append(Text.assemble(mark, clean(text)))
     if len(run.checks) > MAX_ROWS:
         lines.append(Text(f"and {len(run.checks) - MAX_ROWS} more (--json has all)"))
     return Group(Text("checks", "dim"), *lines)
@@ -227,7 +203,7 @@ def _custom(metrics: dict[str, dict[str, float]]) -> Group:
     lines = []
     for name, stats in list(metrics.items())[:MAX_ROWS]:
         values = "  ".join(f"{stat} {number(v)}" for stat, v in stats.items())
-        lines.append(_text(f"{name}: {values}"))
+        lines.append(cell(f"{name}: {values}"))
     return Group(Text("custom metrics", "dim"), *lines)
 
 
@@ -272,125 +248,3 @@ def _log(title: str, log: Log) -> Group:
 def _as_it_is(text: str) -> Text:
     """Return lines that are never wrapped, so that a search finds them."""
     return Text(text.translate(_CONTROLS_OF_A_LINE), no_wrap=True, overflow="ignore")
-
-
-def history_table(documents: Iterable[dict[str, Any]]) -> Listing:
-    """Return one line per index document, in the given order; an id begins with its UTC time."""
-    titles = ("verdict", "p95", "errors", "req/s")
-    table = Listing(name="script", first="run (UTC)", titles=titles, left=frozenset({"verdict"}))
-    for row in documents:
-        word = verdict_word(row["severity"], row["outcome"])
-        again = row["trigger"] == Trigger.CONFIRMATION
-        shown = Text() if again and word == HEALTHY else _styled(word)
-        if again:
-            shown.append(" re-run" if shown else "re-run", "dim")
-        elif row["trigger"] == Trigger.IMPORTED:
-            shown.append(" imported", "dim")
-        table.add(
-            _text(row["script"]),
-            shown,
-            ms(row["response_time_p95"]),
-            percent(row["error_rate"]),
-            number(row["requests_per_second"]) if row["requests_per_second"] else "–",
-            first=row["test_id"],
-        )
-    return table
-
-
-def _kind(row: dict[str, Any]) -> str:
-    if not row["in_folder"]:
-        return str(row["place"])
-    if row.get("disabled"):
-        return "disabled"
-    return f"waits for {row['missing']}" if row["missing"] else row["kind"] or "not looked at yet"
-
-
-def scripts_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    """Render `k6d scripts`: the scripts, then the files that are not tests, with the reason."""
-    alone = [row for row in rows if row["left_alone"] and not row["last_run"]]
-    tests = [row for row in rows if row not in alone]
-    parts: list[RenderableType] = [_scripts_table(tests)] if tests else []
-    if alone:
-        parts.append(Text(f"{plural(len(alone), 'file')} left alone, being no test:", "dim"))
-        parts += [
-            Text(f"{one_line(row['script'], 300)}: {one_line(row['left_alone'], 300)}")
-            for row in alone
-        ]
-    return Group(*parts)
-
-
-def _scripts_table(rows: Iterable[dict[str, Any]]) -> Listing:
-    """Return name, kind and last run of each script."""
-    titles = ("kind", "last verdict", "last run (UTC)", "p95", "errors")
-    table = Listing(name="script", titles=titles, left=frozenset(titles[:3]))
-    for row in rows:
-        last = row["last_run"]
-        table.add(
-            _text(row["script"]),
-            _kind(row),
-            _styled(verdict_word(last["severity"], last["outcome"])) if last else Text("–", "dim"),
-            last["timestamp"][:16].replace("T", " ") if last else "–",
-            ms(last["response_time_p95"]) if last else "–",
-            percent(last["error_rate"]) if last else "–",
-        )
-    return table
-
-
-def batch_table(runs: Sequence[Run]) -> RenderableType:
-    """Render several runs: verdict and numbers of each, with the worst finding below it."""
-    table = plain_table()
-    for title in ("verdict", "script", "run", "requests", "errors", "p95"):
-        table.add_column(title, overflow="fold")
-    for run in runs:
-        judged, verdict = run.judged, run.anomaly_analysis
-        table.add_row(
-            _styled(run.verdict),
-            _text(run.script),
-            run.test_id,
-            count(judged.total_requests),
-            percent(judged.error_rate),
-            ms(judged.response_time_p95),
-        )
-        worst = (
-            [f.message for f in verdict.findings] or verdict.issues or [run.execution.error or ""]
-        )
-        if run.verdict != HEALTHY and worst[0]:
-            table.add_row("", _text(one_line(worst[0], 300), "dim"))
-    return table
-
-
-def statistics_report(found: Statistics, *, width: int = 80) -> RenderableType:
-    """Render statistics: totals, a line for each day, and the scripts with most anomalies.
-
-    `width` is the width of the terminal; the bars are scaled to it.
-    """
-    share = percent(found.anomaly_rate * 100)
-    severities = ", ".join(f"{n} {word}" for word, n in found.severity_breakdown.items())
-    head = f"{plural(found.total_tests, 'run')} in {plural(found.period_days, 'day')}, "
-    head += f"{found.anomaly_tests:,} anomalous ({share})" + (
-        f": {severities}" if severities else ""
-    )
-    if found.imported_tests:
-        head += f"; {found.imported_tests:,} were imported"
-    days = plain_table()
-    days.add_column("day (UTC)", no_wrap=True)
-    for title in ("runs", "anomalous"):
-        days.add_column(title, justify="right")
-    days.add_column("")
-    most = max((day.total for day in found.days), default=0) or 1
-    longest = min(BAR_WIDTH, max(1, width - DAY_WIDTH))
-    if len(found.days) > MAX_ROWS:
-        head += f"; the last {MAX_ROWS} days, --csv has all"
-    for day in found.days[-MAX_ROWS:]:
-        bad = round(day.anomalies / most * longest)
-        rest = round(day.total / most * longest) - bad
-        bar = Text.assemble(("█" * bad, "red"), ("█" * max(rest, 0), "dim"))
-        days.add_row(day.day, count(day.total), count(day.anomalies), bar)
-    scripts = plain_table()
-    scripts.add_column("script", overflow="fold")
-    for title in ("runs", "anomalous"):
-        scripts.add_column(title, justify="right")
-    worst = sorted(found.scripts, key=lambda row: (-row["anomalies"], row["script"]))
-    for row in worst[:MAX_ROWS]:
-        scripts.add_row(_text(row["script"]), count(row["total"]), count(row["anomalies"]))
-    return Group(Text(head, "bold"), "", days, "", scripts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import METRICS
 from k6d.core.model import HEALTHY, Severity
-from k6d.core.text import covers
+from k6d.core.text import brief, covers
 from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def problems(incidents: Sequence[Incident], mutes: Mapping[str, datetime]) -> li
     return [
         Problem(
             incident=one,
-            what=filters.brief(next(iter(one.problems.values()), "")),
+            what=brief(next(iter(one.problems.values()), "")),
             more=max(0, len(one.problems) - 1),
             muted_until=muted_until(one.script, mutes),
         )

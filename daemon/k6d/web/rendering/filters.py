@@ -1,16 +1,13 @@
-"""Template filters: times, changes and verdicts as text."""
+"""Template filters: times and verdicts as text."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from k6d.core.model import verdict_word
-from k6d.core.numbers import number
-from k6d.core.text import common_origin
 
 
 def when(moment: datetime | str) -> str:
@@ -52,14 +49,6 @@ def iso(moment: datetime | str) -> str:
     return f"{_aware(moment).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def change(amount: float | None, unit: str = "%") -> str:
-    """Format a change as "+12.3 %", "−4 %" or "±0 %"; None is a dash."""
-    if amount is None:
-        return "–"
-    sign = "+" if amount > 0 else "−" if amount < 0 else "±"
-    return f"{sign}{number(abs(amount))} {unit}"
-
-
 def verdict(run: dict[str, Any]) -> str:
     """The verdict of a run in one word, from its index document or its file."""
     if "anomaly_analysis" in run:
@@ -75,14 +64,3 @@ def as_json(value: object) -> str:
 def without(title: str, origin: str) -> str:
     """Remove the host, which all titles share, from a title."""
     return title.removeprefix(origin) if origin else title
-
-
-def brief(finding: str) -> str:
-    """Return the first clause of a finding, without the host of its endpoint.
-
-    "p95 of POST http://shop/checkout 219 ms, was 89 ms; also …" becomes
-    "p95 of POST /checkout 219 ms, was 89 ms".
-    """
-    clause = finding.partition("; ")[0]
-    origin = common_origin(re.findall(r"https?://\S+", clause))
-    return clause.replace(origin, "") if origin else clause

@@ -97,11 +97,8 @@ def changed(was: float | None, now: float | None, unit: str) -> str | None:
     if not amount:
         return None
     sign = "+" if amount > 0 else "−"
-    return f"{sign}{number(abs(amount), 2 if abs(amount) < 10 else 3)} {_points(unit)}"
-
-
-def _points(unit: str) -> str:
-    return "points" if unit == "%" else "%"
+    size = number(abs(amount), 2 if abs(amount) < 10 else 3)
+    return f"{sign}{size} {('point' if size == '1' else 'points') if unit == '%' else '%'}"
 
 
 def endpoints(run: Row) -> list[Row]:
