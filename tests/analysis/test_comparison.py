@@ -269,6 +269,7 @@ def test_units_do_not_matter(values: list[float], newest: float, factor: float) 
     assert one([newest * factor], scaled, key).state == plain.state
 
 
+@pytest.mark.long
 def test_the_cost_grows_evenly_with_series_and_runs() -> None:
     """Ten times the series of twice the history cost about 20 times as much CPU, not 100."""
     chance = random.Random(1)

@@ -50,6 +50,7 @@ def test_what_is_seen_of_a_step() -> None:
     assert power(windows, step=0.0, history=20).confirmed == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "within", "least"),
     [("sap_small", 5, 0.95), ("msft_latency", 3, 0.48), ("msft_rates", 3, 0.33), ("nab", 3, 0.23)],

@@ -47,6 +47,7 @@ def _start(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_the_demo_shows_a_run_a_rerun_and_an_alert_and_says_where_all_is(temporary: Path) -> None:
     """It ends with exit code 0, and what it says is kept is really there; but not twice in one."""
     with _start(temporary, "--data", "kept") as demo:

@@ -202,6 +202,7 @@ def test_a_run_without_a_daemon_delivers_by_itself(tmp_path: Path, receiver: Htt
         assert "delivered" in k6d(env, "outbox", "--all").stdout
 
 
+@pytest.mark.long
 def test_a_daemon_that_is_stopped_while_a_receiver_hangs(
     tmp_path: Path, receiver: HttpReceiver
 ) -> None:

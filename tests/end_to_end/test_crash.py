@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.crashing import Crashes
 from support.receivers import HttpReceiver
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from support.target import Target
 
 
+@pytest.mark.long
 def test_killed_again_and_again(daemon: Daemon, target: Target) -> None:
     """A few lives, each ended by kill -9; `tests/benchmarks/crash.py` does 200."""
     with HttpReceiver() as receiver, HttpReceiver() as steady:

@@ -58,6 +58,7 @@ def _files(data: Path) -> list[Path]:
     return [*found, run, data / "daemon.lock", min(data.glob("snapshots/*.tar"))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_files_are_said_and_no_end(daemon: Daemon, target: Target, damage: str) -> None:
     """All at once; what cannot be read is kept under another name and named, and scripts run."""

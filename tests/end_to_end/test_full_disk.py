@@ -77,6 +77,7 @@ def _not_whole(data: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", LIMITS)
 def test_a_full_disk_is_said_and_made_good(
     daemon: _Piped, target: Target, receiver: HttpReceiver, size: int

@@ -69,6 +69,7 @@ export default function () {
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "outcome", "severity"),
     [("/", Outcome.NO_NETWORK, None), ("/half", Outcome.COMPLETED, Severity.HIGH)],

@@ -6,6 +6,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.pages import Shell, blocks_of
 from support.paths import ROOT
 from support.serving import free_port
@@ -48,6 +50,7 @@ def test_the_set_up_commands_exist() -> None:
         assert runs in done.stdout
 
 
+@pytest.mark.long
 def test_first_alert(tmp_path: Path) -> None:
     """From nothing to a first alert, block by block, in one shell.
 

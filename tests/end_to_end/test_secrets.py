@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from k6d.alerts.outbox import Outbox
 from support.daemon import hitting
 from support.delivering import SLACK, json_url, mail_url
@@ -43,6 +45,7 @@ def places(served: Served, test_id: str) -> list[str]:
     return [path for path in [*filled, *pages] if "{" not in path and "/live" not in path]
 
 
+@pytest.mark.long
 def test_secrets_of_receivers_are_in_no_log_file_output_or_answer(tmp_path: Path) -> None:
     """Two lives with a kill between them, three receivers in trouble, two URLs with a mistake.
 

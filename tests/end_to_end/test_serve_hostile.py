@@ -60,6 +60,7 @@ def test_what_never_ends_costs_its_script_only(
     assert daemon.end() == 0
 
 
+@pytest.mark.long
 def test_a_mount_that_is_gone_holds_neither_the_daemon_nor_its_end(
     daemon: Daemon, target: Target, tmp_path: Path
 ) -> None:

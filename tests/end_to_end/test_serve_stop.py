@@ -207,6 +207,7 @@ def test_stopping_waits_neither_for_others_nor_for_init_code(
     assert set(daemon.counts().values()) == {1}
 
 
+@pytest.mark.long
 def test_stopping_gives_up_a_message_that_hangs(daemon: Daemon, target: Target) -> None:
     """A receiver that never answers holds up no run, and the end for ten seconds at most."""
     target.failing = True

@@ -225,6 +225,7 @@ def _put_in_the_way(place: Path, aside: Path) -> None:
             file.rename(place)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", ["runs", "snapshots", "state", "work", "index", "slots"])
 def test_data_folder_that_refuses_is_no_end(daemon: Daemon, target: Target, folder: str) -> None:
     """A part of the data folder that cannot be used is one clear line; afterwards all is well."""

@@ -6,6 +6,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from k6d.core.model import FindingKind, Severity
 from support.shop import PAGES, Shop, run_shop, settings_for
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.long
 def test_a_step_inside_a_run_is_found_at_its_second(tmp_path: Path) -> None:
     """From the sixteenth second of its load on the target takes ten times as long."""
     with Shop() as shop:

@@ -283,6 +283,7 @@ async def test_a_scripts_folder_that_was_away_is_caught_up(tmp_path: Path, when:
     assert life.missed[0].reason == "the scripts folder was away"
 
 
+@pytest.mark.long
 def test_a_script_that_is_back_as_it_was_is_planned_at_once(daemon: Daemon, target: Target) -> None:
     """It makes no job, which would have the schedules looked at; nor does another script."""
     text = hitting(f"{target.url}/cart")
@@ -320,6 +321,7 @@ DAILY = {
 }
 
 
+@pytest.mark.long
 def test_the_daemon_runs_a_script_when_it_is_due(daemon: Daemon, target: Target) -> None:
     """At its time and not before, and `k6d schedule` shows it; the change itself ran before."""
     daemon.write("cart.js", hitting(f"{target.url}/cart"))

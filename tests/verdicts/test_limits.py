@@ -42,6 +42,7 @@ def original_rules(measured: Metrics) -> dict[str, Severity]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("neighbour", ["quiet", "busy"])
 def test_runs_around_each_limit_have_the_severity_of_the_original(
     neighbour: str, tmp_path: Path

@@ -43,6 +43,7 @@ def test_it_comes_and_goes(served: Served) -> None:
     assert "ended with code" not in served.log
 
 
+@pytest.mark.long
 def test_nobody_is_turned_away_while_it_ends(served: Served) -> None:
     """Asked at just the moments at which it goes, from several sides, everybody gets an answer."""
     served.start(K6D_API__IDLE="1s")

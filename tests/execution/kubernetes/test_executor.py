@@ -158,6 +158,7 @@ TROUBLES: list[tuple[Trouble, Outcome, str]] = [
 ]
 
 
+@pytest.mark.long
 async def test_runners_that_fail(tmp_path: Path) -> None:
     """The run says which runner failed and why, enters no baseline, and leaves nothing behind.
 
@@ -221,6 +222,7 @@ async def test_without_what_it_needs(place: Place) -> None:
     assert not [one for one in place.cluster.requests if one.startswith("create")]
 
 
+@pytest.mark.long
 async def test_a_stop_and_a_deadline(place: Place) -> None:
     """Both delete the TestRun; the totals until then are kept, but for requests under way."""
     text = LONG.replace("EXTRA", "")
