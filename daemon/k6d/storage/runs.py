@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
 FILES_ENDING = ".tar"
-_CHECKSUM = Checksum(b'"crc32":', b"}\n")
+CHECKSUM = Checksum(b'"crc32":', b"}\n")
 _RESTORE = "restore it from a backup or move it away"
 
 
@@ -105,7 +105,7 @@ class RunFiles:
 
     def replace(self, test_id: str, data: bytes) -> None:
         """Write `data`, the run's JSON, to the disk in place of the run's file."""
-        write_atomic(self.own_path(test_id), _CHECKSUM.append(data), root=self._root)
+        write_atomic(self.own_path(test_id), CHECKSUM.append(data), root=self._root)
 
     def read(self, test_id: str) -> bytes:
         """The run's JSON without its checksum; K6dError when the file is missing or damaged."""
@@ -113,7 +113,7 @@ class RunFiles:
         if data is None:
             raise K6dError(f"no run {test_id}; see 'k6d history' for those there are")
         try:
-            return _CHECKSUM.verified(data)
+            return CHECKSUM.verified(data)
         except ValueError as error:
             place = self._place(test_id)
             raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
@@ -150,7 +150,7 @@ class RunFiles:
         data = self._contents(test_id)
         if data is None:
             return None
-        record = orjson.loads(_CHECKSUM.verified(data))
+        record = orjson.loads(CHECKSUM.verified(data))
         try:
             document = index_document(record)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
