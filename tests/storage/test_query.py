@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k6d.storage.query import Query, latest_states, statistics
+from k6d.storage.query import LatestState, Query, latest_state, statistics
 from k6d.storage.store import Store
 from support.records import make_run
 
@@ -41,6 +41,15 @@ def document(minutes: int, **changes: Any) -> dict[str, Any]:
         "tags": None,
         **changes,
     }
+
+
+def latest_states(documents: list[dict[str, Any]], *, recent: int) -> dict[str, LatestState]:
+    """The latest state of each script."""
+    names = dict.fromkeys(one["script"] for one in documents)
+    found = {
+        n: latest_state([d for d in documents if d["script"] == n], recent=recent) for n in names
+    }
+    return {name: state for name, state in found.items() if state}
 
 
 @pytest.mark.parametrize(

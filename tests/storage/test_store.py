@@ -81,7 +81,7 @@ def put_files(store: Store, start: datetime, count: int) -> None:
 
 def index_files(data: Path) -> list[Path]:
     """The partitions of the index, oldest first."""
-    return sorted(data.glob("index/generation-*/*.json"))
+    return sorted(data.glob("index/generation-*/????-??/*.json"))
 
 
 def ids(documents: list[dict[str, object]]) -> list[object]:
@@ -398,6 +398,7 @@ def test_a_killed_writer_leaves_a_store_that_repair_mends(tmp_path: Path) -> Non
         store.repair()
         files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
         assert set(ids(store.history(limit=None))) == files
+        assert ids(store.history("a.js", limit=None)) == ids(store.history(limit=None))
         assert len(files) >= acknowledged
         assert leftovers(tmp_path) == []
     for test_id in ids(store.history(limit=None)):

@@ -110,7 +110,7 @@ def folders(path: Path) -> list[Path]:
         return []
 
 
-def names(path: Path) -> list[str]:
+def names(path: Path | str) -> list[str]:
     """The names in the folder `path`, unsorted; [] when it does not exist."""
     try:
         with os.scandir(path) as entries:
@@ -123,6 +123,14 @@ def size(path: Path | str) -> int:
     """The size of the file in bytes; 0 when it does not exist."""
     try:
         return os.stat(path).st_size  # noqa: PTH116  (the path may be a str)
+    except FileNotFoundError:
+        return 0
+
+
+def modified_ns(path: Path | str) -> int:
+    """When the file or folder was changed, in ns since 1970; 0 when it does not exist."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116  (the path may be a str)
     except FileNotFoundError:
         return 0
 

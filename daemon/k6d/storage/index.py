@@ -1,138 +1,156 @@
-"""The index of the runs: small documents in partitions, sorted by test id.
+"""The index of the runs: small documents in partitions, by month and again by script.
 
     index/current               names the generation in use
     index/generation-<a>-<b>/   a: a hash of the documents' fields; b: random
-        <test_id>.json          a partition, named by the lowest id that belongs to it
+        2026-11/                the documents of a month (UTC), in partitions
+        scripts/<hash>/         the same documents of one script, in partitions
 
-A partition covers the ids up to the first id of the next partition; entries outside that range are
-ignored. A split writes the upper half first. If the process dies before the lower half is written,
-readers still see each run once. "Lock held" means: the caller holds the writers' lock.
+A query of all runs reads months, newest first; a query of one script reads only its own folder. So
+neither takes longer because there are many other runs.
+
+Months decide which runs there are. A document is added to its month first and removed from it last,
+so that `repair` finds what a killed process left undone. "Lock held" means: the caller holds the
+writers' lock.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 import zlib
-from bisect import bisect_left, bisect_right
 from contextlib import contextmanager
+from itertools import groupby
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder
-from k6d.storage.documents import AtomicStorage, DamagedError
-from k6d.storage.files import disk_errors, folders, locked, make_folder, names, write_atomic
-from k6d.storage.record import FIELDS, is_test_id
+from k6d.storage.documents import DamagedError
+from k6d.storage.files import (
+    disk_errors,
+    folders,
+    locked,
+    make_folder,
+    modified_ns,
+    names,
+    write_atomic,
+)
+from k6d.storage.partitions import Partitions
+from k6d.storage.record import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+Document = dict[str, Any]
 T = TypeVar("T")
 
-# Documents in a partition; one save rewrites one partition of 0.5 KB documents in a few ms.
-# Documents are not cached: in memory each would take 3 KB.
+# Documents in a partition. One save rewrites one partition of each kind, of 0.5 KB documents.
 PARTITION_LIMIT = 250
+SCRIPT_LIMIT = 100
 # A reader starts again when partitions were added or removed meanwhile, about once in 250 runs.
 READ_ATTEMPTS = 10
-# The name of the first partition, so that every id belongs to a partition.
-LOWEST_ID = "00000000-000000-000000"
+SCRIPTS = "scripts"
+YOUNG_NS = 2_000_000_000  # coarser than the clock of any file system
 
 # A generation with other fields, or other meanings of them, from another version of k6d, is not
 # read but rebuilt. Since version 2, `overrides` leaves out variables beside the script, and the
-# metrics are those that are judged.
-_VERSION = 3
+# metrics are those that are judged. Version 4 has folders of months and scripts.
+_VERSION = 4
 _PREFIX = f"generation-{zlib.crc32(' '.join([*sorted(FIELDS), str(_VERSION)]).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_SCRIPT = re.compile(r"[0-9a-f]{16}")
+
+
+class Seen:
+    """The folders that a reader has listed, to find out whether they changed meanwhile."""
+
+    def __init__(self) -> None:
+        self._lists: list[tuple[Callable[[], list[str]], list[str]]] = []
+
+    def list(self, names: Callable[[], list[str]]) -> list[str]:
+        """The names now."""
+        found = names()
+        self._lists.append((names, found))
+        return found
+
+    def is_same(self) -> bool:
+        """Whether each of the folders still has the same names."""
+        return all(names() == found for names, found in self._lists)
 
 
 class Generation:
-    """A complete set of partitions in its own folder."""
+    """A complete index in its own folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._paths: dict[str, Path] = {}
+    def __init__(self, folder: Path, *, root: Path) -> None:
+        self.folder, self._root = folder, root
 
-    def paths(self) -> list[Path]:
-        """The partitions, oldest first."""
-        found = (name for name in names(self.folder) if is_test_id(name.removesuffix(".json")))
-        # The Path objects are reused, because pathlib interns the name of each new one.
-        self._paths = {n: self._paths.get(n) or self.folder / n for n in sorted(found)}
-        return list(self._paths.values())
+    def months(self) -> list[str]:
+        """The months that have documents, such as 2026-11, oldest first."""
+        return sorted(name for name in names(self.folder) if _MONTH.fullmatch(name))
 
-    def newest_first(
-        self, paths: Sequence[Path], newest: str | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """The documents of the partitions `paths`; a partition is read when the caller reaches it.
+    def month(self, name: str) -> Partitions:
+        """The documents of a month; there may be none."""
+        return Partitions(f"{self.folder}/{name}", root=self._root, limit=PARTITION_LIMIT)
 
-        Partitions with only ids above `newest` are skipped.
-        """
-        end: str | None = None
-        for path in reversed(paths):
-            if newest is None or path.stem <= newest:
-                yield from _by_age(_load(_storage(path), end))
-            end = path.stem
+    def script(self, name: str) -> Partitions:
+        """The documents of a script; there may be none."""
+        return self._script(hashlib.sha256(name.encode()).hexdigest()[:16])
 
-    def add(self, documents: Sequence[dict[str, Any]]) -> None:
+    def scripts(self) -> list[Partitions]:
+        """The documents of each script, in no order."""
+        folder = self.folder / SCRIPTS
+        return [self._script(name) for name in names(folder) if _SCRIPT.fullmatch(name)]
+
+    def is_of_script(self, path: Path) -> bool:
+        """Whether the partition `path` is one of a script."""
+        return path.parent.parent.name == SCRIPTS
+
+    def script_of(self, path: Path) -> Partitions:
+        """The documents of the script to which the partition `path` belongs."""
+        return self._script(path.parent.name)
+
+    def newest_first(self, newest: str | None, seen: Seen) -> Iterator[Document]:
+        """The documents of all runs up to the id `newest`; only what the caller reaches is read."""
+        for name in reversed(seen.list(self.months)):
+            if newest is None or name <= month_of(newest):
+                month = self.month(name)
+                yield from month.newest_first(seen.list(month.starts), newest)
+
+    def oldest_first(self, first: str, seen: Seen) -> Iterator[Document]:
+        """The documents from the id `first` on; only what the caller reaches is read."""
+        for name in seen.list(self.months):
+            if name >= month_of(first):
+                month = self.month(name)
+                yield from month.oldest_first(seen.list(month.starts), first)
+
+    def add(self, documents: Sequence[Document]) -> None:
         """Add documents sorted by id, or replace those with the same ids. Lock held."""
-        rest = list(documents)
-        while rest:
-            paths = self.paths()
-            if not paths or paths[0].stem != LOWEST_ID:
-                paths.insert(0, self.folder / f"{LOWEST_ID}.json")
-            starts = [path.stem for path in paths]
-            at = bisect_right(starts, rest[0]["test_id"]) - 1
-            end = starts[at + 1] if at + 1 < len(starts) else None
-            count = len(rest)
-            if end is not None:
-                count = bisect_left(rest, end, key=lambda document: document["test_id"])
-            self._merge(paths, at, new=rest[:count])
-            rest = rest[count:]
+        self.add_to_months(documents)
+        self.add_to_scripts(documents)
 
-    def remove(self, test_ids: set[str]) -> None:
+    def add_to_months(self, documents: Sequence[Document]) -> None:
+        """The first half of `add`; the second has to follow. Lock held."""
+        for name, ones in groupby(documents, lambda document: month_of(document["test_id"])):
+            self.month(name).add(list(ones))
+
+    def add_to_scripts(self, documents: Iterable[Document]) -> None:
+        """The second half of `add`, for any documents sorted by id. Lock held."""
+        for name, ones in by_script(documents).items():
+            self.script(name).add(ones)
+
+    def remove(self, test_ids: Collection[str]) -> None:
         """Drop the documents of `test_ids`. Lock held."""
-        paths = self.paths() if test_ids else []
-        for path in paths:
-            table = _storage(path).table()
-            gone = [document.doc_id for document in table if document["test_id"] in test_ids]
-            if gone:
-                table.remove(doc_ids=gone)
+        for name, ones in groupby(sorted(test_ids), month_of):
+            month, ids = self.month(name), list(ones)
+            for script, gone in by_script(month.find(ids)).items():
+                self.script(script).remove([document["test_id"] for document in gone])
+            month.remove(ids)
 
-    def contents(self) -> Iterator[tuple[Path, str | None, set[str] | None]]:
-        """Each partition's path, the first id after its range, and the ids in it. Lock held.
-
-        The oldest comes first. The end is None for the last partition; the ids are None when the
-        partition does not parse.
-        """
-        paths = self.paths()
-        for at, path in enumerate(paths):
-            end = paths[at + 1].stem if at + 1 < len(paths) else None
-            try:
-                yield path, end, {document["test_id"] for document in _load(_storage(path), end)}
-            except DamagedError:
-                yield path, end, None
-
-    def adopt(self, paths: Sequence[Path]) -> None:
-        """Copy the partitions `paths` of another generation. Lock held."""
-        for path in paths:
-            write_atomic(self.folder / path.name, path.read_bytes(), root=_root_of(path))
-
-    def _merge(self, paths: Sequence[Path], at: int, *, new: Sequence[dict[str, Any]]) -> None:
-        """Put `new` into partition `at` and split that partition if it becomes too large."""
-        path, end = paths[at], paths[at + 1].stem if at + 1 < len(paths) else None
-        storage = _storage(path)
-        held = _load(storage, end)
-        by_id = {document["test_id"]: document for document in (*held, *new)}
-        merged = [by_id[test_id] for test_id in sorted(by_id)]
-        appended = not held or new[0]["test_id"] > held[-1]["test_id"]
-        size = PARTITION_LIMIT
-        if len(merged) > PARTITION_LIMIT and not appended:
-            size = PARTITION_LIMIT // 2  # half full, or the next late document would split again
-        first, *others = (merged[start : start + size] for start in range(0, len(merged), size))
-        for piece in reversed(others):
-            _replace(_storage(self.folder / f"{piece[0]['test_id']}.json"), piece)
-        if first != held:
-            _replace(storage, first)
+    def _script(self, name: str) -> Partitions:
+        return Partitions(f"{self.folder}/{SCRIPTS}/{name}", root=self._root, limit=SCRIPT_LIMIT)
 
 
 class Index:
@@ -157,7 +175,7 @@ class Index:
         if not _has_current_fields(name) or not folder.is_dir():
             return None
         if self._generation is None or self._generation.folder != folder:
-            self._generation = Generation(folder)
+            self._generation = Generation(folder, root=self._root)
         return self._generation
 
     def add(self, document: dict[str, Any]) -> None:
@@ -168,20 +186,58 @@ class Index:
         generation.add([document])
 
     def read(
-        self, collect: Callable[[Iterator[dict[str, Any]]], T], newest: str | None = None
+        self,
+        collect: Callable[[Iterator[Document]], T],
+        *,
+        newest: str | None = None,
+        script: str | None = None,
     ) -> T:
-        """`collect(documents)`, for all documents up to `newest`, newest first, without a lock.
+        """`collect(documents)`, of all runs or of a script, up to `newest`, without a lock.
+
+        The newest document comes first. DamagedError when `collect` reaches a partition that does
+        not parse.
+        """
+
+        def documents(generation: Generation, seen: Seen) -> Iterator[Document]:
+            if script is None:
+                return generation.newest_first(newest, seen)
+            own = generation.script(script)
+            found = own.newest_first(seen.list(own.starts), newest)
+            return (document for document in found if document["script"] == script)
+
+        return self._read(documents, collect)
+
+    def read_from(self, collect: Callable[[Iterator[Document]], T], first: str) -> T:
+        """As `read`, of all runs from the id `first` on, the oldest first."""
+        return self._read(lambda generation, seen: generation.oldest_first(first, seen), collect)
+
+    def read_scripts(self, collect: Callable[[Iterator[Document]], T]) -> list[T]:
+        """`collect(documents)` for each script, newest first, as `read`."""
+        generation = self.generation()
+
+        def one(own: Partitions) -> T:
+            return self._read(
+                lambda _, seen: own.newest_first(seen.list(own.starts)), collect, generation
+            )
+
+        return [one(own) for own in generation.scripts()] if generation else []
+
+    def _read(
+        self,
+        documents: Callable[[Generation, Seen], Iterator[Document]],
+        collect: Callable[[Iterator[Document]], T],
+        known: Generation | None = None,
+    ) -> T:
+        """`collect` what `documents` yields.
 
         `collect` is called again when partitions were added or removed meanwhile, so that it sees
-        every run once. DamagedError when `collect` reaches a partition that does not parse.
+        every run once.
         """
         with disk_errors("read", self._folder):
             for _ in range(READ_ATTEMPTS):
-                generation = self.generation()
-                paths = generation.paths() if generation else []
-                found = collect(generation.newest_first(paths, newest) if generation else iter(()))
-                now = self.generation()
-                if now is generation and (now is None or now.paths() == paths):
+                generation, seen = known or self.generation(), Seen()
+                found = collect(documents(generation, seen) if generation else iter(()))
+                if seen.is_same() and (known or self.generation()) is generation:
                     break
             return found
 
@@ -191,7 +247,7 @@ class Index:
 
         Until then readers see the old generation. After an error the old one stays in use.
         """
-        generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}")
+        generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}", root=self._root)
         make_folder(generation.folder, root=self._root)
         try:
             yield generation
@@ -208,71 +264,44 @@ class Index:
             if used is None or folder != used.folder:
                 remove_folder(folder, root=self._root)
 
-    def stamp(self) -> object:
-        """A value that stays equal until any process adds, changes or removes a document."""
+    def stamp(self, script: str | None = None) -> object:
+        """A value that stays equal until any process changes the documents, or those of a script.
+
+        The time of a folder changes with each partition. Two changes in one tick of the clock have
+        equal times, so a time that is not over yet is equal to no other.
+        """
         with disk_errors("read", self._folder):
             generation = self.generation()
-            paths = generation.paths() if generation else []
-            try:
-                found = [(path.name, path.stat()) for path in paths]
-            except FileNotFoundError:  # a rebuilt index has just replaced this one
-                return object()
-        name = generation.folder.name if generation else ""
-        return name, [(n, s.st_ino, s.st_mtime_ns, s.st_size) for n, s in found]
+            if not generation:
+                return ""
+            if script is None:
+                places = [generation.month(name).folder for name in generation.months()]
+            else:
+                places = [generation.script(script).folder]
+            times = [modified_ns(place) for place in places]
+        young = max(times, default=0) > time.time_ns() - YOUNG_NS
+        return object() if young else (generation.folder.name, places, times)
 
     def folders(self) -> list[Path]:
         """The folders in which the index writes."""
-        return [self._folder, *folders(self._folder)]
+        found = [self._folder, *folders(self._folder)]
+        if generation := self.generation():
+            found += [*folders(generation.folder), *folders(generation.folder / SCRIPTS)]
+        return found
 
 
-def _load(storage: AtomicStorage, end: str | None) -> list[dict[str, Any]]:
-    """The documents of a partition below the id `end`, sorted by id.
-
-    The caller must not change them. DamagedError when it does not parse or lacks a field.
-    """
-    documents = storage.documents()
-    if not all(one.keys() >= FIELDS and isinstance(one["test_id"], str) for one in documents):
-        raise DamagedError(storage.path)
-    if end is None or not documents or documents[-1]["test_id"] < end:
-        return documents
-    return [document for document in documents if document["test_id"] < end]
+def month_of(test_id: str) -> str:
+    """The name of the run's month, such as 2026-11."""
+    return f"{test_id[:4]}-{test_id[4:6]}"
 
 
-def _replace(storage: AtomicStorage, documents: Sequence[dict[str, Any]]) -> None:
-    """Write a partition with exactly `documents`, which are sorted by id."""
-    storage.replace({_number(document["test_id"]): document for document in documents})
-
-
-def _storage(path: Path) -> AtomicStorage:
-    return AtomicStorage(path, root=_root_of(path))
-
-
-def _root_of(path: Path) -> Path:
-    """The data folder of a partition."""
-    return path.parents[2]
+def by_script(documents: Iterable[Document]) -> dict[str, list[Document]]:
+    """The documents of each script, in the same order."""
+    found: dict[str, list[Document]] = {}
+    for document in documents:
+        found.setdefault(document["script"], []).append(document)
+    return found
 
 
 def _has_current_fields(name: str) -> bool:
     return name.startswith(_PREFIX) and _GENERATION.fullmatch(name) is not None
-
-
-def _by_age(documents: Sequence[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The documents, which are sorted by id, from the newest to the oldest.
-
-    They are sorted by time stamp only if two of them began in the same second.
-    """
-    if len({document["test_id"][:15] for document in documents}) == len(documents):
-        return documents[::-1]
-    return sorted(documents, key=_age, reverse=True)
-
-
-def _number(test_id: str) -> int:
-    """The test id as a number in the same order, for TinyDB's document id."""
-    return int(test_id.replace("-", ""), 16)
-
-
-def _age(document: dict[str, Any]) -> tuple[str, str, str]:
-    """A sort key by time; within one second the time stamp decides, since ids end in chance."""
-    test_id: str = document["test_id"]
-    # Without the Z: "…14Z" would otherwise sort after "…14.5Z".
-    return test_id[:15], document["timestamp"].rstrip("Z"), test_id

@@ -232,38 +232,42 @@ class LatestState:
     """The latest state of a script: its newest run, and `values` of its last runs, oldest first.
 
     `comparable` are the ids of the last comparable runs with the newest run's workload.
-    A run with options of its own counts only while the script has no other run. Re-runs are left
-    out: they are judged by limits alone, and the run that they confirm holds the result.
+    A run with options of its own counts only while the script has no other run; `newest` is the
+    newest run of any kind. Re-runs are left out: they are judged by limits alone, and the run that
+    they confirm holds the result.
     """
 
     last: IndexDocument
+    newest: IndexDocument
     values: list[float | None] = field(default_factory=list)
     comparable: list[str] = field(default_factory=list)
 
 
-def latest_states(
+def latest_state(
     documents: Iterable[IndexDocument], *, recent: int, metric: str = "response_time_p95"
-) -> dict[str, LatestState]:
-    """Each script's latest state by its name; the script that ran last comes first.
+) -> LatestState | None:
+    """The latest state of the script whose documents these are; None without runs.
 
-    `recent` is the number of values of `metric` (of `INDEXED`) for each script.
+    `recent` is the number of values of `metric` (of `INDEXED`). Reading stops when they are found.
     """
-    last: dict[str, IndexDocument] = {}
-    values: dict[str, deque[float | None]] = {}
-    comparable: dict[str, list[str]] = {}
+    newest: IndexDocument | None = None
+    last: IndexDocument | None = None
+    values: deque[float | None] = deque()
+    comparable: list[str] = []
     for document in documents:
-        name = document["script"]
         if _confirms(document):
             continue
-        if name not in last or (last[name]["overrides"] and not document["overrides"]):
-            last[name], values[name], comparable[name] = dict(document), deque(), []
-        elif document["overrides"] and not last[name]["overrides"]:
+        newest = newest or dict(document)
+        if last is None or (last["overrides"] and not document["overrides"]):
+            last, values, comparable = dict(document), deque(), []
+        elif document["overrides"] and not last["overrides"]:
             continue
-        if len(values[name]) < recent:
-            values[name].appendleft(document[metric])
-            if document["comparable"] and document["workload"] == last[name]["workload"]:
-                comparable[name].append(document["test_id"])
-    return {
-        name: LatestState(last=last[name], values=list(values[name]), comparable=comparable[name])
-        for name in last
-    }
+        if len(values) < recent:
+            values.appendleft(document[metric])
+            if document["comparable"] and document["workload"] == last["workload"]:
+                comparable.append(document["test_id"])
+        if len(values) >= recent and not last["overrides"]:
+            break
+    if last is None or newest is None:
+        return None
+    return LatestState(last=last, newest=newest, values=list(values), comparable=comparable)

@@ -89,13 +89,19 @@ class RunFiles:
 
     def ids(self) -> Iterator[str]:
         """The ids of all run files, oldest first, from their names alone."""
-        with disk_errors("read", self.folder):
-            for month in self.months():
-                prefix = month.name.replace("-", "")
-                for name in sorted(names(month)):
-                    test_id = name.removesuffix(_ENDING)
-                    if name != test_id and test_id.startswith(prefix) and is_test_id(test_id):
-                        yield test_id
+        for month in self.months():
+            yield from self.ids_of(month.name)
+
+    def ids_of(self, month: str) -> list[str]:
+        """The ids of the run files of a month, such as 2026-11, oldest first."""
+        prefix, folder = month.replace("-", ""), f"{self.folder}/{month}"
+        with disk_errors("read", folder):
+            files = [name[: -len(_ENDING)] for name in names(folder) if name.endswith(_ENDING)]
+        return sorted(one for one in files if one.startswith(prefix) and is_test_id(one))
+
+    def count(self, month: str) -> int:
+        """The number of the run files of a month."""
+        return sum(name.endswith(_ENDING) for name in names(f"{self.folder}/{month}"))
 
     def write(self, run: Run) -> dict[str, Any]:
         """Write the run to the disk; returns its index document."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,18 +13,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from k6d.core.errors import K6dError
-from k6d.storage.data_folder import check_way, refuse_links, remove_file
+from k6d.storage.data_folder import refuse_links
 from k6d.storage.documents import DamagedError
-from k6d.storage.files import disk_errors, names, remove_leftovers, replacing, size
+from k6d.storage.files import disk_errors, remove_leftovers
 from k6d.storage.index import Index
-from k6d.storage.query import LatestState, Query, Statistics, latest_states, statistics
-from k6d.storage.record import FIELDS, encodable, is_test_id
-from k6d.storage.repair import Repair, fill, reconcile
+from k6d.storage.query import LatestState, Query, Statistics, latest_state, statistics
+from k6d.storage.record import FIELDS, age, encodable, is_test_id
+from k6d.storage.repair import Repair, rebuild, reconcile
 from k6d.storage.runs import RunFiles
+from k6d.storage.snapshots import Snapshots
 from k6d.storage.state import STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from k6d.core.model import Run
@@ -35,14 +34,13 @@ IndexDocument = dict[str, Any]
 T = TypeVar("T")
 SHORTEST_PART = 4
 LISTED_MATCHES = 5
-YOUNG_S = 3600.0  # a run's file is saved less than this after its snapshot
 MOST_ANSWERS = 16  # cached until a run is saved; statistics of a year take a second
 MOST_KEPT = 100  # documents in one cached answer
 STATISTICS_KEPT_S = 10
 WRITERS = 8
+MOST_MENDED = 1000  # damaged partitions in one call that are written anew
 
 _PART = re.compile(r"[0-9a-f-]+")
-_SNAPSHOT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STATE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 log = logging.getLogger(__name__)
@@ -59,9 +57,13 @@ class Store:
         self._runs = RunFiles(data / "runs", root=data)
         self.keep_files, self.kept_file = self._runs.keep_files, self._runs.kept_file
         self._data = data
-        self._snapshots = data / "snapshots"
         self._state = data / "state"
         self._index = Index(data / "index", root=data)
+        snapshots = Snapshots(data / "snapshots", root=data, locked=self._index.locked)
+        self._snapshots = snapshots
+        self.put_snapshot, self.copy_snapshot = snapshots.put, snapshots.copy
+        self.snapshot_path, self.snapshot_bytes = snapshots.path, snapshots.bytes
+        self.drop_snapshots = snapshots.drop
         self._states: dict[str, State] = {}
         self._index_is_behind = False
         self._answers: dict[object, tuple[object, object]] = {}
@@ -140,14 +142,13 @@ class Store:
         unknown = sorted(filters.keys() - FIELDS)
         if unknown:
             raise K6dError(f"no field {unknown[0]!r} in the index; it has {sorted(FIELDS)}")
-        wanted = dict(filters) if script is None else {**filters, "script": encodable(script)}
 
         def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
             old = (d for d in documents if newest is None or d["test_id"] <= newest)
-            matching = (d for d in old if all(d[name] == wanted[name] for name in wanted))
+            matching = (d for d in old if all(d[name] == filters[name] for name in filters))
             return [dict(document) for document in islice(matching, limit)]
 
-        return self._read(collect, newest=newest)
+        return self._read(collect, newest=newest, script=_encoded(script))
 
     def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
         """`make(document)` for every index document, newest first; keeps only the results."""
@@ -158,15 +159,13 @@ class Store:
         return next(iter(self.history(script, limit=1)), None)
 
     def scripts(self) -> list[IndexDocument]:
-        """The newest index document of each script, newest first; reads the whole index."""
+        """The newest index document of each script, newest first."""
 
-        def collect(documents: Iterable[IndexDocument]) -> list[IndexDocument]:
-            found: dict[str, IndexDocument] = {}
-            for document in documents:
-                found.setdefault(document["script"], dict(document))
-            return list(found.values())
+        def newest(documents: Iterator[IndexDocument]) -> list[IndexDocument]:
+            return [dict(document) for document in islice(documents, 1)]
 
-        return self._read(collect)
+        found = [document for one in self._read_scripts(newest) for document in one]
+        return sorted(found, key=age, reverse=True)
 
     def refuse_links(self) -> None:
         """LinkError when a part of the data folder is a link; the folder itself may be a link."""
@@ -181,7 +180,7 @@ class Store:
         with self._index.locked():
             generation = self._index.generation()
             if generation:
-                generation.remove(set(test_ids))
+                self._on_index(lambda: generation.remove(test_ids))
             for test_id in test_ids:
                 self._runs.delete(test_id)
         self._answers.clear()
@@ -207,27 +206,6 @@ class Store:
         """The size of the run's file in bytes; 0 when there is none."""
         return self._runs.size(test_id)
 
-    def snapshot_bytes(self) -> int:
-        """The size of all snapshots in bytes."""
-        return sum(size(f"{self._snapshots}/{name}") for name in names(self._snapshots))
-
-    def drop_snapshots(self, snapshot_ids: Collection[str], *, dry_run: bool = False) -> list[int]:
-        """Remove snapshots that no run needs; returns the sizes of the removed ones in bytes.
-
-        Snapshots younger than YOUNG_S stay, because a run that is not saved yet may need them.
-        `put_snapshot` renews the time of an archive under the same lock.
-        """
-        self.refuse_links()
-        sizes = []
-        for snapshot_id in snapshot_ids:
-            path = self.snapshot_path(snapshot_id)
-            with self._index.locked(), disk_errors("remove", path):
-                if path.exists() and time.time() - path.stat().st_mtime > YOUNG_S:
-                    sizes.append(size(path))
-                    if not dry_run:
-                        remove_file(path, root=self._data)
-        return sizes
-
     def search(self, query: Query, *, limit: int | None = 50) -> list[IndexDocument]:
         """Index documents that match, newest first; only partitions in its time range are read."""
         if query.script is not None:
@@ -236,9 +214,11 @@ class Store:
         def collect(found: Iterator[IndexDocument]) -> list[IndexDocument]:
             return query.select(found, limit)
 
+        script = query.script
         if limit is None or limit > MOST_KEPT:
-            return self._read(collect, newest=query.newest())
-        kept = self.cached(("search", query, limit), collect, newest=query.newest())
+            return self._read(collect, newest=query.newest(), script=script)
+        key = "search", query, limit
+        kept = self.cached(key, collect, newest=query.newest(), script=script)
         return [dict(document) for document in kept]
 
     def statistics(
@@ -246,51 +226,26 @@ class Store:
     ) -> Statistics:
         """Counts of the last `days` days; only the partitions of these days are read."""
         now = now or datetime.now(UTC)
-        name = None if script is None else encodable(script)
+        name = _encoded(script)
         lately = int(now.timestamp() / STATISTICS_KEPT_S)
         return self.cached(
             ("statistics", days, name, lately),
             lambda found: statistics(found, days=days, now=now, script=name),
+            script=name,
         )
 
     def latest_states(
         self, *, recent: int = 30, metric: str = "response_time_p95"
     ) -> dict[str, LatestState]:
-        """Each script's latest state, the script that ran last first; may read the whole index."""
-        make = partial(latest_states, recent=recent, metric=metric)
-        return dict(self.cached(("latest_states", recent, metric), make))
+        """Each script's latest state, the script that ran last first."""
+        make = partial(latest_state, recent=recent, metric=metric)
 
-    def put_snapshot(self, snapshot_id: str, source: Path) -> Path:
-        """Store a copy of the archive `source` under the id; returns its path.
+        def collect() -> dict[str, LatestState]:
+            found = [state for state in self._read_scripts(make) if state]
+            found.sort(key=lambda state: age(state.newest), reverse=True)
+            return {state.last["script"]: state for state in found}
 
-        An archive with that id and the same size is not copied again; one of another size is
-        damaged and is replaced.
-        """
-        path = self.snapshot_path(snapshot_id)
-        check_way(path, root=self._data)
-        with self._index.locked():
-            if path.exists() and size(path) == size(source):
-                with disk_errors("write", path):
-                    path.touch()  # else `drop_snapshots` might remove it before the run is saved
-                return path
-            # A copy, not a hard link: the caller may write into `source` again.
-            with disk_errors("read", source):
-                archive = source.open("rb")
-            with archive, replacing(path, root=self._data) as file:
-                shutil.copyfileobj(archive, file)
-        return path
-
-    def snapshot_path(self, snapshot_id: str) -> Path:
-        """The path of the archive, whether it exists or not; K6dError for an invalid id."""
-        if not _SNAPSHOT_ID.fullmatch(snapshot_id):
-            raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
-        return self._snapshots / f"{snapshot_id}.tar"
-
-    def copy_snapshot(self, snapshot_id: str, target: Path) -> None:
-        """Copy the archive to `target`, where pruning cannot remove it."""
-        path = self.snapshot_path(snapshot_id)
-        with disk_errors("read", path):
-            shutil.copyfile(path, target)
+        return dict(self._cached(("latest_states", recent, metric), None, collect))
 
     def state(self, name: str) -> State:
         """The state with that name; K6dError unless it is lower case letters, digits, - and _."""
@@ -307,7 +262,7 @@ class Store:
         """
         self.refuse_links()
         data, months = self._data, self._runs.months()
-        places = [data, *months, self._snapshots, self._state, *self._index.folders()]
+        places = [data, *months, self._snapshots.folder, self._state, *self._index.folders()]
         with disk_errors("clean", data):
             leftovers = remove_leftovers(places, root=data)
         aside = {name: path for name in STATES if (path := self.state(name).mend())}
@@ -335,13 +290,13 @@ class Store:
         `progress` is called with (done, total). Other writers wait meanwhile. Readers do not wait:
         they see the old index until the new one is complete.
         """
-        with self._index.locked(), self._index.rebuilding() as generation:
-            added, _, messages = fill(generation, self._runs, list(self._runs.ids()), progress)
+        with self._index.locked():
+            report = rebuild(self._index, self._runs, progress)
         self._index_is_behind = False
-        for message in messages:
+        for message in report.messages:
             log.warning("%s", message)
-        log.info("index rebuilt: %d runs", added)
-        return added
+        log.info("index rebuilt: %d runs", report.added)
+        return report.added
 
     def _add_to_index(self, document: IndexDocument) -> None:
         try:
@@ -355,24 +310,43 @@ class Store:
         with self._index.locked():
             if self._index_is_behind:
                 reconcile(self._index, self._runs)
-            try:
-                self._index.add(document)
-            except DamagedError:
-                reconcile(self._index, self._runs)
-                self._index.add(document)
+            self._on_index(lambda: self._index.add(document))
         self._index_is_behind = False
 
+    def _on_index(self, act: Callable[[], None]) -> None:
+        """Call `act`, which changes the index, after a repair if it is damaged. Lock held."""
+        for _ in range(MOST_MENDED):
+            try:
+                return act()
+            except DamagedError as error:
+                reconcile(self._index, self._runs, damaged=error.path)
+        return act()
+
     def _read(
-        self, collect: Callable[[Iterator[IndexDocument]], T], *, newest: str | None = None
+        self,
+        collect: Callable[[Iterator[IndexDocument]], T],
+        *,
+        newest: str | None = None,
+        script: str | None = None,
     ) -> T:
-        try:
-            if self._index.generation() or next(self._runs.ids(), None) is None:
-                return self._index.read(collect, newest)
-        except DamagedError as error:
-            log.warning("rebuilding the damaged index from the run files: %s", error)
-        with self._index.locked():
-            reconcile(self._index, self._runs)
-        return self._index.read(collect, newest)
+        return self._mending(lambda: self._index.read(collect, newest=newest, script=script))
+
+    def _read_scripts(self, collect: Callable[[Iterator[IndexDocument]], T]) -> list[T]:
+        return self._mending(lambda: self._index.read_scripts(collect))
+
+    def _mending(self, read: Callable[[], T]) -> T:
+        """The answer of `read`, after a repair if there is no index or it is damaged."""
+        for _ in range(MOST_MENDED):
+            damaged = None
+            try:
+                if self._index.generation() or next(self._runs.ids(), None) is None:
+                    return read()
+            except DamagedError as error:
+                damaged = error.path
+                log.warning("rebuilding the damaged index from the run files: %s", error)
+            with self._index.locked():
+                reconcile(self._index, self._runs, damaged=damaged)
+        return read()
 
     def free_memory(self) -> None:
         """Free the memory of cached answers and states; the next call reads the files again."""
@@ -386,14 +360,26 @@ class Store:
         collect: Callable[[Iterator[IndexDocument]], T],
         *,
         newest: str | None = None,
+        script: str | None = None,
     ) -> T:
-        """The cached result of `collect` for `key`, or a new one after the index has changed."""
-        stamp = self._index.stamp()
+        """The cached result of `collect` for `key`, or a new one after the index has changed.
+
+        With `script`, the documents are those of the script.
+        """
+        return self._cached(key, script, lambda: self._read(collect, newest=newest, script=script))
+
+    def _cached(self, key: object, script: str | None, make: Callable[[], T]) -> T:
+        stamp = self._index.stamp(script)
         kept = self._answers.get(key)
         if kept and kept[0] == stamp:
             return cast("T", kept[1])
-        answer = self._read(collect, newest=newest)
+        answer = make()
         if len(self._answers) >= MOST_ANSWERS:
             self._answers.clear()
         self._answers[key] = (stamp, answer)
         return answer
+
+
+def _encoded(script: str | None) -> str | None:
+    """The script's name as index documents have it."""
+    return None if script is None else encodable(script)

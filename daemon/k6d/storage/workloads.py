@@ -58,7 +58,9 @@ def workloads(store: Store, script: str) -> list[Workload]:
 
     counts: dict[str, int] = {}
     newest: dict[str, tuple[bool, str]] = {}
-    found = store.cached(("workloads", script), lambda read: list(filter(None, map(of, read))))
+    found = store.cached(
+        ("workloads", script), lambda read: list(filter(None, map(of, read))), script=script
+    )
     for workload, overrides, test_id in found:
         counts[workload] = counts.get(workload, 0) + 1
         if workload not in newest or (newest[workload][0] and not overrides):

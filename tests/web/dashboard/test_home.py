@@ -29,7 +29,9 @@ def entry(
         "error_rate": 1.0,
         "response_time_p95": float(runs),
     }
-    latest = LatestState(last=last, values=[1.0], comparable=[f"run-{n}" for n in range(runs)])
+    latest = LatestState(
+        last=last, newest=last, values=[1.0], comparable=[f"run-{n}" for n in range(runs)]
+    )
     given = {"kind": "test", "place": "folder", "missing": None, "left_alone": None, "settings": {}}
     return Entry(script=script, latest=latest if runs else None, **given | more)
 
