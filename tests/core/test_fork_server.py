@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,30 @@ async def test_a_helper_that_is_killed_before_it_reads_the_request() -> None:
     """The system is short of memory, for example: an error like that of any other kill."""
     with pytest.raises(WorkerError, match=r"killed|exit -9"):
         await ask(("a_helper_killed_early",), {"timeout_s": 20}, timeout_s=20)
+
+
+def _open_files() -> list[str]:
+    return [link.name for link in Path("/proc/self/fd").iterdir()]
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 3, 4, 5])
+def test_a_helper_without_room_for_its_files(free: int) -> None:
+    """The process has as many files open as it may: an error that says so, and no file more."""
+    if server := fork_server._servers.get(PROGRAM):
+        fork_server._retire(PROGRAM, server)
+    runner = asyncio.Runner()
+    runner.get_loop()
+    before = _open_files()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = next(number for number in range(soft) if not Path(f"/proc/self/fd/{number}").exists())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
+    try:
+        with pytest.raises(WorkerError, match="it did not start: Too many open files"):
+            runner.run(_ask())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert _open_files() == before
+    runner.close()
 
 
 async def test_a_server_that_is_killed_is_replaced() -> None:

@@ -42,10 +42,7 @@ END_S = 10.0  # for a process that was killed; a busy machine needs a while
 
 
 class WorkerError(Exception):
-    """The helper ended without an answer."""
-
-    def __init__(self, exit_code: int | None) -> None:
-        super().__init__("killed" if exit_code is None else f"exit {exit_code}")
+    """The helper did not start, or ended without an answer."""
 
 
 @dataclass(slots=True)
@@ -76,9 +73,8 @@ async def ask(
     it ends, even if this process dies before; here it is closed. A Ctrl-C for this process does
     not reach it.
     """
-    ours, theirs = socket.socketpair()
-    with theirs, lock or contextlib.nullcontext():
-        server = _given(program, [theirs.fileno(), *([lock.fileno()] if lock else [])])
+    with lock or contextlib.nullcontext():
+        server, ours = _connected(program, [lock.fileno()] if lock else [])
     server.asked += 1
     server.asking += 1
     try:
@@ -86,7 +82,7 @@ async def ask(
     except TimeoutError:
         raise
     except OSError as error:
-        raise WorkerError(None) from error
+        raise WorkerError("killed") from error
     finally:
         server.asking -= 1
         _end_later(program, server)
@@ -123,8 +119,22 @@ def _answer_in(received: bytes) -> dict[str, Any]:
     try:
         found: dict[str, Any] = orjson.loads(answer if exit_code is not None else received)
     except orjson.JSONDecodeError as error:
-        raise WorkerError(exit_code) from error
+        raise WorkerError("killed" if exit_code is None else f"exit {exit_code}") from error
     return found
+
+
+def _connected(program: tuple[str, ...], inherited: list[int]) -> tuple[_Server, socket.socket]:
+    """Return the server, and a socket to the process that it forks; WorkerError without room."""
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise WorkerError(f"it did not start: {error.strerror}") from error
+    try:
+        with theirs:
+            return _given(program, [theirs.fileno(), *inherited]), ours
+    except OSError as error:
+        ours.close()
+        raise WorkerError(f"it did not start: {error.strerror}") from error
 
 
 def _given(program: tuple[str, ...], numbers: list[int]) -> _Server:
@@ -141,15 +151,19 @@ def _given(program: tuple[str, ...], numbers: list[int]) -> _Server:
 
 def _started(module: str, *arguments: str) -> _Server:
     ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(theirs.fileno()), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # what foreign libraries log can hold secrets
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # what foreign libraries log can hold secrets
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+    except OSError:
+        ours.close()
+        raise
     return _Server(process, ours)
 
 
