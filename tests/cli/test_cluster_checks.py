@@ -68,7 +68,7 @@ async def test_a_good_cluster_is_fine_and_nothing_is_created(cluster: Cluster) -
         ("receiver", True),
     ]
     assert found["cluster"].seen == f"{cluster.url} answers, namespace load-tests"
-    assert found["permissions"].seen.endswith("get, list, watch pods · get pods/log")
+    assert found["permissions"].seen.endswith("list, watch pods · get pods/log")
     assert not cluster.objects("testruns")
     assert not cluster.objects("configmaps")
 

@@ -93,12 +93,9 @@ class Permission:
 
 # What a run needs.
 PERMISSIONS = (
-    *(
-        Permission(verb=verb, kind=Kind.TESTRUN)
-        for verb in ("create", "get", "list", "watch", "delete")
-    ),
+    *(Permission(verb=verb, kind=Kind.TESTRUN) for verb in ("create", "list", "watch", "delete")),
     *(Permission(verb=verb, kind=Kind.CONFIGMAP) for verb in ("create", "delete")),
-    *(Permission(verb=verb, kind=Kind.POD) for verb in ("get", "list", "watch")),
+    *(Permission(verb=verb, kind=Kind.POD) for verb in ("list", "watch")),
     Permission(verb="get", kind=Kind.POD, subresource="log"),
 )
 
