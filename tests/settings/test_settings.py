@@ -250,7 +250,8 @@ def test_secrets_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[api]\nhots = 1", "api.hots: unknown key, did you mean api.host?"),
         (
             "timeout = 1",
-            "timeout: unknown key, did you mean k6.timeout or notify.timeout or ai.timeout?",
+            "timeout: unknown key, did you mean k6.timeout or notify.timeout or ai.timeout or "
+            "prometheus.timeout?",
         ),
         ("[notfy]\nurls = []", "notfy: unknown key, did you mean notify?"),
         ("[limits]\nerror_rate = {sever = 5}", "unknown key, allowed: low, medium, high, critical"),

@@ -53,6 +53,7 @@ class Timeline:
 
     `t` is the end of the interval, in seconds since k6's first push. Rates are per second. None
     marks an interval without a measurement. The last three are empty in runs of older versions.
+    `began` is the time at which the axis begins, in seconds since 1970; None in older runs.
     """
 
     resolution_s: int = 1
@@ -64,6 +65,7 @@ class Timeline:
     p50_ms: list[float | None] = field(default_factory=list)
     p99_ms: list[float | None] = field(default_factory=list)
     iterations_per_second: list[float | None] = field(default_factory=list)
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +231,28 @@ class Runner:
     error_rate: float | None = None
     p95_ms: float | None = None
     late_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMetric:
+    """A number of the target itself, read from its Prometheus for the time of the run.
+
+    `value` stands for the whole run: the average, max, min or last of `values`, as `stat` says. It
+    is None if nothing was measured. `values` begin at `start_s` of the time line's axis and follow
+    each other every `step_s` seconds; None where the Prometheus had none. `worse` is the direction
+    of a change for the worse, "higher" or "lower". `alert`: such a change alone alerts.
+    """
+
+    title: str
+    unit: str = ""
+    query: str
+    stat: str = "average"
+    worse: str = "higher"
+    alert: bool = False
+    value: float | None = None
+    start_s: float = 0.0
+    step_s: float = 1.0
+    values: list[float | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

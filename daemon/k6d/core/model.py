@@ -24,6 +24,7 @@ from k6d.core.measurements import (
     Runner,
     Scenario,
     Summary,
+    TargetMetric,
     Threshold,
 )
 from k6d.core.snapshot import Snapshot  # noqa: TC001  (pydantic reads the annotation at run time)
@@ -264,7 +265,7 @@ class Run:
     their `confirms` names this run. Later runs use `comparable` runs as their baseline. `removed`
     names the fields that retention removed from the file. `imported` holds what only the original
     service stored: `test_id`, `options`, `raw_output` and `console_output`. `commit` is the one
-    that was checked out where the script is.
+    that was checked out where the script is. `target` has the target's own numbers.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -300,6 +301,7 @@ class Run:
     imported: dict[str, Any] | None = None
     tags: dict[str, str] = field(default_factory=dict)
     commit: Commit | None = None
+    target: list[TargetMetric] = field(default_factory=list)
 
     @property
     def judged(self) -> Metrics:

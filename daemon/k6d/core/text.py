@@ -22,7 +22,7 @@ def removed(parts: Collection[str]) -> str:
     """
     texts = {
         "log": "logs and raw metrics (retention.full_days)",
-        "breakdown": "endpoints, time line and runners (retention.detail_days)",
+        "breakdown": "endpoints, time line, runners, target's numbers (retention.detail_days)",
     }
     gone = ", ".join(text for part, text in texts.items() if part in parts)
     return gone and f"removed by retention: {gone}"

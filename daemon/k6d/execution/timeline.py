@@ -142,6 +142,10 @@ class Recorder:
         self._handed = max(self._handed, end)
         return handed
 
+    def begin(self, second: int) -> None:
+        """Set the second of the epoch of the first entry that is put."""
+        self.first_ms = self.last_ms = second * 1000
+
     def put(self, second: int, entry: Tally, *, is_known: bool) -> None:
         """Set the entry of a second, from the first on; all of it is there."""
         while second // self.resolution_s >= _MAX_POINTS:
@@ -155,6 +159,11 @@ class Recorder:
     def mixes(self) -> list[dict[str, int]]:
         """Return the requests in each entry of the time line, by scenario and name."""
         return [dict(entry.mix) for entry in self._all()]
+
+    @property
+    def began_s(self) -> float | None:
+        """The time of the start, in seconds since 1970: the first push has the second before it."""
+        return self.first_ms / 1000 - 1 if self.first_ms else None
 
     def gaps(self) -> int:
         """Return how many entries of the time line have no rate because k6 pushed too late."""
@@ -202,6 +211,7 @@ class Recorder:
                 round(entry.iterations / step, 2) if there else None
                 for entry, there in zip(entries, known, strict=True)
             ],
+            began=self.began_s,
         )
 
 

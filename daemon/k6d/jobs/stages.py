@@ -177,9 +177,24 @@ class Stages:
             executor = self._executor(self._k6(binary, task), own)
             async with early.watching(self.stop_of(task.watching)) as stop:
                 measured = await executor.run(order, stop=stop, on_start=on_start)
+        if self.settings.metrics:
+            measured = await self._with_target_metrics(measured, task, order)
         if task.job.one_off:
             return posted.without_folder(measured, task.job.path.parent)
         return measured
+
+    async def _with_target_metrics(self, measured: Measured, task: Task, order: Order) -> Measured:
+        """Add the target's own numbers; the group of the script may go on meanwhile."""
+        from k6d.execution.target_metrics import with_target_metrics  # few have a Prometheus
+
+        return await with_target_metrics(
+            measured,
+            self.settings.metrics,
+            self.settings.prometheus,
+            script=task.job.name,
+            hide=order.redactor.text,
+            stop=self.stop_of(task.watching),
+        )
 
     def _k6(self, binary: K6, task: Task) -> K6:
         """Return the k6 of a task, with the options that the settings give to every run."""

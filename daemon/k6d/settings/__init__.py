@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from k6d.settings.model import Ai, Api, ScriptSettings, Settings, fields
     from k6d.settings.notify import Notify, QuietHours, Route
     from k6d.settings.own_secrets import redactor_of
+    from k6d.settings.prometheus import Metric, Prometheus
     from k6d.settings.running import Capture, Compare, Forward
     from k6d.settings.sources import load, parse_script_settings, secret_settings
     from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
@@ -33,6 +34,7 @@ _MODULES = {
     "model": ("Ai", "Api", "ScriptSettings", "Settings", "fields"),
     "notify": ("Notify", "QuietHours", "Route"),
     "own_secrets": ("redactor_of",),
+    "prometheus": ("Metric", "Prometheus"),
     "running": ("Capture", "Compare", "Forward"),
     "sources": ("load", "parse_script_settings", "secret_settings"),
     "upkeep": ("Retention", "Schedule", "ScriptSchedule"),
@@ -51,7 +53,9 @@ __all__ = [
     "Kubernetes",
     "Limit",
     "Limits",
+    "Metric",
     "Notify",
+    "Prometheus",
     "QuietHours",
     "Retention",
     "Route",

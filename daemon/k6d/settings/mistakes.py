@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
@@ -75,7 +76,7 @@ def explained(
             problem = _unknown_key(dotted, known, model, prefix)
         else:
             shown = info is not None and _may_show(info, where) and _is_scalar(mistake["input"])
-            value = f"{mistake['input']!r:.60} " if shown else ""
+            value = f"{_without_login(mistake['input'])!r:.60} " if shown else ""
             wording = _wording(mistake["type"], mistake["msg"])
             problem = wording if wording.startswith(value.strip()) else value + wording
         meaning = (
@@ -107,6 +108,13 @@ def _may_show(info: FieldInfo, where: str) -> bool:
 
 def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | Path)
+
+
+def _without_login(value: object) -> object:
+    """A value without what may be secret in a URL: its login and its query."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    return re.sub(r"\?.*", "?…", re.sub(r"//[^/?#]*@", "//…@", value), flags=re.DOTALL)
 
 
 def _wording(kind: str, message: str) -> str:

@@ -20,6 +20,7 @@ from k6d.settings.files import DEFAULT_DATA, DEFAULT_SCRIPTS
 from k6d.settings.kubernetes import Kubernetes, Runners
 from k6d.settings.limits import Excluded, Limit, Limits
 from k6d.settings.notify import Notify
+from k6d.settings.prometheus import Metrics, Prometheus
 from k6d.settings.running import K6, Capture, Compare, Executor, Forward, Network, Watch
 from k6d.settings.suites import Suites  # noqa: TC001  (pydantic reads the annotation)
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
@@ -182,6 +183,11 @@ class Settings(BaseSettings):
         description="A list of { name, scripts, after, stop, cron }: scripts that run one after "
         "the other.",
     )
+    metrics: Metrics = Field(
+        default=[],
+        description="A list of { title, query, unit, scripts, value, worse, alert, step }: numbers "
+        "of the target that are shown and compared with each run; see prometheus.",
+    )
     watch: Watch = Field(default_factory=Watch, description="How k6d notices changed scripts.")
     k6: K6 = Field(default_factory=K6, description="How k6d runs k6.")
     kubernetes: Kubernetes = Field(
@@ -218,6 +224,10 @@ class Settings(BaseSettings):
     forward: Forward = Field(
         default_factory=Forward,
         description="Forwarding of k6's metrics to your own Prometheus or OpenTelemetry collector.",
+    )
+    prometheus: Prometheus = Field(
+        default_factory=Prometheus,
+        description="The Prometheus that has the target's own numbers, which metrics names.",
     )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())

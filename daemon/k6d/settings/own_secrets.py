@@ -43,6 +43,8 @@ def _secrets(value: object) -> Iterator[str]:
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _secrets(getattr(value, name))
+    elif isinstance(value, dict):
+        yield from _secrets(list(value.values()))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item)

@@ -71,7 +71,7 @@ class Tier(StrEnum):
 DROPPED = {
     Tier.FULL: (),
     Tier.DETAIL: ("log", "output", "k6_metrics"),
-    Tier.SUMMARY: ("log", "output", "k6_metrics", "breakdown", "runners"),
+    Tier.SUMMARY: ("log", "output", "k6_metrics", "breakdown", "runners", "target"),
 }
 
 

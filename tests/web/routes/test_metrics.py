@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-import urllib.parse
-import urllib.request
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -16,11 +13,11 @@ from k6d.web.routes.exposition import MOST_ENDPOINTS, MOST_LABEL, Facts, endpoin
 from support.daemon import hitting, until
 from support.paths import ROOT
 from support.programs import program
+from support.prometheus import prometheus, query
 from support.records import make_run
 from support.serving import Served, free_port, small_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.target import Target
@@ -36,48 +33,6 @@ def lint(text: str) -> str:
         check=False,
     )
     return done.stdout + done.stderr
-
-
-@contextmanager
-def prometheus(folder: Path, config: str, *flags: str) -> Iterator[str]:
-    """A real Prometheus; its URL."""
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(config)
-    url = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={folder}/prometheus.yml",
-                f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address={url}",
-                *flags,
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        until(lambda: _ready(url), "Prometheus")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{url}/-/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def query(url: str, expression: str) -> list[dict[str, Any]]:
-    """The result of an instant query."""
-    path = f"http://{url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-    with urllib.request.urlopen(path, timeout=10) as answer:
-        found: list[dict[str, Any]] = orjson.loads(answer.read())["data"]["result"]
-        return found
 
 
 def until_counted(served: Served) -> None:

@@ -62,7 +62,9 @@ class Together:
 
     def _settle(self, before: int) -> None:
         for second in sorted(one for one in self._seconds if one < before):
-            self._first = second if self._first is None else self._first
+            if self._first is None:
+                self._first = second
+                self._recorder.begin(second)
             one = self._seconds.pop(second)
             one.entry.vus = one.vus if one.has_vus else None
             self._recorder.put(second - self._first, one.entry, is_known=one.is_known)
