@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from support.browser import DESKTOP, PHONE, chromium, view
+from support.browser import DESKTOP, PHONE, chromium, log_in, view
 from support.paths import ROOT
 from support.showcase import BROKEN, BUSY, LONG, NEVER, ONCE, SHOP, Show
 
@@ -105,6 +105,7 @@ def main() -> None:
         with closing(empty.serve()), closing(full.serve()):
             browser = chromium(folder / "profile")
             try:
+                log_in(browser, full.url, full.token)
                 pages = {"empty": f"{empty.url}/"}
                 pages |= {name: full.url + path for name, path in paths(full).items()}
                 for name, url in pages.items():

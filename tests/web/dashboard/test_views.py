@@ -183,14 +183,102 @@ def test_the_trend_is_of_what_is_wrong(browser: webdriver.Chrome, shown: Show) -
     until(lambda: browser.current_url.endswith(newest), "the run's page")
 
 
+def test_dragging_across_the_trend_chooses_a_range(browser: webdriver.Chrome, shown: Show) -> None:
+    """The page then shows the runs between, and leads back; a click still opens a run."""
+    view(browser, size=DESKTOP, dark=False)
+    browser.get(shown.url + script_page(SHOP, metric="response_time_p95", range="30"))
+    plot = browser.find_element("css selector", ".trend svg.plot")
+    wide = plot.size["width"]
+    chain = ActionChains(browser).move_to_element_with_offset(plot, -wide // 4, -40)
+    chain.click_and_hold().move_by_offset(wide // 4, 0).release().perform()
+    until(lambda: "since=" in browser.current_url, "the range")
+    assert len(chart_data(browser)["x"]) == 7
+    (metric,) = texts(browser, ".trend strong")
+    assert metric == "p95"
+    assert "7 runs from" in " ".join(texts(browser, "#trend ~ p"))
+    browser.find_element("link text", "last 30 runs").click()
+    until(lambda: "since=" not in browser.current_url, "the whole")
+    assert len(chart_data(browser)["x"]) == 30
+    plot = browser.find_element("css selector", ".trend svg.plot")
+    ActionChains(browser).move_to_element_with_offset(plot, 0, -90).click().perform()
+    until(lambda: "/runs/" in browser.current_url, "a run")
+
+
+def test_a_range_by_keyboard(browser: webdriver.Chrome, shown: Show) -> None:
+    """Shift and arrow keys choose it, Enter opens it, Escape leaves it; fewer than two runs
+    are no range.
+    """
+    browser.get(shown.url + script_page(SHOP, range="30"))
+    plot = browser.find_element("css selector", ".trend svg.plot")
+    browser.execute_script("arguments[0].focus()", plot)
+    plot.send_keys(Keys.END, Keys.SHIFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.NULL)
+    (said,) = texts(browser, ".trend output")
+    assert said.endswith(": 3 runs")
+    plot.send_keys(Keys.ESCAPE)
+    assert texts(browser, ".trend output") == [""]
+    plot.send_keys(Keys.END, Keys.SHIFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.NULL, Keys.ENTER)
+    until(lambda: "since=" in browser.current_url, "the range")
+    assert len(chart_data(browser)["x"]) == 3
+
+
+def test_a_range_by_its_fields(browser: webdriver.Chrome, shown: Show) -> None:
+    """Without JavaScript, too; a range without runs can be left, and no time is refused."""
+    moments = [row["timestamp"] for row in shown.store.history(SHOP, 30)]
+    ranged = script_page(SHOP, since=moments[9], until=moments[5], metric="error_rate")
+    browser.get(shown.url + ranged)
+    assert len(chart_data(browser)["x"]) == 5
+    browser.get(shown.url + script_page(SHOP, since="2001-01-01", until="2001-01-02"))
+    assert "Fewer than two" in " ".join(texts(browser, "#trend ~ p"))
+    browser.find_element("link text", "last 100 runs").click()
+    until(lambda: "since=" not in browser.current_url, "the whole")
+    browser.get(shown.url + script_page(SHOP, since="soon"))
+    assert "'soon' is no time" in " ".join(texts(browser, "main"))
+    browser.get_log("browser")
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"), [("Asia/Tokyo", -9), ("America/New_York", 5), ("Etc/UTC", 0)]
+)
+def test_a_day_on_an_axis_begins_where_it_does_for_the_viewer(
+    browser: webdriver.Chrome, shown: Show, zone: str, hours: int
+) -> None:
+    """The label of a day stands at the viewer's midnight, with its tick, inside the chart."""
+    view(browser, size=DESKTOP, dark=False)
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
+    try:
+        browser.get(shown.url + script_page(BUSY, range="all"))
+        data = chart_data(browser)
+        labels = browser.execute_script(LABELS)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    assert len(labels) >= 3
+    length = data["at"][-1] - data["at"][0]
+    for text, x, tick in labels:
+        midnight = datetime.fromisoformat(f"{text}T00:00:00+00:00") + timedelta(hours=hours)
+        place = 100 * (midnight.timestamp() - data["at"][0]) / length
+        assert abs(float(x.rstrip("%")) - place) < 0.2
+        assert tick == x
+        assert 0 <= place <= 100
+
+
+LABELS = """
+return [...document.querySelectorAll('.trend text.x')].filter((e) => e.checkVisibility())
+  .map((e) => [e.textContent, e.getAttribute('x'), e.previousElementSibling.getAttribute('x1')]);
+"""
+
+
+def chart_data(browser: webdriver.Chrome) -> Any:
+    """What the trend's script knows of its runs."""
+    return browser.execute_script(
+        "return JSON.parse(document.querySelector('.trend').dataset.chart)"
+    )
+
+
 def test_a_thousand_runs_in_a_trend(browser: webdriver.Chrome, shown: Show) -> None:
     """All of them are drawn, of an endpoint too, without a link for each."""
     about = {"range": "all", "metric": "response_time_p95 POST http://127.0.0.1:8090/checkout"}
     browser.get(shown.url + script_page(BUSY, **about))
-    drawn = browser.execute_script(
-        "return JSON.parse(document.querySelector('.trend').dataset.chart).x.length"
-    )
-    assert drawn == 1000
+    assert len(chart_data(browser)["x"]) == 1000
     assert len(browser.find_elements("css selector", ".trend a")) < 20
 
 

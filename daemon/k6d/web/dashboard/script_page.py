@@ -4,12 +4,14 @@ import asyncio
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
 from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.mutes import Mutes
 from k6d.core.model import K6dError, Severity, Trigger
+from k6d.core.parse import in_utc
 from k6d.scripts.catalog import entries, path_of
 from k6d.scripts.registry import Registry
 from k6d.storage.accepted import accepted_levels
@@ -33,6 +35,8 @@ from k6d.web.routes.incidents import alerts_of
 
 router = page_router()
 
+GIVEN = ("name", "metric", "range", "workload", "since", "until")
+KEPT = ("name", "metric", "range", "workload")  # where a chosen range is left
 LISTED = 50
 MOST = 1000  # runs in a trend; more could not be distinguished
 # Of a choice of the page: the most runs of a trend, or its length in days.
@@ -49,15 +53,15 @@ async def script(request: Request, k6d: K6d) -> Response:
 
 
 def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
-    given = {
-        key: request.query_params.get(key, "") for key in ("name", "metric", "range", "workload")
-    }
+    given = {key: request.query_params.get(key, "") for key in GIVEN}
+    since, until = (_moment(key, given[key].strip()) for key in ("since", "until"))
     name = given["name"]
     rows = k6d.store.search(Query(script=name), limit=LISTED)
     if not rows and not _in_folder(name, k6d):
         raise Problem(404, f"There is no script {name[:200]} and no run of it.")
     known, chosen = _workloads(name, given["workload"] or OWN, k6d)
-    judged = _judged(name, chosen, given["range"], k6d)
+    asked = narrowed(Query(script=name, since=since, until=until), k6d.store, chosen)
+    judged = _judged(asked, given["range"], k6d)
     standing = alerts_of(k6d).incident_states().get(name)
     accepted = _accepted(name, k6d)
     drawn = trend.drawn(
@@ -88,7 +92,11 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
         mutes=_mutes(name, k6d),
         accepted=accepted,
         ranges=RANGES,
-        range=given["range"],
+        range=given["range"] if given["range"] in RANGES else "",
+        since=since,
+        until=until,
+        zoomed=bool(since or until),
+        whole=f"/script?{urlencode({k: given[k] for k in KEPT if given[k]})}",
         ended=queue["ended"][0]["job"] if queue["ended"] else "",
         own=_own(name, k6d),
         alerts=_alerts(name, k6d, standing.notify if standing else True),
@@ -96,10 +104,22 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
     )
 
 
-def _judged(name: str, workload: str, chosen: str, k6d: Context) -> list[dict[str, Any]]:
+def _moment(name: str, text: str) -> datetime | None:
+    """Parse the begin or the end of a chosen range."""
+    try:
+        return in_utc(datetime.fromisoformat(text)) if text else None
+    except (ValueError, OverflowError):
+        words = {"since": "From", "until": "To"}[name]
+        example = "2026-11-22 or 2026-11-22T14:05"
+        raise Problem(422, f"{words}: {text[:100]!r} is no time, such as {example}.") from None
+
+
+def _judged(query: Query, chosen: str, k6d: Context) -> list[dict[str, Any]]:
     """Return the runs of the trend, newest first, without re-runs."""
-    query, limit = narrowed(Query(script=name), k6d.store, workload), 100
-    if chosen.endswith("d") and chosen in RANGES:
+    limit = 100
+    if query.since or query.until:
+        limit = MOST
+    elif chosen.endswith("d") and chosen in RANGES:
         since = datetime.now(UTC) - timedelta(days=int(chosen[:-1]))
         query, limit = replace(query, since=since), MOST
     elif chosen in RANGES:

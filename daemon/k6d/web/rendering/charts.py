@@ -83,7 +83,7 @@ def trend(
             *(_incident(plot, times[i : i + 2]) for i, one in enumerate(points) if one["incident"]),
             plot.line(zip(times, values, strict=True), "series-0"),
             points=_links(plot, times, points),
-            label=f"{title} of the last {len(points)} runs, oldest first",
+            label=f"{title} of {len(points)} runs, oldest first",
             role="group",
             name_of=_clock(plot.end - plot.start),
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from k6d.core.metrics import METRICS
 from k6d.core.model import CHANGED, WORSE
-from k6d.core.numbers import count, in_unit, number
+from k6d.core.numbers import LEAST_CHANGE, count, in_unit, number
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ def changed(was: float | None, now: float | None, unit: str) -> str | None:
     amount = now - was if unit == "%" else 100 * (now - was) / abs(was)
     if unit != "%" and abs(amount) >= 10:
         amount = round(amount)
-    if not amount:
+    if abs(amount) < LEAST_CHANGE["points" if unit == "%" else "%"]:
         return None
     sign = "+" if amount > 0 else "−"
     size = number(abs(amount), 2 if abs(amount) < 10 else 3)

@@ -25,6 +25,7 @@ WIDE = 1000
 LAST = 940  # a label beyond it would leave a phone's screen if it stood in the middle
 TOP, BOTTOM = 10, 24  # room above the highest value, and for the labels of times
 MOST_LABELS = 6
+MOST_ON_PHONE = 30  # characters in all labels; of more, a phone shows every second label
 HEADROOM = 1.06  # above the highest point, for the ring around it
 DAY = 86_400
 # Seconds between two labels of a time axis.
@@ -117,12 +118,14 @@ class Plot:
             y = self.y(value)
             yield tag("line", x1=0, x2="100%", y1=y, y2=y, class_="guide")
             yield tag("text", in_unit(value, self.unit), x=-6, y=y + 4, class_="y")
-        for number, at in enumerate(self.labelled_times()):
+        texts = {at: name_of(at) for at in self.labelled_times()}
+        crowded = sum(map(len, texts.values())) > MOST_ON_PHONE
+        for number, (at, text) in enumerate(texts.items()):
             x = self.share(at)
             yield tag("line", x1=x, x2=x, y1=self.floor, y2=self.floor + 4, class_="guide")
-            kind = "x odd" if number % 2 else "x"
+            kind = "x odd" if number % 2 and crowded else "x"
             kind += " last" if self.x(at) > LAST else ""
-            yield tag("text", name_of(at), x=x, y=self.floor + 18, class_=kind, data_at=at)
+            yield tag("text", text, x=x, y=self.floor + 18, class_=kind, data_at=at)
 
     def labelled_values(self) -> Iterator[float]:
         """Round numbers from 0 on, at most nine; whole ones where there is no unit."""
