@@ -236,6 +236,7 @@ class Service:
         watcher.follow(Path(path) for path in self._dependents.paths())
         async for batch in watcher:
             jobs = await self._changes.jobs(batch)
+            del batch  # thousands of paths, until the next change
             watcher.follow(Path(path) for path in self._dependents.paths())
             for job in jobs:
                 if not self._queue.put(job):
@@ -243,6 +244,8 @@ class Service:
             self._upkeep.changed()
             if jobs:
                 self._activity.changed()
+            elif self._queue.idle:
+                self._free_memory()  # what was read of files that are no tests
 
     def _worker(self, watcher: Watcher) -> Worker:
         def on_end(job: Job, since: float) -> None:

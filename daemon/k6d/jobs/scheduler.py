@@ -97,7 +97,9 @@ class Scheduler:
         Removed scripts miss no starts. But if no script is left at all, the folder is probably not
         mounted; then the entries stay, and due starts are missed.
         """
-        known = Registry(self.store, self.settings.scripts).all()
+        registry = Registry(self.store, self.settings.scripts)
+        known = registry.without_dependencies()
+        registry.free_memory()  # the daemon may be idle after this, for long
         found = plans(self.settings, known, self.store)
         self._entries = entries(self.store)
         here = any(map(self._is_there, known))

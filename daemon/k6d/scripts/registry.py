@@ -5,6 +5,7 @@ This module is the only reader and writer of the stored state `scripts`.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,15 @@ class Registry:
 
     def all(self) -> dict[str, ScriptState]:
         """Return the state of each known file, by name."""
-        return {name: self._read(name, document) for name, document in self._state.all().items()}
+        return self._state.each(self._read)
+
+    def without_dependencies(self) -> dict[str, ScriptState]:
+        """Return like `all`, without dependencies, which take most of the memory."""
+        return self._state.each(lambda _, document: read(document))
+
+    def free_memory(self) -> None:
+        """Free the memory of what was read; the next call reads the file again."""
+        self._state.free_memory()
 
     def put(self, name: str, state: ScriptState) -> None:
         """Replace what is known of one file."""
@@ -98,7 +107,7 @@ def read(document: Mapping[str, Any]) -> ScriptState:
         kind=known,
         fingerprint=_text(document.get("fingerprint")),
         ran=_text(document.get("ran")),
-        settings=document.get("settings"),
+        settings=copy.deepcopy(document.get("settings")),
         was_test=known is Kind.TEST or bool(document.get("was_test")),
         left_alone=_text(document.get("left_alone")),
     )

@@ -35,6 +35,11 @@ class Settling:
         self._settle_s = settle_s
         self._pending: dict[str, _Pending] = {}
 
+    def shared(self, paths: frozenset[str]) -> frozenset[str]:
+        """Return the same paths; those in `seen` are the same objects, which saves their memory."""
+        known = {path: path for path in self.seen}
+        return frozenset(known.get(path, path) for path in paths)
+
     def forget(self, path: str) -> None:
         """Forget all about a path."""
         self.seen.pop(path, None)

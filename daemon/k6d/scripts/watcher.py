@@ -233,7 +233,9 @@ class Watcher:
         for path in self._followed - asked:
             if not self._is_script(path):
                 self._settling.forget(path)
-        new, self._followed = asked - self._followed, asked
+        new, self._followed = asked - self._followed, self._settling.shared(asked)
+        if self._asked is asked:
+            self._asked = self._followed
         for path in new:
             if not self._is_script(path):
                 self._begin(path, since)
@@ -344,6 +346,8 @@ class Watcher:
         if tree.unreadable:
             gone = {p for p in gone if not any(lies_in(p, u) for u in tree.unreadable)}
         changed = {path for path, stat in tree.files.items() if seen.get(path) != stat}
+        unsettled = {path: tree.files[path] for path in changed}
+        tree.files = {p: stat for p, stat in seen.items() if p in tree.files} | unsettled
         return set() if self._stopping.is_set() else changed | gone | self._followed
 
     def _is_news(self, path: str, *, closed: bool) -> bool:

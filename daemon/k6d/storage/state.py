@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+T = TypeVar("T")
 
 # Each state, and what its loss means to an operator when its file was damaged.
 STATES = {
@@ -57,6 +58,10 @@ class State:
     def all(self) -> dict[str, dict[str, Any]]:
         """Every document by key, in the order in which the keys were first put."""
         return copy.deepcopy(self._items())
+
+    def each(self, make: Callable[[str, dict[str, Any]], T]) -> dict[str, T]:
+        """`make(key, document)` by key, without copies; it must not change or keep the document."""
+        return {key: make(key, document) for key, document in self._items().items()}
 
     def put(self, key: str, document: dict[str, Any]) -> None:
         """Store `document` under `key`, replacing an old one; it is on the disk afterwards."""
