@@ -296,3 +296,44 @@ def test_what_is_not_judged_changes_and_is_never_worse() -> None:
     assert wording.findings([found], history, {}, sizes=sizes) == []
     (remark,) = wording.remarks([found])
     assert remark.startswith("average of setup()'s requests 5,000 ms, was 50")
+
+
+CPU = "target:checkout CPU:%:<"
+
+
+@pytest.mark.parametrize(
+    ("value", "alerting", "state"),
+    [
+        (85.0, False, "changed"),
+        (85.0, True, "worse"),
+        (20.0, True, "better"),
+        (41.0, True, "steady"),
+    ],
+)
+def test_a_number_of_the_target_alarms_if_asked_to(
+    value: float, alerting: bool, state: str
+) -> None:
+    """By itself it is shown as changed."""
+    history = [past(n, {CPU: value * 0.4}) for n, value in enumerate(QUIET)]
+    (found,) = compare_all([{CPU: value}], history, alerting={CPU} if alerting else set())
+    assert (found.metric, found.unit, found.state) == (CPU, "%", state)
+    assert found.expected == pytest.approx(40.0)
+    assert key_of(found) == CPU
+
+
+def test_numbers_of_the_target_do_not_widen_other_bands() -> None:
+    """Fifty of them, and the p95 is judged as without any; they are all kept."""
+    many = {f"target:number {n}::<": 1.0 for n in range(50)}
+    history = [past(n, {P95: value, **many}) for n, value in enumerate(QUIET)]
+    alone = compare_all([{P95: 105.0}], [past(n, {P95: v}) for n, v in enumerate(QUIET)])
+    among = compare_all([{P95: 105.0, **many}], history)
+    assert among[0] == alone[0]
+    assert len(worth_keeping(among)) == 51
+
+
+def test_a_lasting_change_of_the_target_says_since_when() -> None:
+    """Although it never alarmed."""
+    history = [past(n, {CPU: value * 0.4}) for n, value in enumerate(QUIET)]
+    history += [past(n, {CPU: 85.0 + n % 2}, worse=frozenset({CPU})) for n in range(10, 16)]
+    (found,) = compare_all([{CPU: 85.0}], history)
+    assert (found.state, found.since) == ("changed", "r10")

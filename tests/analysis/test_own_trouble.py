@@ -56,3 +56,9 @@ def test_of_a_run_and_its_re_runs_the_longest_waits_count() -> None:
     change = _worse("response_time_p95", 30)
     trusted, _ = credible([change], [BUSY, Generator(k6_lag_ms=1.0, doubts=["busy"])])
     assert trusted[0].state == STEADY
+
+
+def test_numbers_of_the_target_do_not_come_of_k6s_waits() -> None:
+    """They were measured elsewhere."""
+    change = _worse("target:database:ms:<", 1)
+    assert credible([change], [BUSY]) == ([change], [])

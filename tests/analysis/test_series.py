@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from k6d.analysis import series
-from k6d.core.measurements import Breakdown, Metrics, Threshold
+from k6d.core.measurements import Breakdown, Metrics, TargetMetric, Threshold
 from support.results import endpoint, result
 
 if TYPE_CHECKING:
@@ -107,3 +107,21 @@ def test_an_unknown_series_names_those_there_are() -> None:
     """For people who type one."""
     with pytest.raises(ValueError, match="no series is called 'p95'; there are: error_rate"):
         series.describe("p95")
+
+
+def test_the_targets_own_numbers_have_keys_that_say_all() -> None:
+    """Title, unit and direction; what was not measured is left out."""
+    cpu = TargetMetric(title="CPU: checkout", unit="%", query="cpu", value=40.0)
+    free = TargetMetric(title="free memory", query="m", worse="lower", alert=True, value=0.0)
+    none = TargetMetric(title="queue", query="q")
+    keys = {"target:CPU: checkout:%:<": 40.0, "target:free memory::>": 0.0}
+    assert series.of_target([cpu, free, none]) == keys
+    assert series.alerting([cpu, free, none]) == {"target:free memory::>"}
+    first, second = map(series.describe, keys)
+    assert (first.title, first.unit, first.worse, first.floor) == ("CPU: checkout", "%", 1, 1.0)
+    assert (second.title, second.unit, second.worse, second.judged) == (
+        "free memory",
+        "",
+        -1,
+        False,
+    )

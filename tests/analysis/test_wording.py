@@ -311,3 +311,46 @@ def test_a_regression_of_one_of_five_over_its_life() -> None:
     known = [*history, past(10, slow, worse=frozenset({keys[2]}))]
     (old,) = wording.findings(second, known, {}, sizes=SIZES)
     assert old.message.endswith("; since run r10 on 13 Nov, 00:05 UTC")
+
+
+CPU = "target:checkout CPU:%:<"
+QUEUE = "target:queue::<"
+
+
+def target(metric: str = CPU, state: str = "changed", **changes: object) -> Comparison:
+    """A number of the target: 85 % against 40 %."""
+    unit = metric.rsplit(":", 2)[1]
+    numbers = {"observed": 85.0, "expected": 40.0, "low": 35.0, "high": 45.0}
+    return comparison(
+        metric, state=state, unit=unit, **{**numbers, "change_percent": 112.5, **changes}
+    )
+
+
+def test_the_targets_own_numbers_stand_beside_a_regression() -> None:
+    """One finding, with what of the target changed at the same time; a steady one is left out."""
+    (found,) = find(comparison(P95), target(), target("target:disk:%:<", "steady"))
+    assert found.metric == P95
+    assert "; the target's checkout CPU 85 %, was 40 %; confirmed 3 of 3" in found.message
+    many = [target(f"target:n{n}:%:<", observed=50.0 + n) for n in range(5)]
+    (found,) = find(comparison(P95), *many)
+    assert "; the target's n4 54 %, was 40 %, n3 53 %, was 40 %, n2 52 %" in found.message
+    assert " and 2 more;" in found.message
+
+
+def test_a_number_of_the_target_alone_is_a_remark() -> None:
+    """Unless its entry asks for an alert: then it is a finding, of its own or beside another."""
+    assert find(target()) == []
+    (line,) = wording.remarks([target(since="r7")])
+    assert line == "the target's checkout CPU 85 %, was 40 %, since run r7: alone no alert"
+    (found,) = find(target(state="worse"), target(QUEUE))
+    assert (found.severity, found.metric) == (Severity.HIGH, CPU)
+    assert found.message == "checkout CPU 85 %, was 40 %; confirmed 3 of 3"
+    assert "the target deployed" in found.recommendation
+    (found,) = find(comparison(P95), target(state="worse"))
+    assert found.metric == P95
+    assert "the target's checkout CPU 85 %" in found.message
+
+
+def test_a_new_number_of_the_target_makes_no_doubt() -> None:
+    """The run is judged by its own numbers, which are learned."""
+    assert wording.doubts([comparison(P95), target(state="learning", runs=1)]) == []

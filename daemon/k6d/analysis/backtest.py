@@ -18,7 +18,7 @@ from k6d.analysis.wording import change
 from k6d.core.model import WORSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from k6d.core.model import Comparison
 
@@ -51,11 +51,20 @@ class Power:
     delay_runs: float | None
 
 
-def alarms(history: Sequence[Past], *, needed: int, least_percent: float) -> list[Alarm]:
-    """Return the alarms that the runs of the history (oldest first) would have raised."""
+def alarms(
+    history: Sequence[Past],
+    *,
+    needed: int,
+    least_percent: float,
+    alerting: Container[str] = (),
+) -> list[Alarm]:
+    """Return the alarms that the runs of the history (oldest first) would have raised.
+
+    `alerting` are the keys of the target's own numbers that alert by themselves.
+    """
     found: list[Alarm] = []
     flagged: list[Past] = []
-    judge = _judge(needed, least_percent)
+    judge = partial(_judge(needed, least_percent), alerting=alerting)
     for run in history:
         worse = [c for c in judge([run.series], flagged) if c.state == WORSE]
         before = bool(flagged) and bool(flagged[-1].worse)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from k6d.analysis.change_point import follow
 from k6d.analysis.level import SeriesState, series_state
 from k6d.analysis.prediction_interval import LEAST_CHANGE, NEEDED, compare
-from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.analysis.series import OWN_KEYS, TARGET, Series, describe, is_judged
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from k6d.analysis import prediction_interval
@@ -50,14 +50,20 @@ def compare_all(
     needed: int = NEEDED,
     least_percent: float = 100 * LEAST_CHANGE,
     step: Callable[..., Level] = follow,
+    alerting: Container[str] = (),
 ) -> list[Comparison]:
     """Compare every series of a run (the first of `group`) by the median of the group.
 
-    `history` is oldest first. The result has the order of the keys.
+    `history` is oldest first. The result has the order of the keys. `alerting` are keys of the
+    target's own numbers that are judged. The others do not widen the bands of what is judged.
     """
     keys = list(group[0])
-    against = partial(compare, series=len(keys), needed=needed, least_change=least_percent / 100)
-    return [_compare(key, group, history, against=against, step=step) for key in keys]
+    count = sum(not key.startswith(TARGET) or key in alerting for key in keys)
+    against = partial(compare, series=count, needed=needed, least_change=least_percent / 100)
+    return [
+        _compare(key, group, history, against=against, step=step, judged=is_judged(key, alerting))
+        for key in keys
+    ]
 
 
 def _compare(
@@ -67,6 +73,7 @@ def _compare(
     *,
     against: Callable[..., prediction_interval.IntervalResult],
     step: Callable[..., Level],
+    judged: bool,
 ) -> Comparison:
     about = describe(key)
     past = [None if _failing(run, about) else run.series.get(key) for run in history]
@@ -75,12 +82,12 @@ def _compare(
         past, worse=about.worse, floor=about.floor, flagged=flagged, step=step
     )
     fresh = [values[key] for values in group if key in values]
-    judged = partial(against, history=state_before.baseline, worse=about.worse, floor=about.floor)
-    found = judged(median(fresh))
-    alone = [judged(value) for value in fresh] if len(fresh) > 1 else [found]
+    interval = partial(against, history=state_before.baseline, worse=about.worse, floor=about.floor)
+    found = interval(median(fresh))
+    alone = [interval(value) for value in fresh] if len(fresh) > 1 else [found]
     drifted = state_before.regressed is not None and _nearer_after(median(fresh), state_before)
     state, seen = _state(found, alone, drifted=drifted)
-    if state == WORSE and not about.judged:
+    if state == WORSE and not judged:
         state = CHANGED
     began = (
         state_before.regressed.index
@@ -88,7 +95,7 @@ def _compare(
         else _flagged_since(key, history)
     )
     return Comparison(
-        metric=about.metric if not key.startswith(CUSTOM) else key,
+        metric=about.metric if not key.startswith(OWN_KEYS) else key,
         endpoint=about.endpoint,
         unit=about.unit,
         state=state,
@@ -100,7 +107,7 @@ def _compare(
         visible_percent=_rounded(found.visible_pct),
         runs=found.n,
         needed=found.needed,
-        since=history[began].test_id if state == WORSE and began is not None else None,
+        since=None if began is None or state not in (WORSE, CHANGED) else history[began].test_id,
         seen=seen,
         of=len(fresh),
     )
@@ -193,7 +200,7 @@ def _change(key: str, value: float, was: float, band: Comparison | None) -> Comp
     else:
         state = WORSE if (value - was) * about.worse > 0 else "better"
     return Comparison(
-        metric=about.metric if not key.startswith(CUSTOM) else key,
+        metric=about.metric if not key.startswith(OWN_KEYS) else key,
         endpoint=about.endpoint,
         unit=about.unit,
         state=state,
@@ -228,8 +235,9 @@ def confirmed_before(comparisons: Iterable[Comparison]) -> bool:
 
 
 def worth_keeping(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return the comparisons to store: the first MAX_KEPT, and all that are not steady."""
+    """Return the comparisons to store: the first MAX_KEPT, the target's, and all not steady."""
     kept = {id(c) for c in comparisons[:MAX_KEPT]}
+    kept |= {id(c) for c in comparisons if c.metric.startswith(TARGET)}
     return [c for c in comparisons if id(c) in kept or c.state in (WORSE, CHANGED, "better")]
 
 

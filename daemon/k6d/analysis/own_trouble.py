@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis import wording
+from k6d.analysis.series import TARGET
 from k6d.core.model import STEADY, WORSE, Finding, FindingKind, Severity
 from k6d.core.numbers import ms
 
@@ -56,7 +57,8 @@ def credible(
     for one in comparisons:
         reach = max(reach_ms(generator, one.metric) for generator in generators)
         added = one.unit == "ms" and one.observed - (one.expected or 0.0) <= reach
-        if one.state == WORSE and (added or one.metric.startswith(THROUGHPUT)):
+        by_k6 = not one.metric.startswith(TARGET)
+        if by_k6 and one.state == WORSE and (added or one.metric.startswith(THROUGHPUT)):
             doubts.append(
                 f"{wording.change(one)}: may come of k6's own waits, up to {ms(reach)}, "
                 f"on a machine whose CPUs or memory were full"

@@ -1,7 +1,9 @@
 """The series of a run that are compared with earlier runs: one number per stored key.
 
 A key is a metric, with a space and the endpoint if there is one: "response_time_p95",
-"error_rate GET /cart", "custom:checkout_time:p(95):<". The key alone describes the series.
+"error_rate GET /cart", "custom:checkout_time:p(95):<", "target:checkout CPU:%:<". The key alone
+describes the series. Of the numbers of the target, only those that alert by themselves are judged,
+which a setting says and not the key.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from k6d.analysis import dropped
 from k6d.core.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
-    from k6d.core.measurements import RequestStats, Threshold
+    from k6d.core.measurements import RequestStats, TargetMetric, Threshold
     from k6d.core.model import Result
 
 # Each further series widens the bands of all series, so only the busiest endpoints are compared.
 MAX_ENDPOINTS = 50
 _THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
 CUSTOM = "custom:"
+TARGET = "target:"  # a number of the target itself: title, unit, direction
+OWN_KEYS = (CUSTOM, TARGET)  # such a key is the metric, whatever blanks it has
 # k6's metrics that are compared as overall series; thresholds on them make no further series.
 OVERALL = ("http_req_duration", "http_req_failed", "http_reqs", "checks", "dropped_iterations")
 _P95 = "p(95)"
@@ -89,8 +93,31 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
     return {key: round(value, 6) for key, value in values.items() if value is not None}
 
 
+def of_target(metrics: Iterable[TargetMetric]) -> dict[str, float]:
+    """The target's own numbers by key, without those not measured."""
+    return {target_key(one): one.value for one in metrics if one.value is not None}
+
+
+def target_key(metric: TargetMetric) -> str:
+    """The key of a number of the target; "<" means that a higher number is worse."""
+    direction = "<" if metric.worse == "higher" else ">"
+    return f"{TARGET}{metric.title}:{metric.unit}:{direction}"
+
+
+def alerting(metrics: Iterable[TargetMetric]) -> set[str]:
+    """The keys of the target's numbers that alert by themselves."""
+    return {target_key(one) for one in metrics if one.alert}
+
+
+def is_judged(key: str, alerting: Container[str]) -> bool:
+    """Whether a change of the series for the worse is a regression."""
+    return key in alerting or describe(key).judged
+
+
 def describe(key: str) -> Series:
     """The series of a key; ValueError if the key is unknown."""
+    if key.startswith(TARGET):
+        return _of_target(key)
     if key.startswith(CUSTOM):
         metric, stat, operator = key.removeprefix(CUSTOM).rsplit(":", 2)
         worse: Literal[-1, 1] = 1 if operator == "<" else -1
@@ -110,6 +137,18 @@ def describe(key: str) -> Series:
         floor=about.floor,
         endpoint=endpoint or None,
         judged=about.judged,
+    )
+
+
+def _of_target(key: str) -> Series:
+    title, unit, direction = key.removeprefix(TARGET).rsplit(":", 2)
+    return Series(
+        metric=key,
+        title=title,
+        unit=unit,
+        worse=1 if direction == "<" else -1,
+        floor=1.0 if unit == "%" else 0.0,
+        judged=False,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
-from k6d.analysis.series import CUSTOM, Series, describe
+from k6d.analysis.series import CUSTOM, OWN_KEYS, TARGET, Series, describe
 from k6d.core.mark import between
 from k6d.core.mark import since as after_marks
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EVERYWHERE = 3
 # No doubt is written while these are learned: histories of older versions have no values of them.
 QUIETLY = ("dropped_iterations", "setup_avg")
+MOST_BESIDE = 3  # numbers of the target in the message of a finding
 # If the noise is wider than this, a doubt says so: a change of a quarter would not be detected.
 COARSE_PERCENT = 25.0
 
@@ -56,7 +57,8 @@ def findings(
 ) -> list[Finding]:
     """One finding for each cause: errors explain latency, latency explains throughput.
 
-    `files` are the files of the run by path, with digests. `happened` has the marks.
+    `files` are the files of the run by path, with digests. `happened` has the marks. What the
+    target's own numbers did stands beside the regression; without one, those that alert are one.
     """
     worse = [c for c in comparisons if c.state == WORSE]
     errors = [c for c in worse if c.metric in ("error_rate", "failed_checks")]
@@ -66,6 +68,7 @@ def findings(
     custom = [c for c in worse if c.metric.startswith(CUSTOM)]
     cause = errors or times or throughput
     groups = [group for group in (cause, custom if not errors else []) if group]
+    groups = groups or [group for group in ([c for c in worse if _is_target(c)],) if group]
     return [
         _finding(group, comparisons, history, files, sizes=sizes, happened=happened)
         for group in groups
@@ -82,6 +85,7 @@ def _finding(
     happened: Happened | None,
 ) -> Finding:
     lead = _lead(group, comparisons)
+    targets = [] if _is_target(lead) else [c for c in comparisons if _is_target(c) and _is_off(c)]
     others = [_title_beside(c) for c in group if c is not lead]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -100,9 +104,25 @@ def _finding(
         since=lead.since,
         changed=changed,
         confirmed=confirmed,
-        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{since}{certainty}",
+        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{_beside(targets)}"
+        f"{since}{certainty}",
         recommendation=_advice(lead, changed, marked=marked),
     )
+
+
+def _is_target(comparison: Comparison) -> bool:
+    return comparison.metric.startswith(TARGET)
+
+
+def _is_off(comparison: Comparison) -> bool:
+    return comparison.state in (WORSE, CHANGED)
+
+
+def _beside(targets: Sequence[Comparison]) -> str:
+    """What the target's own numbers did at the same time, the largest changes first."""
+    found = [change(c) for c in sorted(targets, key=_size, reverse=True)]
+    more = f" and {len(found) - MOST_BESIDE} more" if len(found) > MOST_BESIDE else ""
+    return f"; the target's {', '.join(found[:MOST_BESIDE])}{more}" if found else ""
 
 
 def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Comparison:
@@ -148,7 +168,7 @@ def _main_place(lead: Comparison, comparisons: Sequence[Comparison]) -> str:
 
 def _title_beside(comparison: Comparison) -> str:
     """The title beside others: "overall p95"."""
-    overall = comparison.endpoint is None and not comparison.metric.startswith(CUSTOM)
+    overall = comparison.endpoint is None and not comparison.metric.startswith(OWN_KEYS)
     return f"overall {title(comparison)}" if overall else title(comparison)
 
 
@@ -257,6 +277,8 @@ def _advice(lead: Comparison, changed: str | None, *, marked: bool) -> str:
         return "Look at what was deployed or changed then; k6d compare shows every series."
     if changed:
         return "Look at what changed in the script first, then at what the target deployed."
+    if _is_target(lead):
+        return "Look at what the target deployed or changed, and at its own dashboards."
     if lead.metric == "dropped_iterations":
         return "No virtual user was free for them: look for what slowed the target."
     if lead.metric == "requests_per_second":
@@ -273,7 +295,13 @@ def improvements(comparisons: Sequence[Comparison]) -> list[str]:
 
 def remarks(comparisons: Sequence[Comparison]) -> list[str]:
     """The regressions of series that are not judged."""
-    return [f"{change(c)}: not the load, so not judged" for c in comparisons if c.state == CHANGED]
+    return [
+        f"the target's {change(c)}{f', since run {c.since}' if c.since else ''}: alone no alert"
+        if _is_target(c)
+        else f"{change(c)}: not the load, so not judged"
+        for c in comparisons
+        if c.state == CHANGED
+    ]
 
 
 def noise(
@@ -294,7 +322,11 @@ def noise(
 
 def doubts(comparisons: Sequence[Comparison]) -> list[str]:
     """What is missing for a baseline, and which changes it cannot show."""
-    overall = [c for c in comparisons if c.endpoint is None and c.metric not in QUIETLY]
+    overall = [
+        c
+        for c in comparisons
+        if c.endpoint is None and c.metric not in QUIETLY and not _is_target(c)
+    ]
     learning = [c for c in overall if c.state == LEARNING]
     if learning:
         n, needed = min((c.runs, c.needed) for c in learning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -36,7 +37,7 @@ from k6d.core.terms import VARIABLE, Outcome, Trigger
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from k6d.analysis.comparison import Past
     from k6d.core.mark import Mark
@@ -250,6 +251,7 @@ def backtest(
     config: Config = None,
 ) -> None:
     """Judge the stored history with other settings: show alarms, and the added steps found."""
+    from k6d.analysis.series import alerting
     from k6d.cli.render.baseline import backtest_report
 
     loaded = load_settings(config, data=data, **_tried(changes or []))
@@ -264,9 +266,10 @@ def backtest(
             if script:
                 raise
             continue
-        result = {"script": run.script, "runs": len(past), **_judged_again(past, loaded)}
+        judged_again = partial(_judged_again, past, alerting=alerting(run.target))
+        result = {"script": run.script, "runs": len(past), **judged_again(loaded)}
         if current:
-            result["current"] = _judged_again(past, current)
+            result["current"] = judged_again(current)
         results.append(result)
     if as_json:
         print_json(results)
@@ -276,13 +279,15 @@ def backtest(
         terminal().print(backtest_report(results))
 
 
-def _judged_again(past: Sequence[Past], settings: Settings) -> dict[str, object]:
+def _judged_again(
+    past: Sequence[Past], settings: Settings, *, alerting: Collection[str]
+) -> dict[str, object]:
     """Return the alarms and the detected steps of a history with these settings."""
     from k6d.analysis.backtest import alarms, power
 
     needed, least = settings.compare.min_runs, settings.compare.least_percent
     return {
-        "alarms": alarms(past, needed=needed, least_percent=least),
+        "alarms": alarms(past, needed=needed, least_percent=least, alerting=alerting),
         "steps": power(past, "response_time_p95", needed=needed, least_percent=least),
     }
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from k6d.analysis import comparison, own_trouble, wording
+from k6d.analysis import comparison, own_trouble, series, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
 from k6d.core.job import ONCE
-from k6d.core.model import INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
+from k6d.core.model import CHANGED, INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
 from k6d.storage.accepted import accepted_level
 from k6d.storage.marks import marks as marks_of
 from k6d.storage.retention import HISTORY_RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from pathlib import Path
 
     from k6d.core.mark import Mark
@@ -108,10 +108,11 @@ async def compared(
         comparison.compare_all,
         needed=settings.compare.min_runs,
         least_percent=settings.compare.least_percent,
+        alerting=series.alerting(run.target),
     )
     if not settings.compare.enabled or not can_compare(run):
         return done
-    if run.series.keys() <= BESIDE:
+    if all(key in BESIDE or key.startswith(series.TARGET) for key in run.series):
         return _nothing_to_compare(done, store)
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
     found = await asyncio.to_thread(compare_all, [run.series], past)
@@ -247,7 +248,7 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
             except K6dError as error:
                 logger.warning("run %s: compared without an earlier one: %s", run.test_id, error)
                 continue
-            known[test_id] = _past(one, root, accepted=test_id <= until)
+            known[test_id] = _past(one, root, accepted=test_id <= until, changed=_changed(one, run))
             began = (c.since or "" for c in one.comparisons if c.state == WORSE)
             worse.update(first for first in began if first > since)
         return len(found) == limit
@@ -270,13 +271,23 @@ def files_of(run: Run, root: Path) -> dict[str, str]:
     return kept_paths(files, root=root) | run.snapshot.remote
 
 
-def _past(run: Run, root: Path, *, accepted: bool) -> Past:
-    """Return the compared part of a run; in an accepted run, nothing counts as worse."""
+def _changed(earlier: Run, run: Run) -> set[str]:
+    """Return the keys of the target's own numbers that had another query in the earlier run."""
+    asked = {series.target_key(one): (one.query, one.stat) for one in run.target}
+    before = {series.target_key(one): (one.query, one.stat) for one in earlier.target}
+    return {key for key, was in before.items() if key in asked and asked[key] != was}
+
+
+def _past(run: Run, root: Path, *, accepted: bool, changed: Collection[str]) -> Past:
+    """Return the compared part of a run, without the series that `changed` their meaning.
+
+    In an accepted run, nothing counts as worse.
+    """
     compared = () if accepted else run.comparisons
     return Past(
         test_id=run.test_id,
         timestamp=run.timestamp,
-        series=run.series,
+        series={key: value for key, value in run.series.items() if key not in changed},
         files=files_of(run, root),
-        worse=frozenset(comparison.key_of(c) for c in compared if c.state == WORSE),
+        worse=frozenset(comparison.key_of(c) for c in compared if c.state in (WORSE, CHANGED)),
     )

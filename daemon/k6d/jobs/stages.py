@@ -310,6 +310,7 @@ class Stages:
             commit=task.commit,
         )
         values = series.of(result, min_requests=limits.min_requests)
+        values |= series.of_target(measured.target)
         run = replace(run, series=values, confirms=confirms)
         run = replace(run, comparable=is_comparable(run))
         self.store.save(run)

@@ -29,8 +29,10 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 def _title(text: str) -> str:
     """The title; it is the name of a series, so it must fit on one line of a table."""
     text = text.strip()
-    if not text or len(text) > LONGEST_TITLE or not text.isprintable():
-        raise ValueError(f"should be a title of 1 to {LONGEST_TITLE} characters on one line")
+    if not text or len(text) > LONGEST_TITLE or "|" in text or not text.isprintable():
+        raise ValueError(
+            f"should be a title of 1 to {LONGEST_TITLE} characters on one line, without |"
+        )
     return text
 
 
