@@ -166,7 +166,7 @@ def test_a_regression_is_confirmed_named_remembered_and_accepted(shop: Shop, hom
     assert f"run {first.test_id} against its baseline" in table
     assert "p95 of GET pay" in table
     assert "worse (3 of 3)" in table
-    assert "± 1 points" in table  # an error rate of 0 has its noise band too
+    assert "± 1 point " in table  # an error rate of 0 has its noise band too
     chart = k6d(home, "trend", SCRIPT, "--metric", "response_time_p95 GET pay")
     assert f"worse since run {first.test_id}" in chart
 
