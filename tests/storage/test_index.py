@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +21,38 @@ from k6d.storage.store import Store
 from support.many_runs import made, write
 from support.records import make_run
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 UNTIL = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SCRIPTS = 7
+
+# A process that the kernel kills before the write, rename or removal of that number.
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from k6d.storage import data_folder
+from k6d.storage.store import Store
+from support.records import make_run
+
+data, act, left, test_id = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+store, at = Store(data), datetime(2026, 10, 30, 1, 2, 3, tzinfo=UTC)
+if act == "repair" and store.run_path(test_id).exists():
+    store.run_path(test_id).unlink()
+
+def counted(event, args):
+    global left
+    if event in ("os.rename", "os.remove") and str(data) in str(args[0]):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(counted)
+if act == "save":
+    store.save(make_run(test_id="20261030-010203-00000a", timestamp=at, script="script-002.js"))
+elif act == "delete":
+    store.delete([row["test_id"] for row in store.history(limit=40)[4:]])
+else:
+    store.repair()
+"""
 
 
 @pytest.fixture
@@ -157,3 +190,97 @@ def test_a_name_that_is_no_utf8_has_a_folder(tmp_path: Path) -> None:
     store.save(make_run(script=name))
     assert store.history(name) == store.history(encodable(name)) == store.history()
     assert store.last(name)
+
+
+def settled(store: Store, data: Path) -> None:
+    """Let the times of all files be older than one tick of a coarse clock, then check."""
+    past = time.time() - 10
+    for path in [*data.glob("index/generation-*/*/*.json"), *data.glob("runs/*")]:
+        os.utime(path, (past, past))
+    store.repair()
+
+
+def parts_read(store: Store, data: Path) -> int:
+    """How many partitions of months a check reads: here no partition could be read.
+
+    Their files keep size and time, so a check cannot know. The others get their contents back.
+    """
+    garbage = {}
+    for path in months(data):
+        status, contents = path.stat(), path.read_bytes()
+        path.write_bytes(b"x" * len(contents))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        garbage[path] = status, contents
+    report = store.repair()
+    for path, (status, contents) in garbage.items():
+        if path.read_bytes() == b"x" * len(contents):
+            path.write_bytes(contents)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return report.partitions_rebuilt
+
+
+def test_a_check_reads_only_what_changed(store: Store, tmp_path: Path) -> None:
+    """Nothing after a check; the partition of a new, a changed or a missing run."""
+    assert len(months(tmp_path)) > 3
+    settled(store, tmp_path)
+    assert parts_read(store, tmp_path) == 0
+    rows = store.history(limit=None)
+    run = store.load(rows[500]["test_id"])
+    store.save(make_run(test_id=run.test_id, timestamp=run.timestamp, script=run.script))
+    assert parts_read(store, tmp_path) == 1
+    settled(store, tmp_path)
+    store.run_path(rows[10]["test_id"]).unlink()
+    assert parts_read(store, tmp_path) == 1
+    assert store.repair() == Repair()
+    by_month, by_script = copies(store)
+    assert [row["test_id"] for row in by_month] == [row["test_id"] for row in by_script]
+    assert len(by_month) == 899
+
+
+def test_a_lost_or_damaged_record_of_checks_means_that_all_is_checked(
+    store: Store, tmp_path: Path
+) -> None:
+    """Whatever it holds, a stale entry is found."""
+    settled(store, tmp_path)
+    (record,) = tmp_path.glob("index/generation-*/checked.json")
+    whole = record.read_bytes()
+    for number, damage in enumerate(
+        [b"", b"{", b"[]", b'{"2026-10":1}', whole[:-9] + b"1}\n", None]
+    ):
+        if damage is None:
+            record.unlink()
+        else:
+            record.write_bytes(damage)
+        store.run_path(store.history(limit=None)[number * 40]["test_id"]).unlink()
+        assert store.repair().dropped == 1
+    assert len(store.history(limit=None)) == 900 - 6
+
+
+def test_what_changes_in_the_tick_of_a_check_is_found_by_the_next(store: Store) -> None:
+    """A folder that was just changed is compared again, although its time may be the same."""
+    store.repair()
+    path = store.run_path(store.history(limit=1)[0]["test_id"])
+    before = path.parent.stat()
+    path.unlink()
+    os.utime(path.parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.repair().dropped == 1
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_kill_between_two_writes_is_mended(store: Store, tmp_path: Path, step: int) -> None:
+    """Of a save, a removal and a repair, after each number of written or removed files."""
+    settled(store, tmp_path)
+    rows = store.history(limit=None)
+    for act in ("save", "delete", "repair"):
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(tmp_path), act, str(step), rows[3]["test_id"]],
+            check=False,
+            env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        assert killed.returncode in (0, -signal.SIGKILL)
+        store.repair()
+        by_month, by_script = copies(store)
+        assert by_month == by_script
+        files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
+        assert {row["test_id"] for row in by_month} == files
+        assert store.repair() == Repair()

@@ -174,6 +174,7 @@ class Housekeeping:
             self._believed = now
             moment = datetime.fromtimestamp(now[0], UTC)
             await asyncio.to_thread(prune.prune, self._settings, self._store, now=moment)
+        await asyncio.to_thread(self._store.check_index)
 
 
 @contextmanager

@@ -78,17 +78,22 @@ class _Copy:
 class AtomicStorage(Storage):
     """One JSON file; it is parsed again only when another process has replaced it.
 
-    A write is on the disk when it returns. The caller of `write`, and of any change by TinyDB,
-    holds the writers' lock. `read` needs no lock and may run in any thread.
+    A write is on the disk when it returns, if `durable`. The caller of `write`, and of any change
+    by TinyDB, holds the writers' lock. `read` needs no lock and may run in any thread.
 
     `wanted(number, document)` selects documents; `left_out` counts the others. Without `wanted`, a
     document that is not an object raises DamagedError.
     """
 
     def __init__(
-        self, path: Path, *, root: Path, wanted: Callable[[str, Any], bool] | None = None
+        self,
+        path: Path,
+        *,
+        root: Path,
+        wanted: Callable[[str, Any], bool] | None = None,
+        durable: bool = True,
     ) -> None:
-        self.path, self._root, self._wanted = path, root, wanted
+        self.path, self._root, self._wanted, self._durable = path, root, wanted, durable
         self.left_out = 0
         self._copy: _Copy | None = None
 
@@ -118,7 +123,8 @@ class AtomicStorage(Storage):
         """Replace the file; after a K6dError the old file is still in its place."""
         self._copy = None  # if this write fails, the copy may hold changes that are not on the disk
         contents = orjson.dumps(data or {TABLE: {}})
-        write_atomic(self.path, _CHECKSUM.append(contents), root=self._root)
+        text = _CHECKSUM.append(contents)
+        write_atomic(self.path, text, root=self._root, durable=self._durable)
         with disk_errors("read", self.path):
             copy = _Copy(self.path)
         copy.tables = dict(data)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Process ids are used again after a restart (in a container at once, by k6d itself). A leftover may
 # thus seem to have a living owner; but writing one file never takes an hour.
 OLDEST_TEMP_S = 3600.0
+# Times of files are as coarse as this on some file systems: two changes may have equal times.
+YOUNG_NS = 2_000_000_000
 
 _TEMP_NAME = re.compile(r"\..+\.([0-9]+)-[0-9a-f]{8}\.tmp")
 _REMEDIES = {
@@ -49,14 +51,15 @@ def disk_errors(doing: str, path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, root: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, root: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """A new file that replaces `path` on the disk when the block ends without an error.
 
     Only this user can read it. `path` always has the whole old or the whole new contents. A failed
-    write leaves no temporary file. Raises K6dError when the disk refuses.
+    write leaves no temporary file. Raises K6dError when the disk refuses. If not `durable`, a power
+    cut may lose the file until `data_folder.sync_tree` has written it to the disk.
     """
     with disk_errors("write", path):
-        data_folder.make_folder(path.parent, root=root)
+        data_folder.make_folder(path.parent, root=root, durable=durable)
         # A str: pathlib interns each name, which would take memory for each temporary file.
         temp = f"{path.parent}/.{path.name}.{os.getpid()}-{token_hex(4)}.tmp"
         try:
@@ -64,17 +67,19 @@ def replacing(path: Path, *, root: Path) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             data_folder.replace_file(temp, path, root=root)
         except BaseException:
             data_folder.remove_file(Path(temp), root=root)
             raise
-        data_folder.sync_folder(path.parent)
+        if durable:
+            data_folder.sync_folder(path.parent)
 
 
-def write_atomic(path: Path, data: bytes, *, root: Path) -> None:
+def write_atomic(path: Path, data: bytes, *, root: Path, durable: bool = True) -> None:
     """Replace the contents of `path` by `data`; see `replacing`."""
-    with replacing(path, root=root) as file:
+    with replacing(path, root=root, durable=durable) as file:
         file.write(data)
 
 

@@ -8,9 +8,9 @@
 A query of all runs reads months, newest first; a query of one script reads only its own folder. So
 neither takes longer because there are many other runs.
 
-Months decide which runs there are. A document is added to its month first and removed from it last,
-so that `repair` finds what a killed process left undone. "Lock held" means: the caller holds the
-writers' lock.
+Months decide which runs there are. A check compares them with the run files, and then the documents
+of months that changed with those of their scripts. "Lock held" means: the caller holds the writers'
+lock.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from itertools import groupby
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder
+from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder, sync_tree
 from k6d.storage.documents import DamagedError
 from k6d.storage.files import (
+    YOUNG_NS,
     disk_errors,
     folders,
     locked,
@@ -52,7 +53,6 @@ SCRIPT_LIMIT = 100
 # A reader starts again when partitions were added or removed meanwhile, about once in 250 runs.
 READ_ATTEMPTS = 10
 SCRIPTS = "scripts"
-YOUNG_NS = 2_000_000_000  # coarser than the clock of any file system
 
 # A generation with other fields, or other meanings of them, from another version of k6d, is not
 # read but rebuilt. Since version 2, `overrides` leaves out variables beside the script, and the
@@ -82,10 +82,10 @@ class Seen:
 
 
 class Generation:
-    """A complete index in its own folder."""
+    """A complete index in its own folder; if not `durable`, `sync_tree` has to follow."""
 
-    def __init__(self, folder: Path, *, root: Path) -> None:
-        self.folder, self._root = folder, root
+    def __init__(self, folder: Path, *, root: Path, durable: bool = True) -> None:
+        self.folder, self.root, self._durable = folder, root, durable
 
     def months(self) -> list[str]:
         """The months that have documents, such as 2026-11, oldest first."""
@@ -93,7 +93,7 @@ class Generation:
 
     def month(self, name: str) -> Partitions:
         """The documents of a month; there may be none."""
-        return Partitions(f"{self.folder}/{name}", root=self._root, limit=PARTITION_LIMIT)
+        return self._partitions(name, PARTITION_LIMIT)
 
     def script(self, name: str) -> Partitions:
         """The documents of a script; there may be none."""
@@ -142,15 +142,34 @@ class Generation:
             self.script(name).add(ones)
 
     def remove(self, test_ids: Collection[str]) -> None:
-        """Drop the documents of `test_ids`. Lock held."""
-        for name, ones in groupby(sorted(test_ids), month_of):
-            month, ids = self.month(name), list(ones)
-            for script, gone in by_script(month.find(ids)).items():
-                self.script(script).remove([document["test_id"] for document in gone])
-            month.remove(ids)
+        """Drop the documents of runs whose files are still there. Lock held.
+
+        From the months first: if the process dies, a check finds files that no month has.
+        """
+        for name, ids in _by_month(test_ids):
+            found = self.month(name).find(ids)
+            self.month(name).remove(ids)
+            self._remove_from_scripts(found)
+
+    def remove_stale(self, test_ids: Collection[str]) -> None:
+        """Drop the documents of runs whose files are gone. Lock held.
+
+        From the months last: if the process dies, a check finds documents without a file.
+        """
+        for name, ids in _by_month(test_ids):
+            self._remove_from_scripts(self.month(name).find(ids))
+            self.month(name).remove(ids)
+
+    def _remove_from_scripts(self, documents: Iterable[Document]) -> None:
+        for script, gone in by_script(documents).items():
+            self.script(script).remove([document["test_id"] for document in gone])
 
     def _script(self, name: str) -> Partitions:
-        return Partitions(f"{self.folder}/{SCRIPTS}/{name}", root=self._root, limit=SCRIPT_LIMIT)
+        return self._partitions(f"{SCRIPTS}/{name}", SCRIPT_LIMIT)
+
+    def _partitions(self, name: str, limit: int) -> Partitions:
+        place = f"{self.folder}/{name}"
+        return Partitions(place, root=self.root, limit=limit, durable=self._durable)
 
 
 class Index:
@@ -247,10 +266,13 @@ class Index:
 
         Until then readers see the old generation. After an error the old one stays in use.
         """
-        generation = Generation(self._folder / f"{_PREFIX}{token_hex(4)}", root=self._root)
+        folder = self._folder / f"{_PREFIX}{token_hex(4)}"
+        generation = Generation(folder, root=self._root, durable=False)
         make_folder(generation.folder, root=self._root)
         try:
             yield generation
+            with disk_errors("write", generation.folder):
+                sync_tree(generation.folder)
             write_atomic(self._current, generation.folder.name.encode(), root=self._root)
         except BaseException:
             remove_folder(generation.folder, root=self._root)
@@ -293,6 +315,10 @@ class Index:
 def month_of(test_id: str) -> str:
     """The name of the run's month, such as 2026-11."""
     return f"{test_id[:4]}-{test_id[4:6]}"
+
+
+def _by_month(test_ids: Iterable[str]) -> list[tuple[str, list[str]]]:
+    return [(name, list(ids)) for name, ids in groupby(sorted(test_ids), month_of)]
 
 
 def by_script(documents: Iterable[Document]) -> dict[str, list[Document]]:

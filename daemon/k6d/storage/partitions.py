@@ -10,6 +10,7 @@ readers still see each run once. "Lock held" means: the caller holds the writers
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,15 +29,11 @@ ENDING = ".json"
 LOWEST_ID = "00000000-000000-000000"
 
 
-class Part(NamedTuple):
-    """A partition's first id, the first id after its range, and its documents, oldest first.
-
-    The end is None for the last partition; the documents are None when it does not parse.
-    """
+class Span(NamedTuple):
+    """The range of a partition: its first id, and the first id after it, None for the last one."""
 
     start: str
     end: str | None
-    documents: list[Document] | None
 
 
 class Partitions:
@@ -45,8 +42,8 @@ class Partitions:
     One save rewrites one partition. Documents are not cached: in memory each would take 3 KB.
     """
 
-    def __init__(self, folder: str, *, root: Path, limit: int) -> None:
-        self.folder, self._root, self._limit = folder, root, limit
+    def __init__(self, folder: str, *, root: Path, limit: int, durable: bool = True) -> None:
+        self.folder, self._root, self._limit, self._durable = folder, root, limit, durable
 
     def path(self, start: str) -> Path:
         """The path of the partition that begins at the id `start`."""
@@ -117,15 +114,17 @@ class Partitions:
             found += [one for one in self._load(starts[at], end) if one["test_id"] in wanted]
         return found
 
-    def contents(self) -> Iterator[Part]:
-        """Each partition, the oldest first. Lock held."""
+    def spans(self) -> list[Span]:
+        """The range of each partition, the oldest first."""
         starts = self.starts()
-        for at, start in enumerate(starts):
-            end = starts[at + 1] if at + 1 < len(starts) else None
-            try:
-                yield Part(start, end, self._load(start, end))
-            except DamagedError:
-                yield Part(start, end, None)
+        return [Span(*one) for one in zip_longest(starts, starts[1:])]
+
+    def documents(self, span: Span) -> list[Document] | None:
+        """The documents of a partition, sorted by id; None when it does not parse."""
+        try:
+            return self._load(span.start, span.end)
+        except DamagedError:
+            return None
 
     def _remove_empty(self, starts: Sequence[str], at: int) -> None:
         """Remove the file of an empty partition, whose range then belongs to the one before it.
@@ -184,7 +183,7 @@ class Partitions:
         return [document for document in documents if document["test_id"] < end]
 
     def _storage(self, start: str) -> AtomicStorage:
-        return AtomicStorage(self.path(start), root=self._root)
+        return AtomicStorage(self.path(start), root=self._root, durable=self._durable)
 
 
 def _replace(storage: AtomicStorage, documents: Sequence[Document]) -> None:

@@ -7,19 +7,22 @@ from bisect import bisect_left
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from k6d.core.errors import K6dError
+from k6d.storage.checked import Checked, MonthNow, ranges, settled_ns
 from k6d.storage.documents import DamagedError
 from k6d.storage.index import PARTITION_LIMIT, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from k6d.storage.index import Generation, Index
+    from k6d.storage.partitions import Span
     from k6d.storage.runs import RunFiles
 
 Document = dict[str, Any]
@@ -106,25 +109,43 @@ def rebuild(
     months = [month.name for month in runs.months()]
     total = sum(runs.count(month) for month in months)
     with index.rebuilding() as generation:
-        copies = _ScriptCopies(generation)
+        copies, checked = _ScriptCopies(generation), Checked(generation.folder, generation.root)
+        written: list[tuple[str, int, list[str]]] = []
         for month in months:
+            changed, entered = settled_ns(runs.folder_of(month)), list[str]()
             for batch in _batches(runs.ids_of(month)):
                 documents = _documents(runs, batch, found)
                 generation.add_to_months(documents)
                 copies.add(documents)
-                found.added += len(documents)
+                entered += [document["test_id"] for document in documents]
                 done += len(batch)
                 if progress:
                     progress(done, total)
+            found.added += len(entered)
+            # Parts that were written just now cannot be noted, so the last month waits.
+            written = [*_note(written, generation, checked), (month, changed, entered)]
         copies.finish()
+        _note(written, generation, checked)
+        checked.write()
     return found.report()
+
+
+def _note(
+    written: list[tuple[str, int, list[str]]], generation: Generation, checked: Checked
+) -> list[tuple[str, int, list[str]]]:
+    """Note that these new months agree with the run files; returns []."""
+    for name, changed, ids in written:
+        now = MonthNow(runs=changed, index=generation.month(name).folder)
+        checked.put(name, now.record(ranges(list(now.parts), ids), whole=True))
+    return []
 
 
 def reconcile(index: Index, runs: RunFiles, *, damaged: Path | None = None) -> Repair:
     """Add missing runs to `index`, drop entries without a file, and rebuild damaged partitions.
 
-    The caller holds the writers' lock. Names are compared; only files of missing runs are read.
-    `damaged` is a partition in which a reader found damage. Without an index, a new one is built.
+    The caller holds the writers' lock. Names are compared, of what changed since the last time;
+    only files of missing runs are read. `damaged` is a partition in which a reader found damage.
+    Without an index, a new one is built.
     """
     generation = index.generation()
     if generation is None:
@@ -134,47 +155,106 @@ def reconcile(index: Index, runs: RunFiles, *, damaged: Path | None = None) -> R
             count = mend_script(generation, damaged)
             message = f"{damaged}: did not parse, rebuilt from the documents of its months"
             return Repair(partitions_rebuilt=count, messages=[message])
-    found, copies = _Found(), _ScriptCopies(generation)
+    checked = Checked(generation.folder, generation.root)
+    if damaged:
+        checked.forget(damaged)
+    one = _Reconciling(generation, runs, checked)
     for name in sorted({*generation.months(), *(month.name for month in runs.months())}):
-        _reconcile_month(generation, runs, name, found=found, copies=copies)
-    copies.finish()
-    return found.report()
+        one.month(name)
+    one.copies.finish()
+    checked.write()
+    return one.found.report()
 
 
-def _reconcile_month(
-    generation: Generation, runs: RunFiles, name: str, *, found: _Found, copies: _ScriptCopies
-) -> None:
-    """Make a month of the index agree with its run files.
+def changed_months(index: Index, runs: RunFiles) -> list[Path]:
+    """The folders of run files that changed since they were compared with the index."""
+    generation = index.generation()
+    if generation is None:
+        return runs.months()
+    checked = Checked(generation.folder, generation.root)
+    return [
+        month
+        for month in runs.months()
+        if not checked.are_same_files(month.name, settled_ns(str(month)))
+    ]
+
+
+class _Reconciling:
+    """Makes months of the index agree with their run files.
 
     Writers write the file first and add the entry under the lock that the caller holds. An entry
     without a file is therefore stale.
     """
-    month, files = generation.month(name), runs.ids_of(name)
-    begin, lacking = 0, list[str]()
-    for part in month.contents():
-        end = len(files) if part.end is None else bisect_left(files, part.end)
-        stored, begin = files[begin:end], end
-        if part.documents is None:
-            documents = _documents(runs, stored, found)
-            month.put(part.start, documents)
-            path = month.path(part.start)
-            found.messages.append(f"{path}: did not parse, rebuilt from the run files")
-            found.rebuilt += 1
-            found.added += len(documents)
-            copies.add(documents)
-            continue
-        there, entered = set(stored), {one["test_id"] for one in part.documents}
-        gone = sorted(entered - there)
-        copies.add(one for one in part.documents if one["test_id"] in there)
-        _on_scripts(generation, partial(generation.remove, gone))
-        found.dropped += len(gone)
-        lacking += sorted(there - entered)
-    lacking += files[begin:]
-    for batch in _batches(lacking):
-        documents = _documents(runs, batch, found)
-        month.add(documents)
-        copies.add(documents)
-        found.added += len(documents)
+
+    def __init__(self, generation: Generation, runs: RunFiles, checked: Checked) -> None:
+        self._generation, self._runs, self._checked = generation, runs, checked
+        self.found, self.copies = _Found(), _ScriptCopies(generation)
+
+    def month(self, name: str) -> None:
+        """One month; `copies.finish` has to follow when all months are done."""
+        part = self._generation.month(name)
+        now = MonthNow(runs=settled_ns(self._runs.folder_of(name)), index=part.folder)
+        if self._checked.is_same_month(name, now):
+            return
+        files, begin, lacking = self._runs.ids_of(name), 0, list[str]()
+        agreed: dict[str, Sequence[str]] = {}
+        messages = len(self.found.messages)
+        spans = part.spans()
+        for span in spans:
+            end = len(files) if span.end is None else bisect_left(files, span.end)
+            stored, begin = files[begin:end], end
+            if self._checked.is_same_part(name, span.start, now, stored):
+                agreed[span.start] = stored
+                continue
+            absent = self._part(name, span, stored)
+            if absent is None:
+                agreed[span.start] = stored
+            else:
+                lacking += absent
+        lacking += files[begin:]
+        for batch in _batches(lacking):
+            self._enter(part.add, batch)
+        whole = len(agreed) == len(spans) and not lacking and messages == len(self.found.messages)
+        self._checked.put(name, now.record(agreed, whole=whole))
+
+    def _part(self, name: str, span: Span, stored: Sequence[str]) -> list[str] | None:
+        """Compare a partition; returns the ids that it lacks, None when it agrees with `stored`."""
+        part = self._generation.month(name)
+        documents = part.documents(span)
+        if documents is None:
+            self.found.rebuilt += 1
+            path = part.path(span.start)
+            self.found.messages.append(f"{path}: did not parse, rebuilt from the run files")
+            self._enter(partial(part.put, span.start), stored)
+            self._drop_from_scripts(name, span, set(stored))
+            return []
+        there, entered = set(stored), {one["test_id"] for one in documents}
+        self.copies.add(one for one in documents if one["test_id"] in there)
+        if there == entered:
+            return None
+        if gone := sorted(entered - there):
+            _on_scripts(self._generation, partial(self._generation.remove_stale, gone))
+            self.found.dropped += len(gone)
+        return sorted(there - entered)
+
+    def _drop_from_scripts(self, month: str, span: Span, stored: set[str]) -> None:
+        """Drop what scripts have of a partition beyond `stored`: its own documents are lost."""
+        first = max(span.start, month.replace("-", ""))
+        end = min(span.end or "~", month.replace("-", "") + "~")
+        for script in self._generation.scripts():
+            damaged = next((one for one in script.spans() if script.documents(one) is None), None)
+            if damaged:
+                mend_script(self._generation, script.path(damaged.start))
+            found = script.oldest_first(script.starts(), first)
+            ids = takewhile(lambda test_id: test_id < end, (one["test_id"] for one in found))
+            script.remove([test_id for test_id in ids if test_id not in stored])
+
+    def _enter(self, add: Callable[[list[Document]], None], test_ids: Sequence[str]) -> None:
+        """Read the run files and `add` their documents to the month, and to their scripts."""
+        documents = _documents(self._runs, test_ids, self.found)
+        add(documents)
+        self.copies.add(documents)
+        self.found.added += len(documents)
 
 
 def _on_scripts(generation: Generation, act: Callable[[], T]) -> T:
@@ -194,19 +274,19 @@ def mend_script(generation: Generation, path: Path) -> int:
     `path` is one of them. Returns their number. Lock held.
     """
     script = generation.script_of(path)
-    damaged = [part for part in script.contents() if part.documents is None]
-    for part in damaged:
+    damaged = [span for span in script.spans() if script.documents(span) is None]
+    for span in damaged:
         own = []
-        for document in generation.oldest_first(part.start, Seen()):
-            if part.end is not None and document["test_id"] >= part.end:
+        for document in generation.oldest_first(span.start, Seen()):
+            if span.end is not None and document["test_id"] >= span.end:
                 break
             if generation.script(document["script"]).folder == script.folder:
                 own.append(document)
-        script.put(part.start, own)
+        script.put(span.start, own)
     return len(damaged)
 
 
-def _batches(test_ids: list[str]) -> Iterator[list[str]]:
+def _batches(test_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (
         test_ids[begin : begin + PARTITION_LIMIT]
         for begin in range(0, len(test_ids), PARTITION_LIMIT)

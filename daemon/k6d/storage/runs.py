@@ -94,14 +94,18 @@ class RunFiles:
 
     def ids_of(self, month: str) -> list[str]:
         """The ids of the run files of a month, such as 2026-11, oldest first."""
-        prefix, folder = month.replace("-", ""), f"{self.folder}/{month}"
+        prefix, folder = month.replace("-", ""), self.folder_of(month)
         with disk_errors("read", folder):
             files = [name[: -len(_ENDING)] for name in names(folder) if name.endswith(_ENDING)]
         return sorted(one for one in files if one.startswith(prefix) and is_test_id(one))
 
+    def folder_of(self, month: str) -> str:
+        """The folder of the run files of a month."""
+        return f"{self.folder}/{month}"
+
     def count(self, month: str) -> int:
         """The number of the run files of a month."""
-        return sum(name.endswith(_ENDING) for name in names(f"{self.folder}/{month}"))
+        return sum(name.endswith(_ENDING) for name in names(self.folder_of(month)))
 
     def write(self, run: Run) -> dict[str, Any]:
         """Write the run to the disk; returns its index document."""

@@ -19,7 +19,7 @@ from k6d.storage.files import disk_errors, remove_leftovers
 from k6d.storage.index import Index
 from k6d.storage.query import LatestState, Query, Statistics, latest_state, statistics
 from k6d.storage.record import FIELDS, age, encodable, is_test_id
-from k6d.storage.repair import Repair, rebuild, reconcile
+from k6d.storage.repair import Repair, changed_months, rebuild, reconcile
 from k6d.storage.runs import RunFiles
 from k6d.storage.snapshots import Snapshots
 from k6d.storage.state import STATES, State
@@ -261,7 +261,8 @@ class Store:
         `….unreadable`, logged, and listed in the report.
         """
         self.refuse_links()
-        data, months = self._data, self._runs.months()
+        data = self._data
+        months = changed_months(self._index, self._runs)
         places = [data, *months, self._snapshots.folder, self._state, *self._index.folders()]
         with disk_errors("clean", data):
             leftovers = remove_leftovers(places, root=data)
@@ -283,6 +284,16 @@ class Store:
         for message in report.messages:
             log.warning("%s", message)
         return report
+
+    def check_index(self) -> None:
+        """Compare what changed since the last check with the run files, and repair the index.
+
+        When this is done now and then, the next start has little to compare.
+        """
+        with self._index.locked():
+            report = reconcile(self._index, self._runs)
+        for message in report.messages:
+            log.warning("%s", message)
 
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Rebuild the index from the run files; returns the number of its runs.
