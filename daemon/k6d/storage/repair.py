@@ -117,7 +117,9 @@ def rebuild(
                 documents = _documents(runs, batch, found)
                 generation.add_to_months(documents)
                 copies.add(documents)
-                entered += [document["test_id"] for document in documents]
+                there = {document["test_id"] for document in documents}
+                # Not the texts of documents: each would keep a page of freed ones alive.
+                entered += [test_id for test_id in batch if test_id in there]
                 done += len(batch)
                 if progress:
                     progress(done, total)
