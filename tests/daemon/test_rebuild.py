@@ -319,6 +319,9 @@ def _examples(settings: Settings) -> dict[str, dict[str, Any]]:
     store.state("life").put("daemon", {"orderly": False})
     outage = {"since": "x", "scripts": {"good.js": 2, "bad.js": 1}, "told": True}
     store.state("outages").put("no network", outage)
+    times = {"since": NOW.isoformat(), "ended": NOW.isoformat()}
+    runs = {"script": "bad.js", "first_run": "x", "last_run": "y"}
+    store.state("recoveries").put("x", times | runs)
     found = {name: store.state(name).all() for name in STATES}
     assert {name for name, kept in found.items() if kept} >= set(STATES) - {"retention"}
     return found
@@ -335,6 +338,7 @@ def test_entries_of_any_shape_do_no_harm(tmp_path: Path, name: str) -> None:
             alerts = Alerts(settings, store)
             alerts.incident_states()
             alerts.mutes.active(NOW)
+            alerts.recoveries.all()
             alerts.remind(NOW)
             for outcome in (Outcome.NO_NETWORK, Outcome.COMPLETED):
                 run = make_run(script="good.js", execution=Execution(outcome=outcome))

@@ -266,6 +266,8 @@ class Show:
             for run in judged(self._runs(name, 30, step, broken_at, rng), sizes):
                 self.store.save(run)
                 alerts.record(run)
+        for number, (begin, end) in enumerate(((20, 18), (12, 9))):
+            self.store.state("recoveries").put(f"r{number}", self._recovery(begin, end))
         busy = self._runs(BUSY, many, timedelta(minutes=13), many + 1, rng)
         self.store.put([*busy[:-60], *judged(busy[-60:], sizes)])
         self.store.put(self._runs(ONCE, 1, timedelta(hours=1), 9, rng))
@@ -316,6 +318,13 @@ class Show:
             )
             for i in range(number)
         ]
+
+    def _recovery(self, begin: int, end: int) -> dict[str, str]:
+        """An incident of the quiet script, from a number of days ago to another."""
+        since, ended = (self.now - timedelta(days=days) for days in (begin, end))
+        runs = {"first_run": new_test_id(since), "last_run": new_test_id(ended)}
+        times = {"since": since.isoformat(), "ended": ended.isoformat()}
+        return {"script": QUIET, **times, **runs}
 
     def _broken(self) -> Run:
         message = "SyntaxError: Unexpected token (3:7)\n\tat file:///srv/k6/broken.js:3:7"

@@ -29,6 +29,7 @@ from k6d.alerts.observation import observe
 from k6d.alerts.outages import Outage, Outages
 from k6d.alerts.outbox import KEPT_DAYS, Outbox
 from k6d.alerts.records import Change, IncidentState
+from k6d.alerts.recoveries import Recoveries
 from k6d.core.mark import between
 from k6d.core.model import K6dError, Outcome, Severity, Trigger
 from k6d.core.reading import is_reachable
@@ -68,6 +69,7 @@ class Alerts:
         self._serving = serving
         self._states = store.state("incidents")
         self.mutes = Mutes(store)
+        self.recoveries = Recoveries(store)
         self._outages = Outages(store, self.announce, self.is_gone)
         self._lock = settings.data / "state" / ".incidents.lock"
 
@@ -93,8 +95,7 @@ class Alerts:
             rules = self._rules(state)
             if run.test_id not in state.seen:
                 self._outages.record(run, quiet=rules.muted)
-            seen = observe(run)
-            seen = replace(seen, cause=cause) if cause else seen
+            seen = replace(observe(run), cause=cause) if cause else observe(run)
             state, announcement = incidents.advance(state, seen, rules)
             self._save(state)
             if announcement:
@@ -264,8 +265,7 @@ class Alerts:
         The receivers of the scripts `about` get it, if there are any, else those of `script`.
         False when the key was used before, the script is muted or the settings exclude it.
         """
-        state = self._state(script)
-        if not self._rules(state).notifies(severity):
+        if not self._rules(self._state(script)).notifies(severity):
             return False
         message = notice(
             key=key,
@@ -294,8 +294,8 @@ class Alerts:
 
     def incident_states(self) -> dict[str, IncidentState]:
         """Return the incident state of each script; damaged ones are left out."""
-        found = ((name, _read(name, raw)) for name, raw in self._states.all().items())
-        return {name: state for name, state in found if state}
+        found = {name: _read(name, raw) for name, raw in self._states.all().items()}
+        return {name: state for name, state in found.items() if state}
 
     def _rules(self, state: IncidentState) -> Rules:
         notify = self._settings.notify
@@ -370,6 +370,7 @@ class Alerts:
 
     def _save(self, state: IncidentState) -> None:
         self._states.put(state.script, _document(state))
+        self.recoveries.record(state.last)
 
 
 def _document(state: IncidentState) -> dict[str, Any]:

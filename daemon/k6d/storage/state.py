@@ -32,6 +32,7 @@ STATES = {
     "outages": "which scripts have no verdict for want of k6 or a network is not known",
     "pinned": "which runs are pinned is lost; k6d pin pins them again",
     "queue": "jobs that people asked for are lost; k6d run starts them again",
+    "recoveries": "statistics know the last recovery of each script alone",
     "retention": "every old run is looked at again by the next k6d prune",
     "schedule": "schedules are rebuilt from the runs; k6d schedule lists them",
     "tokens": "tokens of hooks are revoked; k6d token create makes new ones",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.alerts.records import Incident, IncidentState
+from k6d.alerts.recoveries import Recovery
 from k6d.core.measurements import Threshold
 from k6d.core.model import Comparison, Severity
 from k6d.storage.query import Query
@@ -70,6 +71,12 @@ def test_what_is_marked() -> None:
     }
     during = [point["test_id"] for point in found if point["incident"]]
     assert during == ["run-06", "run-07", "run-10", "run-11"]
+    before = Recovery(script="a.js", since=NOON, ended=NOON, first_run="run-02", last_run="run-04")
+    found = trend.points(
+        rows(*STEP), "response_time_p95", accepted=[], standing=standing, recoveries=[before]
+    )
+    during = [point["test_id"] for point in found if point["incident"]]
+    assert during[:2] == ["run-02", "run-03"]
 
 
 def test_imported_runs_are_marked() -> None:

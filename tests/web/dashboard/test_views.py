@@ -25,7 +25,7 @@ from support.browser import (
 )  # fmt: skip
 from support.daemon import until
 from support.screenshots import paths, script_page
-from support.showcase import BUSY, ONCE, SHOP, Show
+from support.showcase import BUSY, ONCE, QUIET, SHOP, Show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -391,3 +391,21 @@ def test_statistics_by_script(browser: webdriver.Chrome, shown: Show) -> None:
     (row,) = [one for one in texts(browser, "#by-script ~ table tbody tr") if one.startswith(SHOP)]
     for words in ("30", "8", "26.7 %", "± ", "open for 8 h"):
         assert words in row
+
+
+def test_the_time_to_recovery_is_that_of_the_chosen_days(
+    browser: webdriver.Chrome, shown: Show
+) -> None:
+    """Every incident that ended in them counts, not the last of each script alone."""
+
+    def said(days: int) -> tuple[str, str]:
+        browser.get(f"{shown.url}/statistics?days={days}")
+        rows = texts(browser, "#by-script ~ table tbody tr")
+        (row,) = [one for one in rows if one.startswith(QUIET)]
+        return row, " ".join(texts(browser, ".numbers div"))
+
+    row, numbers = said(30)
+    assert "2 recovered in 60 h (median)" in row
+    assert "Recovered incidents 2" in " ".join(numbers.split())
+    assert "1 recovered in 72 h" in said(10)[0]
+    assert "recovered" not in said(7)[0]

@@ -6,7 +6,7 @@ FastAPI runs routes that are no coroutines in threads, so that they may read the
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 
+from k6d.alerts.recoveries import typical_s
 from k6d.analysis.side_by_side import compare
 from k6d.core.model import HEALTHY, Outcome, Trigger
 from k6d.core.parse import finite, in_utc
@@ -195,9 +196,14 @@ def statistics(request: Request, k6d: K6d) -> HTMLResponse:
     days = int(wanted) if re.fullmatch("[0-9]{1,6}", wanted) else DAYS
     days = min(max(days, 1), MOST_DAYS)
     stats = asdict(k6d.store.statistics(days=days))
-    states = alerts_of(k6d).incident_states()
+    alerts, since = alerts_of(k6d), datetime.now(UTC) - timedelta(days=days)
+    states = alerts.incident_states()
+    ended = alerts.recoveries.all(state.last for state in states.values())
+    ended = [one for one in ended if one.ended >= since]
     for row in stats["scripts"]:
-        row["incident"] = states.get(row["script"])
+        state, own = states.get(row["script"]), [o for o in ended if o.script == row["script"]]
+        row["incident"] = state.incident if state else None
+        row["recovered"], row["typical_s"] = len(own), typical_s(own)
     for row in stats["scripts"][:MOST_NOISE]:
         row["noise"] = _noise(row["script"], k6d)
     return page(
@@ -205,6 +211,8 @@ def statistics(request: Request, k6d: K6d) -> HTMLResponse:
         k6d,
         "statistics.html",
         stats=stats,
+        recovered=len(ended),
+        typical_s=typical_s(ended),
         chart=charts.anomalies(stats["days"]),
         rate=charts.anomaly_rate(stats["days"]),
     )

@@ -62,7 +62,8 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
     known, chosen = _workloads(name, given["workload"] or OWN, k6d)
     asked = narrowed(Query(script=name, since=since, until=until), k6d.store, chosen)
     judged = _judged(asked, given["range"], k6d)
-    standing = alerts_of(k6d).incident_states().get(name)
+    alerts = alerts_of(k6d)
+    standing = alerts.incident_states().get(name)
     accepted = _accepted(name, k6d)
     drawn = trend.drawn(
         judged,
@@ -70,10 +71,13 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
         k6d.store,
         accepted=accepted,
         standing=standing if chosen in (OWN, ALL) else None,
+        recoveries=[one for one in alerts.recoveries.all() if one.script == name]
+        if chosen in (OWN, ALL)
+        else [],
         cache=k6d.cache,
     )
     entry = next((one for one in entries(k6d.settings, k6d.store) if one.script == name), None)
-    facts = facts_of(k6d, alerts_of(k6d), home.METRIC)
+    facts = facts_of(k6d, alerts, home.METRIC)
     return page(
         request,
         k6d,

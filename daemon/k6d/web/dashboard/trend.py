@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from k6d.alerts.records import IncidentState
+    from k6d.alerts.recoveries import Recovery
     from k6d.core.mark import Mark
     from k6d.storage.store import Store
 
@@ -36,19 +37,20 @@ def drawn(
     *,
     accepted: Sequence[Row],
     standing: IncidentState | None,
+    recoveries: Sequence[Recovery] = (),
     cache: dict[str, object] | None = None,
 ) -> Row:
     """What the page of a script shows of its trend: chart, points, marks, band, threshold, unit.
 
-    `rows` are runs, newest first. `wanted` is the key of a series, or "" for that of the incident,
-    else the p95. There is no chart unless two runs measured it. `cache` keeps values that were read
-    from files.
+    `rows` are runs, newest first. `recoveries` are past incidents of the script. `wanted` is the
+    key of a series, or "" for that of the incident, else the p95. There is no chart unless two runs
+    measured it. `cache` keeps values that were read from files.
     """
     newest = newest_record(rows, store)
     choices = choices_of(newest, standing)
     key = wanted if wanted in choices else _first(choices, standing)
     rows = with_values(rows, key, store, {} if cache is None else cache)
-    found = points(rows, key, accepted=accepted, standing=standing)
+    found = points(rows, key, accepted=accepted, standing=standing, recoveries=recoveries)
     start = max((i for i, one in enumerate(found) if "accepted" in one["marks"]), default=0)
     baseline, threshold = band(newest, key), threshold_of(newest, key)
     measured = sum(point["value"] is not None for point in found)
@@ -142,12 +144,23 @@ def _read(test_id: str, key: str, store: Store) -> float | None:
 
 
 def points(
-    rows: Sequence[Row], metric: str, *, accepted: Sequence[Row], standing: IncidentState | None
+    rows: Sequence[Row],
+    metric: str,
+    *,
+    accepted: Sequence[Row],
+    standing: IncidentState | None,
+    recoveries: Sequence[Recovery] = (),
 ) -> list[Row]:
     """Convert runs (`rows`, newest first) to points of the trend (oldest first).
 
-    `accepted` are the accepted levels; `standing` holds the incidents of the script.
+    `accepted` are the accepted levels; `standing` holds the current and the last incident of the
+    script, `recoveries` has those before.
     """
+    spans = [(one.first_run, one.last_run) for one in recoveries]
+    if standing and standing.last:
+        spans.append((standing.last.first_run, standing.last.last_run))
+    if standing and standing.incident:
+        spans.append((standing.incident.first_run, "~"))
     reasons = {entry["since"]: entry.get("reason") for entry in accepted}
     began = _shifted(rows, metric)
     found = []
@@ -166,7 +179,7 @@ def points(
                 "timestamp": row["timestamp"],
                 "value": row[metric],
                 "verdict": filters.verdict(row),
-                "incident": _in_incident(test_id, standing),
+                "incident": any(first <= test_id < last for first, last in spans),
                 "marks": list(notes),
                 "notes": list(notes.values()),
             }
@@ -218,16 +231,6 @@ def threshold_of(record: Row, key: str) -> float | None:
 def _newest(rows: Sequence[Row]) -> Row | None:
     """Return the newest comparable run."""
     return next((row for row in rows if row["comparable"]), None)
-
-
-def _in_incident(test_id: str, standing: IncidentState | None) -> bool:
-    """Return whether the script's current or last incident was open at this run."""
-    if standing is None:
-        return False
-    now, last = standing.incident, standing.last
-    if now and now.first_run <= test_id:
-        return True
-    return last is not None and last.first_run <= test_id < last.last_run
 
 
 def _shifted(rows: Sequence[Row], metric: str) -> set[str]:
