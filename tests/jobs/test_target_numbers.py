@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
 
 CPU = TargetMetric(title="checkout CPU", unit="%", query="cpu")
-KEY = series.target_key(CPU)
+KEY = CPU.key
 
 
 def run(number: int, p95: float, cpu: float | None, metric: TargetMetric = CPU) -> Run:

@@ -6,7 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from k6d.core.measurements import Breakdown, Check, Log, Metrics, RequestStats, Threshold, Timeline
+from k6d.core.measurements import (
+    Breakdown,
+    Check,
+    Log,
+    Metrics,
+    RequestStats,
+    TargetMetric,
+    Threshold,
+    Timeline,
+)
 from k6d.core.model import (
     Execution,
     Finding,
@@ -20,6 +29,20 @@ from k6d.core.model import (
 from k6d.core.snapshot import Snapshot
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def make_target(**changes: Any) -> TargetMetric:
+    """The CPU of the checkout over one minute, of which it was not known for a while."""
+    values = [None if 20 <= at < 30 else 40.0 + at / 2 for at in range(0, 61, 5)]
+    found = TargetMetric(
+        title="checkout CPU",
+        unit="%",
+        query="cpu",
+        value=55.0,
+        step_s=5.0,
+        values=values,
+    )
+    return replace(found, **changes)
 
 
 def make_run(**changes: Any) -> Run:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from k6d.analysis.change_point import follow
 from k6d.analysis.level import SeriesState, series_state
 from k6d.analysis.prediction_interval import LEAST_CHANGE, NEEDED, compare
-from k6d.analysis.series import OWN_KEYS, TARGET, Series, describe, is_judged
+from k6d.analysis.series import OWN_KEYS, Series, describe, is_judged
+from k6d.core.measurements import TARGET
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis import wording
-from k6d.analysis.series import TARGET
+from k6d.core.measurements import TARGET
 from k6d.core.model import STEADY, WORSE, Finding, FindingKind, Severity
 from k6d.core.numbers import ms
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from k6d.analysis import dropped
+from k6d.core.measurements import TARGET
 from k6d.core.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MAX_ENDPOINTS = 50
 _THRESHOLD = re.compile(r"\s*(p\([\d.]+\)|[a-z]+)\s*([<>])")
 CUSTOM = "custom:"
-TARGET = "target:"  # a number of the target itself: title, unit, direction
 OWN_KEYS = (CUSTOM, TARGET)  # such a key is the metric, whatever blanks it has
 # k6's metrics that are compared as overall series; thresholds on them make no further series.
 OVERALL = ("http_req_duration", "http_req_failed", "http_reqs", "checks", "dropped_iterations")
@@ -95,18 +95,12 @@ def of(result: Result, *, min_requests: int) -> dict[str, float]:
 
 def of_target(metrics: Iterable[TargetMetric]) -> dict[str, float]:
     """The target's own numbers by key, without those not measured."""
-    return {target_key(one): one.value for one in metrics if one.value is not None}
-
-
-def target_key(metric: TargetMetric) -> str:
-    """The key of a number of the target; "<" means that a higher number is worse."""
-    direction = "<" if metric.worse == "higher" else ">"
-    return f"{TARGET}{metric.title}:{metric.unit}:{direction}"
+    return {one.key: one.value for one in metrics if one.value is not None}
 
 
 def alerting(metrics: Iterable[TargetMetric]) -> set[str]:
     """The keys of the target's numbers that alert by themselves."""
-    return {target_key(one) for one in metrics if one.alert}
+    return {one.key for one in metrics if one.alert}
 
 
 def is_judged(key: str, alerting: Container[str]) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
-from k6d.analysis.series import CUSTOM, OWN_KEYS, TARGET, Series, describe
+from k6d.analysis.series import CUSTOM, OWN_KEYS, Series, describe
 from k6d.core.mark import between
 from k6d.core.mark import since as after_marks
+from k6d.core.measurements import TARGET
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison, Finding, FindingKind, Severity
 from k6d.core.numbers import against, in_unit, number
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 # A part of `Breakdown.apart`: this machine had no network, so they say nothing of the target.
 OFFLINE = "no network"
+TARGET = "target:"  # begins the keys of the target's own numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +254,16 @@ class TargetMetric:
     start_s: float = 0.0
     step_s: float = 1.0
     values: list[float | None] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The key of its series."""
+        return target_key(self.title, self.unit, self.worse)
+
+
+def target_key(title: str, unit: str, worse: str) -> str:
+    """The key of a number of the target; "<" means that a higher number is worse."""
+    return f"{TARGET}{title}:{unit}:{'<' if worse == 'higher' else '>'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

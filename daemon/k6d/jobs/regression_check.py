@@ -17,6 +17,7 @@ from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
 from k6d.core.job import ONCE
+from k6d.core.measurements import TARGET
 from k6d.core.model import CHANGED, INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
 from k6d.scripts.dependencies import kept_paths, paths_now
 from k6d.storage.accepted import accepted_level
@@ -112,7 +113,7 @@ async def compared(
     )
     if not settings.compare.enabled or not can_compare(run):
         return done
-    if all(key in BESIDE or key.startswith(series.TARGET) for key in run.series):
+    if all(key in BESIDE or key.startswith(TARGET) for key in run.series):
         return _nothing_to_compare(done, store)
     past = await asyncio.to_thread(history_of, run, store, root=settings.scripts)
     found = await asyncio.to_thread(compare_all, [run.series], past)
@@ -273,8 +274,8 @@ def files_of(run: Run, root: Path) -> dict[str, str]:
 
 def _changed(earlier: Run, run: Run) -> set[str]:
     """Return the keys of the target's own numbers that had another query in the earlier run."""
-    asked = {series.target_key(one): (one.query, one.stat) for one in run.target}
-    before = {series.target_key(one): (one.query, one.stat) for one in earlier.target}
+    asked = {one.key: (one.query, one.stat) for one in run.target}
+    before = {one.key: (one.query, one.stat) for one in earlier.target}
     return {key for key, was in before.items() if key in asked and asked[key] != was}
 
 

@@ -18,12 +18,13 @@ from k6d.cli.render import table
 from k6d.cli.render.alerts import outbox_table
 from k6d.cli.render.baseline import backtest_report, comparison_table
 from k6d.cli.render.lists import history_table, scripts_report
-from k6d.cli.render.run import run_report, spark
+from k6d.cli.render.run import run_report
 from k6d.cli.render.schedule import schedule_table
+from k6d.cli.render.spark import spark
 from k6d.core.measurements import Breakdown, Check, Log, Metrics, Runner, Threshold, Timeline
 from k6d.core.model import Comparison, Execution, Outcome
 from k6d.core.numbers import change
-from support.records import make_anomaly, make_endpoint, make_run
+from support.records import make_anomaly, make_endpoint, make_run, make_target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -449,3 +450,36 @@ def test_a_schedule_reads_well_at_every_width() -> None:
         text = _printed(schedule_table([row], width=width), width)
         assert "─" not in text
         assert text.count(f"{at.astimezone():%a %Y-%m-%d %H:%M:%S %Z}") == 2
+
+
+def test_the_targets_own_numbers_stand_beside_the_run() -> None:
+    """Each with what it was and how it went; one that was not measured has no number."""
+    queue = make_target(title="queue", unit="", value=None, values=[])
+    cpu = Comparison(
+        metric=make_target().key,
+        endpoint=None,
+        unit="%",
+        state="changed",
+        observed=55.0,
+        expected=40.0,
+        low=38.0,
+        high=42.0,
+        change_percent=37.5,
+    )
+    run = make_run(target=[make_target(), queue], comparisons=[cpu])
+    text = _printed(run_report(run), 120)
+    lines = text.partition("the target's own numbers")[2].splitlines()
+    assert lines[2].split()[:9] == [
+        "checkout",
+        "CPU",
+        "average",
+        "40",
+        "%",
+        "55",
+        "%",
+        "+15",
+        "points",
+    ]
+    assert lines[2].endswith(spark(make_target().values))
+    assert lines[3].split() == ["queue", "average", "–", "–", "–"]
+    assert "the target's own numbers" not in _printed(run_report(make_run()))

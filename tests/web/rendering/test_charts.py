@@ -8,11 +8,12 @@ import xml.etree.ElementTree as ET
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from k6d.web.rendering import charts
 from k6d.web.rendering.svg import DAY, MOST_LABELS, Plot
-from support.records import NOON
+from support.records import NOON, make_run, make_target
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -178,3 +179,18 @@ def test_statistics_of_days() -> None:
     assert ends[1] == pytest.approx(float(bars[0].get("y") or 0), abs=0.2)
     assert ends[2] == pytest.approx(float(bars[1].get("y") or 0), abs=0.2)
     assert len(lines(charts.anomaly_rate(days))) == 2
+
+
+def test_the_targets_own_numbers_are_on_the_same_axis() -> None:
+    """A chart each, with its gap; a value is drawn at its moment, and no threshold of k6 is."""
+    drawn = make_run(target=[make_target(), make_target(title="none", values=[])])
+    found = charts.timeline(orjson.loads(orjson.dumps(drawn)))
+    first, cpu = found[0], found[-1]
+    assert "Target: checkout CPU" in cpu
+    assert "Target: none" not in "".join(found)
+    parts = lines(cpu)
+    assert [x for part in parts for x, _ in part][:2] == [0, pytest.approx(1000 * 5 / 60, abs=0.1)]
+    assert len(parts) == 2
+    assert parts[-1][-1][0] == 1000
+    assert "threshold" not in cpu
+    assert lines(first)[0][-1][0] < 1000

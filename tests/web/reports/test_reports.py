@@ -24,7 +24,7 @@ from k6d.core.model import (
 from k6d.settings import Limits
 from k6d.web.reports import write_html, write_junit, write_markdown
 from support.paths import DATA
-from support.records import make_anomaly, make_endpoint, make_run
+from support.records import make_anomaly, make_endpoint, make_run, make_target
 from support.results import result
 
 SCHEMA = etree.XMLSchema(etree.parse(DATA / "junit.xsd"))
@@ -277,3 +277,33 @@ def test_a_run_on_a_cluster_has_a_table_of_its_runners() -> None:
     assert cells[1][:2] == ["2", "0"]
     assert "Runner 2: killed: out of memory (OOMKilled)" in "".join(table.itertext())
     assert "Doubt: near" in page
+
+
+def test_the_targets_own_numbers_are_in_every_report() -> None:
+    """With what they were; what was not measured is a dash, and its note says why."""
+    cpu = Comparison(
+        metric=make_target().key,
+        endpoint=None,
+        unit="%",
+        state="changed",
+        observed=55.0,
+        expected=40.0,
+        low=38.0,
+        high=42.0,
+        change_percent=37.5,
+    )
+    queue = make_target(title="<queue>", unit="", value=None, values=[])
+    note = "<queue>: there is no data for the time of the run"
+    run = make_run(
+        target=[make_target(), queue],
+        comparisons=[cpu],
+        breakdown=replace(make_run().breakdown, notes=[note], endpoints=[]),
+    )
+    page = write_html(run)
+    assert "The target&#39;s own numbers" in page or "The target's own numbers" in page
+    assert "Target: checkout CPU" in page
+    assert "was 40 %, +15 points" in page
+    assert "&lt;queue&gt;: there is no data for the time of the run" in page
+    assert "<queue>" not in page
+    text = write_markdown(run)
+    assert "| target: checkout CPU | 40 % | 55 % | **+15 points** |" in text

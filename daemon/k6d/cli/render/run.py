@@ -11,7 +11,9 @@ from rich.text import Text
 from k6d.cli.render.before import changes
 from k6d.cli.render.cells import CONTROLS, STYLES, cell, clean, verdict_cell
 from k6d.cli.render.protocols import beside
+from k6d.cli.render.spark import BARS_WIDTH, spark
 from k6d.cli.render.table import Listing
+from k6d.cli.render.target import target
 from k6d.core.numbers import against_threshold, count, largest, ms, number, percent, rate, seconds
 from k6d.core.tags import tags_line
 from k6d.core.terms import HEALTHY
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 20
 _CONTROLS_OF_A_LINE = {c: s for c, s in CONTROLS.items() if chr(c) not in "\n\t"}
-BARS_WIDTH, MIN_BARS = 60, 10
-BARS = "▁▂▃▄▅▆▇█"
+MIN_BARS = 10
 
 
 def run_report(run: Run, *, log: bool = False) -> RenderableType:
@@ -47,7 +48,7 @@ def run_report(run: Run, *, log: bool = False) -> RenderableType:
         parts += ["", _thresholds(run)]
     if run.checks:
         parts += ["", _checks(run)]
-    parts += beside(run)
+    parts += [*beside(run), *target(run)]
     if custom := {n: run.k6_metrics[n] for n in run.custom_metrics if n in run.k6_metrics}:
         parts += ["", _custom(custom)]
     if len(run.breakdown.timeline.t) > 1:
@@ -225,16 +226,6 @@ class _Timeline:
         width = max(MIN_BARS, min(BARS_WIDTH, options.max_width - 11 - max(map(len, ends))))
         for (name, values, _), end in zip(self._rows, ends, strict=True):
             yield Text(f"{name:>10} {spark(values, width)}{end}")
-
-
-def spark(values: list[float | None], width: int = BARS_WIDTH) -> str:
-    """Draw values as bars from zero to their maximum, with a gap where nothing was measured."""
-    per_bar = max(1, -(-len(values) // width))
-    bars = [largest(values[i : i + per_bar]) for i in range(0, len(values), per_bar)]
-    top = largest(bars)
-    if not top:
-        return "".join(" " if v is None else BARS[0] for v in bars)
-    return "".join(" " if v is None else BARS[round(v / top * (len(BARS) - 1))] for v in bars)
 
 
 def _log(title: str, log: Log) -> Group:

@@ -59,6 +59,7 @@ def _environment() -> Environment:
         "brief": text.brief,
         "totals": run_view.totals,
         "others": run_view.others,
+        "target": run_view.target,
         "endpoints": run_view.endpoints,
         "phases": run_view.phases,
         "learned": run_view.learned,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -14,7 +15,7 @@ from k6d.core.numbers import in_unit, largest, seconds
 from k6d.web.rendering.svg import DAY, WIDE, Plot, figure, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MOST_POINTS = 240  # more could not be distinguished
 MOST_LINKS = 150  # a keyboard goes through them one by one
@@ -167,16 +168,39 @@ def timeline(run: Row) -> list[Markup]:
             if any(value is not None for value in line.get(column) or ())
         }
         if found:
-            charts.append(_over_time(run, title, unit, found, size * line["resolution_s"]))
-    return charts
+            step_s = size * line["resolution_s"]
+            ends = [(i + 1) * step_s for i in range(len(next(iter(found.values()))))]
+            bounds = dict(_bounds(run, unit))
+            charts.append(_over_time(run, title, unit, found, ends, step_s, bounds=bounds))
+    return [*charts, *_of_target(run)]
+
+
+def _of_target(run: Row) -> Iterator[Markup]:
+    """The charts of the target's own numbers, each by itself, as their units differ."""
+    for one in run.get("target") or ():
+        values = one["values"]
+        size = -(-len(values) // MOST_POINTS)
+        if any(value is not None for value in values):
+            merged, step_s = _merged(values, size), size * one["step_s"]
+            # A value is of its moment, and is drawn there: in the middle of its interval.
+            ends = [one["start_s"] + (i + 0.5) * step_s for i in range(len(merged))]
+            title = f"Target: {one['title']}"
+            yield _over_time(run, title, one["unit"], {one["title"]: merged}, ends, step_s)
 
 
 def _over_time(
-    run: Row, title: str, unit: str, series: dict[str, list[float | None]], interval_s: float
+    run: Row,
+    title: str,
+    unit: str,
+    series: dict[str, list[float | None]],
+    ends: Sequence[float],
+    interval_s: float,
+    *,
+    bounds: Mapping[str, float] = MappingProxyType({}),
 ) -> Markup:
-    """One chart of the time line; `series` maps names to values."""
+    """One chart of the time line; `series` maps names to values, of the intervals up to `ends`."""
     seen = [value for values in series.values() for value in values]
-    bounds = {text: bound for text, bound in _bounds(run, unit) if _is_near(bound, seen)}
+    bounds = {text: bound for text, bound in bounds.items() if _is_near(bound, seen)}
     plot = Plot(
         start=0,
         end=run["breakdown"]["timeline"]["t"][-1],
@@ -186,7 +210,7 @@ def _over_time(
         height=170,
     )
     classes = {name: f"series-{number}" for number, name in enumerate(series)}
-    middles = [(i + 0.5) * interval_s for i in range(len(next(iter(series.values()))))]
+    middles = [end - interval_s / 2 for end in ends]
     drawn = plot.svg(
         *(plot.level(bound, "threshold") for bound in bounds.values()),
         *(plot.line(zip(middles, series[name], strict=True), classes[name]) for name in series),
@@ -195,7 +219,7 @@ def _over_time(
     )
     data = {
         "x": [plot.x(at) for at in middles],
-        "texts": [seconds(round(at + interval_s / 2)) for at in middles],
+        "texts": [seconds(round(end)) for end in ends],
         "series": [
             {"name": name, "values": [in_unit(value, unit) for value in values]}
             for name, values in series.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from k6d.core.measurements import TARGET, target_key
 from k6d.core.metrics import METRICS
 from k6d.core.model import CHANGED, WORSE
 from k6d.core.numbers import LEAST_CHANGE, count, in_unit, number
@@ -50,11 +51,27 @@ def others(run: Row) -> list[Row]:
     """What else is compared with the baseline: failed checks, metrics with thresholds, …"""
     found = []
     for one in run.get("comparisons") or ():
-        if one["endpoint"] is None and one["metric"] not in TOTALS and _matters(one):
+        if one["endpoint"] is None and _is_other(one["metric"]) and _matters(one):
             value = in_unit(one["observed"], one["unit"])
             name = named(one["metric"])
             found.append({"name": one["metric"], "title": name, "value": value, **beside(one)})
     return found
+
+
+def _is_other(metric: str) -> bool:
+    return metric not in TOTALS and not metric.startswith(TARGET)
+
+
+def target(run: Row) -> list[Row]:
+    """The target's own numbers, as the rows of `totals`, with what the value is: its `stat`."""
+    compared = {c["metric"]: c for c in run.get("comparisons") or ()}
+    rows = []
+    for one in run.get("target") or ():
+        key = target_key(one["title"], one["unit"], one["worse"])
+        value = in_unit(one["value"], one["unit"])
+        row = {"name": key, "title": one["title"], "stat": one["stat"], "value": value}
+        rows.append(row | beside(compared.get(key) if one["value"] is not None else None))
+    return rows
 
 
 def _matters(compared: Row) -> bool:

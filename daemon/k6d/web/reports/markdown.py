@@ -56,6 +56,7 @@ def _parts(run: Run) -> Iterator[str]:
     if verdict.recommendations:
         yield f"Next step: {_text(verdict.recommendations[0])}"
     totals = [*run_view.totals(record), *run_view.others(record)]
+    totals += [row | {"title": f"target: {row['title']}"} for row in run_view.target(record)]
     if totals:
         yield _table(("metric", "before", "now", "change"), map(_total, totals))
     if learned := run_view.learned(record):

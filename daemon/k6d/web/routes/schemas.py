@@ -52,6 +52,19 @@ VERDICT = _object(
 COMMIT = _object(
     {"id": TEXT, "branch": NAME, "author": NAME, "subject": NAME, "modified": _nullable("boolean")}
 )
+# A number of the target itself; only the data of one run have them.
+TARGET = _object(
+    {
+        "title": TEXT,
+        "unit": TEXT,
+        "stat": {"enum": ["average", "max", "min", "last"]},
+        "value": NUMBER,
+        "start_s": {"type": "number"},
+        "step_s": {"type": "number"},
+        "values": _list(NUMBER),
+    },
+    {"query": TEXT, "worse": {"enum": ["higher", "lower"]}, "alert": {"type": "boolean"}},
+)
 TEST = _object(
     {
         "test_id": TEXT,
@@ -68,6 +81,7 @@ TEST = _object(
         "notes": _list(TEXT),
         "tags": {"type": "object", "additionalProperties": TEXT},
         "commit": {"anyOf": [COMMIT, {"type": "null"}]},
+        "target": _list(TARGET),
     },
 )
 TESTS = _object({"tests": _list(TEST), "total_count": COUNT}, {"next": NAME})
