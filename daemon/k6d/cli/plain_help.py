@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-WORDS = {"int": "N", "float": "NUMBER", "Path": "PATH"}
+WORDS = {"int": "N", "int range": "N", "float": "NUMBER", "float range": "NUMBER", "path": "PATH"}
 
 
 class PlainHelp(TyperCommand):
@@ -16,16 +16,9 @@ class PlainHelp(TyperCommand):
         super().__init__(*given, **more)
         one: Any
         for one in self.params:
-            about = getattr(one, "type_descriptor", None)
-            if about is None:  # an older Typer prints no types of Python
+            if one.metavar is not None:
                 continue
             if one.param_type_name == "argument":
-                one.display_type_rich = _nothing
-                one.metavar = one.metavar or (one.name or "").upper()
-            elif one.metavar is None and not about.is_choice:
-                kind = one.bare_type().removeprefix("list[").removesuffix("]")
-                one.metavar = WORDS.get(kind, "TEXT")
-
-
-def _nothing(**_: Any) -> None:
-    """An argument needs no type beside its name."""
+                one.metavar = (one.name or "").upper()
+            elif one.type.name != "choice":
+                one.metavar = WORDS.get(one.type.name, "TEXT")
