@@ -199,11 +199,13 @@ class Daemon:
     def barrier(self) -> None:
         """Wait until all that was written before has been noticed and worked off.
 
-        A helper module goes the same way as every script, in order, and makes no run.
+        A module that only k6 knows to be no test takes its turn after every script that is waiting,
+        and makes no run.
         """
         self._barriers += 1
         name = f"barrier-{self._barriers}.js"
-        self.write(name, f"import 'k6';\nexport const number = {self._barriers};\n")
+        options = f"{{ number: {self._barriers} }}"
+        self.write(name, f"import 'k6';\nexport const options = {options};\n")
         known = self.store.state("scripts")
         self.until(lambda: known.get(name), f"the daemon to get to {name}")
 
