@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,7 @@ from k6d.daemon.housekeeping import Housekeeping
 from k6d.jobs.queue import JobQueue
 from k6d.settings import Retention, load
 from k6d.storage import backup as archive
-from k6d.storage import prune
+from k6d.storage import prune, removable
 from k6d.storage.accepted import accept
 from k6d.storage.pinned import pin, unpin
 from k6d.storage.retention import (
@@ -41,12 +42,16 @@ from k6d.storage.retention import (
     removals,
     slimmed,
     tier,
+    too_many,
+    too_old,
 )
 from k6d.storage.store import Store
 from support.daemon import until
+from support.many_runs import made, write
 from support.records import make_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from k6d.core.model import Run
@@ -81,8 +86,20 @@ def _gone(
 ) -> dict[str, str]:
     archives = archives or {}
     used = sum(taken.bytes for taken in (*runs, *set(archives.values())))
-    found = removals(runs, policy, now=NOW, used=used, kept=kept or set(), archives=archives)
+    free = [run for run in reversed(runs) if run.test_id not in (kept or ())]
+    old = {run.test_id: (run, reason) for run in free if (reason := _outdated(run, runs, policy))}
+    others = [run for run in free if run.test_id not in old]
+    left = Counter(archives.get(run.contents) for run in runs)
+    found = removals(old, others, policy, used=used, archives=archives, left=left)
     return {removal.test_id: removal.reason for removal in found}
+
+
+def _outdated(run: Stored, runs: list[Stored], policy: Retention) -> str | None:
+    """The reason to remove the run by age or count; `runs` are newest first."""
+    younger = [one for one in runs if one.script == run.script].index(run)
+    if policy.days and NOW - run.timestamp > policy.days * DAY:
+        return too_old(policy)
+    return too_many(policy) if policy.runs and younger >= policy.runs else None
 
 
 def test_nothing_goes_unless_it_is_asked_for() -> None:
@@ -147,6 +164,59 @@ def test_baselines_and_newest_runs_never_go(
             before = [run for run in own if run.test_id < first[script]]
             wanted += [run for run in before if run.comparable][:history]
         assert all(run in left for run in wanted)
+
+    some = runs[::3]
+    asked = {run.test_id for run in some}
+    fewer = baselines(iter(runs), history=history, failing=first, among=some)
+    assert fewer & asked == kept & asked
+
+
+def test_a_decided_run_needs_no_more_reading() -> None:
+    """Baselines are looked for until those asked for are decided, not through the whole past."""
+    read = []
+
+    def runs() -> Iterator[Stored]:
+        for n in range(10_000):
+            read.append(n)
+            yield _stored(9999 - n, age_days=n, comparable=True)
+
+    old = _stored(3, age_days=9996, comparable=True)
+    assert old.test_id not in baselines(runs(), history=120, among=[old])
+    assert len(read) == 120
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"days": 20},
+        {"runs": 90},
+        {"days": 40, "runs": 100},
+        {"disk_mib": 1},
+        {"days": 60, "disk_mib": 1},
+    ],
+)
+def test_what_goes_is_what_all_runs_together_say(tmp_path: Path, limits: dict[str, int]) -> None:
+    """Read in parts, from a store of 900 runs, as by the same rules over all of them at once."""
+    store = Store(tmp_path / "data")
+    write(store, made(900, until=NOW, apart=timedelta(hours=2), scripts=7))
+    store.reindex()
+    rows = store.history(limit=None)
+    store.state("incidents").put("script-002.js", {"incident": {"first_run": rows[800]["test_id"]}})
+    pin(store.load(rows[890]["test_id"]), store, reason="a release")
+    policy = Retention(**limits)
+    runs = [removable.stored(row, size=store.run_bytes(row["test_id"])) for row in rows]
+    failing = {"script-002.js": rows[800]["test_id"]}
+    kept = baselines(runs, history=HISTORY_RUNS, failing=failing) | {rows[890]["test_id"]}
+    kept |= {run.test_id for run in runs if run.test_id >= failing.get(run.script, "~")}
+    expected = _gone(runs, policy, kept=kept)
+    loaded = _settings(tmp_path, **{f"retention__{name}": value for name, value in limits.items()})
+    planned = prune.prune(loaded, store, now=NOW, dry_run=True).removed
+    assert {one.test_id: one.reason for one in planned} == expected
+    assert prune.prune(loaded, store, now=NOW).removed == planned
+    assert {row["test_id"] for row in store.history(limit=None)} == {r.test_id for r in runs} - set(
+        expected
+    )
+    assert prune.prune(loaded, store, now=NOW).removed == []
 
 
 def test_tiers_by_age() -> None:

@@ -64,7 +64,7 @@ def made(count: int, *, until: datetime, apart: timedelta, scripts: int) -> Iter
     Their numbers differ a little, and one in ANOMALOUS has a finding. Equal arguments give equal
     runs.
     """
-    healthy = orjson.loads(encode(make_run()))
+    healthy = orjson.loads(encode(make_run(comparable=True)))
     verdict = orjson.loads(encode(make_run(anomaly_analysis=make_anomaly())))["anomaly_analysis"]
     chance = random.Random(f"{count} {scripts}")
     for number in range(count):

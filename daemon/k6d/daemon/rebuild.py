@@ -59,31 +59,46 @@ def rebuild(settings: Settings, store: Store, alerts: Alerts, *, lost: Collectio
 
 
 def _runs_of_scripts(settings: Settings, store: Store) -> dict[str, list[dict[str, Any]]]:
-    """Return index documents, newest first, of each script with a file, without re-runs."""
-    there: dict[str, bool] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Return index documents, newest first, of each script with a file, without re-runs.
 
-    def take(document: dict[str, Any]) -> None:
-        name = document["script"]
-        if name not in there:
-            there[name] = reading.is_file(settings.scripts / name)
-        known = document["fingerprint"] or document["outcome"] != Outcome.COMPLETED
-        if there[name] and known and document["trigger"] != Trigger.CONFIRMATION:
-            found.setdefault(name, []).append(dict(document))
+    As many as are replayed, and the newest one of the script's own contents.
+    """
 
-    store.each(take)
-    return found
+    def collect(documents: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+        found, own = list[dict[str, Any]](), False
+        for document in documents:
+            if not found and not reading.is_file(settings.scripts / document["script"]):
+                return []
+            known = document["fingerprint"] or document["outcome"] != Outcome.COMPLETED
+            if known and document["trigger"] != Trigger.CONFIRMATION:
+                own = own or _is_its_own(document)
+                if len(found) < MOST_REPLAYED or own:
+                    found.append(dict(document))
+                if len(found) >= MOST_REPLAYED and own:
+                    break
+        return found
+
+    runs = (found for found in store.each_script(collect) if found)
+    return {found[0]["script"]: found for found in sorted(runs, key=_newest, reverse=True)}
 
 
 def _scripts(registry: Registry, runs: dict[str, list[dict[str, Any]]]) -> None:
     """Note that the contents of the newest run have run; k6 finds the rest at the next change."""
     present, ran = registry.all(), {}
     for name, documents in runs.items():
-        own = (d for d in documents if not d["overrides"] and d["outcome"] not in NOT_ITS_OWN)
-        newest = next(own, None)
+        newest = next(filter(_is_its_own, documents), None)
         if name not in present and newest and newest["fingerprint"]:
             ran[name] = ScriptState(ran=newest["fingerprint"], was_test=True)
     registry.put_all(ran)
+
+
+def _is_its_own(document: dict[str, Any]) -> bool:
+    """Whether the run shows that the contents ran without options of its own."""
+    return not document["overrides"] and document["outcome"] not in NOT_ITS_OWN
+
+
+def _newest(documents: list[dict[str, Any]]) -> str:
+    return str(documents[0]["test_id"])
 
 
 def _to_replay(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from k6d.core.errors import K6dError
 from k6d.core.terms import Trigger
 from k6d.storage import accepted, prune
+from k6d.storage.orphans import orphans, remember_young
 from k6d.storage.pinned import pins
+from k6d.storage.removable import stored
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,15 +51,13 @@ def delete(test_ids: Collection[str], store: Store) -> Deleted:
 
     If the process dies halfway, a snapshot may be gone before its run; the run stays readable.
     """
-    runs = prune.all_runs(store)
-    leaving = [run for run in runs if run.test_id in test_ids]
-    staying = [run for run in runs if run.test_id not in test_ids]
+    leaving = [stored(document) for document in store.documents(test_ids)]
     snapshots: dict[str, str | None] = {}
     damaged = prune.find_unreadable(store, [run.test_id for run in leaving], snapshots)
     snapshots |= dict.fromkeys(damaged)
-    orphans = prune.orphans(store, leaving, staying, snapshots)
-    dropped = store.drop_snapshots(orphans)
-    prune.remember_young(store, orphans)
+    unneeded = orphans(store, leaving, snapshots)
+    dropped = store.drop_snapshots(unneeded)
+    remember_young(store, unneeded)
     store.delete(sorted(test_ids))
     return Deleted(runs=sorted(test_ids), snapshots=len(dropped))
 

@@ -226,6 +226,13 @@ class Index:
 
         return self._read(documents, collect)
 
+    def find(self, test_ids: Collection[str]) -> list[Document]:
+        """The documents of these runs, oldest first; runs without one are left out."""
+        if not (generation := self.generation()):
+            return []
+        months = _by_month(test_ids)
+        return [one for name, ids in months for one in generation.month(name).find(ids)]
+
     def read_from(self, collect: Callable[[Iterator[Document]], T], first: str) -> T:
         """As `read`, of all runs from the id `first` on, the oldest first."""
         return self._read(lambda generation, seen: generation.oldest_first(first, seen), collect)

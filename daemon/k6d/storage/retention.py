@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from k6d.settings import Retention
@@ -76,7 +76,11 @@ DROPPED = {
 
 
 def baselines(
-    runs: Sequence[Stored], *, history: int, failing: Mapping[str, str] | None = None
+    runs: Iterable[Stored],
+    *,
+    history: int,
+    failing: Mapping[str, str] | None = None,
+    among: Iterable[Stored] | None = None,
 ) -> set[str]:
     """The ids of the runs that later runs need as baseline, and of each script's newest run.
 
@@ -84,63 +88,82 @@ def baselines(
 
     `runs` are newest first. `history` runs are kept for each script and workload. `failing` names
     the first run of each script's open incident: `history` runs before it are kept as well, so that
-    a long incident does not remove the normal baseline.
+    a long incident does not remove the normal baseline. With `among`, only these runs are looked
+    for, and reading of `runs` stops when each of them is decided.
     """
     found: set[str] = set()
     seen: Counter[tuple[str, str | None, bool]] = Counter()
     scripts: set[tuple[str, bool]] = set()
+    undecided = None if among is None else {run.test_id: run for run in among}
+
+    def key_of(run: Stored) -> tuple[str, str | None, bool]:
+        return run.script, run.workload, run.test_id < (failing or {}).get(run.script, "")
+
+    def is_open(run: Stored) -> bool:
+        unseen = (run.script, run.overrides) not in scripts
+        return unseen or (run.comparable and seen[key_of(run)] < history)
+
     for run in runs:
-        if (run.script, run.overrides) not in scripts:
+        changed = (run.script, run.overrides) not in scripts
+        if changed:
             scripts.add((run.script, run.overrides))
             found.add(run.test_id)
-        key = run.script, run.workload, run.test_id < (failing or {}).get(run.script, "")
+        key = key_of(run)
         if run.comparable and seen[key] < history:
             seen[key] += 1
+            changed = changed or seen[key] == history
             found.add(run.test_id)
+        if undecided is not None:
+            undecided.pop(run.test_id, None)
+            if changed:
+                undecided = {name: one for name, one in undecided.items() if is_open(one)}
+            if not undecided:
+                break
     return found
 
 
 def removals(
-    runs: Sequence[Stored],
+    outdated: Mapping[str, tuple[Stored, str]],
+    others: Iterable[Stored],
     policy: Retention,
     *,
-    now: datetime,
     used: int,
-    kept: Collection[str],
     archives: Mapping[Contents, Archive],
+    left: Counter[Archive | None],
 ) -> list[Removal]:
-    """The runs to remove: first by age and count, then by size, each oldest first.
+    """The runs to remove: first those by age and count, then others by size, each oldest first.
 
-    Runs in `kept` stay. `runs` are newest first. `used` is the size of all runs and snapshots in
-    bytes. A snapshot in `archives` is removed with the last run of its contents.
+    `outdated` has the reason for each run, `others` are oldest first; both without runs that are
+    kept. `used` is the size of all runs and snapshots in bytes. A snapshot in `archives` is removed
+    with the last of the runs that `left` counts for it. `others` are read only until all fits.
     """
-    reasons = _outdated(runs, policy, now=now)
-    others = [run for run in reversed(runs) if run.test_id not in kept]
     limit = policy.disk_mib * MIB
-    left = Counter(archives.get(run.contents) for run in runs)
     gone: list[Removal] = []
-    for run in sorted(others, key=lambda run: run.test_id not in reasons):
-        if run.test_id not in reasons and (not limit or used <= limit):
-            break
+
+    def remove(run: Stored, reason: str) -> int:
         archive = archives.get(run.contents)
         left[archive] -= 1
-        used -= run.bytes + (archive.bytes if archive and not left[archive] else 0)
-        reason = reasons.get(run.test_id, f"more than {policy.disk_mib:,} MiB in all")
         gone.append(Removal(test_id=run.test_id, script=run.script, reason=reason, bytes=run.bytes))
+        return run.bytes + (archive.bytes if archive and not left[archive] else 0)
+
+    for test_id in sorted(outdated):
+        used -= remove(*outdated[test_id])
+    if limit and used > limit:
+        for run in others:
+            used -= remove(run, f"more than {policy.disk_mib:,} MiB in all")
+            if used <= limit:
+                break
     return gone
 
 
-def _outdated(runs: Sequence[Stored], policy: Retention, *, now: datetime) -> dict[str, str]:
-    """The reason for each run that is too old or exceeds the count; `runs` are newest first."""
-    reasons: dict[str, str] = {}
-    count: Counter[str] = Counter()
-    for run in runs:
-        count[run.script] += 1
-        if policy.days and now - run.timestamp > timedelta(days=policy.days):
-            reasons[run.test_id] = f"older than {plural(policy.days, 'day')}"
-        elif policy.runs and count[run.script] > policy.runs:
-            reasons[run.test_id] = f"more than {plural(policy.runs, 'run')} of its script"
-    return reasons
+def too_old(policy: Retention) -> str:
+    """The reason to remove a run for its age."""
+    return f"older than {plural(policy.days, 'day')}"
+
+
+def too_many(policy: Retention) -> str:
+    """The reason to remove a run for the number of younger ones."""
+    return f"more than {plural(policy.runs, 'run')} of its script"
 
 
 def tier(age: timedelta, policy: Retention) -> Tier:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,18 @@ class RunFiles:
         """What the run takes, in bytes, with the files that its script wrote; 0 when it is gone."""
         place = self._place(test_id)
         return size(place) + size(place.removesuffix(_ENDING) + FILES_ENDING)
+
+    def total_bytes(self) -> int:
+        """The size of all runs, with the files that scripts wrote."""
+        total = 0
+        for month in self.months():
+            with disk_errors("read", month), os.scandir(month) as entries:
+                for entry in entries:
+                    name, dot, ending = entry.name.partition(".")
+                    if is_test_id(name) and dot + ending in (_ENDING, FILES_ENDING):
+                        with suppress(FileNotFoundError):
+                            total += entry.stat(follow_symlinks=False).st_size
+        return total
 
     def _place(self, test_id: str) -> str:
         """The path as a str: pathlib interns each name, which would take memory for each run."""

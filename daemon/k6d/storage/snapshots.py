@@ -34,7 +34,7 @@ class Snapshots:
             raise K6dError(f"{snapshot_id!r} is not the id of a snapshot")
         return self.folder / f"{snapshot_id}.tar"
 
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """The size of all snapshots in bytes."""
         return sum(size(f"{self.folder}/{name}") for name in names(self.folder))
 

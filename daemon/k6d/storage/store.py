@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from k6d.core.errors import K6dError
 from k6d.storage.data_folder import refuse_links
-from k6d.storage.documents import DamagedError
 from k6d.storage.files import disk_errors, remove_leftovers
 from k6d.storage.index import Index
+from k6d.storage.index_reader import IndexReader
 from k6d.storage.query import LatestState, Query, Statistics, latest_state, statistics
 from k6d.storage.record import FIELDS, age, encodable, is_test_id
 from k6d.storage.repair import Repair, changed_months, rebuild, reconcile
@@ -34,11 +34,9 @@ IndexDocument = dict[str, Any]
 T = TypeVar("T")
 SHORTEST_PART = 4
 LISTED_MATCHES = 5
-MOST_ANSWERS = 16  # cached until a run is saved; statistics of a year take a second
 MOST_KEPT = 100  # documents in one cached answer
 STATISTICS_KEPT_S = 10
 WRITERS = 8
-MOST_MENDED = 1000  # damaged partitions in one call that are written anew
 
 _PART = re.compile(r"[0-9a-f-]+")
 _STATE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -59,14 +57,21 @@ class Store:
         self._data = data
         self._state = data / "state"
         self._index = Index(data / "index", root=data)
+        reader = IndexReader(self._index, self._runs)
+        self._reader = reader
+        self.newest, self.oldest, self.each_script = (
+            reader.newest,
+            reader.oldest,
+            reader.each_script,
+        )
+        self.documents, self.cached = reader.documents, reader.cached
         snapshots = Snapshots(data / "snapshots", root=data, locked=self._index.locked)
         self._snapshots = snapshots
         self.put_snapshot, self.copy_snapshot = snapshots.put, snapshots.copy
-        self.snapshot_path, self.snapshot_bytes = snapshots.path, snapshots.bytes
+        self.snapshot_path, self.snapshot_bytes = snapshots.path, snapshots.total_bytes
         self.drop_snapshots = snapshots.drop
         self._states: dict[str, State] = {}
         self._index_is_behind = False
-        self._answers: dict[object, tuple[object, object]] = {}
 
     def save(self, run: Run) -> None:
         """Write the run's file, then its index entry; an existing run with this id is replaced.
@@ -148,11 +153,7 @@ class Store:
             matching = (d for d in old if all(d[name] == filters[name] for name in filters))
             return [dict(document) for document in islice(matching, limit)]
 
-        return self._read(collect, newest=newest, script=_encoded(script))
-
-    def each(self, make: Callable[[IndexDocument], T]) -> list[T]:
-        """`make(document)` for every index document, newest first; keeps only the results."""
-        return self._read(lambda documents: [make(document) for document in documents])
+        return self._reader.newest(collect, newest=newest, script=_encoded(script))
 
     def last(self, script: str) -> IndexDocument | None:
         """The index document of the newest run of `script`; None when it never ran."""
@@ -164,7 +165,7 @@ class Store:
         def newest(documents: Iterator[IndexDocument]) -> list[IndexDocument]:
             return [dict(document) for document in islice(documents, 1)]
 
-        found = [document for one in self._read_scripts(newest) for document in one]
+        found = [document for one in self._reader.each_script(newest) for document in one]
         return sorted(found, key=age, reverse=True)
 
     def refuse_links(self) -> None:
@@ -180,10 +181,10 @@ class Store:
         with self._index.locked():
             generation = self._index.generation()
             if generation:
-                self._on_index(lambda: generation.remove(test_ids))
+                self._reader.repairing(lambda: generation.remove(test_ids))
             for test_id in test_ids:
                 self._runs.delete(test_id)
-        self._answers.clear()
+        self._reader.free_memory()
         log.debug("removed %d runs", len(test_ids))
 
     def shrink(
@@ -202,6 +203,14 @@ class Store:
                 self._runs.replace(test_id, left)
         return None if left is None else len(data) - len(left)
 
+    def of_script(self, script: str, collect: Callable[[Iterator[IndexDocument]], T]) -> T:
+        """`collect(documents)` of one script, newest first; see `IndexReader`."""
+        return self._reader.newest(collect, script=_encoded(script))
+
+    def runs_bytes(self) -> int:
+        """The size of the files of all runs in bytes; looks at each file."""
+        return self._runs.total_bytes()
+
     def run_bytes(self, test_id: str) -> int:
         """The size of the run's file in bytes; 0 when there is none."""
         return self._runs.size(test_id)
@@ -216,7 +225,7 @@ class Store:
 
         script = query.script
         if limit is None or limit > MOST_KEPT:
-            return self._read(collect, newest=query.newest(), script=script)
+            return self._reader.newest(collect, newest=query.newest(), script=script)
         key = "search", query, limit
         kept = self.cached(key, collect, newest=query.newest(), script=script)
         return [dict(document) for document in kept]
@@ -241,11 +250,11 @@ class Store:
         make = partial(latest_state, recent=recent, metric=metric)
 
         def collect() -> dict[str, LatestState]:
-            found = [state for state in self._read_scripts(make) if state]
+            found = [state for state in self._reader.each_script(make) if state]
             found.sort(key=lambda state: age(state.newest), reverse=True)
             return {state.last["script"]: state for state in found}
 
-        return dict(self._cached(("latest_states", recent, metric), None, collect))
+        return dict(self._reader.cached_answer(("latest_states", recent, metric), collect))
 
     def state(self, name: str) -> State:
         """The state with that name; K6dError unless it is lower case letters, digits, - and _."""
@@ -321,74 +330,14 @@ class Store:
         with self._index.locked():
             if self._index_is_behind:
                 reconcile(self._index, self._runs)
-            self._on_index(lambda: self._index.add(document))
+            self._reader.repairing(lambda: self._index.add(document))
         self._index_is_behind = False
-
-    def _on_index(self, act: Callable[[], None]) -> None:
-        """Call `act`, which changes the index, after a repair if it is damaged. Lock held."""
-        for _ in range(MOST_MENDED):
-            try:
-                return act()
-            except DamagedError as error:
-                reconcile(self._index, self._runs, damaged=error.path)
-        return act()
-
-    def _read(
-        self,
-        collect: Callable[[Iterator[IndexDocument]], T],
-        *,
-        newest: str | None = None,
-        script: str | None = None,
-    ) -> T:
-        return self._mending(lambda: self._index.read(collect, newest=newest, script=script))
-
-    def _read_scripts(self, collect: Callable[[Iterator[IndexDocument]], T]) -> list[T]:
-        return self._mending(lambda: self._index.read_scripts(collect))
-
-    def _mending(self, read: Callable[[], T]) -> T:
-        """The answer of `read`, after a repair if there is no index or it is damaged."""
-        for _ in range(MOST_MENDED):
-            damaged = None
-            try:
-                if self._index.generation() or next(self._runs.ids(), None) is None:
-                    return read()
-            except DamagedError as error:
-                damaged = error.path
-                log.warning("rebuilding the damaged index from the run files: %s", error)
-            with self._index.locked():
-                reconcile(self._index, self._runs, damaged=damaged)
-        return read()
 
     def free_memory(self) -> None:
         """Free the memory of cached answers and states; the next call reads the files again."""
-        self._answers.clear()
+        self._reader.free_memory()
         for state in list(self._states.values()):
             state.free_memory()
-
-    def cached(
-        self,
-        key: object,
-        collect: Callable[[Iterator[IndexDocument]], T],
-        *,
-        newest: str | None = None,
-        script: str | None = None,
-    ) -> T:
-        """The cached result of `collect` for `key`, or a new one after the index has changed.
-
-        With `script`, the documents are those of the script.
-        """
-        return self._cached(key, script, lambda: self._read(collect, newest=newest, script=script))
-
-    def _cached(self, key: object, script: str | None, make: Callable[[], T]) -> T:
-        stamp = self._index.stamp(script)
-        kept = self._answers.get(key)
-        if kept and kept[0] == stamp:
-            return cast("T", kept[1])
-        answer = make()
-        if len(self._answers) >= MOST_ANSWERS:
-            self._answers.clear()
-        self._answers[key] = (stamp, answer)
-        return answer
 
 
 def _encoded(script: str | None) -> str | None:
