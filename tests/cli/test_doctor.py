@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from k6d.cli.doctor import examine
 from k6d.settings import load
 from k6d.storage.locks import only_daemon
 from support.binaries import NEW
+from support.prometheus import FakePrometheus, matrix
 from support.rights import of_an_ordinary_user
 
 if TYPE_CHECKING:
@@ -189,3 +192,40 @@ async def test_a_probe_needs_a_cluster(home: Path) -> None:
     chosen = load(None, k6__path=NEW, k6__executor="kubernetes", kubernetes__kubeconfig="/absent")
     checks = await examine(chosen, probe=True)
     assert [check.name for check in checks[-2:]] == ["cluster", "receiver"]
+
+
+CPU = {"title": "CPU", "query": "cpu"}
+
+
+async def test_the_prometheus_is_asked_once(home: Path) -> None:
+    """Each query of the last minute; a query about one script is left to its runs."""
+    script = {"title": "of a script", "query": 'x{script="$script"}'}
+    found = matrix([(time.time() - 20, "1")])
+    with FakePrometheus(lambda _: (200, found)) as fake:
+        given = {"metrics": [CPU, script], "prometheus__url": fake.url}
+        checks = await examine(load(None, k6__path=NEW, **given))
+    host = fake.url.removeprefix("http://")
+    (check,) = (check for check in checks if check.name == "prometheus")
+    assert (check.ok, check.seen) == (True, f"{host} answers 1 query")
+    (form,) = fake.seen
+    assert float(form["end"]) - float(form["start"]) == 60
+
+
+async def test_what_is_wrong_with_the_prometheus_is_told(home: Path) -> None:
+    """No address, nobody there, and a server that repeats the token in its error."""
+    error = json.dumps({"status": "error", "error": f"who is {SECRET}?"}).encode()
+    with FakePrometheus(lambda _: (400, error)) as fake:
+        url, token = fake.url, {"prometheus__token": SECRET}
+        wrong = await examine(load(None, metrics=[CPU], prometheus__url=url, **token))
+    gone = await examine(load(None, prometheus__url=url))
+    nowhere = await examine(load(None, metrics=[CPU]))
+    seen = [
+        check.seen
+        for checks in (wrong, gone, nowhere)
+        for check in checks
+        if check.name == "prometheus"
+    ]
+    assert seen[0].startswith("CPU: the query fails: who is ")
+    assert SECRET not in str(wrong)
+    assert seen[1].endswith("cannot be asked: Connection refused")
+    assert seen[2] == "prometheus.url is not set, so 1 metric cannot be read"

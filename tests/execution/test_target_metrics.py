@@ -136,8 +136,8 @@ WRONG = {
 }
 MEANT = {
     "several series": "CPU: the query gives 2 series: aggregate them, with sum(…), avg(…) or ma",
-    "no series": "CPU: there is no data for the time of the run",
-    "NaN": "CPU: there is no number for the time of the run, only NaN or infinity",
+    "no series": "CPU: there is no data for this time",
+    "NaN": "CPU: there is no number for this time, only NaN or infinity",
     "histograms": "CPU: the query gives histograms, not numbers; use histogram_quantile(…)",
     "bad query": "CPU: the query fails: parse error at 1:5",
     "an error with 200": "CPU: the query fails: out of memory",

@@ -48,6 +48,7 @@ async def examine(settings: Settings, *, probe: bool = False) -> list[Check]:
         *(_aside(settings.data) if data.ok and settings.data.is_dir() else ()),
         *(_outages(settings) if data.ok and settings.data.is_dir() else ()),
         _daemon(settings.data),
+        *await _target(settings),
         *await _cluster(settings, k6_version=version, probe=probe),
     ]
 
@@ -185,6 +186,15 @@ def _daemon(data: Path) -> Check:
         return fine("daemon", f"runs, pid {pid}")
     remedy = "start it with k6d serve, or as a service: see systemd/"
     return fine("daemon", f"none serves {data}", remedy)
+
+
+async def _target(settings: Settings) -> list[Check]:
+    """Ask the Prometheus that has the target's own numbers, if there is one."""
+    if not settings.metrics and settings.prometheus.url is None:
+        return []
+    from k6d.cli.target_checks import target_checks  # for those with a Prometheus alone
+
+    return await target_checks(settings)
 
 
 async def _cluster(settings: Settings, *, k6_version: str | None, probe: bool) -> list[Check]:

@@ -182,7 +182,7 @@ def _on_grid(data: dict[str, Any], grid: Grid) -> list[float | None]:
             "sum(…), avg(…) or max(…)"
         )
     if not series:
-        raise QueryError("there is no data for the time of the run")
+        raise QueryError("there is no data for this time")
     if "values" not in series[0]:
         raise QueryError("the query gives histograms, not numbers; use histogram_quantile(…)")
     values: list[float | None] = [None] * grid.count
@@ -192,7 +192,7 @@ def _on_grid(data: dict[str, Any], grid: Grid) -> list[float | None]:
         if 0 <= index < grid.count and math.isfinite(number):
             values[index] = number
     if all(value is None for value in values):
-        raise QueryError("there is no number for the time of the run, only NaN or infinity")
+        raise QueryError("there is no number for this time, only NaN or infinity")
     return values
 
 

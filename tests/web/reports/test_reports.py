@@ -293,7 +293,7 @@ def test_the_targets_own_numbers_are_in_every_report() -> None:
         change_percent=37.5,
     )
     queue = make_target(title="<queue>", unit="", value=None, values=[])
-    note = "<queue>: there is no data for the time of the run"
+    note = "<queue>: there is no data for this time"
     run = make_run(
         target=[make_target(), queue],
         comparisons=[cpu],
@@ -303,7 +303,7 @@ def test_the_targets_own_numbers_are_in_every_report() -> None:
     assert "The target&#39;s own numbers" in page or "The target's own numbers" in page
     assert "Target: checkout CPU" in page
     assert "was 40 %, +15 points" in page
-    assert "&lt;queue&gt;: there is no data for the time of the run" in page
+    assert "&lt;queue&gt;: there is no data for this time" in page
     assert "<queue>" not in page
     text = write_markdown(run)
     assert "| target: checkout CPU | 40 % | 55 % | **+15 points** |" in text
