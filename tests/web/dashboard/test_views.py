@@ -321,6 +321,10 @@ def test_settings(browser: webdriver.Chrome, shown: Show) -> None:
     until(lambda: browser.current_url.endswith("/settings"), "the settings")
     rows = texts(browser, "#changed ~ table tbody tr")
     assert any(row.startswith("api.port") and str(shown.port) in row for row in rows)
+    receivers = texts(browser, "#receivers ~ table tbody tr")
+    assert [row.split() for row in receivers] == [
+        ["json://127.0.0.1:9/…", "no", "message", "yet", "0"]
+    ]
     (urls,) = [row for row in rows if row.startswith("notify.urls")]
     assert "127.0.0.1:9" not in urls
     assert '["…"]' in urls
