@@ -32,6 +32,8 @@ from k6d.jobs.activity import Activity
 from k6d.jobs.queue import JobQueue
 from k6d.scripts.registry import Registry, ScriptState
 from k6d.settings import load
+from k6d.storage.marks import marks
+from k6d.storage.marks import put as put_mark
 from k6d.storage.record import new_test_id
 from k6d.storage.store import Store
 from support.daemon import PATIENCE_S
@@ -41,6 +43,7 @@ from support.serving import free_port
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from k6d.core.mark import Mark
     from k6d.core.model import Run
     from k6d.settings import Settings
 
@@ -190,14 +193,16 @@ def timeline(seconds: int, p95: float, rate: float, errors: float, rng: random.R
     )
 
 
-def judged(runs: Sequence[Run], sizes: wording.Sizes) -> list[Run]:
+def judged(runs: Sequence[Run], sizes: wording.Sizes, marks: Sequence[Mark] = ()) -> list[Run]:
     """The runs, the last few with comparisons and verdicts, each against those before it."""
     past: list[Past] = []
     found = []
     for number, run in enumerate(runs):
         late = number >= max(BROKEN_AT, len(runs) - 8)
         compared = comparison.compare_all([run.series], past[-60:]) if late else []
-        findings = wording.findings(compared, past[-60:], {}, sizes=sizes)
+        happened = wording.Happened(script=run.script, at=run.timestamp, marks=marks)
+        files = {run.script: run.snapshot.id if run.snapshot else ""}
+        findings = wording.findings(compared, past[-60:], files, sizes=sizes, happened=happened)
         verdict = conclude(findings, wording.doubts(compared))
         made = replace(
             run, comparisons=comparison.worth_keeping(compared), anomaly_analysis=verdict
@@ -209,7 +214,7 @@ def judged(runs: Sequence[Run], sizes: wording.Sizes) -> list[Run]:
                 test_id=run.test_id,
                 timestamp=run.timestamp,
                 series=run.series,
-                files={},
+                files=files,
                 worse=worse,
             )
         )
@@ -263,7 +268,11 @@ class Show:
             (LONG, timedelta(minutes=10), 25),
             (QUIET, timedelta(days=1), 99),
         ):
-            for run in judged(self._runs(name, 30, step, broken_at, rng), sizes):
+            runs = self._runs(name, 30, step, broken_at, rng)
+            if name == SHOP:
+                at = runs[broken_at].timestamp - timedelta(minutes=4)
+                put_mark("checkout 2.14", self.store, at=at, script=SHOP)
+            for run in judged(runs, sizes, marks(self.store)):
                 self.store.save(run)
                 alerts.record(run)
         for number, (begin, end) in enumerate(((20, 18), (12, 9))):

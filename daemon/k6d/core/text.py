@@ -51,6 +51,20 @@ def brief(finding: str) -> str:
     return clause.replace(origin, "") if origin else clause
 
 
+_SINCE = re.compile(r"; since run \S+ on [^,;]+, \d\d:\d\d UTC, (.+)$")
+_AT_ONCE = re.compile(r"; ([^;]+ changed with th(?:is|at) run\b.*|[^;]* after “.+)$")
+
+
+def circumstances(finding: str) -> str:
+    """What changed when a finding began: files and marks; "" if nothing is known of it.
+
+    "p95 219 ms, was 89 ms; since run … on 27 Nov, 06:40 UTC, 4 m after “checkout 2.14”" becomes
+    "4 m after “checkout 2.14”".
+    """
+    found = _SINCE.search(finding) or _AT_ONCE.search(finding)
+    return found[1] if found else ""
+
+
 def printable(text: str, instead: str = " ") -> str:
     """The text with `instead` for each control character and each mark of text direction."""
     return "".join(c if c.isprintable() else instead for c in text)

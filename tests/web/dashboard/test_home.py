@@ -9,7 +9,7 @@ import pytest
 
 from k6d.alerts.records import Incident, IncidentState
 from k6d.core.model import Severity
-from k6d.core.text import brief
+from k6d.core.text import brief, circumstances
 from k6d.scripts.catalog import Entry
 from k6d.storage.query import LatestState
 from k6d.web.dashboard import home
@@ -111,6 +111,25 @@ def test_the_failing_ones_come_first() -> None:
     assert names(state="failing") == ["y.js", "z.js"]
     assert names(state="muted") == ["b.js"]
     assert names(text="Y.") == ["y.js"]
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ("p95 2 ms; since run x-1 on 27 Nov, 06:40 UTC", ""),
+        ("p95 2 ms; since run x-1 on 27 Nov, 06:40 UTC, 4 m after “v2; b”", "4 m after “v2; b”"),
+        (
+            "p95 2 ms; also p99; since run x on 7 Nov, 06:40 UTC, 4 m after “v”, when a.js changed",
+            "4 m after “v”, when a.js changed",
+        ),
+        ("p95 2 ms; a.js changed with this run", "a.js changed with this run"),
+        ("p95 2 ms; also p99; 4 m after “v2”", "4 m after “v2”"),
+        ("5 % of the requests failed", ""),
+    ],
+)
+def test_what_changed_when_an_incident_began(said: str, changed: str) -> None:
+    """Files and marks, from the words of its finding."""
+    assert circumstances(said) == changed
 
 
 def test_one_line_about_an_incident() -> None:

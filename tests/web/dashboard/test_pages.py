@@ -154,7 +154,7 @@ def test_by_keyboard_log_in_run_follow_and_cancel(
     until(lambda: "/queue" in browser.current_url, "the queue")
     until(again.reached.is_set, "the second run")
     until(lambda: "Requests/s" in _text(browser), "live numbers")
-    until(lambda: _pressed(browser, "Cancel"), "the button")
+    until(lambda: _pressed(browser, "Cancel gated.js"), "the button")
     until(lambda: _alert(browser), "the question")
     assert _alert(browser).text == "Cancel gated.js?"
     _alert(browser).accept()

@@ -73,7 +73,8 @@ def texts(browser: webdriver.Chrome, selector: str) -> list[Any]:
     """The texts of the elements, as they are shown."""
     return list(
         browser.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText.trim())",
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map((e) => e.innerText.trim().replaceAll('\u00a0', ' '))",
             selector,
         )
     )
@@ -87,7 +88,13 @@ def test_the_front_page_says_what_is_broken(browser: webdriver.Chrome, shown: Sh
     log_in(browser, shown.url, shown.token)
     browser.get(shown.url)
     (line,) = [one for one in texts(browser, ".incidents li") if SHOP in one]
-    for words in ("error rate of POST /checkout", "was 0 %", "for 8 h", "8 failing runs"):
+    for words in (
+        "error rate of POST /checkout",
+        "was 0 %",
+        "for 8 h",
+        "8 failing runs",
+        "4 m after “checkout 2.14”, when shop.js changed",
+    ):
         assert words in line
     for button, said in (("Acknowledge", "acknowledged just now"), ("Mute 2 h", "muted until")):
         item = f"//ul[@class='incidents']/li[contains(., '{SHOP}')]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import METRICS
 from k6d.core.model import HEALTHY, Severity
-from k6d.core.text import brief, covers
+from k6d.core.text import brief, circumstances, covers
 from k6d.web.rendering import charts, filters
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FAILING, WAITING, LEARNING, NOT_RUN, DISABLED = (
     *("failing", "waiting for a file", "learning", "not run yet", "disabled"),
 )
 SORTS = {
-    "state": "what needs you first",
+    "state": "urgent first",
     "script": "name",
     "last": "last run",
     "value": "largest value",
@@ -160,10 +160,14 @@ def _reversed(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One line about an open incident; `more` counts its further problems."""
+    """One line about an open incident; `more` counts its further problems.
+
+    `changed` says what changed when it began: files and marks.
+    """
 
     incident: Incident
     what: str
+    changed: str
     more: int
     muted_until: datetime | None
 
@@ -175,6 +179,7 @@ def problems(incidents: Sequence[Incident], mutes: Mapping[str, datetime]) -> li
         Problem(
             incident=one,
             what=brief(next(iter(one.problems.values()), "")),
+            changed=next(filter(None, map(circumstances, one.problems.values())), ""),
             more=max(0, len(one.problems) - 1),
             muted_until=muted_until(one.script, mutes),
         )

@@ -57,6 +57,7 @@ def _environment() -> Environment:
         "verdict": filters.verdict,
         "without": filters.without,
         "brief": text.brief,
+        "unbroken": filters.unbroken,
         "totals": run_view.totals,
         "others": run_view.others,
         "target": run_view.target,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from k6d.core.model import verdict_word
+
+_UNIT = re.compile(r"(?<=\d) (?=%|(?:ms|s|m|h|d|min|points?)\b)")
 
 
 def when(moment: datetime | str) -> str:
@@ -47,6 +50,11 @@ def _aware(moment: datetime | str) -> datetime:
 def iso(moment: datetime | str) -> str:
     """The time in ISO 8601 and UTC, for the attribute `datetime` of a <time>."""
     return f"{_aware(moment).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def unbroken(text: str) -> str:
+    """The text with no line end between a number and its unit: "0 %", "89.3 ms"."""
+    return _UNIT.sub("\u00a0", text)
 
 
 def verdict(run: dict[str, Any]) -> str:

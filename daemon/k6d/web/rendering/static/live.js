@@ -28,10 +28,15 @@ function number(value) {
   return Number(value).toLocaleString("en", digits);
 }
 
-function cancel(job) {
+function moment(text) {
+  return local(new Date(text), true); // as page.js writes times
+}
+
+function cancel(job, className = "") {
   const form = element("form", { method: "post", action: `/queue/${encodeURIComponent(job.job)}/cancel` });
   form.dataset.ask = `Cancel ${job.script}?`;
-  form.append(element("button", { textContent: "Cancel" }));
+  const named = element("span", { className: "hidden", textContent: ` ${job.script}` });
+  form.append(element("button", { className }, "Cancel", named));
   return form;
 }
 
@@ -82,7 +87,7 @@ function keepFocus(change) {
 }
 
 function waiting(job) {
-  return element("li", {}, `${job.script} `, element("span", { className: "dim", textContent: job.trigger }), cancel(job));
+  return element("li", {}, `${job.script} `, element("span", { className: "dim", textContent: job.trigger }), " ", cancel(job, "plain"));
 }
 
 function over(job) {
@@ -91,13 +96,12 @@ function over(job) {
     item.append(element("a", { href: `/runs/${encodeURIComponent(job.test_id)}`, textContent: job.script }), " ");
     item.append(element("span", { className: `badge v-${job.verdict.replaceAll(" ", "-")}`, textContent: job.verdict }));
   } else item.append(`${job.script} ${job.error}`);
-  const when = job.ended.slice(0, 19).replace("T", " ");
-  item.append(" ", element("span", { className: "dim", textContent: when }));
+  item.append(" ", element("span", { className: "dim", textContent: moment(job.ended) }));
   return item;
 }
 
 function retry(job) {
-  const when = job.at ? `again at ${job.at.slice(0, 19).replace("T", " ")}` : "again as soon as it can";
+  const when = job.at ? `again at ${moment(job.at)}` : "again as soon as it can";
   const tries = job.tries === 1 ? "1 try" : `${job.tries} tries`;
   return element("li", {}, `${job.script}: ${job.reason} `, element("span", { className: "dim", textContent: `${tries}, ${when}` }));
 }
@@ -115,6 +119,7 @@ const source = new EventSource("/api/v1/live");
 source.addEventListener("queue", (event) => keepFocus(() => {
   const queue = JSON.parse(event.data);
   const running = queue.running.filter((job) => !only || job.script === only);
+  for (const job of Object.keys(seen)) if (!running.some((one) => one.job === job)) delete seen[job];
   live.replaceChildren(...running.map(card));
   if (compact) {
     const last = queue.ended[0];

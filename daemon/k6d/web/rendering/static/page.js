@@ -19,6 +19,9 @@ function localTimes() {
     if ("ago" in time.dataset || "lasting" in time.dataset) time.title = text;
     else time.textContent = text;
   }
+  for (const option of document.querySelectorAll("option[data-at]")) {
+    option.textContent = local(new Date(option.dataset.at), true) + option.textContent.slice(19);
+  }
   document.querySelectorAll("figure.trend").forEach(localAxis);
   const footer = document.getElementById("zone");
   if (footer && zone) footer.textContent = `times are ${zone}`;
