@@ -205,8 +205,8 @@ def asked(words: Sequence[str]) -> str | None:
 def application(command: str | None = None) -> typer.Typer:
     """Return the application with one command, or with all.
 
-    With one command, the application knows the others by name and summary only. It can list,
-    suggest and complete them, but cannot run them.
+    With one command, the application has no other; without such a command, it knows all by name
+    and summary only. It can list, suggest and complete them, but cannot run them.
     """
     import typer
 
@@ -229,11 +229,18 @@ def application(command: str | None = None) -> typer.Typer:
             if (one.name or one.callback.__name__) in wanted:
                 one.cls = PlainHelp
                 app.registered_commands.append(one)
+    if wanted and "_K6D_COMPLETE" not in os.environ:
+        app.callback()(_group)  # one command alone would be no command of a group
+        return app
     for commands in COMMANDS.values():
         for name, (_, summary) in commands.items():
             if name not in wanted:
                 app.command(name=name, help=summary)(_not_imported)
     return app
+
+
+def _group() -> None:
+    """Do nothing: the options of k6d itself are answered before."""
 
 
 def _not_imported() -> None:

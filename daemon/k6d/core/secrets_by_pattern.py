@@ -10,8 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from k6d.core.secrets_by_name import MARK, MARKING_WORDS, about_a_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Bits of entropy for each character. 16 letters of English have about 2.5, of random hex 3.4.
 RANDOM_BITS = 3.0
@@ -116,7 +120,7 @@ def without_named(line: str) -> str:
         line = re.sub(_RECORD, _masked_record, line)
         line = re.sub(_LIST, _masked_list, line)
         line = re.sub(_NAMED, _masked_value, line)
-    for pattern in (_LOGIN_OPTION, _WEBHOOK, _URL_LOGIN, _QUERY):
+    for pattern in (_LOGIN_OPTION, *_of_urls(line)):
         line = re.sub(pattern, _masked_after_group, line)
     return re.sub(_MAYBE_NAMED, _masked_if_random, re.sub(_SCHEME, _masked_credential, line))
 
@@ -128,10 +132,17 @@ def without_private_keys(text: str) -> str:
 
 def without_logins(name: str) -> str:
     """The name without the login, webhook path and query secrets of the URL in it."""
-    patterns = (_WEBHOOK, _URL_LOGIN) if "://" in name else ()
-    for pattern in (*patterns, *((_QUERY,) if "?" in name or "&" in name else ())):
+    for pattern in _of_urls(name):
         name = re.sub(pattern, _masked_after_group, name)
     return name
+
+
+def _of_urls(text: str) -> Iterator[str]:
+    """The patterns for parts of URLs that may find something in the text: most texts hold none."""
+    if "://" in text:
+        yield from (_WEBHOOK, _URL_LOGIN)
+    if "?" in text or "&" in text:
+        yield _QUERY
 
 
 def _masked_after_group(match: re.Match[str]) -> str:

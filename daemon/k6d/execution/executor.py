@@ -29,7 +29,8 @@ class Order:
     """The snapshot to run, and how.
 
     `folder` is private to the run. `options` are k6's, from the archive. Without
-    `timeout_s`, the time limit is k6's plan and the grace period. `tags` identify the run in the
+    `timeout_s`, the time limit is k6's plan and the grace period; `planned_s` is that plan, None if
+    k6 must be asked. `tags` identify the run in the
     Prometheus that gets the forwarded metrics. `given` are the variables of the settings and of
     the job, without those of this machine. `notes` are shown with the run. `redactor` knows the
     run's secrets. `sample_tags` are added to every sample. `why_early` returns why k6d ended the
@@ -46,6 +47,7 @@ class Order:
     exclude: Exclude = field(default_factory=Exclude)
     timeout_s: float | None
     timeout_is_least: bool = False
+    planned_s: float | None = None
     notes: list[str] = field(default_factory=list)
     sample_tags: dict[str, str] = field(default_factory=dict)
     why_early: Callable[[], str | None] = lambda: None

@@ -29,6 +29,7 @@ from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.once import NOTE, limit_to_once
 from k6d.execution.record import recorded, with_files_kept
 from k6d.execution.workdir import UnderWay, workdir
+from k6d.jobs.known_plan import planned_before
 from k6d.jobs.regression_check import Done, is_comparable
 from k6d.jobs.turns import Turn, slot
 from k6d.scripts.commit import commit_of
@@ -151,10 +152,12 @@ class Stages:
             early.live = live
             task.watching.started(task.under_way, live)
 
+        env = self._environment(task.job)
         order = Order(
             archive=script.archive or task.folder / archive.ARCHIVE,
             folder=task.folder,
-            env=self._environment(task.job),
+            env=env,
+            planned_s=planned_before(script, env, self.store),
             given=variables.given(self.settings.k6.env | task.job.env),
             options=script.options,
             sample_tags=self.settings.k6.tags,

@@ -11,6 +11,7 @@ from k6d.core.model import K6dError
 from k6d.execution import summary
 from k6d.execution.deadline import deadline_s
 from k6d.execution.local.generator import Monitor
+from k6d.execution.local.k6 import Plan
 from k6d.execution.local.route import RouteWatch
 from k6d.execution.log_buffer import LogBuffer
 from k6d.execution.measure import Observed, measured
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from k6d.execution.capture import Capture
     from k6d.execution.executor import Live, Measured, Order
     from k6d.execution.local.k6 import K6
+    from k6d.execution.local.process_group import ProcessGroup
     from k6d.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,7 @@ class LocalExecutor:
         command, env = self._command(order, summary_file)
         monitor, routes = Monitor(), RouteWatch()
         async with k6.in_group() as group, _beside() as beside:
-            inspecting = k6.inspect(
-                order.archive, group=group, env=order.env, options=order.options
-            )
-            plan = beside(inspecting)
+            plan = beside(self._plan(order, group))
             beside(routes.watch())
             deadline = beside(deadline_s(order, plan, grace_s=settings.k6.grace))
             with _receiving(order, settings) as (capture, url):
@@ -89,6 +88,13 @@ class LocalExecutor:
             log=log.log(),
             output=output.log(),
             files=files,
+        )
+
+    async def _plan(self, order: Order, group: ProcessGroup) -> Plan | None:
+        if order.planned_s is not None:
+            return Plan(total_s=order.planned_s)
+        return await self._k6.inspect(
+            order.archive, group=group, env=order.env, options=order.options
         )
 
     def _command(self, order: Order, summary_file: Path) -> tuple[list[str], dict[str, str]]:
