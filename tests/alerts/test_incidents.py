@@ -274,6 +274,24 @@ def test_who_cannot_compare_what_got_worse_says_nothing_of_it(
     assert state.incident is None, "not for ever"
 
 
+CPU = "target:checkout CPU:%:<"
+WORSE_CPU = {"problems": {f"{FindingKind.REGRESSION}|{CPU}|": "busier"}}
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_number_of_the_target_that_could_not_be_read_ends_no_incident(*, edited: bool) -> None:
+    """A Prometheus that is down is no recovery, whatever was edited in the script."""
+    state, _ = advance(IncidentState(script="a.js"), look(0, "h", **WORSE_CPU), Rules())
+    for number in (1, 2, 3):
+        seen = look(number, ".", series={P95: True}, edited=edited)
+        state, announcement = advance(state, seen, Rules())
+        assert announcement is None
+    assert state.incident is not None
+    for number in (4, 5):
+        state, _ = advance(state, look(number, ".", series={P95: True, CPU: True}), Rules())
+    assert state.incident is None
+
+
 def test_a_saturated_generator_says_nothing_of_another_problem() -> None:
     """What is open stays as it is; alone it is a problem of its own, which healthy runs end."""
     saturated = {"problems": {f"{FindingKind.GENERATOR}||": "saturated"}}

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from k6d.core.measurements import Breakdown, Timeline
-from k6d.core.model import Execution, Outcome, Result
-from k6d.execution.executor import NOTHING, Measured, unmeasured
-from k6d.execution.target_metrics import filled, with_target_metrics
+from k6d.core.measurements import Timeline
+from k6d.execution.target_metrics import Found, filled, target_metrics
 from k6d.settings import Metric, Prometheus, load, redactor_of
 from support.prometheus import FakePrometheus, matrix
 
@@ -28,31 +26,28 @@ TOKEN = "s3cr3t-Pr0m-t0k3n"
 CPU = Metric(title="CPU", query="cpu", unit="%")
 
 
-def run_of(lasted_s: int = LASTED_S) -> Measured:
-    """A run that long, with nothing but its time line."""
-    line = Timeline(t=list(range(1, lasted_s + 1)), began=BEGAN)
-    execution = Execution(outcome=Outcome.COMPLETED)
-    result = Result(execution=execution, summary=NOTHING, breakdown=Breakdown(timeline=line))
-    return Measured(result=result)
+def line_of(lasted_s: int = LASTED_S) -> Timeline:
+    """The time line of a run that long."""
+    return Timeline(t=list(range(1, lasted_s + 1)), began=BEGAN)
 
 
 def read(
     url: str | None,
     *metrics: Metric,
-    measured: Measured | None = None,
+    line: Timeline | None = None,
     script: str = "shop/cart.js",
     hide: Callable[[str], str] = str,
     stopped: bool = False,
     **settings: Any,
-) -> Measured:
-    """The run with what a Prometheus at `url` says; the run ended long ago, so nothing waits."""
+) -> Found:
+    """What a Prometheus at `url` says of the run; it ended long ago, so nothing waits."""
 
-    async def ask() -> Measured:
+    async def ask() -> Found:
         stop = asyncio.Event()
         if stopped:
             stop.set()
-        return await with_target_metrics(
-            measured or run_of(),
+        return await target_metrics(
+            line or line_of(),
             metrics or (CPU,),
             Prometheus.model_validate({"url": url, **settings}),
             script=script,
@@ -82,13 +77,13 @@ def test_numbers_are_on_the_axis_of_the_run() -> None:
         return 200, matrix(values[:5] + values[7:])
 
     with FakePrometheus(answer) as fake:
-        measured = read(f"{fake.url}/prom/", CPU)
-    (found,) = measured.target
-    assert found.values == [0, 1, 2, None, 4, None, None, 7, 8, 9, 10]
-    assert (found.start_s, found.step_s) == (0, 1)
-    assert found.value == pytest.approx(41 / 8)
-    assert (found.title, found.unit, found.query) == ("CPU", "%", "cpu")
-    assert measured.result.breakdown.notes == []
+        found = read(f"{fake.url}/prom/", CPU)
+    (cpu,) = found.metrics
+    assert cpu.values == [0, 1, 2, None, 4, None, None, 7, 8, 9, 10]
+    assert (cpu.start_s, cpu.step_s) == (0, 1)
+    assert cpu.value == pytest.approx(41 / 8)
+    assert (cpu.title, cpu.unit, cpu.query) == ("CPU", "%", "cpu")
+    assert found.notes == []
     (form,) = fake.seen
     assert form["path"] == "/prom/api/v1/query_range"
     assert (float(form["start"]), float(form["end"])) == (BEGAN, BEGAN + LASTED_S)
@@ -103,14 +98,14 @@ def test_one_number_stands_for_the_run(value: str, number: float) -> None:
     with FakePrometheus(
         lambda form: (200, matrix([(at, str(n)) for n, at in enumerate(grid(form))]))
     ) as fake:
-        assert read(fake.url, metric).target[0].value == number
+        assert read(fake.url, metric).metrics[0].value == number
 
 
 def test_the_last_value_is_at_the_end_of_the_run() -> None:
     """Whatever the step: `increase(…[$duration])` with value = "last" is the sum of the run."""
     metric = CPU.model_copy(update={"step": 4.0, "query": 'x{job="$script"}[$duration] $'})
     with FakePrometheus(lambda form: (200, matrix([(float(form["end"]), "7")]))) as fake:
-        (found,) = read(fake.url, metric).target
+        (found,) = read(fake.url, metric).metrics
     assert (found.start_s, found.step_s, found.values) == (2, 4, [None, None, 7])
     assert fake.seen[0]["query"] == 'x{job="shop/cart.js"}[10s] $'
 
@@ -119,7 +114,7 @@ def test_long_runs_have_few_values() -> None:
     """Three hours have a hundred values, and 600 at most, however small the step is."""
     fine = Metric(title="fine", query="fine", step=1.0)
     with FakePrometheus(answering(200, matrix([(BEGAN + 10_800, "1")]))) as fake:
-        found = read(fake.url, CPU, fine, measured=run_of(10_800)).target
+        found = read(fake.url, CPU, fine, line=line_of(10_800)).metrics
     assert [len(one.values) for one in found] == [101, 601]
 
 
@@ -153,10 +148,10 @@ def test_a_wrong_query_is_one_note(name: str) -> None:
         return WRONG[name] if form["query"] == "cpu" else (200, matrix([(BEGAN, "3")]))
 
     with FakePrometheus(answer) as fake:
-        measured = read(fake.url, CPU, good)
-    assert [(one.title, one.value) for one in measured.target] == [("CPU", None), ("queue", 3)]
-    assert measured.target[0].values == []
-    (note,) = measured.result.breakdown.notes
+        found = read(fake.url, CPU, good)
+    assert [(one.title, one.value) for one in found.metrics] == [("CPU", None), ("queue", 3)]
+    assert found.metrics[0].values == []
+    (note,) = found.notes
     assert note.startswith(MEANT[name])
     assert "\n" not in note
 
@@ -184,9 +179,9 @@ def test_a_server_that_is_no_prometheus_is_one_note(name: str) -> None:
     """It is asked once, not for each metric; all of them are null."""
     given, why = BROKEN[name]
     with FakePrometheus(answering(*given)) as fake:
-        measured = read(fake.url, CPU, Metric(title="queue", query="queue"))
-    assert [one.value for one in measured.target] == [None, None]
-    (note,) = measured.result.breakdown.notes
+        found = read(fake.url, CPU, Metric(title="queue", query="queue"))
+    assert [one.value for one in found.metrics] == [None, None]
+    (note,) = found.notes
     assert note.startswith("the target's own numbers are missing (CPU, queue): ")
     assert why in note
     assert len(fake.seen) == 1
@@ -196,17 +191,17 @@ def test_a_server_that_fails_later_keeps_what_was_read() -> None:
     """The note names what is missing."""
     answers = iter([(200, matrix([(BEGAN, "1")])), (503, b"")])
     with FakePrometheus(lambda _: next(answers)) as fake:
-        measured = read(fake.url, CPU, Metric(title="queue", query="queue"))
-    assert [one.value for one in measured.target] == [1, None]
-    assert measured.result.breakdown.notes[0].startswith("the target's own numbers are missing (qu")
+        found = read(fake.url, CPU, Metric(title="queue", query="queue"))
+    assert [one.value for one in found.metrics] == [1, None]
+    assert found.notes[0].startswith("the target's own numbers are missing (qu")
 
 
 def test_nobody_there_is_one_note(caplog: pytest.LogCaptureFixture) -> None:
     """And one line of the log."""
     with socket.socket() as bound, caplog.at_level(logging.WARNING):
         bound.bind(("127.0.0.1", 0))  # not listening: connections are refused
-        measured = read(f"http://127.0.0.1:{bound.getsockname()[1]}")
-    (note,) = measured.result.breakdown.notes
+        found = read(f"http://127.0.0.1:{bound.getsockname()[1]}")
+    (note,) = found.notes
     assert note.endswith("cannot be asked: Connection refused")
     assert len(caplog.messages) == 1
 
@@ -228,19 +223,19 @@ def test_a_slow_server_costs_the_time_limit(dripping: bool) -> None:
         server = threading.Thread(target=serve, args=(listening,), daemon=True)
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        measured = read(url, CPU, Metric(title="queue", query="queue"), timeout=0.5)
+        found = read(url, CPU, Metric(title="queue", query="queue"), timeout=0.5)
         ended.set()
         server.join(30)
-    assert [one.value for one in measured.target] == [None, None]
-    (note,) = measured.result.breakdown.notes
+    assert [one.value for one in found.metrics] == [None, None]
+    (note,) = found.notes
     assert note.endswith("does not answer within 0.5 s (prometheus.timeout)")
 
 
 def test_a_flood_is_cut() -> None:
     """An answer of many MiB is not read to its end."""
     with FakePrometheus(answering(200, b" " * (9 << 20))) as fake:
-        measured = read(fake.url)
-    assert "CPU: the answer is larger than 4 MiB" in measured.result.breakdown.notes[0]
+        found = read(fake.url)
+    assert "CPU: the answer is larger than 4 MiB" in found.notes[0]
 
 
 def test_the_token_goes_to_the_prometheus_alone() -> None:
@@ -251,8 +246,8 @@ def test_the_token_goes_to_the_prometheus_alone() -> None:
     ):
         fake.more_headers = {"Location": f"{other.url}/api/v1/query_range"}
         headers = {"X-Scope-OrgID": "shop"}
-        measured = read(fake.url, token=TOKEN, headers=headers)
-    assert "answers 302, a redirect, which is not followed" in measured.result.breakdown.notes[0]
+        found = read(fake.url, token=TOKEN, headers=headers)
+    assert "answers 302, a redirect, which is not followed" in found.notes[0]
     assert other.seen == []
     assert fake.headers[0]["Authorization"] == f"Bearer {TOKEN}"
     assert fake.headers[0]["X-Scope-Orgid"] == "shop"
@@ -266,8 +261,8 @@ def test_a_server_that_repeats_the_token_does_not_publish_it(
     hide = redactor_of(load(tmp_path / "k6d.toml", data=tmp_path)).text
     said = json.dumps({"status": "error", "error": f"no user has {TOKEN}"})
     with FakePrometheus(answering(400, said)) as fake, caplog.at_level(logging.DEBUG):
-        measured = read(fake.url, token=TOKEN, hide=hide)
-    (note,) = measured.result.breakdown.notes
+        found = read(fake.url, token=TOKEN, hide=hide)
+    (note,) = found.notes
     assert note.startswith("CPU: the query fails: no user has ")
     assert TOKEN not in note + caplog.text
 
@@ -276,9 +271,9 @@ def test_a_warning_is_a_note_and_the_numbers_stay() -> None:
     """Of a Thanos with a store that does not answer."""
     body = matrix([(BEGAN, "1")], warnings=["store 3 is down"])
     with FakePrometheus(answering(200, body)) as fake:
-        measured = read(fake.url)
-    assert measured.target[0].value == 1
-    assert measured.result.breakdown.notes == ["CPU: the server warns: store 3 is down"]
+        found = read(fake.url)
+    assert found.metrics[0].value == 1
+    assert found.notes == ["CPU: the server warns: store 3 is down"]
 
 
 def test_scripts_choose() -> None:
@@ -286,11 +281,11 @@ def test_scripts_choose() -> None:
     shop = Metric(title="shop", query="shop", scripts=["shop/*"])
     bank = Metric(title="bank", query="bank", scripts=["bank/*"])
     with FakePrometheus(answering(200, matrix([(BEGAN, "1")]))) as fake:
-        assert [one.title for one in read(fake.url, shop, bank).target] == ["shop"]
+        assert [one.title for one in read(fake.url, shop, bank).metrics] == ["shop"]
         own = shop.model_copy(update={"query": 'x{script="$script"}'})
-        measured = read(fake.url, own, script='shop/"}.js')
+        found = read(fake.url, own, script='shop/"}.js')
     assert len(fake.seen) == 1
-    assert "has a quote or a backslash" in measured.result.breakdown.notes[0]
+    assert "has a quote or a backslash" in found.notes[0]
 
 
 def test_other_dollars_stay() -> None:
@@ -301,25 +296,17 @@ def test_other_dollars_stay() -> None:
 def test_nothing_is_asked_without_need() -> None:
     """Without an address, after a stop, and for a run in which k6 measured nothing."""
     with FakePrometheus(answering(200, matrix())) as fake:
-        (note,) = read(None).result.breakdown.notes
+        (note,) = read(None).notes
         assert note == "the target's own numbers are missing (CPU): prometheus.url is not set"
-        (note,) = read(fake.url, stopped=True).result.breakdown.notes
+        (note,) = read(fake.url, stopped=True).notes
         assert note.endswith("the run was stopped before they were read")
-        nothing = unmeasured(Execution(outcome=Outcome.SCRIPT_ERROR))
-        assert read(fake.url, measured=nothing) is nothing
+        assert read(fake.url, line=Timeline()) == Found()
     assert fake.seen == []
 
 
 def test_the_last_samples_are_waited_for() -> None:
     """`delay` seconds from the end of the run, of which some are over already."""
     line = Timeline(t=list(range(1, 11)), began=time.time() - 10.5)
-    ended = Measured(
-        result=Result(
-            execution=Execution(outcome=Outcome.COMPLETED),
-            summary=NOTHING,
-            breakdown=Breakdown(timeline=line),
-        )
-    )
     asked: list[float] = []
 
     def answer(form: dict[str, str]) -> tuple[int, bytes]:
@@ -327,5 +314,5 @@ def test_the_last_samples_are_waited_for() -> None:
         return 200, matrix([(float(form["end"]), "1")])
 
     with FakePrometheus(answer) as fake:
-        assert read(fake.url, measured=ended, delay=1.5).target[0].value == 1
+        assert read(fake.url, line=line, delay=1.5).metrics[0].value == 1
     assert asked[0] >= 1.49

@@ -14,9 +14,10 @@ from k6d.core.measurements import TargetMetric
 from k6d.jobs.regression_check import Done, compared
 from k6d.settings import ScriptSettings
 from k6d.storage.store import Store
+from support.prometheus import FakePrometheus, matrix
 from support.records import NOON, make_run
 from support.results import result
-from support.shop import settings_for
+from support.shop import Shop, run_shop, settings_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,3 +117,22 @@ def test_without_the_prometheus_the_run_is_judged_as_before(tmp_path: Path) -> N
     (finding,) = found.anomaly_analysis.findings
     assert "target" not in finding.message
     assert [c.metric for c in found.comparisons] == ["response_time_p95"]
+
+
+def test_the_run_is_safe_while_its_numbers_are_awaited(tmp_path: Path) -> None:
+    """It is saved before they are asked for, and once more with them."""
+    saved: list[list[TargetMetric]] = []
+
+    def answer(form: dict[str, str]) -> tuple[int, bytes]:
+        store = Store(tmp_path / "data")
+        saved.append(store.load(store.history(limit=1)[0]["test_id"]).target)
+        return 200, matrix([(float(form["end"]), "40")])
+
+    cpu = {"title": CPU.title, "query": CPU.query, "unit": CPU.unit}
+    with Shop() as shop, FakePrometheus(answer) as fake:
+        given = {"metrics": [cpu], "prometheus__url": fake.url, "prometheus__delay": 0}
+        shop.write(tmp_path / "scripts", iterations=2)
+        found = run_shop(settings_for(tmp_path, **given))
+    assert saved == [[]]
+    assert (found.target[0].value, found.series[KEY]) == (40, 40)
+    assert Store(tmp_path / "data").load(found.test_id) == found

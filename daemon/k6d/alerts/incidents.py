@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from k6d.alerts.observation import MAX_PROBLEMS, observe
 from k6d.alerts.records import Announcement, Change, Incident, IncidentState, Observation
+from k6d.core.measurements import TARGET
 from k6d.core.model import FindingKind, Severity
 
 if TYPE_CHECKING:
@@ -284,11 +285,11 @@ def _resolve(
 def _cannot_judge(seen: Observation, incident: Incident) -> bool:
     """Return whether a healthy run says nothing about the regressed series.
 
-    It has too few requests of an endpoint, or its new workload has no baseline yet. A series that
-    an edit removed from the script does not count.
+    It has too few requests of an endpoint, its new workload has no baseline yet, or the target's
+    own number could not be read. A series that an edit removed from the script does not count.
     """
     keys = [key for key in map(regressed, incident.problems) if key and not seen.series.get(key)]
-    return any(key in seen.series or not seen.edited for key in keys)
+    return any(key in seen.series or not seen.edited or key.startswith(TARGET) for key in keys)
 
 
 def _has_same_options(state: IncidentState, seen: Observation) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from k6d.core.measurements import Breakdown, Log, Metrics, Summary, TargetMetric
+from k6d.core.measurements import Breakdown, Log, Metrics, Summary
 from k6d.core.model import Execution, Result
 from k6d.core.redact import Redactor
 from k6d.execution.excluded import Exclude
@@ -68,14 +68,13 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """The measurements of a run, before it is judged; `target` has the target's own numbers."""
+    """The measurements of a run, before it is judged."""
 
     result: Result
     elapsed_s: float = 0.0
     log: Log = field(default_factory=Log)
     output: Log = field(default_factory=Log)
     files: list[Written] = field(default_factory=list)
-    target: list[TargetMetric] = field(default_factory=list)
 
 
 def unmeasured(execution: Execution) -> Measured:

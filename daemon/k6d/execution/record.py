@@ -82,7 +82,6 @@ def recorded(
         runners=list(result.runners),
         log=measured.log,
         output=measured.output,
-        target=list(measured.target),
         files=[KeptFile(name=f.name, bytes=len(f.contents)) for f in measured.files],
     )
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from k6d.core.measurements import Timeline
-    from k6d.execution.executor import Measured
     from k6d.settings import Metric, Prometheus
 
 logger = logging.getLogger(__name__)
@@ -67,34 +66,30 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-async def with_target_metrics(
-    measured: Measured,
+async def target_metrics(
+    timeline: Timeline,
     metrics: Iterable[Metric],
     prometheus: Prometheus,
     *,
     script: str,
     hide: Callable[[str], str],
     stop: asyncio.Event,
-) -> Measured:
-    """The measurements of a run of `script` with the target's numbers, and notes on what is absent.
+) -> Found:
+    """Read the target's numbers for the time line of a run of `script` that has just ended.
 
     `hide` removes secrets from texts. Nothing is read if k6 measured nothing, or once `stop` is
     set. It takes `prometheus.delay` and `prometheus.timeout` at most.
     """
     wanted = [one for one in metrics if any(covers(p, script) for p in one.scripts)]
-    breakdown = measured.result.breakdown
-    span = Span.of(breakdown.timeline)
+    span = Span.of(timeline)
     if not wanted or span is None:
-        return measured
+        return Found()
     found = await _read_after(wanted, prometheus, span, script=script, stop=stop)
     notes = [hide(note) for note in found.notes]
     for note in notes:
         logger.warning("%s: %s", script, note)
-    breakdown = replace(breakdown, notes=[*breakdown.notes, *notes])
-    return replace(
-        measured,
-        result=replace(measured.result, breakdown=breakdown),
-        target=[replace(one, query=hide(one.query)) for one in found.metrics],
+    return Found(
+        metrics=[replace(one, query=hide(one.query)) for one in found.metrics], notes=notes
     )
 
 

@@ -196,7 +196,8 @@ class Pipeline:
                 measured = await self._stages.measure(task, binary, script, own)
             self._expect_alert(job, task, notify=notify_of(measured.result.execution, own))
             await self._stages.keep_snapshot(script)
-            return self._stages.saved(task, measured, script, own)
+            done = self._stages.saved(task, measured, script, own)
+            return await self._stages.with_target_metrics(task, done)
 
     def _switched_off(self, job: Job, own: ScriptSettings) -> str | None:
         """Return why the script does not run by itself, if it does not."""
@@ -237,7 +238,8 @@ class Pipeline:
             await self._stages.keep_snapshot(script)
             tagged = replace(job, tags={**old.tags, **job.tags})
             again = replace(task, job=tagged, commit=old.commit)
-            return self._stages.saved(again, measured, script, own, confirms=confirms)
+            done = self._stages.saved(again, measured, script, own, confirms=confirms)
+            return await self._stages.with_target_metrics(again, done)
 
     async def _look(self, task: Task, binary: K6) -> Script:
         name = task.job.name

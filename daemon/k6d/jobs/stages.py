@@ -180,24 +180,9 @@ class Stages:
             executor = self._executor(self._k6(binary, task), own)
             async with early.watching(self.stop_of(task.watching)) as stop:
                 measured = await executor.run(order, stop=stop, on_start=on_start)
-        if self.settings.metrics:
-            measured = await self._with_target_metrics(measured, task, order)
         if task.job.one_off:
             return posted.without_folder(measured, task.job.path.parent)
         return measured
-
-    async def _with_target_metrics(self, measured: Measured, task: Task, order: Order) -> Measured:
-        """Add the target's own numbers; the group of the script may go on meanwhile."""
-        from k6d.execution.target_metrics import with_target_metrics  # few have a Prometheus
-
-        return await with_target_metrics(
-            measured,
-            self.settings.metrics,
-            self.settings.prometheus,
-            script=task.job.name,
-            hide=order.redactor.text,
-            stop=self.stop_of(task.watching),
-        )
 
     def _k6(self, binary: K6, task: Task) -> K6:
         """Return the k6 of a task, with the options that the settings give to every run."""
@@ -313,8 +298,36 @@ class Stages:
             commit=task.commit,
         )
         values = series.of(result, min_requests=limits.min_requests)
-        values |= series.of_target(measured.target)
         run = replace(run, series=values, confirms=confirms)
         run = replace(run, comparable=is_comparable(run))
         self.store.save(run)
         return Done(run=run, result=result, own=own, script=script)
+
+    async def with_target_metrics(self, task: Task, done: Done) -> Done:
+        """Add the target's own numbers to a saved run, and save it again.
+
+        The run is safe meanwhile: it takes some seconds until its last samples can be read.
+        """
+        if not self.settings.metrics:
+            return done
+        from k6d.execution.target_metrics import target_metrics  # few have a Prometheus
+
+        run = done.run
+        found = await target_metrics(
+            run.breakdown.timeline,
+            self.settings.metrics,
+            self.settings.prometheus,
+            script=run.script,
+            hide=redactor_of(self.settings, task.job.env).text,
+            stop=self.stop_of(task.watching),
+        )
+        if not found.metrics:
+            return done
+        run = replace(
+            run,
+            target=found.metrics,
+            breakdown=replace(run.breakdown, notes=[*run.breakdown.notes, *found.notes]),
+            series=run.series | series.of_target(found.metrics),
+        )
+        self.store.save(run)
+        return replace(done, run=run)
