@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 import pytest
 
@@ -340,6 +341,38 @@ async def test_slack(
     assert "@channel" not in payload["text"]
     assert "HTTP 404: no_service" in caplog.text or "HTTP 429" in caplog.text
     assert "hunter2" not in caplog.text.lower()
+
+
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+CHART = Chart(
+    title="p95 of GET /cart",
+    unit="ms",
+    points=[Point(at=NOW + timedelta(hours=n), value=100.0 + n, bad=n > 5) for n in range(9)],
+)
+
+
+@pytest.mark.parametrize("upload", [200, 500])
+async def test_a_chart_goes_to_who_takes_files_and_repeats_no_message(
+    upload: int, outbox: Outbox, http: HttpReceiver
+) -> None:
+    """ntfy gets the picture after the message. If the upload fails, the message is delivered."""
+    http.plan = [200, upload]
+    outbox.put(message(chart=CHART))
+    async with sending(notify(f"ntfy://127.0.0.1:{http.port}/alerts"), outbox):
+        await until(outbox.done, "the delivery")
+        await until(lambda: len(http.got) == 2, "the picture")
+    told, picture = http.got
+    assert "p95 412 ms" in told.body.decode()
+    assert picture.body.startswith(b"\x89PNG")
+    assert "p95 of GET /cart: 108 ms in the last run" in unquote_plus(picture.path)
+
+
+async def test_programs_get_no_picture(outbox: Outbox, http: HttpReceiver) -> None:
+    """They read JSON."""
+    outbox.put(message(chart=CHART))
+    async with sending(notify(json_url(http.port)), outbox):
+        await until(outbox.done, "the delivery")
+    assert [got.json["attachments"] for got in http.got] == [[]]
 
 
 async def test_stopped_at_the_instant_a_helper_ends(outbox: Outbox, http: HttpReceiver) -> None:

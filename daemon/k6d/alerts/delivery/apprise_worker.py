@@ -21,11 +21,12 @@ import orjson
 from apprise.attachment.memory import AttachMemory
 
 from k6d.alerts.delivery import slack
-from k6d.alerts.delivery.png import png
+from k6d.alerts.delivery.png import ceiling, png
 from k6d.alerts.delivery.render import PICTURE, without_picture
 from k6d.alerts.delivery.responses import Responses, WarningCollector
 from k6d.alerts.records import Chart, Outcome, Point, Receiver
 from k6d.core import fork_server, memory
+from k6d.core.numbers import in_unit
 from k6d.core.text import printable
 from k6d.storage.files import write_atomic
 
@@ -227,28 +228,75 @@ def _send(request: dict[str, Any]) -> Outcome:
                 )
         outcome = _outcome(responses, delivered, reached, secrets=_secrets(plugin))
     note(outcome=outcome)
+    if outcome.delivered and plugin and request["rendered"]["chart"] and _takes_picture(plugin):
+        _send_chart(plugin, _chart(request["rendered"]["chart"]))
     return outcome
+
+
+def _is_program(plugin: Any) -> bool:
+    """Return whether the receiver is a program, for json:// and such, and no person."""
+    return type(plugin).__module__.startswith("apprise.plugins.custom_")
+
+
+def _is_mail(plugin: Any) -> bool:
+    return type(plugin).__module__.startswith("apprise.plugins.email")
+
+
+def _takes_picture(plugin: Any) -> bool:
+    """Return whether the chart goes to the receiver after the message.
+
+    In mail it is part of the message. Programs and services for text messages to phones get none.
+    Slack takes files from an app's token, and none from an incoming webhook.
+    """
+    if not plugin.attachment_support or _is_program(plugin) or _is_mail(plugin):
+        return False
+    is_hook = type(plugin).__name__ == "NotifySlack" and "hook" in plugin.mode
+    return plugin.body_maxlen >= SPLIT_FROM and not is_hook
+
+
+def _send_chart(plugin: Any, chart: Chart) -> None:
+    """Send the chart by itself. The delivery is recorded: a failure here repeats no message."""
+    tracker = getattr(apprise.plugins.base, "_delivery_tracker", None)
+    if tracker is not None:
+        tracker.set(None)  # the addresses that have the message do not have the chart
+    with _collecting_warnings([]), contextlib.suppress(apprise.exception.AppriseException, OSError):
+        plugin.notify(
+            body=_caption(chart),
+            body_format=apprise.NotifyFormat.TEXT,
+            attach=apprise.AppriseAttachment(_picture(chart)),
+        )
+
+
+def _caption(chart: Chart) -> str:
+    """Return what the picture shows; there is no text in it."""
+    first, last = chart.points[0], chart.points[-1]
+    top, now = (in_unit(value, chart.unit) for value in (ceiling(chart), last.value))
+    span = f"{first.at:%d %b %H:%M} to {last.at:%d %b %H:%M} UTC"
+    return f"{chart.title}: {now} in the last run. The chart: {span}, 0 to {top}"
+
+
+def _picture(chart: Chart) -> AttachMemory:
+    return AttachMemory(  # type: ignore[no-untyped-call]
+        content=png(chart), name=PICTURE, mimetype="image/png"
+    )
 
 
 def _notify(plugin: Any, request: dict[str, Any], reached: _Reached) -> bool:
     """Give the message to the plugin in the best format that it supports."""
     rendered, key = request["rendered"], request["sending"]["key"]
-    programs = type(plugin).__module__.startswith("apprise.plugins.custom_")  # json:// and such
+    programs = _is_program(plugin)
     formats = () if programs else (apprise.NotifyFormat.MARKDOWN, apprise.NotifyFormat.HTML)
     form = next((f for f in formats if plugin.resolve_format(f) is f), apprise.NotifyFormat.TEXT)
     body = rendered[form.value]
     title, attach = rendered["title"], None
     _be_patient(plugin, request["timeout_s"])
-    if type(plugin).__module__.startswith("apprise.plugins.email"):
+    if _is_mail(plugin):
         from k6d.alerts.delivery import email  # its imports take as long as those of Apprise
 
         email.prepare(plugin, rendered, key)
         email.mail_each_once(reached)
         if form is apprise.NotifyFormat.HTML and rendered["chart"]:
-            picture = AttachMemory(  # type: ignore[no-untyped-call]
-                content=png(_chart(rendered["chart"])), name=PICTURE, mimetype="image/png"
-            )
-            attach = apprise.AppriseAttachment(picture)
+            attach = apprise.AppriseAttachment(_picture(_chart(rendered["chart"])))
     if form is apprise.NotifyFormat.HTML and attach is None:
         body = without_picture(body)
     if type(plugin).__name__ == "NotifySlack":
