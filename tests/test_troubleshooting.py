@@ -47,7 +47,7 @@ def test_every_check_of_doctor_is_on_the_page() -> None:
     """Each remedy of `k6d doctor` belongs to a message in the first table: they are as many."""
     problems = [
         node
-        for name in ("doctor", "cluster_checks", "cluster_probe")
+        for name in ("doctor", "cluster_checks", "cluster_probe", "target_checks")
         for node in ast.walk(ast.parse((ROOT / f"daemon/k6d/cli/{name}.py").read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from k6d.core.measurements import TargetMetric
 from k6d.jobs.regression_check import Done, compared
 from k6d.settings import ScriptSettings
 from k6d.storage.store import Store
+from support.daemon import Daemon
 from support.prometheus import FakePrometheus, matrix
 from support.records import NOON, make_run
 from support.results import result
@@ -117,6 +119,18 @@ def test_without_the_prometheus_the_run_is_judged_as_before(tmp_path: Path) -> N
     (finding,) = found.anomaly_analysis.findings
     assert "target" not in finding.message
     assert [c.metric for c in found.comparisons] == ["response_time_p95"]
+
+
+def test_a_title_names_the_series(tmp_path: Path) -> None:
+    """`k6d trend` takes it in place of the key, and shows the same."""
+    judged(tmp_path, p95=89.0, cpu=85.0)
+    daemon = Daemon(tmp_path)
+    by_title, by_key = (
+        daemon.call("trend", "checkout.js", "--metric", name, "--json").stdout
+        for name in (CPU.title, KEY)
+    )
+    assert by_title == by_key
+    assert [one["value"] for one in json.loads(by_title)["runs"]][-1] == 85.0
 
 
 def test_the_run_is_safe_while_its_numbers_are_awaited(tmp_path: Path) -> None:

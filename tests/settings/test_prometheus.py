@@ -46,7 +46,12 @@ CPU = '[[metrics]]\ntitle = "CPU"\nquery = "cpu"\n'
         ('[prometheus]\nurl = "http://prometheus:99999"', "with a valid port"),
         ('[prometheus]\nurl = "http://prometheus/api/v1"', "should be without /api/v1"),
         (f'[prometheus]\nheaders = {{ "a b" = "{SECRET}" }}', "'a b' is no name of a header"),
-        (f'[prometheus]\nheaders = {{ X = "{SECRET}\\r\\n" }}', "value of X has characters"),
+        (
+            f'[prometheus]\nheaders = {{ X = "{SECRET}\\r\\n" }}',
+            "X: has characters that no HTTP header can have",
+        ),
+        (f'[prometheus]\ntoken = "{SECRET}\\n"', "prometheus.token: has characters that no HTTP"),
+        (f'[forward]\ntoken = "{SECRET}\\n"', "forward.token: has characters that no HTTP head"),
         ("[prometheus]\ntimeout = 121", "prometheus.timeout: 121 should be less than or equal"),
         ("[prometheus]\ndelay = 301", "prometheus.delay: 301 should be less than or equal"),
     ],

@@ -154,7 +154,10 @@ def _why_not(run: Run) -> str:
 def trend(
     script: OneScript,
     metric: Annotated[
-        str, typer.Option(help="A series, such as response_time_p95 or “error_rate GET /cart”.")
+        str,
+        typer.Option(
+            help="A series, such as response_time_p95 or “error_rate GET /cart”, or a title."
+        ),
     ] = "response_time_p95",
     workload: Annotated[
         str, typer.Option(help="The id of a workload, or its start; “own”: the script's own.")
@@ -176,6 +179,7 @@ def trend(
     name = known_script(script, loaded)
     known = workloads(store, name)
     chosen = find_workload(known, workload)
+    metric = _key(metric, name, store, chosen)
     imported = _imported(name, metric, store) if chosen == OWN else {}
     compared, band = _compared_points(
         name, metric, loaded, store, alone=not imported, workload=chosen
@@ -203,6 +207,15 @@ def trend(
     for one in known if len(known) > 1 else ():
         about = f"{one.id}  {plural(one.runs, 'run')}, {one.label}"
         console.print(f"--workload {about}", style="dim", markup=False)
+
+
+def _key(metric: str, script: str, store: Store, workload: str) -> str:
+    """Return the key of a series; the title of a number of the target stands for its key."""
+    from k6d.storage.workloads import newest_comparable
+
+    newest = newest_comparable(store, script, workload)
+    target = store.load(newest["test_id"]).target if newest else []
+    return next((one.key for one in target if one.title == metric), metric)
 
 
 def _marks(script: str, points: Sequence[tuple[str, float]], store: Store) -> list[Mark]:

@@ -108,7 +108,9 @@ def _posted(settings: Prometheus, form: bytes, *, ends: float) -> tuple[bytes, s
             _failed(error, settings, ends)
     except TimeoutError:
         raise UnavailableError(_slow(settings)) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except ValueError:  # its text may have a header in it
+        raise UnavailableError(f"{_host(settings)} cannot be asked: {LOOK_AT}") from None
+    except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         if isinstance(why, TimeoutError):
             raise UnavailableError(_slow(settings)) from None

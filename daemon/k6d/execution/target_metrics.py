@@ -105,8 +105,11 @@ async def _read_after(
     if prometheus.url is None:
         return _missing(wanted, NO_ADDRESS)
     due_in_s = span.began + span.lasted_s + prometheus.delay - time.time()
+    wait_s = min(max(due_in_s, 0.0), prometheus.delay)
+    if wait_s:
+        logger.info("%s: waits %.0f s for the last samples of its target", script, wait_s)
     try:
-        async with asyncio.timeout(min(max(due_in_s, 0.0), prometheus.delay)):
+        async with asyncio.timeout(wait_s):
             await stop.wait()
     except TimeoutError:
         return await read(wanted, prometheus, span, script=script)

@@ -14,6 +14,7 @@ from k6d.settings.values import (
     Address,
     Deadline,
     Duration,
+    HeaderSecret,
     RunTags,
     Secret,
     Section,
@@ -198,7 +199,7 @@ class Forward(Section):
         description="URL of a Prometheus server's remote write, such as "
         "http://127.0.0.1:9090/api/v1/write; empty: metrics are not forwarded.",
     )
-    token: Annotated[Secret | None, EMPTY_IS_NONE] = Field(
+    token: Annotated[HeaderSecret | None, EMPTY_IS_NONE] = Field(
         default=None, description="Bearer token for that server; empty: none."
     )
     otlp: Annotated[Url | None, EMPTY_IS_NONE] = Field(

@@ -65,6 +65,17 @@ AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
+def can_be_sent(secret: SecretStr) -> SecretStr:
+    """The secret; ValueError when an HTTP header cannot hold it, such as one with a line end."""
+    text = secret.get_secret_value()
+    if not text.isprintable() or not text.isascii():
+        raise ValueError("has characters that no HTTP header can have, such as a line end")
+    return secret
+
+
+HeaderSecret = Annotated[Secret, AfterValidator(can_be_sent)]
+
+
 def _matching(pattern: str, allowed: str) -> AfterValidator:
     """A validator: the whole text must match, else ValueError with `allowed` as its message."""
 
