@@ -41,7 +41,7 @@ class MonthNow:
     def __init__(self, *, runs: int, index: str) -> None:
         self._at = time.time_ns()
         self.runs = runs
-        self.parts = _stamps(index)
+        self.parts = stamps(index)
 
     def record(self, agreed: Mapping[str, Sequence[str]], *, whole: bool) -> dict[str, Any]:
         """What to keep of a month: the parts that agreed, with their run ids.
@@ -128,7 +128,7 @@ def ranges(starts: Sequence[str], ids: Sequence[str]) -> dict[str, Sequence[str]
     return {start: ids[places[at] : places[at + 1]] for at, start in enumerate(starts)}
 
 
-def _stamps(folder: str) -> dict[str, Stamp]:
+def stamps(folder: str) -> dict[str, Stamp]:
     """The time, number and size of each partition in the folder, oldest first."""
     found = {}
     try:

@@ -19,13 +19,16 @@ import hashlib
 import re
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import groupby
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from k6d.storage.checked import stamps
 from k6d.storage.data_folder import NotAFileError, read_file, removable, remove_folder, sync_tree
 from k6d.storage.documents import DamagedError
+from k6d.storage.facts import Facts, tally_since
 from k6d.storage.files import (
     YOUNG_NS,
     disk_errors,
@@ -38,14 +41,16 @@ from k6d.storage.files import (
 )
 from k6d.storage.partitions import Partitions
 from k6d.storage.record import FIELDS
+from k6d.storage.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
 Document = dict[str, Any]
 T = TypeVar("T")
+Skip = Callable[[dict[str, Any]], bool]
 
 # Documents in a partition. One save rewrites one partition of each kind, of 0.5 KB documents.
 PARTITION_LIMIT = 250
@@ -112,12 +117,29 @@ class Generation:
         """The documents of the script to which the partition `path` belongs."""
         return self._script(path.parent.name)
 
-    def newest_first(self, newest: str | None, seen: Seen) -> Iterator[Document]:
-        """The documents of all runs up to the id `newest`; only what the caller reaches is read."""
+    def newest_first(
+        self, newest: str | None, seen: Seen, skip: Skip | None = None
+    ) -> Iterator[Document]:
+        """The documents of all runs up to the id `newest`; only what the caller reaches is read.
+
+        Months and partitions whose traits `skip` accepts are left out.
+        """
+        facts = Facts(self)
         for name in reversed(seen.list(self.months)):
-            if newest is None or name <= month_of(newest):
-                month = self.month(name)
-                yield from month.newest_first(seen.list(month.starts), newest)
+            if newest is not None and name > month_of(newest):
+                continue
+            month, skipped = self.month(name), list[str]()
+            starts = seen.list(month.starts)
+            if skip:
+                if (whole := facts.month(name)) and skip(whole[1]):
+                    continue
+                known = facts.parts(name, stamps(month.folder))
+                skipped = [start for start, its in known.items() if skip(its)]
+            yield from month.newest_first(starts, newest, skipped)
+
+    def tally(self, first: str, seen: Seen) -> Tally:
+        """The counts of all runs from the id `first` on."""
+        return tally_since(self, first, seen.list)
 
     def oldest_first(self, first: str, seen: Seen) -> Iterator[Document]:
         """The documents from the id `first` on; only what the caller reaches is read."""
@@ -210,16 +232,18 @@ class Index:
         *,
         newest: str | None = None,
         script: str | None = None,
+        skip: Skip | None = None,
     ) -> T:
         """`collect(documents)`, of all runs or of a script, up to `newest`, without a lock.
 
-        The newest document comes first. DamagedError when `collect` reaches a partition that does
+        The newest document comes first. Parts of the index whose traits `skip` accepts are left
+        out. DamagedError when `collect` reaches a partition that does
         not parse.
         """
 
         def documents(generation: Generation, seen: Seen) -> Iterator[Document]:
             if script is None:
-                return generation.newest_first(newest, seen)
+                return generation.newest_first(newest, seen, skip)
             own = generation.script(script)
             found = own.newest_first(seen.list(own.starts), newest)
             return (document for document in found if document["script"] == script)
@@ -232,6 +256,21 @@ class Index:
             return []
         months = _by_month(test_ids)
         return [one for name, ids in months for one in generation.month(name).find(ids)]
+
+    def tally(self, first: str) -> Tally:
+        """The counts of all runs from the id `first` on; see `read`."""
+        with disk_errors("read", self._folder):
+            for _ in range(READ_ATTEMPTS):
+                generation, seen = self.generation(), Seen()
+                found = generation.tally(first, seen) if generation else Tally()
+                if seen.is_same() and self.generation() is generation:
+                    break
+            return found
+
+    def update_facts(self) -> None:
+        """Note what queries need of the parts that changed; see `facts`."""
+        if generation := self.generation():
+            Facts(generation).update()
 
     def read_from(self, collect: Callable[[Iterator[Document]], T], first: str) -> T:
         """As `read`, of all runs from the id `first` on, the oldest first."""

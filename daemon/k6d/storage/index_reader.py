@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from k6d.storage.documents import DamagedError
@@ -12,8 +13,9 @@ from k6d.storage.repair import reconcile
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from k6d.storage.index import Index
+    from k6d.storage.index import Index, Skip
     from k6d.storage.runs import RunFiles
+    from k6d.storage.tally import Tally
 
 IndexDocument = dict[str, Any]
 T = TypeVar("T")
@@ -40,9 +42,19 @@ class IndexReader:
         *,
         newest: str | None = None,
         script: str | None = None,
+        skip: Skip | None = None,
     ) -> T:
-        """`collect(documents)`, of all runs or of a script, from the id `newest` down."""
-        return self._mending(lambda: self._index.read(collect, newest=newest, script=script))
+        """`collect(documents)`, of all runs or of a script, from the id `newest` down.
+
+        Parts of the index whose traits `skip` accepts are not read.
+        """
+        return self._mending(
+            lambda: self._index.read(collect, newest=newest, script=script, skip=skip)
+        )
+
+    def tally(self, first: str) -> Tally:
+        """The counts of all runs from the id `first` on."""
+        return self._mending(lambda: self._index.tally(first))
 
     def oldest(self, collect: Callable[[Iterator[IndexDocument]], T], first: str = LOWEST_ID) -> T:
         """`collect(documents)` of all runs from the id `first` on, oldest first."""
@@ -56,6 +68,10 @@ class IndexReader:
         """The documents of these runs, oldest first; runs that the index lacks are left out."""
         return self._mending(lambda: self._index.find(test_ids))
 
+    def update_facts(self) -> None:
+        """Note what queries need of the parts of the index that changed; see `facts`."""
+        self._mending(self._index.update_facts)
+
     def cached(
         self,
         key: object,
@@ -63,12 +79,13 @@ class IndexReader:
         *,
         newest: str | None = None,
         script: str | None = None,
+        skip: Skip | None = None,
     ) -> T:
         """The cached result of `collect` for `key`, or a new one after the index has changed.
 
-        With `script`, the documents are those of the script.
+        With `script`, the documents are those of the script; `skip` as in `newest`.
         """
-        make = lambda: self.newest(collect, newest=newest, script=script)  # noqa: E731
+        make = partial(self.newest, collect, newest=newest, script=script, skip=skip)
         return self.cached_answer(key, make, script=script)
 
     def cached_answer(self, key: object, make: Callable[[], T], *, script: str | None = None) -> T:

@@ -20,7 +20,7 @@ from k6d.storage.files import disk_errors, names
 from k6d.storage.record import FIELDS, age, is_test_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 Document = dict[str, Any]
 
@@ -54,14 +54,19 @@ class Partitions:
         found = (name.removesuffix(ENDING) for name in names(self.folder))
         return sorted(start for start in found if is_test_id(start))
 
-    def newest_first(self, starts: Sequence[str], newest: str | None = None) -> Iterator[Document]:
+    def newest_first(
+        self,
+        starts: Sequence[str],
+        newest: str | None = None,
+        skipped: Collection[str] = (),
+    ) -> Iterator[Document]:
         """The documents of the partitions `starts`; each is read when the caller reaches it.
 
-        Partitions with only ids above `newest` are skipped.
+        Partitions with only ids above `newest`, and those in `skipped`, are not read.
         """
         end: str | None = None
         for start in reversed(starts):
-            if newest is None or start <= newest:
+            if start not in skipped and (newest is None or start <= newest):
                 yield from _by_age(self._load(start, end))
             end = start
 
@@ -113,6 +118,10 @@ class Partitions:
             end = starts[at + 1] if at + 1 < len(starts) else None
             found += [one for one in self._load(starts[at], end) if one["test_id"] in wanted]
         return found
+
+    def within(self, start: str, end: str | None) -> list[Document]:
+        """The documents of the partition `start` below the id `end`, oldest first."""
+        return self._load(start, end)
 
     def spans(self) -> list[Span]:
         """The range of each partition, the oldest first."""

@@ -12,10 +12,13 @@ from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.tags import matches
-from k6d.core.terms import HEALTHY, Severity, Trigger, verdict_word
+from k6d.core.terms import HEALTHY, Severity, verdict_word
+from k6d.storage.tally import DIGITS, VALUES, Tally, confirms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from k6d.storage.tally import Traits
 
 IndexDocument = dict[str, Any]
 VERDICTS = (HEALTHY, *Severity)
@@ -60,7 +63,7 @@ class Query:
         exact = {name: getattr(self, name) for name in EXACT}
         tests = [_equal(name, wanted) for name, wanted in exact.items() if wanted is not None]
         if not self.reruns:
-            tests.append(lambda d: not _confirms(d))
+            tests.append(lambda d: not confirms(d))
         if self.anomalies_only:
             tests.append(lambda d: bool(d["anomalies"]))
         if (severity := self.severity) is not None:
@@ -91,6 +94,25 @@ class Query:
             ends.append(f"{self.before[:15]}~")
         return min(ends, default=None)
 
+    def skips(self, traits: Traits) -> bool:
+        """Whether no run with these traits can match."""
+        wanted = {name: getattr(self, name) for name in VALUES}
+        if any(one is not None and one not in traits[name] for name, one in wanted.items()):
+            return True
+        if self.severity is not None and self.severity not in traits["verdicts"]:
+            return True
+        most, least = traits["most_errors"], traits["least_time"]
+        if self.min_error_rate is not None and (most is None or most < self.min_error_rate):
+            return True
+        if self.max_response_time is not None and (least is None or least > self.max_response_time):
+            return True
+        if self.text is not None and traits["issues"] is not None:
+            text = self.text.casefold().translate(DIGITS)
+            places = (*traits["scripts"], *traits["issues"], *traits["outcome"])
+            if not any(text in place.translate(DIGITS) for place in places):
+                return True
+        return self.anomalies_only and not traits["anomalies"]
+
     def select(self, documents: Iterable[IndexDocument], limit: int | None) -> list[IndexDocument]:
         """The first `limit` documents that match; reading stops at the first that is too old."""
         found = self._in_time(documents)
@@ -108,10 +130,6 @@ class Query:
 
 def _equal(name: str, wanted: str | bool) -> Callable[[IndexDocument], bool]:
     return lambda document: bool(document[name] == wanted)
-
-
-def _confirms(document: IndexDocument) -> bool:
-    return bool(document["trigger"] == Trigger.CONFIRMATION)
 
 
 def since(documents: Iterable[IndexDocument], start: datetime) -> Iterator[IndexDocument]:
@@ -173,48 +191,48 @@ def statistics(
 ) -> Statistics:
     """Counts of `days` times 24 hours before `now` (aware), for one script or for all."""
     start = now - timedelta(days=days)
-    total: Counter[str] = Counter()
-    severities: dict[str, Counter[str]] = {}
-    outcomes: Counter[str] = Counter()
-    runs: Counter[str] = Counter()
-    anomalies: Counter[str] = Counter()
-    imported = 0
+    tally = Tally()
     for document in since(documents, start):
-        if _confirms(document) or script not in (None, document["script"]):
-            continue
-        day = document["timestamp"][:10]
-        total[day] += 1
-        outcomes[document["outcome"]] += 1
-        imported += document["trigger"] == Trigger.IMPORTED
-        runs[document["script"]] += 1
-        if document["anomalies"]:
-            severity = str(document["severity"] or Severity.LOW)
-            severities.setdefault(day, Counter())[severity] += 1
-            anomalies[document["script"]] += 1
-    everything: Counter[str] = sum(severities.values(), Counter())
-    anomalous = everything.total()
+        if script in (None, document["script"]):
+            tally.add(document)
+    return summed(tally, days=days, now=now)
+
+
+def first_of(*, days: int, now: datetime) -> str:
+    """The lowest id of the runs that `statistics` counts."""
+    return _second(now - timedelta(days=days))
+
+
+def summed(tally: Tally, *, days: int, now: datetime) -> Statistics:
+    """The statistics of a period from the counts of its runs. Equal counts are sorted by name."""
+    everything: Counter[str] = sum(tally.severities.values(), Counter())
+    anomalous, total = everything.total(), tally.total.total()
     return Statistics(
         period_days=days,
-        total_tests=total.total(),
+        total_tests=total,
         anomaly_tests=anomalous,
-        anomaly_rate=round(anomalous / total.total(), 4) if total else 0.0,
+        anomaly_rate=round(anomalous / total, 4) if total else 0.0,
         severity_breakdown=_by_severity(everything),
-        outcomes=dict(outcomes.most_common()),
-        imported_tests=imported,
+        outcomes=dict(_most_first(tally.outcomes)),
+        imported_tests=tally.imported,
         days=[
             Day(
                 day=day,
-                total=total[day],
-                anomalies=severities.get(day, Counter()).total(),
-                severities=_by_severity(severities.get(day, Counter())),
+                total=tally.total[day],
+                anomalies=tally.severities.get(day, Counter()).total(),
+                severities=_by_severity(tally.severities.get(day, Counter())),
             )
-            for day in _days(start, now)
+            for day in _days(now - timedelta(days=days), now)
         ],
         scripts=[
-            {"script": name, "total": count, "anomalies": anomalies[name]}
-            for name, count in runs.most_common(MOST_SCRIPTS)
+            {"script": name, "total": count, "anomalies": tally.anomalies[name]}
+            for name, count in _most_first(tally.runs)[:MOST_SCRIPTS]
         ],
     )
+
+
+def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _by_severity(counts: Counter[str]) -> dict[str, int]:
@@ -255,7 +273,7 @@ def latest_state(
     values: deque[float | None] = deque()
     comparable: list[str] = []
     for document in documents:
-        if _confirms(document):
+        if confirms(document):
             continue
         newest = newest or dict(document)
         if last is None or (last["overrides"] and not document["overrides"]):

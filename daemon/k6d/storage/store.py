@@ -17,7 +17,15 @@ from k6d.storage.data_folder import refuse_links
 from k6d.storage.files import disk_errors, remove_leftovers
 from k6d.storage.index import Index
 from k6d.storage.index_reader import IndexReader
-from k6d.storage.query import LatestState, Query, Statistics, latest_state, statistics
+from k6d.storage.query import (
+    LatestState,
+    Query,
+    Statistics,
+    first_of,
+    latest_state,
+    statistics,
+    summed,
+)
 from k6d.storage.record import FIELDS, age, encodable, is_test_id
 from k6d.storage.repair import Repair, changed_months, rebuild, reconcile
 from k6d.storage.runs import RunFiles
@@ -225,20 +233,28 @@ class Store:
 
         script = query.script
         if limit is None or limit > MOST_KEPT:
-            return self._reader.newest(collect, newest=query.newest(), script=script)
+            return self._reader.newest(
+                collect, newest=query.newest(), script=script, skip=query.skips
+            )
         key = "search", query, limit
-        kept = self.cached(key, collect, newest=query.newest(), script=script)
+        kept = self.cached(key, collect, newest=query.newest(), script=script, skip=query.skips)
         return [dict(document) for document in kept]
 
     def statistics(
         self, *, days: int, now: datetime | None = None, script: str | None = None
     ) -> Statistics:
-        """Counts of the last `days` days; only the partitions of these days are read."""
+        """Counts of the last `days` days; of closed days and months, noted counts are read."""
         now = now or datetime.now(UTC)
         name = _encoded(script)
         lately = int(now.timestamp() / STATISTICS_KEPT_S)
+        key = "statistics", days, name, lately
+        if name is None:
+            first = first_of(days=days, now=now)
+            return self._reader.cached_answer(
+                key, lambda: summed(self._reader.tally(first), days=days, now=now)
+            )
         return self.cached(
-            ("statistics", days, name, lately),
+            key,
             lambda found: statistics(found, days=days, now=now, script=name),
             script=name,
         )
@@ -303,6 +319,7 @@ class Store:
             report = reconcile(self._index, self._runs)
         for message in report.messages:
             log.warning("%s", message)
+        self._reader.update_facts()
 
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Rebuild the index from the run files; returns the number of its runs.
@@ -312,6 +329,7 @@ class Store:
         """
         with self._index.locked():
             report = rebuild(self._index, self._runs, progress)
+        self._reader.update_facts()
         self._index_is_behind = False
         for message in report.messages:
             log.warning("%s", message)

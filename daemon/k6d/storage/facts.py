@@ -1,0 +1,180 @@
+"""What is known of closed parts of the index, so that queries need not read their documents.
+
+    index/generation-…/facts/2026-11.json        counts and traits of the whole month
+    index/generation-…/facts/2026-11.days.json   counts of each day
+    index/generation-…/facts/2026-11.parts.json  traits of each partition
+
+Each fact holds the state of the files from which it was made, and is used only while they are the
+same. So facts cannot be wrong after a crash; without them, queries read the documents. `update`
+makes those that are missing. A change of their form needs a new `_VERSION` of the index.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from k6d.storage.checked import Stamp, settled_ns, stamps
+from k6d.storage.checksum import Checksum
+from k6d.storage.data_folder import NotAFileError, read_file
+from k6d.storage.files import YOUNG_NS, modified_ns, write_atomic
+from k6d.storage.tally import Tally, merged, traits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from k6d.storage.index import Generation
+    from k6d.storage.tally import Traits
+
+FOLDER = "facts"
+LAST_DAY = 31
+_CHECKSUM = Checksum(b'"crc32":', b"}\n")
+
+
+class Facts:
+    """The facts of one generation; each file is read when it is needed."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+
+    def month(self, name: str) -> tuple[Tally, Traits] | None:
+        """Counts and traits of a whole month; None when they are not known."""
+        found = self._read(name)
+        if not found or found["changed"] != modified_ns(self._generation.month(name).folder):
+            return None
+        return Tally.from_json(found["tally"]), found["traits"]
+
+    def days(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Tally]:
+        """The counts of each day of a month for which they are known, such as 20261103.
+
+        `now` are the partitions of the month.
+        """
+        known = self._read(f"{name}.days")
+        return {
+            day: Tally.from_json(tally)
+            for day, (state, tally) in known.items()
+            if state == _state_of(day, now)
+        }
+
+    def parts(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Traits]:
+        """The traits of each partition of a month for which they are known."""
+        known = self._read(f"{name}.parts")
+        return {start: one[1] for start, one in known.items() if one[0] == now.get(start)}
+
+    def update(self) -> None:
+        """Make the facts that are missing; reads the documents of what has changed."""
+        months = self._generation.months()
+        for name in months:
+            if self.month(name) is None:
+                self._update(name, newest=name == months[-1])
+
+    def _update(self, name: str, *, newest: bool) -> None:
+        month = self._generation.month(name)
+        changed, now = settled_ns(month.folder), stamps(month.folder)
+        latest = time.time_ns() - YOUNG_NS
+        parts, days = self.parts(name, now), self.days(name, now)
+        ending = max(now, default="")[:8] if newest else f"{name.replace('-', '')}99"
+        wanted = [day for day in _days(name) if day not in days and day < ending]
+        fresh: dict[str, Tally] = {day: Tally() for day in wanted}
+        for start, end in spans(list(now)):
+            needs_traits = start not in parts
+            if not needs_traits and not any(day in fresh for day in days_of(name, start, end)):
+                continue
+            documents = month.within(start, end)
+            if needs_traits:
+                parts[start] = traits(documents)
+            for document in documents:
+                if (tally := fresh.get(document["test_id"][:8])) is not None:
+                    tally.add(document)
+        days |= fresh
+        old = {start: stamp for start, stamp in now.items() if stamp[0] < latest}
+        self._write(f"{name}.parts", {s: [old[s], one] for s, one in parts.items() if s in old})
+        settled = {
+            day: [_state_of(day, now), tally.to_json()]
+            for day, tally in days.items()
+            if all(start in old for start in _overlapping(day, list(now)))
+        }
+        self._write(f"{name}.days", settled)
+        if not newest and changed:
+            total = Tally()
+            for tally in days.values():
+                total.merge(tally)
+            record = {
+                "changed": changed,
+                "tally": total.to_json(),
+                "traits": merged(parts.values()),
+            }
+            self._write(name, record)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self._generation.folder / FOLDER / f"{name}.json"
+        try:
+            data = read_file(path)
+            contents = _CHECKSUM.verified(data)
+            return {} if contents is data else dict(orjson.loads(contents))
+        except (OSError, ValueError, NotAFileError):
+            return {}
+
+    def _write(self, name: str, record: dict[str, Any]) -> None:
+        if record != self._read(name):
+            path = self._generation.folder / FOLDER / f"{name}.json"
+            data = _CHECKSUM.append(orjson.dumps(record))
+            write_atomic(path, data, root=self._generation.root)
+
+
+def tally_since(generation: Generation, first: str, lists: Callable[..., list[str]]) -> Tally:
+    """The counts of all runs from the id `first` on.
+
+    `lists` notes the names in a folder, so that the caller knows when it has to ask again.
+    """
+    facts, total = Facts(generation), Tally()
+    day_of_first, month_of_first = first[:8], f"{first[:4]}-{first[4:6]}"
+    for name in lists(generation.months):
+        if name < month_of_first:
+            continue
+        if name > month_of_first and (whole := facts.month(name)):
+            total.merge(whole[0])
+            continue
+        month = generation.month(name)
+        lists(month.starts)
+        now = stamps(month.folder)
+        known = {d: tally for d, tally in facts.days(name, now).items() if d > day_of_first}
+        for tally in known.values():
+            total.merge(tally)
+        for start, end in spans(list(now)):
+            if all(d in known or d < day_of_first for d in days_of(name, start, end)):
+                continue
+            for document in month.within(start, end):
+                if document["test_id"] >= first and document["test_id"][:8] not in known:
+                    total.add(document)
+    return total
+
+
+def spans(starts: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """The range of each partition: its first id, and the first one after it."""
+    for at, start in enumerate(starts):
+        yield start, starts[at + 1] if at + 1 < len(starts) else None
+
+
+def days_of(month: str, start: str, end: str | None) -> list[str]:
+    """The days of the month to which the ids of a partition may belong."""
+    return [day for day in _days(month) if day >= start[:8] and (end is None or day <= end[:8])]
+
+
+def _days(month: str) -> list[str]:
+    return [f"{month.replace('-', '')}{day:02}" for day in range(LAST_DAY + 1)]
+
+
+def _overlapping(day: str, starts: Sequence[str]) -> Sequence[str]:
+    """The partitions that may hold runs of the day."""
+    return starts[max(bisect_right(starts, day) - 1, 0) : bisect_left(starts, f"{day}~")]
+
+
+def _state_of(day: str, now: Mapping[str, Stamp]) -> str:
+    """A text that changes with each partition that may hold runs of the day."""
+    state = [(start, now[start]) for start in _overlapping(day, list(now))]
+    return blake2b(orjson.dumps(state), digest_size=12).hexdigest()
