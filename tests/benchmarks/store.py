@@ -1,47 +1,64 @@
-"""What a long past costs: saving, looking, starting, idling and rebuilding over it."""
+"""What a long past costs: each thing that a data folder is asked for, over few and many runs."""
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from idle import memory_mib
+from save import sizes
 from stage import Table, median, verdict, wait
-from stored import fill
 
+from k6d.settings import load
+from k6d.storage.prune import prune
+from k6d.storage.query import Query
 from k6d.storage.record import new_test_id
 from k6d.storage.store import Store
 from support.daemon import Daemon, hitting
+from support.many_runs import made, write
+from support.records import make_run
 from support.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from k6d.core.model import Run
-
-PASTS = (0, 10_000, 100_000)
-SCRIPTS = [f"script-{number}.js" for number in range(50)]
-SAVES, LOOKS, STARTS = 60, 7, 5
-SAVE_MS, SAVE_TIMES = 30, 2
-HISTORY_MS, STATISTICS_MS = 50, 200
-START_S, START_RUNS = 1.0, 10_000
-GROWTH_MIB = 5
-REINDEX_PER_S = 2_000
+FEW, MANY = 10_000, int(os.environ.get("K6D_BENCH_RUNS", "1_000_000"))
+SCRIPTS = 500
+APART = timedelta(seconds=30)  # each script every four hours; a million runs are a year
+SCRIPT = "script-011.js"
+SAVES, LOOKS, STARTS = 60, 9, 5
+OLDER, OLDEST = timedelta(days=40), timedelta(days=80)  # before the rest: the runs to prune
+PRUNED = 100
+READY_S, PRUNE_MS, GROWTH = 2.0, 50.0, 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """Medians over one past; `reindex_per_s` is NaN over none."""
+class Measure:
+    """A row: its figure over few and many runs.
 
-    save_ms: float
-    history_ms: float
-    statistics_ms: float
-    start_s: float
-    idle_mib: float
-    reindex_per_s: float
+    `most` is a limit of its own; `grows`: it may grow as fast as the runs.
+    """
+
+    name: str
+    few: float
+    many: float
+    digits: int = 1
+    most: float | None = None
+    grows: bool = False
+
+    def row(self) -> list[str]:
+        """The cells; the goal says whether it was reached."""
+        times = self.many / self.few
+        allowed = MANY / FEW if self.grows else GROWTH
+        kept = times <= allowed and (self.most is None or self.many <= self.most)
+        limit = "" if self.most is None else f", ≤ {self.most:g}"
+        cells = (f"{one:,.{self.digits}f}" for one in (self.few, self.many))
+        return [self.name, *cells, f"{times:.2f}", f"≤ {allowed:g}×{limit}: {verdict(kept)}"]
 
 
 def timed(act: Callable[[], object]) -> float:
@@ -51,112 +68,145 @@ def timed(act: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def saves(store: Store, run: Run) -> list[float]:
-    """Seconds that each of some new runs took to be kept."""
-    found = []
-    for number in range(SAVES):
-        at = datetime.now(UTC) + timedelta(seconds=number)
-        script = SCRIPTS[number % len(SCRIPTS)]
-        new = replace(run, test_id=new_test_id(at), timestamp=at, script=script)
-        found.append(timed(lambda new=new: store.save(new)))
+def in_turn(stores: Sequence[Path], act: Callable[[Path], float], times: int) -> list[float]:
+    """The median of `act` for each store; they take turns, so that both have the same load."""
+    found = [[act(data) for data in stores] for _ in range(times)]
+    return [median(one) for one in zip(*found, strict=True)]
+
+
+def save_ms(data: Path) -> float:
+    """Save a new run of one of many scripts."""
+    at = datetime.now(UTC)
+    script = f"script-{at.microsecond % SCRIPTS:03}.js"
+    new = make_run(test_id=new_test_id(at), timestamp=at, script=script, comparable=True)
+    return timed(lambda: Store(data).save(new)) * 1000
+
+
+def start_s(served: Daemon) -> tuple[float, float]:
+    """Seconds from the start of a daemon until it watches, and MiB when it has idled."""
+    seconds = timed(served.start)
+    assert served.process is not None
+    wait(2.0)
+    memory = memory_mib(served.process.pid)["VmRSS"]
+    served.end()
+    return seconds, memory
+
+
+def prune_s(data: Path, days: timedelta) -> tuple[int, float]:
+    """Remove the runs older than that; their number and the seconds."""
+    settings = load(
+        data=data, retention__days=days.days, retention__full_days=0, retention__detail_days=0
+    )
+    began = time.perf_counter()
+    done = prune(settings, Store(data), now=datetime.now(UTC))
+    return len(done.removed), time.perf_counter() - began
+
+
+def looks() -> dict[str, Callable[[Store], object]]:
+    """What is looked at, by its name in the table."""
+    workload = make_run().snapshot
+    assert workload is not None
+    baseline = {"workload": workload.workload, "comparable": True}
+    return {
+        "latest history, 20 runs, ms": lambda store: store.history(limit=20),
+        "baseline of a script, 120 runs, ms": lambda store: store.history(SCRIPT, 120, **baseline),
+        "history of a script that never ran, ms": lambda store: store.history("no.js", 1),
+        "search, first 50, ms": lambda store: store.search(Query(severity="high")),
+        "search of a script's anomalies, ms": lambda store: store.search(
+            Query(script=SCRIPT, anomalies_only=True)
+        ),
+        "search in vain, ms": lambda store: store.search(Query(text="nothing of this")),
+        "statistics of 3 days, ms": lambda store: store.statistics(days=3),
+        "statistics of 3,650 days, ms": lambda store: store.statistics(days=3650),
+        "trend of a script, 1,000 runs, ms": lambda store: store.search(
+            Query(script=SCRIPT, reruns=False), limit=1000
+        ),
+        "latest state of all scripts, ms": lambda store: store.latest_states(),
+    }
+
+
+def filled(data: Path, runs: int) -> float:
+    """Store so many runs and those to prune; returns the seconds of a reindex."""
+    store, until = Store(data), datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    write(store, made(runs, until=until, apart=APART, scripts=SCRIPTS))
+    old = datetime.now(UTC) - APART * runs
+    for number in range(PRUNED + 1):
+        at = old - (OLDER if number else OLDEST) - number * APART
+        write(store, [_old(at, number)])
+    return timed(store.reindex)
+
+
+def _old(at: datetime, number: int) -> dict[str, object]:
+    """A run that is no baseline."""
+    record = next(made(1, until=at, apart=APART, scripts=1))
+    return record | {"comparable": False, "script": f"script-{number % SCRIPTS:03}.js"}
+
+
+def pruned(stores: Sequence[Path]) -> dict[str, list[float]]:
+    """Milliseconds of removing one run, a hundred, and none."""
+    found: dict[str, list[float]] = {}
+    for name, wanted, older in (
+        ("pruning one run, ms", 1, (OLDER + OLDEST) / 2),
+        (f"pruning {PRUNED} runs, ms each", PRUNED, OLDER / 2),
+        ("pruning nothing, ms", 0, OLDER / 2),
+    ):
+        found[name] = []
+        for data, runs in zip(stores, (FEW, MANY), strict=True):
+            count, seconds = prune_s(data, APART * runs + older)
+            assert count == wanted, count
+            found[name].append(seconds / max(count, 1) * 1000)
     return found
 
 
-def looks(data: Path, look: Callable[[Store], object]) -> float:
-    """The median seconds of a look by a process that has just let go of everything."""
-    store = Store(data)
-    found = []
-    for _ in range(LOOKS):
-        store.free_memory()
-        found.append(timed(lambda: look(store)))
-    return median(found)
-
-
-def starts(served: Daemon) -> tuple[float, float]:
-    """Median seconds from the start of a daemon until it watches, and MiB when it has idled."""
-    took, memory = [], []
-    for _ in range(STARTS):
-        took.append(timed(served.start))
-        assert served.process is not None
-        wait(2.0)
-        memory.append(memory_mib(served.process.pid)["VmRSS"])
-        served.end()
-    return median(took), median(memory)
-
-
-def figures(served: Daemon, run: Run, past: int) -> Figures:
-    """Fill the store as far as `past`, then measure."""
-    rebuilt_s = float("nan")
-    if past:
-        fill(served.data, past, SCRIPTS)
-        rebuilt_s = timed(Store(served.data).reindex)
-    start_s, idle_mib = starts(served)
-    return Figures(
-        save_ms=median(saves(Store(served.data), run)) * 1000,
-        history_ms=looks(served.data, lambda store: store.history(limit=20)) * 1000,
-        statistics_ms=looks(served.data, lambda store: store.statistics(days=7)) * 1000,
-        start_s=start_s,
-        idle_mib=idle_mib,
-        reindex_per_s=past / rebuilt_s,
-    )
-
-
-def row(past: int, one: Figures, empty: Figures) -> list[str]:
-    """The table's row; figures that miss their goal are bold."""
-    growth, times = one.idle_mib - empty.idle_mib, one.save_ms / empty.save_ms
-    quick = one.start_s <= START_S or past > START_RUNS
-
-    def cell(text: str, kept: bool) -> str:
-        return text if kept or not past else f"**{text}**"
-
-    return [
-        f"{past:,} runs",
-        cell(f"{one.save_ms:.1f}", one.save_ms <= SAVE_MS and times <= SAVE_TIMES),
-        cell(f"{one.history_ms:.0f}", one.history_ms <= HISTORY_MS),
-        cell(f"{one.statistics_ms:.0f}", one.statistics_ms <= STATISTICS_MS),
-        cell(f"{one.start_s:.2f}", quick),
-        cell(f"{growth:+.1f}", growth <= GROWTH_MIB),
-        cell(f"{one.reindex_per_s:,.0f}", one.reindex_per_s >= REINDEX_PER_S) if past else "",
-    ]
+def figures(daemons: Sequence[Daemon]) -> dict[str, list[float]]:
+    """Every figure over few and many runs, by its name in the table."""
+    stores = [served.data for served in daemons]
+    found = {"reindex, s": [filled(data, n) for data, n in zip(stores, (FEW, MANY), strict=True)]}
+    wait(3.0)
+    for data in stores:
+        Store(data).check_index()  # as the daemon does each hour
+    started = [[start_s(served) for served in daemons] for _ in range(STARTS + 1)]
+    took = list(zip(*started[1:], strict=True))  # the first compiles modules
+    found["start → ready, s"] = [median([s for s, _ in one]) for one in took]
+    found["idle memory, MiB"] = [median([mib for _, mib in one]) for one in took]
+    for name, look in looks().items():
+        found[name] = in_turn(
+            stores, lambda data, look=look: timed(lambda: look(Store(data))) * 1000, LOOKS
+        )
+    found |= pruned(stores)
+    found["index on the disk, MB"] = [sizes(data / "index") / 1e6 for data in stores]
+    found["save, ms"] = in_turn(stores, save_ms, SAVES)
+    return found
 
 
 def measure(work: Path) -> Table:
-    """Over no past, 10,000 runs and 100,000, each in a folder of its own."""
-    found: dict[int, Figures] = {}
-    with Target() as target:
-        for past in PASTS:
-            served = Daemon(work / str(past))
+    """Over few runs and over many, each in a folder of its own."""
+    with Target() as target, ExitStack() as ended:
+        daemons = [Daemon(work / str(runs)) for runs in (FEW, MANY)]
+        for served in daemons:
+            ended.callback(served.close)
             served.write("shop.js", hitting(f"{target.url}/shop"))
-            served.start()
-            try:
-                run = served.run("shop.js")
-                served.until_logged("of shop.js completed")
-                served.end()
-                found[past] = figures(served, run, past)
-            finally:
-                served.close()
-    goals = [
-        "goal",
-        f"≤ {SAVE_MS}, ≤ {SAVE_TIMES}×",
-        *(f"≤ {HISTORY_MS}", f"≤ {STATISTICS_MS}", f"≤ {START_S:g} at {START_RUNS:,}"),
-        *(f"≤ {GROWTH_MIB}", f"≥ {REINDEX_PER_S:,}"),
+        found = figures(daemons)
+    limits = {"start → ready, s": READY_S, "pruning one run, ms": PRUNE_MS}
+    grow = {"reindex, s", "index on the disk, MB"}
+    measures = [
+        Measure(
+            name=name,
+            few=few,
+            many=many,
+            digits=2 if name.startswith("start") else 1,
+            most=limits.get(name),
+            grows=name in grow,
+        )
+        for name, (few, many) in found.items()
     ]
-    kept = all("**" not in text for past in PASTS for text in row(past, found[past], found[0]))
     return Table(
-        title="Many stored runs",
-        columns=[
-            *(
-                "stored, of 50 scripts",
-                "save, ms",
-                "latest history, ms",
-                "statistics of 7 days, ms",
-            ),
-            *("start → ready, s", "idle memory, MiB", "reindex, runs/s"),
-        ],
-        rows=[*(row(past, found[past], found[0]) for past in PASTS), goals],
+        title="A million stored runs",
+        columns=[f"of {SCRIPTS} scripts", f"{FEW:,} runs", f"{MANY:,} runs", "times", "goal"],
+        rows=[one.row() for one in measures],
         notes=[
-            f"Medians: {SAVES} saves, {LOOKS} looks with nothing in memory, {STARTS} starts. "
-            f"Memory: of a started daemon, beside {found[0].idle_mib:.1f} MiB over an empty store.",
-            f"All goals reached: {verdict(kept)}.",
+            f"Medians of {SAVES} saves, {LOOKS} looks with nothing in memory and {STARTS} starts, "
+            "in turn over few runs and over many. A run file has 4 KB, and each script runs every "
+            "four hours.",
         ],
     )

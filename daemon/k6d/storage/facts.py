@@ -41,12 +41,20 @@ class Facts:
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
 
-    def month(self, name: str) -> tuple[Tally, Traits] | None:
-        """Counts and traits of a whole month; None when they are not known."""
+    def tally(self, name: str) -> Tally | None:
+        """The counts of a whole month; None when they are not known."""
+        found = self._month(name)
+        return Tally.from_json(found["tally"]) if found else None
+
+    def traits(self, name: str) -> Traits | None:
+        """The traits of a whole month; None when they are not known."""
+        found = self._month(name)
+        return found["traits"] if found else None
+
+    def _month(self, name: str) -> dict[str, Any] | None:
         found = self._read(name)
-        if not found or found["changed"] != modified_ns(self._generation.month(name).folder):
-            return None
-        return Tally.from_json(found["tally"]), found["traits"]
+        same = found and found["changed"] == modified_ns(self._generation.month(name).folder)
+        return found if same else None
 
     def days(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Tally]:
         """The counts of each day of a month for which they are known, such as 20261103.
@@ -69,7 +77,7 @@ class Facts:
         """Make the facts that are missing; reads the documents of what has changed."""
         months = self._generation.months()
         for name in months:
-            if self.month(name) is None:
+            if self._month(name) is None:
                 self._update(name, newest=name == months[-1])
 
     def _update(self, name: str, *, newest: bool) -> None:
@@ -136,8 +144,8 @@ def tally_since(generation: Generation, first: str, lists: Callable[..., list[st
     for name in lists(generation.months):
         if name < month_of_first:
             continue
-        if name > month_of_first and (whole := facts.month(name)):
-            total.merge(whole[0])
+        if name > month_of_first and (whole := facts.tally(name)):
+            total.merge(whole)
             continue
         month = generation.month(name)
         lists(month.starts)

@@ -131,7 +131,7 @@ class Generation:
             month, skipped = self.month(name), list[str]()
             starts = seen.list(month.starts)
             if skip:
-                if (whole := facts.month(name)) and skip(whole[1]):
+                if (whole := facts.traits(name)) and skip(whole):
                     continue
                 known = facts.parts(name, stamps(month.folder))
                 skipped = [start for start, its in known.items() if skip(its)]
