@@ -11,8 +11,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import cramjam
-
+from k6d.execution import snappy
 from k6d.execution.protobuf import (
     Value,
     double,
@@ -28,6 +27,7 @@ from k6d.execution.protobuf import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SMALL_BYTES = 32 * 1024  # a hundred endpoints; larger pushes are unpacked by a library
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # a snappy block of 32 MiB can announce far more
 _SCHEMAS = range(-4, 9)  # the exponential schemas of Prometheus; -53 means custom bounds
 _ZERO = bytes(8)  # the value of a double field that is absent
@@ -43,13 +43,23 @@ class Series(NamedTuple):
 
 def decode(body: bytes) -> list[bytes]:
     """Return the encoded series in the body of a push, for `read`; ValueError if malformed."""
+    return [message(value) for number, value in fields(_unpacked(body)) if number == 1]
+
+
+def _unpacked(body: bytes) -> bytes:
+    try:
+        if len(body) <= SMALL_BYTES:
+            return snappy.unpacked(body, most=MAX_MESSAGE_BYTES)
+    except ValueError as error:
+        raise ValueError(f"push is not a snappy block: {error}") from error
+    import cramjam  # takes 1.6 MiB, which an idle daemon keeps
+
     try:
         if cramjam.snappy.decompress_raw_len(body) > MAX_MESSAGE_BYTES:
             raise ValueError(f"push unpacks to more than {MAX_MESSAGE_BYTES} bytes")
-        raw = bytes(cramjam.snappy.decompress_raw(body))
+        return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:
         raise ValueError(f"push is not a snappy block: {error}") from error
-    return [message(value) for number, value in fields(raw) if number == 1]
 
 
 def name_label(name: str) -> bytes:
