@@ -51,8 +51,8 @@ def brief(finding: str) -> str:
     return clause.replace(origin, "") if origin else clause
 
 
-_SINCE = re.compile(r"; since run \S+ on [^,;]+, \d\d:\d\d UTC, (.+)$")
-_AT_ONCE = re.compile(r"; ([^;]+ changed with th(?:is|at) run\b.*|[^;]* after “.+)$")
+_CLAUSE = re.compile(r"(?:“[^”]*”|[^;“])+")  # a mark's text may hold a semicolon
+_SINCE = re.compile(r"since run \S+ on [^,]+, \d\d:\d\d UTC(?:, (.+))?")
 
 
 def circumstances(finding: str) -> str:
@@ -61,8 +61,12 @@ def circumstances(finding: str) -> str:
     "p95 219 ms, was 89 ms; since run … on 27 Nov, 06:40 UTC, 4 m after “checkout 2.14”" becomes
     "4 m after “checkout 2.14”".
     """
-    found = _SINCE.search(finding) or _AT_ONCE.search(finding)
-    return found[1] if found else ""
+    for clause in map(str.strip, _CLAUSE.findall(finding)[1:]):
+        if since := _SINCE.fullmatch(clause):
+            return since[1] or ""
+        if re.search(r" changed with th(?:is|at) run\b| after “", clause):
+            return clause
+    return ""
 
 
 def printable(text: str, instead: str = " ") -> str:

@@ -183,6 +183,25 @@ def test_the_list_of_scripts_is_not_older_than_its_runs(
     until(lambda: browser.find_elements(By.XPATH, f"{row}//*[text()='learning']"), "the verdict")
 
 
+def test_what_is_being_typed_is_not_lost_when_a_run_ends(
+    browser: webdriver.Chrome, served: Served, target: Target
+) -> None:
+    """The page then says that a run has ended, and waits to be asked for it."""
+    target.latency["/held"] = gate = Gate()
+    served.write("held.js", hitting(f"{target.url}/held", iterations=1))
+    until(gate.reached.is_set, "the run")
+    browser.get(f"{served.url}/script?name=held.js")
+    until(lambda: "Requests/s" in _text(browser), "live numbers")
+    browser.find_element(By.XPATH, "//summary[contains(., 'Disable')]").click()
+    reason = browser.find_element(By.NAME, "reason")
+    reason.send_keys("the target moves")
+    gate.opened.set()
+    until(lambda: "A run has ended." in _text(browser), "the note")
+    assert reason.get_attribute("value") == "the target moves"
+    browser.find_element(By.LINK_TEXT, "Show its result").click()
+    until(lambda: "learning" in _text(browser), "the result")
+
+
 def _button(browser: webdriver.Chrome, name: str) -> Any:
     return browser.find_element(By.XPATH, f"//button[normalize-space()='{name}']")
 

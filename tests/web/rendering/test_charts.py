@@ -170,10 +170,10 @@ def test_statistics_of_days() -> None:
         b for b in ET.fromstring(charts.anomalies(days)).iter("rect") if b.find("title") is not None
     ]
     assert [b.findtext("title") for b in bars] == [
-        "2 healthy (2026-11-20)",
+        "2 not anomalous (2026-11-20)",
         "1 low (2026-11-20)",
         "1 high (2026-11-20)",
-        "2 healthy (2026-11-22)",
+        "2 not anomalous (2026-11-22)",
     ]
     ends = [float(b.get("y") or 0) + float(b.get("height") or 0) for b in bars[:3]]
     assert ends[1] == pytest.approx(float(bars[0].get("y") or 0), abs=0.2)

@@ -56,6 +56,8 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
     given = {key: request.query_params.get(key, "") for key in GIVEN}
     since, until = (_moment(key, given[key].strip()) for key in ("since", "until"))
     name = given["name"]
+    if not name:
+        raise Problem(404, "The address names no script.")
     rows = k6d.store.search(Query(script=name), limit=LISTED)
     if not rows and not _in_folder(name, k6d):
         raise Problem(404, f"There is no script {name[:200]} and no run of it.")

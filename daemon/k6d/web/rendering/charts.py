@@ -276,13 +276,18 @@ def anomalies(days: Sequence[Row]) -> Markup:
     """Draw healthy and anomalous runs by day; a day is {day, total, anomalies, severities}."""
     plot = _daily(days, [day["total"] for day in days], unit="", height=260)
     bars = [bar for day in days for bar in _bars(plot, day)]
-    names = {"not anomalous" if n == HEALTHY else n: f"bar-{n}" for n in RESULTS}
+    names = {_result(name): f"bar-{name}" for name in RESULTS}
     return figure(
         plot.svg(*bars, label="runs by day and severity", name_of=_date),
         title="Runs",
         kind="bars",
         names=names,
     )
+
+
+def _result(name: str) -> str:
+    """The words for a bar: a run with an error of its script is not anomalous, and not healthy."""
+    return "not anomalous" if name == HEALTHY else name
 
 
 def _bars(plot: Plot, day: Row) -> list[Markup]:
@@ -294,7 +299,7 @@ def _bars(plot: Plot, day: Row) -> list[Markup]:
     return [
         tag(
             "rect",
-            tag("title", f"{count} {name} ({day['day']})"),
+            tag("title", f"{count} {_result(name)} ({day['day']})"),
             x=left,
             y=plot.y(above),
             width=f"{right - left:.1f}",

@@ -115,6 +115,13 @@ function list(place, kind, jobs, draw, none) {
   place.replaceChildren(drawn);
 }
 
+let stale = false; // a run has ended that this page does not show
+
+function writing() {
+  // Loading the page again would lose what a person is typing.
+  return document.activeElement?.matches("input, select") || document.querySelector("main details[open] form") !== null;
+}
+
 const source = new EventSource("/api/v1/live");
 source.addEventListener("queue", (event) => keepFocus(() => {
   const queue = JSON.parse(event.data);
@@ -122,12 +129,15 @@ source.addEventListener("queue", (event) => keepFocus(() => {
   for (const job of Object.keys(seen)) if (!running.some((one) => one.job === job)) delete seen[job];
   live.replaceChildren(...running.map(card));
   if (compact) {
-    const last = queue.ended[0];
-    if ((last?.job ?? "") !== live.dataset.ended) {
-      if (!only || last.script === only) location.reload();
+    const last = queue.ended[0]; // none after a restart of the daemon
+    if (last && last.job !== live.dataset.ended) {
       live.dataset.ended = last.job;
+      const shown = !only || last.script === only;
+      if (shown && !writing()) location.reload();
+      stale ||= shown;
     }
-    live.hidden = running.length === 0;
+    if (stale) live.append(element("p", {}, "A run has ended. ", element("a", { href: location.href, textContent: "Show its result" })));
+    live.hidden = running.length === 0 && !stale;
     if (queue.pending.length && !only) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
     return;
   }
