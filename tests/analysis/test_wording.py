@@ -342,6 +342,7 @@ def test_a_number_of_the_target_alone_is_a_remark() -> None:
     assert find(target()) == []
     (line,) = wording.remarks([target(since="r7")])
     assert line == "the target's checkout CPU 85 %, was 40 %, since run r7: alone no alert"
+    assert wording.remarks([comparison(P95), target()]) == [], "it stands in the finding"
     (found,) = find(target(state="worse"), target(QUEUE))
     assert (found.severity, found.metric) == (Severity.HIGH, CPU)
     assert found.message == "checkout CPU 85 %, was 40 %; confirmed 3 of 3"

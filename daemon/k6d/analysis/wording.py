@@ -121,9 +121,13 @@ def _is_off(comparison: Comparison) -> bool:
 
 def _beside(targets: Sequence[Comparison]) -> str:
     """What the target's own numbers did at the same time, the largest changes first."""
-    found = [change(c) for c in sorted(targets, key=_size, reverse=True)]
-    more = f" and {len(found) - MOST_BESIDE} more" if len(found) > MOST_BESIDE else ""
-    return f"; the target's {', '.join(found[:MOST_BESIDE])}{more}" if found else ""
+    found = [change(c) for c in _largest(targets)]
+    more = f" and {len(targets) - len(found)} more" if len(targets) > len(found) else ""
+    return f"; the target's {', '.join(found)}{more}" if found else ""
+
+
+def _largest(targets: Sequence[Comparison]) -> list[Comparison]:
+    return sorted(targets, key=_size, reverse=True)[:MOST_BESIDE]
 
 
 def _lead(group: Sequence[Comparison], comparisons: Sequence[Comparison]) -> Comparison:
@@ -295,13 +299,16 @@ def improvements(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def remarks(comparisons: Sequence[Comparison]) -> list[str]:
-    """The regressions of series that are not judged."""
+    """The regressions of series that are not judged, without those that stand in a finding."""
+    regressed = any(c.state == WORSE and not _is_target(c) for c in comparisons)
+    targets = [c for c in comparisons if _is_target(c) and _is_off(c)]
+    told = [key_of(c) for c in _largest(targets)] if regressed else []
     return [
         f"the target's {change(c)}{f', since run {c.since}' if c.since else ''}: alone no alert"
         if _is_target(c)
         else f"{change(c)}: not the load, so not judged"
         for c in comparisons
-        if c.state == CHANGED
+        if c.state == CHANGED and key_of(c) not in told
     ]
 
 
