@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from k6d.core.measurements import Timeline
-from k6d.execution.target_metrics import Found, filled, target_metrics
+from k6d.execution.target_metrics import Found, Span, filled, target_metrics
 from k6d.settings import Metric, Prometheus, load, redactor_of
 from support.prometheus import FakePrometheus, matrix
 
@@ -47,7 +47,7 @@ def read(
         if stopped:
             stop.set()
         return await target_metrics(
-            line or line_of(),
+            Span.of(line or line_of()),
             metrics or (CPU,),
             Prometheus.model_validate({"url": url, **settings}),
             script=script,
@@ -316,3 +316,13 @@ def test_the_last_samples_are_waited_for() -> None:
     with FakePrometheus(answer) as fake:
         assert read(fake.url, line=line, delay=1.5).metrics[0].value == 1
     assert asked[0] >= 1.49
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "lasted_s"),
+    [(None, 1230), (1_204_200, 1205), (1_230_400, 1230), (900_000, 1201)],
+)
+def test_the_end_of_a_long_run_is_that_of_k6(duration_ms: float | None, lasted_s: float) -> None:
+    """Entries of 30 s: the last one may reach beyond the end, when the target was idle again."""
+    line = Timeline(resolution_s=30, t=list(range(30, 1231, 30)), began=BEGAN)
+    assert Span.of(line, duration_ms) == Span(began=BEGAN, lasted_s=lasted_s)

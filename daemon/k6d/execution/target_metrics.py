@@ -51,11 +51,18 @@ class Span:
     lasted_s: float
 
     @classmethod
-    def of(cls, timeline: Timeline) -> Span | None:
-        """The span of a time line; None if k6 pushed nothing."""
+    def of(cls, timeline: Timeline, duration_ms: float | None = None) -> Span | None:
+        """The span of a time line; None if k6 pushed nothing.
+
+        The last entry of a long run may reach beyond its end; k6's `duration_ms` says how far.
+        """
         if timeline.began is None or not timeline.t:
             return None
-        return cls(began=timeline.began, lasted_s=float(timeline.t[-1]))
+        lasted_s = timeline.t[-1]
+        if duration_ms is not None:
+            last_begins = lasted_s - timeline.resolution_s
+            lasted_s = min(lasted_s, max(math.ceil(duration_ms / 1000), last_begins + 1))
+        return cls(began=timeline.began, lasted_s=float(lasted_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class Found:
 
 
 async def target_metrics(
-    timeline: Timeline,
+    span: Span | None,
     metrics: Iterable[Metric],
     prometheus: Prometheus,
     *,
@@ -75,13 +82,12 @@ async def target_metrics(
     hide: Callable[[str], str],
     stop: asyncio.Event,
 ) -> Found:
-    """Read the target's numbers for the time line of a run of `script` that has just ended.
+    """Read the target's numbers for the time of a run of `script` that has just ended.
 
     `hide` removes secrets from texts. Nothing is read if k6 measured nothing, or once `stop` is
     set. It takes `prometheus.delay` and `prometheus.timeout` at most.
     """
     wanted = [one for one in metrics if any(covers(p, script) for p in one.scripts)]
-    span = Span.of(timeline)
     if not wanted or span is None:
         return Found()
     found = await _read_after(wanted, prometheus, span, script=script, stop=stop)

@@ -310,11 +310,11 @@ class Stages:
         """
         if not self.settings.metrics:
             return done
-        from k6d.execution.target_metrics import target_metrics  # few have a Prometheus
+        from k6d.execution.target_metrics import Span, target_metrics  # few have them
 
         run = done.run
         found = await target_metrics(
-            run.breakdown.timeline,
+            Span.of(run.breakdown.timeline, run.metrics.duration_ms),
             self.settings.metrics,
             self.settings.prometheus,
             script=run.script,
