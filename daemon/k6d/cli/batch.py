@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from k6d.cli.common import ANOMALOUS, HEALTHY, NOT_RUN, open_store, print_json, say, terminal
-from k6d.core.errors import K6dError, reason
+from k6d.core.errors import K6dError, reason, why_no_result
 from k6d.core.terms import INCONCLUSIVE, Outcome, Severity
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ async def run_all(
             found.helpers.append(job.name)
         except StoppedError:
             found.not_run[job.name], stopped = "stopped before it ran", True
-        except K6dError as error:
-            found.not_run[job.name] = str(error)
+        except (K6dError, OSError) as error:
+            found.not_run[job.name] = why_no_result(error, data=pipeline.data)
         else:
             if run is None:
                 found.not_run[job.name] = "there was nothing to run"

@@ -268,17 +268,20 @@ class Service:
         )
 
     def _follow_dependencies(self, job: Job, watcher: Watcher, *, since: float) -> None:
-        """Follow the dependencies that the job found, with their changes since it began."""
+        """Follow the dependencies that the job found, with their changes since it began.
+
+        What cannot be read of one script does not keep the others from being followed.
+        """
         for name in scripts_of(job.name, self._settings):
             try:
                 known = self._registry.get(name)
             except K6dError as error:
-                logger.error("%s", error)
-                return
-            if known:
-                self._enter_dependencies(name, known)
-                self._upkeep.changed()
-                watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
+                logger.error("the files that %s needs are followed as before: %s", name, error)
+            else:
+                if known:
+                    self._enter_dependencies(name, known)
+        self._upkeep.changed()
+        watcher.follow((Path(path) for path in self._dependents.paths()), since=since)
 
     def _changed(self) -> None:
         self._activity.changed()

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger, reason
+from k6d.core.errors import why_no_result
+from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.daemon.missed_runs import notify_of_no_result
 from k6d.execution.local import discovery
 from k6d.jobs.pipeline import ON_CHANGE
 from k6d.jobs.regression_check import is_unfinished
-from k6d.jobs.suites import run_suite
+from k6d.jobs.suites import run_suite, scripts_of
 from k6d.jobs.turns import StoppedError
 
 if TYPE_CHECKING:
@@ -72,24 +73,15 @@ class Worker:
         run, why = None, None
         try:
             if job.is_suite:
-                parts = await run_suite(
-                    job, self.settings(), self.pipeline, self.activity.watching(job)
-                )
-                run, why = parts.worst, parts.why_none
+                run, why = await self._run_suite(job)
             else:
-                run = await self.pipeline.run(job, watching=self.activity.watching(job))
-            alone = not (job.is_suite or job.one_off)
-            if run and alone and run.execution.outcome in TRIED_AGAIN:
-                outcome, error = run.execution.outcome, run.execution.error
-                self.retries.later(job, f"{outcome}: {error}" if error else outcome)
-            else:
-                self.retries.over(job)
+                run = await self._run_script(job)
         except StoppedError:
             why = "is left for the next start" if self.stop.is_set() else "was cancelled"
             logger.info("%s %s", job.name, why)
         except (K6dError, OSError) as error:
-            why = str(error)
-            self._failed(job, self._reason(error))
+            why = why_no_result(error, data=self.settings().data)
+            self._failed(job, why)
         except Exception:
             why = OUR_MISTAKE
             logger.exception(
@@ -99,12 +91,33 @@ class Worker:
         await self.activity.finished(job, run, error=None if run else why)
         return run
 
+    async def _run_script(self, job: Job) -> Run | None:
+        run = await self.pipeline.run(job, watching=self.activity.watching(job))
+        if run and not job.one_off and run.execution.outcome in TRIED_AGAIN:
+            outcome, error = run.execution.outcome, run.execution.error
+            self.retries.later(job, f"{outcome}: {error}" if error else outcome)
+        else:
+            self.retries.over(job)
+        return run
+
+    async def _run_suite(self, job: Job) -> tuple[Run | None, str | None]:
+        """Return the worst run of the suite, or why it has none.
+
+        A suite without any result is tried again like a script. One with a run is not, because its
+        scripts would load their targets twice.
+        """
+        parts = await run_suite(job, self.settings(), self.pipeline, self.activity.watching(job))
+        if parts.no_result and not parts.runs:
+            self._failed(job, parts.no_result)
+        else:
+            self.retries.over(job)
+            if parts.no_result:
+                notify_of_no_result(job, parts.no_result, self.pipeline.alerts)
+        return parts.worst, parts.why_none
+
     def _failed(self, job: Job, why: str) -> None:
         """Log and notify that the job has no result, and try again later."""
-        if job.is_suite:
-            logger.error("%s: %s", job.name, why)
-            return
-        if not job.path.exists():
+        if self._is_gone(job):
             logger.info("%s is gone before it ran", job.name)
             return
         logger.error("%s has no result: %s", job.name, why)
@@ -112,15 +125,14 @@ class Worker:
         if job.trigger is not Trigger.MANUAL:  # people ask again
             self.retries.later(replace(job, id=token_hex(6)), why)
 
-    def _reason(self, error: K6dError | OSError) -> str:
-        if not isinstance(error, OSError):
-            return str(error)
-        place = error.filename or self.settings().data
-        return f"cannot use {place}: {reason(error)}; check the disk and the data folder"
+    def _is_gone(self, job: Job) -> bool:
+        if job.is_suite:
+            return not scripts_of(job.name, self.settings())
+        return not job.path.exists()
 
     def _is_left(self, job: Job, run: Run | None) -> bool:
         """Return whether the job must run again: later, or after a restart of the daemon."""
-        if job.is_suite:
+        if job.is_suite and run and run.execution.outcome is not Outcome.K6_UNAVAILABLE:
             return self.stop.is_set()
         if run is None:
             return self.stop.is_set() or self.retries.has(job)

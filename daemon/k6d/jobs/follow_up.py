@@ -46,7 +46,11 @@ class FollowUp:
         return done.run if self._background else await task
 
     async def end_suite(self, name: str, cause: str) -> None:
-        """Notify people of the runs of a suite; the same `cause` makes one message of them."""
+        """Notify people of the runs of a suite; the same `cause` makes one message of them.
+
+        A run that cannot be notified does not keep back the others. If k6d dies before this, the
+        next start notifies of each run by itself.
+        """
         for task, own in self._suites.pop(name, []):
             self._notify(await task, own, cause=cause)
 
@@ -80,8 +84,10 @@ class FollowUp:
         """Update the incident of the script, and put its message into the outbox."""
         try:
             self._alerts.record(run, notify_of(run.execution, own), cause=cause)
-        except K6dError as error:
-            logger.error("run %s is not notified: %s", run.test_id, error)
+        except (K6dError, OSError) as error:
+            logger.error(
+                "run %s is not notified before the next start of k6d: %s", run.test_id, error
+            )
 
 
 def outline(run: Run) -> str:

@@ -35,6 +35,7 @@ from k6d.settings import ScriptSettings, parse_script_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from k6d.execution.archive import Script
     from k6d.execution.local.k6 import K6
@@ -78,6 +79,11 @@ class Pipeline:
     def stopping(self) -> bool:
         """Return whether the current jobs are being stopped."""
         return self._stages.stop.is_set()
+
+    @property
+    def data(self) -> Path:
+        """Return the data folder."""
+        return self._settings.data
 
     async def run(self, job: Job, *, watching: Watching | None = None) -> Run | None:
         """Run the job through all stages and return its saved record.

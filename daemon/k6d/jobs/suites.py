@@ -8,14 +8,13 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.core import reading
+from k6d.core.errors import why_no_result
 from k6d.core.job import SUITE
 from k6d.core.model import K6dError, Outcome
 from k6d.core.text import plural
 from k6d.jobs.turns import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from k6d.core.job import Job
     from k6d.core.model import Run
     from k6d.jobs.pipeline import Pipeline
@@ -31,11 +30,13 @@ class SuiteRuns:
     """The runs of a suite in their order.
 
     `left_out` are scripts after a failure, `not_run` those that could not run, with the reason.
+    `no_result` says, for the first of these that nobody stopped or disabled, why it has no result.
     """
 
     runs: list[Run] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    no_result: str | None = None
 
     @property
     def worst(self) -> Run | None:
@@ -76,28 +77,48 @@ def scripts_of(job_name: str, settings: Settings) -> list[str]:
 async def run_suite(
     job: Job, settings: Settings, pipeline: Pipeline, watching: Watching
 ) -> SuiteRuns:
-    """Run the scripts of the job's suite; what depends on a failed script is left out."""
+    """Run the scripts of the job's suite; what depends on a failed script is left out.
+
+    The messages about its runs are made at the end, whatever ends the suite.
+    """
     suite = suite_of(job.name, settings)
     found = SuiteRuns()
-    failed: list[str] = []
-    for script in suite.order():
-        if why := _why_left_out(suite, script, failed):
-            found.left_out[script] = why
-            failed.append(script)
-            logger.warning("suite %s: %s is left out: %s", suite.name, script, why)
-            continue
-        run, why = await _run(_part(job, suite, script, settings), pipeline, watching)
-        if run:
-            found.runs.append(run)
-        if why:
-            found.not_run[script] = why
-            logger.error("suite %s: %s has no run: %s", suite.name, script, why)
-        if run is None or has_failed(run):
-            failed.append(script)
-        if pipeline.stopping or (watching.stop and watching.stop.is_set()):
-            break
-    await pipeline.end_suite(suite.name, _cause(suite, found))
+    try:
+        for part in (_part(job, suite, script, settings) for script in suite.order()):
+            await _take(part, suite, found, pipeline, watching)
+            if pipeline.stopping or (watching.stop and watching.stop.is_set()):
+                break
+    finally:
+        await pipeline.end_suite(suite.name, _cause(suite, found))
     return found
+
+
+async def _take(
+    part: Job, suite: Suite, found: SuiteRuns, pipeline: Pipeline, watching: Watching
+) -> None:
+    """Run one script of the suite unless it must be left out; enter in `found` what came of it."""
+    script = part.name
+    if why := _why_left_out(suite, script, found):
+        found.left_out[script] = why
+        logger.warning("suite %s: %s is left out: %s", suite.name, script, why)
+        return
+    try:
+        if await reading.in_thread(reading.is_file, part.path, about=str(part.path)):
+            run = await pipeline.run(part, watching=watching)
+            why = None if run else "it is disabled, or no test"
+        else:
+            run, why = None, f"{part.path} is no file"
+            found.no_result = found.no_result or why
+    except StoppedError:
+        run, why = None, "stopped before it ran"
+    except (K6dError, OSError) as error:
+        run, why = None, why_no_result(error, data=pipeline.data)
+        found.no_result = found.no_result or f"{script}: {why}"
+    if run:
+        found.runs.append(run)
+    if why:
+        found.not_run[script] = why
+        logger.error("suite %s: %s has no run: %s", suite.name, script, why)
 
 
 def _part(job: Job, suite: Suite, script: str, settings: Settings) -> Job:
@@ -105,21 +126,10 @@ def _part(job: Job, suite: Suite, script: str, settings: Settings) -> Job:
     return replace(job, name=script, path=path, suite=suite.name, due=None, id=token_hex(6))
 
 
-async def _run(job: Job, pipeline: Pipeline, watching: Watching) -> tuple[Run | None, str | None]:
-    """Run one script; return its run, or why it has none."""
-    if not await reading.in_thread(reading.is_file, job.path, about=str(job.path)):
-        return None, f"{job.path} is no file"
-    try:
-        run = await pipeline.run(job, watching=watching)
-    except StoppedError:
-        return None, "stopped before it ran"
-    except K6dError as error:
-        return None, str(error)
-    return run, None if run else "it is disabled, or no test"
-
-
-def _why_left_out(suite: Suite, script: str, failed: Sequence[str]) -> str | None:
+def _why_left_out(suite: Suite, script: str, found: SuiteRuns) -> str | None:
     """Return why the script is left out, after what failed or was left out before it."""
+    bad = [run.script for run in found.runs if has_failed(run)]
+    failed = [name for name in suite.order() if name in {*bad, *found.not_run, *found.left_out}]
     for name in suite.after.get(script, []):
         if name in failed:
             return f"it comes after {name}, which did not run well"
