@@ -102,6 +102,12 @@ async def test_a_helper_that_is_killed_before_it_reads_the_request() -> None:
         await ask(("a_helper_killed_early",), {"timeout_s": 20}, timeout_s=20)
 
 
+async def _retire() -> None:
+    """The next request has a new server."""
+    if server := fork_server._servers.get(PROGRAM):
+        fork_server._retire(PROGRAM, server)
+
+
 def _open_files() -> list[str]:
     return [link.name for link in Path("/proc/self/fd").iterdir()]
 
@@ -109,10 +115,8 @@ def _open_files() -> list[str]:
 @pytest.mark.parametrize("free", [0, 1, 2, 3, 4, 5])
 def test_a_helper_without_room_for_its_files(free: int) -> None:
     """The process has as many files open as it may: an error that says so, and no file more."""
-    if server := fork_server._servers.get(PROGRAM):
-        fork_server._retire(PROGRAM, server)
     runner = asyncio.Runner()
-    runner.get_loop()
+    runner.run(_retire())
     before = _open_files()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = next(number for number in range(soft) if not Path(f"/proc/self/fd/{number}").exists())
@@ -146,8 +150,7 @@ async def test_a_helper_that_hangs_is_ended(own_s: float, ours_s: float) -> None
 
 async def test_a_helper_that_was_not_started_in_time_does_nothing(tmp_path: Path) -> None:
     """Its server is still loading, or about to fork: it is killed, and nothing happens later."""
-    if server := fork_server._servers.get(PROGRAM):
-        fork_server._retire(PROGRAM, server)
+    await _retire()
     with pytest.raises(TimeoutError):
         await _ask("touch", timeout_s=0.001, path=str(tmp_path / "touched"))
     await _ask("touch", path=str(tmp_path / "other"))

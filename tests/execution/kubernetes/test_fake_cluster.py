@@ -36,7 +36,7 @@ PODS = "/api/v1/namespaces/load-tests/pods"
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster for tests that only ask."""
     with Cluster(tmp_path_factory.mktemp("cluster") / "shared") as running:
-        running.role.add("patch testruns.k6.io")
+        running.role.update(("patch testruns.k6.io", "get testruns.k6.io"))
         yield running
 
 
@@ -44,6 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of its own."""
     with Cluster(tmp_path_factory.mktemp("cluster") / "own") as running:
+        running.role.update(("get testruns.k6.io", "get pods"))
         yield running
 
 
