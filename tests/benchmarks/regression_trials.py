@@ -26,6 +26,7 @@ from stage import Table, verdict
 from k6d.cli.render.baseline import comparison_table
 from k6d.core.model import FindingKind
 from k6d.storage.store import Store
+from support.busy import busy_neighbour
 from support.shop import PAGES, SCRIPT, Shop, run_shop, settings_for
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def measure(work: Path) -> Table:
 
 def _measure(given: argparse.Namespace) -> Table:
     given.home.mkdir(parents=True, exist_ok=True)
-    with Shop(seed=given.seed) as shop:
+    longest_s = 100 * given.seconds * (given.runs + given.trials)
+    busy = busy_neighbour(processes=given.busy, seconds=longest_s)
+    with busy, Shop(seed=given.seed) as shop:
         shop.write(given.home / "unchanged" / "scripts", seconds=given.seconds, url=URL)
         loaded = settings_for(given.home / "unchanged", **_given(given, shop))
         _unchanged(loaded, given.runs)
@@ -68,6 +71,7 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     words.add_argument("--history", type=int, default=30, help="unchanged runs before each change")
     words.add_argument("--step", type=float, default=20.0, help="the change, in percent")
     words.add_argument("--within", type=int, default=1, help="runs in which it shall be told")
+    words.add_argument("--busy", type=int, default=0, help="other processes that keep CPUs full")
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--max-cpu", type=float, default=95.0, help="compare.max_cpu")
     words.add_argument("--home", type=Path, default=Path("/tmp/k6d-trials"), help="kept there")
