@@ -51,6 +51,14 @@ def test_a_person_or_a_lost_file_recovers_nothing(tmp_path: Path) -> None:
     assert Recoveries(store).all() == []
 
 
+def test_nothing_is_stored_of_a_script_without_an_incident(tmp_path: Path) -> None:
+    """To acknowledge what is not there leaves no trace, whatever name was given."""
+    settings = load(None, data=tmp_path / "data", scripts=tmp_path)
+    alerts = Alerts(settings, Store(settings.data))
+    assert alerts.acknowledge("no such script") is None
+    assert alerts.incident_states() == {}
+
+
 def test_what_a_crash_kept_from_the_history_is_recorded_later(tmp_path: Path) -> None:
     """The script's state was written, its history was not: it counts, and is recorded with the
     next run, before another incident takes its place.

@@ -127,10 +127,10 @@ class Alerts:
         Returns the incident; None if there is no open one.
         """
         with locked(self._lock, root=self._settings.data):
-            at = None if off else datetime.now(UTC)
-            comment = "" if off else encodable(comment.strip())
-            state = incidents.acknowledged(self._state(script), at, comment=comment)
-            self._save(state)
+            at, said = None if off else datetime.now(UTC), encodable(comment.strip())
+            state = incidents.acknowledged(self._state(script), at, comment=said)
+            if state.incident:
+                self._save(state)
         return state.incident
 
     def end(self, script: str) -> bool:

@@ -125,6 +125,7 @@ def acknowledged(state: IncidentState, at: datetime | None, *, comment: str = ""
     """
     if state.incident is None:
         return state
+    comment = comment if at else ""
     return replace(state, incident=replace(state.incident, acknowledged=at, comment=comment))
 
 

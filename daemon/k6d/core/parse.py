@@ -50,6 +50,13 @@ def retry_after_s(header: str | None) -> float | None:
     return min(max(wait_s, 0.0), LONGEST_S)
 
 
+def end_of(text: str) -> datetime:
+    """The time that a text names as an end, in UTC; a day ends with its last moment. ValueError."""
+    moment = in_utc(datetime.fromisoformat(text))
+    is_day = len(text) == len("2026-11-22")
+    return moment.replace(hour=23, minute=59, second=59, microsecond=999_999) if is_day else moment
+
+
 def in_utc(moment: datetime) -> datetime:
     """The moment in UTC; a moment without a zone is read as UTC.
 

@@ -396,6 +396,16 @@ def test_nothing_moves_and_nothing_is_fetched_from_elsewhere(
     assert sum(file.stat().st_size for file in STATIC.glob("*.js")) < 30_000
 
 
+def test_a_day_as_an_end_includes_that_day(browser: webdriver.Chrome, shown: Show) -> None:
+    """Of the filter of runs, and of a range of the trend."""
+    (newest,) = shown.store.history(SHOP, 1)
+    day = newest["timestamp"][:10]
+    browser.get(f"{shown.url}/runs?script={SHOP}&since={day}&until={day}")
+    assert newest["timestamp"][:19].replace("T", " ") in texts(browser, "main tbody tr")[0]
+    browser.get(shown.url + script_page(SHOP, since="2001-01-01", until=day))
+    assert len(chart_data(browser)["x"]) == 30
+
+
 def test_statistics_by_script(browser: webdriver.Chrome, shown: Show) -> None:
     """Anomalies, the noise of the p95, and how long the open incident has lasted."""
     browser.get(f"{shown.url}/statistics?days=30")

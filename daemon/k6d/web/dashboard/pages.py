@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse
 from k6d.alerts.recoveries import typical_s
 from k6d.analysis.side_by_side import compare
 from k6d.core.model import HEALTHY, Outcome, Trigger
-from k6d.core.parse import finite, in_utc
+from k6d.core.parse import end_of, finite, in_utc
 from k6d.core.text import common_origin
 from k6d.scripts.registry import Registry
 from k6d.storage.query import VERDICTS, Query
@@ -112,7 +112,7 @@ def _query(given: dict[str, str]) -> Query:
         min_error_rate=field("min_error_rate", finite, "a number of percent"),
         max_response_time=field("max_response_time", finite, "a number of ms"),
         since=field("since", _moment, "a day or a time such as 2026-11-22T14:05Z"),
-        until=field("until", _moment, "a day or a time such as 2026-11-22T14:05Z"),
+        until=field("until", end_of, "a day or a time such as 2026-11-22T14:05Z"),
         before=given["before"] or None,
     )
 

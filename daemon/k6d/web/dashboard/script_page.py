@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from k6d.alerts.delivery.planning import tags_for
 from k6d.alerts.mutes import Mutes
 from k6d.core.model import K6dError, Severity, Trigger
-from k6d.core.parse import in_utc
+from k6d.core.parse import end_of, in_utc
 from k6d.scripts.catalog import entries, path_of
 from k6d.scripts.registry import Registry
 from k6d.storage.accepted import accepted_levels
@@ -113,7 +113,9 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
 def _moment(name: str, text: str) -> datetime | None:
     """Parse the begin or the end of a chosen range."""
     try:
-        return in_utc(datetime.fromisoformat(text)) if text else None
+        if not text:
+            return None
+        return end_of(text) if name == "until" else in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         words = {"since": "From", "until": "To"}[name]
         example = "2026-11-22 or 2026-11-22T14:05"
