@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from k6d.execution.local.secret_files import problem
 from support.binaries import BINARIES
 from support.daemon import Daemon
 
@@ -105,6 +106,40 @@ def test_an_older_k6_gets_no_flag_that_it_does_not_know(home: Daemon, target: Ta
     assert home.call("run", "cart.js", **sources).returncode == 0
     (run,) = home.runs("cart.js")
     assert "k6 0.57.0 has no secret sources: k6.secret_sources is not used" in run.breakdown.notes
+
+
+def test_a_secrets_file_that_is_not_there_is_named(home: Daemon, target: Target) -> None:
+    """With the setting and the remedy, in the terminal and in the record; k6 does not run."""
+    home.write("cart.js", SECRETS.replace("URL", target.url))
+    path = home.home / "vault-9f3b27c1" / "secrets"
+    done = home.call("run", "cart.js", K6D_K6__SECRET_SOURCES=f"file={path}")
+    assert done.returncode == 2
+    (run,) = home.runs("cart.js")
+    assert run.execution.error == (
+        f"k6.secret_sources: {path} does not exist; create it (lines of name=value), or correct "
+        "the setting"
+    )
+    assert "k6.secret_sources: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("file={}/here", None),
+        ("file=name=default,filename={}/here", None),
+        ("file={}/here,name=shop,default", None),
+        ("mock=password=x", None),
+        ("file=secrets", "k6.secret_sources: secrets is no absolute path; "),
+        ("file={}", "k6.secret_sources: {} is a folder; name a regular file"),
+        ("file=name=shop,filename={}/gone", "k6.secret_sources: {}/gone does not exist; "),
+    ],
+)
+def test_files_of_secret_sources(source: str, why: str | None, tmp_path: Path) -> None:
+    """Each form that k6 knows; others are left to k6."""
+    (tmp_path / "here").write_text("password=x\n")
+    found = problem([source.format(tmp_path)])
+    assert (found or "").startswith(why.format(tmp_path) if why else "")
+    assert (found is None) == (why is None)
 
 
 def test_a_configuration_file_that_is_not_there_is_named(home: Daemon, target: Target) -> None:

@@ -56,7 +56,8 @@ def pin(
 ) -> None:
     """Keep a run whole for as long as it is pinned, whatever retention says; or list the pins.
 
-    `k6d compare RUN pinned` compares with the newest pinned run of the script.
+    `k6d compare RUN pinned` compares with the newest pinned run of the script. A pin changes no
+    verdict: runs are judged by many earlier runs. `k6d accept` sets the level that they must keep.
     """
     from k6d.storage import pinned
 

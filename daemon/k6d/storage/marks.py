@@ -6,6 +6,7 @@ Only this module reads and writes the state "marks".
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from k6d.core.text import one_line
 from k6d.storage.record import encodable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from k6d.storage.store import Store
 
 STATE = "marks"
@@ -49,8 +48,17 @@ def put(text: str, store: Store, *, at: datetime, script: str = "*") -> Mark:
     known = marks(store)
     for old in known[: max(0, len(known) + 1 - MOST_KEPT)]:
         state.delete(old.id)
-    state.put(mark.id, {"at": at.isoformat(), "text": mark.text, "script": mark.script})
+    made = datetime.now(UTC).isoformat()
+    state.put(
+        mark.id, {"at": at.isoformat(), "made": made, "text": mark.text, "script": mark.script}
+    )
     return mark
+
+
+def made_since(moment: datetime, store: Store) -> int:
+    """Return how many marks were recorded since then, whatever time they mark."""
+    made = (kept_time(document.get("made")) for document in store.state(STATE).all().values())
+    return sum(one > moment for one in made if one)
 
 
 def remove(mark_id: str, store: Store) -> bool:

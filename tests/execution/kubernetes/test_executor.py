@@ -259,6 +259,22 @@ async def test_a_threshold_ends_the_run(place: Place) -> None:
     assert 0 <= sum(place.target.requests.values()) - (run.metrics.total_requests or 0) <= 4
 
 
+async def test_a_broken_target_ends_the_run_early(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `ext.k6d.abort` over all runners; notes name the settings that runners do not use."""
+    monkeypatch.setenv("K6D_FORWARD__OTLP", "http://127.0.0.1:9")
+    monkeypatch.setenv("K6D_K6__SECRET_SOURCES", "file=/gone/secrets")
+    place.target.status["/"] = 500
+    abort = "parallelism: 2, abort: { error_rate: '50% for 1s' }"
+    run = await place.run(LONG.replace("EXTRA", "").replace("parallelism: 2", abort))
+    assert run.execution.cut_by_k6d, run.execution
+    assert "ext.k6d.abort.error_rate: 50% for 1s" in (run.execution.error or "")
+    assert place.cluster.pids() == []
+    notes = [note.partition(" holds ")[0] for note in run.breakdown.notes if " holds " in note]
+    assert notes == ["forward.otlp", "k6.secret_sources"]
+
+
 @pytest.mark.parametrize("grace_s", [1.0, 0.0], ids=["in time", "too slow"])
 async def test_a_script_that_aborts(place: Place, grace_s: float) -> None:
     """An abort on one runner ends the run, in the script's words, also if others must be killed."""

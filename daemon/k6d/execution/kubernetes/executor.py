@@ -76,9 +76,18 @@ class KubernetesExecutor:
             guest = Guest(push=push, runners=self.placement.parallelism, archive=order.archive)
             ran = _Ran(order, captures, wanted, planned, limit_s)
             left = await self._run(ran, guest, stop)
-        order = replace(order, notes=[*order.notes, *result.notes(left)])
+        order = replace(order, notes=[*order.notes, *self._not_used(), *result.notes(left)])
         observed = await asyncio.to_thread(result.observed, left)
         return await measured(order, observed, settings=self.settings)
+
+    def _not_used(self) -> list[str]:
+        """Return which settings hold for runs on this machine only, if they are set."""
+        only = "holds for runs on the machine of k6d only; the runners on the cluster do not use it"
+        sources = f"k6.secret_sources {only}: give them secrets by kubernetes.env_from"
+        return [
+            *([f"forward.otlp {only}"] if self.settings.forward.otlp else []),
+            *([sources] if self.settings.k6.secret_sources else []),
+        ]
 
     def _captures(self, order: Order, wanted: list[Wanted]) -> Captures:
         def make(max_series: int) -> Capture:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from k6d.core.model import K6dError
 from k6d.execution import summary
 from k6d.execution.deadline import deadline_s
+from k6d.execution.executor import unmeasured
+from k6d.execution.local import secret_files
 from k6d.execution.local.generator import Monitor
 from k6d.execution.local.k6 import Plan
 from k6d.execution.local.route import RouteWatch
 from k6d.execution.log_buffer import LogBuffer
 from k6d.execution.measure import Observed, measured
+from k6d.execution.record import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -43,6 +46,8 @@ class LocalExecutor:
         self, order: Order, *, stop: asyncio.Event, on_start: Callable[[Callable[[], Live]], None]
     ) -> Measured:
         """Run the snapshot in a process of k6, which pushes its metrics to this process."""
+        if why := secret_files.problem(self._k6.secret_sources):
+            return unmeasured(refused(why, self._k6))
         observed = await self._run(order, stop, on_start)
         return await measured(order, observed, settings=self._settings)
 

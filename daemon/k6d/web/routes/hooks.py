@@ -23,7 +23,7 @@ from k6d.web.routes.jobs import enqueue
 
 router = APIRouter(prefix="/api/v1/hooks", tags=["hooks"])
 
-MOST_MARKS = 50  # of all hooks in an hour: marks beyond a number displace the oldest
+MOST_MARKS = 50  # made in an hour, before hooks are refused: many marks displace the oldest
 HOUR = timedelta(hours=1)
 REFUSED = "the token is missing, wrong, revoked, or that of another hook"
 
@@ -118,7 +118,7 @@ def _marked(token: HookToken, mark: EventMark | None, k6d: Context) -> list[Mark
     if mark is None:
         return []
     now = datetime.now(UTC)
-    lately = sum(one.at > now - HOUR for one in marks.marks(k6d.store))
+    lately = marks.made_since(now - HOUR, k6d.store)
     if lately >= MOST_MARKS:
         raise Problem(429, f"{lately} marks were set in the last hour; set no more by hooks")
     at = min(mark.at or now, now)

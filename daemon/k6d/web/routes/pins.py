@@ -29,7 +29,7 @@ def pins(k6d: K6d) -> Response:
 
 @router.post("", responses=schemas.response(schemas.PIN, _404="No such run"))
 def pin(body: Pin, k6d: K6d) -> Response:
-    """Pin a run."""
+    """Pin a run: retention keeps it whole. A pin changes no verdict."""
     run = k6d.store.load(full_id(k6d, body.run))
     return as_json(asdict(pinned.pin(run, k6d.store, reason=body.reason)))
 
