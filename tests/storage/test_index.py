@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from k6d.storage.index import Index
-from k6d.storage.record import encodable
+from k6d.storage.record import encodable, index_document
 from k6d.storage.repair import Repair
 from k6d.storage.store import Store
 from support.many_runs import made, write
@@ -27,6 +28,7 @@ SCRIPTS = 7
 # A process that the kernel kills before the write, rename or removal of that number.
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from k6d.storage import data_folder
@@ -48,6 +50,8 @@ def counted(event, args):
 sys.addaudithook(counted)
 if act == "save":
     store.save(make_run(test_id="20261030-010203-00000a", timestamp=at, script="script-002.js"))
+elif act == "amend":
+    store.amend(test_id, lambda run: replace(run, status="failed"))
 elif act == "delete":
     store.delete([row["test_id"] for row in store.history(limit=40)[4:]])
 else:
@@ -271,7 +275,7 @@ def test_a_kill_between_two_writes_is_mended(store: Store, tmp_path: Path, step:
     """Of a save, a removal and a repair, after each number of written or removed files."""
     settled(store, tmp_path)
     rows = store.history(limit=None)
-    for act in ("save", "delete", "repair"):
+    for act in ("save", "amend", "delete", "repair"):
         killed = subprocess.run(
             [sys.executable, "-c", KILLED, str(tmp_path), act, str(step), rows[3]["test_id"]],
             check=False,
@@ -283,4 +287,33 @@ def test_a_kill_between_two_writes_is_mended(store: Store, tmp_path: Path, step:
         assert by_month == by_script
         files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
         assert {row["test_id"] for row in by_month} == files
+        if act == "amend":
+            (row,) = store.documents([rows[3]["test_id"]])
+            assert row == index_document(orjson.loads(store.load_raw(row["test_id"])))
         assert store.repair() == Repair()
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from k6d.storage.repair import Repair
+from k6d.storage.store import Store
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+store = Store(Path(sys.argv[1]))
+assert store.repair() == Repair()
+store.check_index()
+print(len(store.history(limit=None)), store.statistics(days=3650).total_tests)
+"""
+
+
+def test_a_full_disk_stops_no_check(store: Store, tmp_path: Path) -> None:
+    """A start needs no room while nothing is to be repaired."""
+    for path in [*tmp_path.glob("index/*/checked.json"), *tmp_path.glob("index/*/facts/*")]:
+        path.unlink()
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.stderr == ""
+    assert ran.stdout == "900 900\n"
+    assert len(store.history(limit=None)) == 900

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -31,6 +32,7 @@ from k6d.settings import Retention, load
 from k6d.storage import backup as archive
 from k6d.storage import prune, removable
 from k6d.storage.accepted import accept
+from k6d.storage.files import locked
 from k6d.storage.pinned import pin, unpin
 from k6d.storage.retention import (
     HISTORY_RUNS,
@@ -52,7 +54,6 @@ from support.records import make_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from k6d.core.model import Run
     from k6d.settings import Settings
@@ -342,6 +343,28 @@ def test_pinned_runs_are_kept_whole(tmp_path: Path) -> None:
     unpin(old[0].test_id, store)
     done = prune.prune(settings, store, now=NOW)
     assert [one.test_id for one in done.removed] == [old[0].test_id]
+
+
+def test_a_run_that_is_pinned_while_pruning_waits_stays(tmp_path: Path) -> None:
+    """What to remove was decided before; a person was quicker than the removal."""
+    store = Store(tmp_path / "data")
+    old = [_save(store, number, age_days=400 - number) for number in range(2)]
+    _save(store, 9, age_days=1)
+    settings = _settings(tmp_path, retention__days=30)
+    lock = tmp_path / "data" / "index" / ".lock"
+    waiting = f":{lock.stat().st_ino} "
+
+    def is_waiting() -> bool:
+        lines = Path("/proc/locks").read_text().splitlines()
+        return any("->" in line and waiting in line for line in lines)
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(lock, root=tmp_path / "data"):
+            done = pool.submit(prune.prune, settings, Store(tmp_path / "data"), now=NOW)
+            until(is_waiting, "pruning to wait for the lock")
+            pin(old[0], store, reason="release 2.0")
+        assert [one.test_id for one in done.result().removed] == [old[1].test_id]
+    assert store.load(old[0].test_id) == old[0]
 
 
 def test_what_was_normal_before_a_long_incident_is_kept(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.core.errors import K6dError
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, read_file
 from k6d.storage.files import YOUNG_NS, modified_ns, write_atomic
@@ -94,10 +96,14 @@ class Checked:
         self._new[name] = record
 
     def write(self) -> None:
-        """Keep what was found for the next check; months that were not put are forgotten."""
+        """Keep what was found for the next check; months that were not put are forgotten.
+
+        A full disk is no error: the next check then compares more.
+        """
         if self._new != self._months:
             data = _CHECKSUM.append(orjson.dumps(self._new))
-            write_atomic(self._path, data, root=self._root)
+            with suppress(K6dError):
+                write_atomic(self._path, data, root=self._root)
 
     def _read(self) -> dict[str, Any]:
         """The last record; nothing if it does not parse, for then everything is compared."""

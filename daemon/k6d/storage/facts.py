@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.core.errors import K6dError
 from k6d.storage.checked import Stamp, settled_ns, stamps
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, read_file
@@ -27,7 +29,7 @@ from k6d.storage.tally import Tally, merged, traits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from k6d.storage.index import Generation
+    from k6d.storage.generation import Generation
     from k6d.storage.tally import Traits
 
 FOLDER = "facts"
@@ -131,7 +133,8 @@ class Facts:
         if record != self._read(name):
             path = self._generation.folder / FOLDER / f"{name}.json"
             data = _CHECKSUM.append(orjson.dumps(record))
-            write_atomic(path, data, root=self._generation.root)
+            with suppress(K6dError):  # on a full disk; queries then read the documents
+                write_atomic(path, data, root=self._generation.root)
 
 
 def tally_since(generation: Generation, first: str, lists: Callable[..., list[str]]) -> Tally:

@@ -13,7 +13,8 @@ from k6d.storage.repair import reconcile
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from k6d.storage.index import Index, Skip
+    from k6d.storage.generation import Skip
+    from k6d.storage.index import Index
     from k6d.storage.runs import RunFiles
     from k6d.storage.tally import Tally
 

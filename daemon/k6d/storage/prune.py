@@ -58,9 +58,8 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     dropped = store.drop_snapshots(unneeded, dry_run=dry_run)
     if not dry_run:
         remember_young(store, unneeded)
-    ids = [] if dry_run else [removal.test_id for removal in gone]
-    for start in range(0, len(ids), BATCH):
-        store.delete(ids[start : start + BATCH])
+    if not dry_run:
+        gone = _delete(store, gone)
     slimming = Slimming(store, settings.retention, now=now, is_needed=is_needed, dry_run=dry_run)
     count, freed = slimming.run(leaving, unreadable)
     if unreadable:
@@ -76,6 +75,19 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     if not dry_run and done != Pruned():
         logger.info("%s", summary(done))
     return done
+
+
+def _delete(store: Store, gone: list[Removal]) -> list[Removal]:
+    """Delete the runs, without those that a person has pinned or accepted meanwhile."""
+    deleted = []
+    for start in range(0, len(gone), BATCH):
+        _, is_needed = _needed_by_people(store)
+        batch = [
+            one for one in gone[start : start + BATCH] if not is_needed(one.test_id, one.script)
+        ]
+        store.delete([one.test_id for one in batch])
+        deleted += batch
+    return deleted
 
 
 def summary(done: Pruned, *, dry_run: bool = False) -> str:

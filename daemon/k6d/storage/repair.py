@@ -15,13 +15,14 @@ import orjson
 from k6d.core.errors import K6dError
 from k6d.storage.checked import Checked, MonthNow, ranges, settled_ns
 from k6d.storage.documents import DamagedError
-from k6d.storage.index import PARTITION_LIMIT, Seen
+from k6d.storage.generation import PARTITION_LIMIT, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from k6d.storage.index import Generation, Index
+    from k6d.storage.generation import Generation
+    from k6d.storage.index import Index
     from k6d.storage.partitions import Span
     from k6d.storage.runs import RunFiles
 
@@ -160,10 +161,14 @@ def reconcile(index: Index, runs: RunFiles, *, damaged: Path | None = None) -> R
     checked = Checked(generation.folder, generation.root)
     if damaged:
         checked.forget(damaged)
+    replaced = index.replaced()
     one = _Reconciling(generation, runs, checked)
     for name in sorted({*generation.months(), *(month.name for month in runs.months())}):
         one.month(name)
     one.copies.finish()
+    if replaced:
+        _on_scripts(generation, partial(generation.add, _documents(runs, [replaced], one.found)))
+        index.replacing(None)
     checked.write()
     return one.found.report()
 

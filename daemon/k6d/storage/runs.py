@@ -113,6 +113,14 @@ class RunFiles:
             files = [name[: -len(_ENDING)] for name in names(folder) if name.endswith(_ENDING)]
         return sorted(one for one in files if one.startswith(prefix) and is_test_id(one))
 
+    def find(self, part: str) -> list[str]:
+        """The ids that start or end with `part`, oldest first."""
+        end, found = f"{part}{_ENDING}", set[str]()
+        for month in self.months():
+            with disk_errors("read", month):
+                found |= {n for n in names(month) if n.endswith(end) or n.startswith(part)}
+        return sorted(filter(is_test_id, (name.removesuffix(_ENDING) for name in found)))
+
     def folder_of(self, month: str) -> str:
         """The folder of the run files of a month."""
         return f"{self.folder}/{month}"

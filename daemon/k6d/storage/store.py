@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -87,10 +86,16 @@ class Store:
         If only the index could not be written, the K6dError says so: the run itself is saved, and
         the next `save` or `repair` adds it to the index.
         """
-        # The lock is needed for an existing run only: `shrink` may be rewriting it now.
-        with self._index.locked() if self.run_path(run.test_id).exists() else nullcontext():
-            document = self._runs.write(run)
-        self._add_to_index(document)
+        if self.run_path(run.test_id).exists():
+            with self._index.locked():  # `shrink` or `amend` may be rewriting it now
+                self._replace(run)
+            return
+        document = self._runs.write(run)
+        try:
+            with self._index.locked():
+                self._enter(document)
+        except K6dError as error:
+            raise self._left_out(document, error) from error
 
     def put(self, runs: Iterable[Run]) -> None:
         """Write the files of new runs, several at a time, because each write waits for the disk.
@@ -105,8 +110,7 @@ class Store:
         """Save and return `change(run)` of the stored run; K6dError when it was removed."""
         with self._index.locked():
             run = change(self._runs.load(test_id))
-            document = self._runs.write(run)
-        self._add_to_index(document)
+            self._replace(run)
         return run
 
     def load(self, test_id: str) -> Run:
@@ -134,7 +138,7 @@ class Store:
                 f"{run!r} names no run; give an id, at least {SHORTEST_PART} characters of its "
                 "start or end, a script, or 'latest'"
             )
-        ids = [i for i in self._runs.ids() if i.startswith(run) or i.endswith(run)]
+        ids = self._runs.find(run)
         if len(ids) == 1:
             return ids[0]
         if not ids:
@@ -336,20 +340,31 @@ class Store:
         log.info("index rebuilt: %d runs", report.added)
         return report.added
 
-    def _add_to_index(self, document: IndexDocument) -> None:
-        try:
-            self._add_or_repair(document)
-        except K6dError as error:
-            self._index_is_behind = True
-            test_id = document["test_id"]
-            raise K6dError(f"run {test_id} is kept, but not in the index: {error}") from error
+    def _replace(self, run: Run) -> None:
+        """Write an existing run's file and its index entry. Lock held.
 
-    def _add_or_repair(self, document: IndexDocument) -> None:
-        with self._index.locked():
-            if self._index_is_behind:
-                reconcile(self._index, self._runs)
-            self._reader.repairing(lambda: self._index.add(document))
+        The lock covers both: otherwise two changes at once could leave the entry of the first.
+        """
+        if self._index.replaced() not in (None, run.test_id):
+            reconcile(self._index, self._runs)
+        self._index.replacing(run.test_id)
+        document = self._runs.write(run)
+        try:
+            self._enter(document)
+        except K6dError as error:
+            raise self._left_out(document, error) from error
+        self._index.replacing(None)
+
+    def _enter(self, document: IndexDocument) -> None:
+        """Add a document to the index. Lock held."""
+        if self._index_is_behind:
+            reconcile(self._index, self._runs)
+        self._reader.repairing(lambda: self._index.add(document))
         self._index_is_behind = False
+
+    def _left_out(self, document: IndexDocument, error: K6dError) -> K6dError:
+        self._index_is_behind = True
+        return K6dError(f"run {document['test_id']} is kept, but not in the index: {error}")
 
     def free_memory(self) -> None:
         """Free the memory of cached answers and states; the next call reads the files again."""
