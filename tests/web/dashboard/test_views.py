@@ -194,6 +194,7 @@ def test_dragging_across_the_trend_chooses_a_range(browser: webdriver.Chrome, sh
     """The page then shows the runs between, and leads back; a click still opens a run."""
     view(browser, size=DESKTOP, dark=False)
     browser.get(shown.url + script_page(SHOP, metric="response_time_p95", range="30"))
+    assert "drag across the chart" in " ".join(texts(browser, ".key li"))
     plot = browser.find_element("css selector", ".trend svg.plot")
     wide = plot.size["width"]
     chain = ActionChains(browser).move_to_element_with_offset(plot, -wide // 4, -40)
@@ -369,6 +370,8 @@ def test_without_javascript(browser: webdriver.Chrome, shown: Show) -> None:
         browser.get(shown.url + paths(shown)["run"])
         assert len(browser.find_elements("css selector", "figure.chart")) == 4
         assert "times are UTC" in browser.find_element("id", "zone").get_attribute("textContent")
+        browser.get(shown.url + script_page(SHOP))
+        assert "drag across" not in " ".join(texts(browser, ".key li"))
         browser.get(shown.url + script_page(ONCE))
         browser.find_element("xpath", "//summary[contains(., 'Mute')]").click()
         browser.find_element("xpath", "//button[.='Mute']").click()

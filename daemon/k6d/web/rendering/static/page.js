@@ -212,5 +212,6 @@ document.addEventListener("submit", (event) => {
 });
 document.querySelectorAll("select[data-now]").forEach((select) => select.addEventListener("change", () => select.form.submit()));
 document.querySelectorAll(".charts").forEach(crosshair);
+document.querySelectorAll("[data-extra]").forEach((one) => { one.hidden = false; });
 document.querySelectorAll(".log").forEach(searchLog);
 localTimes();
