@@ -96,6 +96,10 @@ def test_the_front_page_says_what_is_broken(browser: webdriver.Chrome, shown: Sh
         "4 m after “checkout 2.14”, when shop.js changed",
     ):
         assert words in line
+    browser.get(shown.url + script_page(SHOP))
+    buttons = texts(browser, ".actions .button")
+    assert {"Acknowledge", "Mute 2 h"} <= set(buttons)
+    browser.get(shown.url)
     for button, said in (("Acknowledge", "acknowledged just now"), ("Mute 2 h", "muted until")):
         item = f"//ul[@class='incidents']/li[contains(., '{SHOP}')]"
         browser.find_element("xpath", f"{item}//button[contains(., '{button}')]").click()
