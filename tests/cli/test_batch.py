@@ -140,6 +140,10 @@ def test_a_baseline_comes_from_an_archive(home: Daemon, tmp_path: Path) -> None:
     _run(other, "smoke/good.js", "--baseline", str(archive), code=0)
     stored = [run for run in other.runs("smoke/good.js") if run.confirms is None]
     assert len(stored) == len(home.runs("smoke/good.js")) + 1
+    assert "does not exist; 'k6d export FILE' makes one" in _run(
+        other, "smoke/good.js", "--baseline", str(fresh), code=2
+    )
+    fresh.write_text("x")
     assert "is no archive of 'k6d export'" in _run(
         other, "smoke/good.js", "--baseline", str(fresh), code=2
     )

@@ -123,3 +123,14 @@ def test_the_api_has_tags_marks_and_comparisons(home: Served) -> None:
     gone = home.ask("DELETE", f"/api/v1/marks/{made.json['id']}", token=True)
     assert made.json["id"] not in gone.text
     assert home.ask("DELETE", f"/api/v1/marks/{made.json['id']}", token=True).status == 404
+
+
+def test_a_mark_that_is_mistyped(home: Daemon) -> None:
+    """A moment that lies ahead is refused; a pattern that no script has is named."""
+    before = len(json.loads(_said(home, "marks", "--json")))
+    ahead = _said(home, "mark", "late", "--at", "2999-01-01T14:05", code=2)
+    assert ahead.startswith("k6d: --at 2999-01-01T14:05: lies ahead, now it is ")
+    assert len(json.loads(_said(home, "marks", "--json"))) == before
+    said = _said(home, "mark", "checkout", "--script", "crat.js")
+    assert "no script has such a name yet: crat.js; 'k6d scripts' lists them" in said
+    assert "no script" not in _said(home, "mark", "checkout", "--script", "c*.js")

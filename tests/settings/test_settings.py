@@ -479,6 +479,7 @@ def test_script_settings() -> None:
     [
         ({"timeout": "soon"}, "ext.k6d.timeout: 'soon' should be a number of seconds or a text"),
         ({"timout": 5}, "ext.k6d.timout: unknown key, did you mean ext.k6d.timeout?"),
+        ({"after": "login.js"}, "ext.k6d.after: unknown key; the settings (k6d.toml) order "),
         ({"env": {"A": SECRET}}, "ext.k6d.env: unknown key, allowed: enabled, timeout, limits, "),
         ({"limits": {"error_rate": {"high": 101}}}, "ext.k6d.limits.error_rate.high: 101 should"),
         ({"limits": {"erorr_rate": False}}, "did you mean ext.k6d.limits.error_rate?"),

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         ({}, ["a.js", "b.js", "c.js", "d.js"]),
         ({"a.js": "c.js"}, ["b.js", "c.js", "a.js", "d.js"]),
         ({"a.js": ["d.js", "b.js"], "b.js": "c.js"}, ["c.js", "b.js", "d.js", "a.js"]),
+        ("c.js", ["c.js", "a.js", "b.js", "d.js"]),
+        (["d.js", "c.js"], ["c.js", "d.js", "a.js", "b.js"]),
     ],
 )
 def test_the_order_is_the_list_with_each_behind_what_it_waits_for(
-    after: dict[str, object], order: list[str]
+    after: object, order: list[str]
 ) -> None:
     """Scripts that wait for nothing stay in the order of the list."""
     scripts = ["a.js", "b.js", "c.js", "d.js"]
@@ -46,6 +48,12 @@ def test_the_order_is_the_list_with_each_behind_what_it_waits_for(
             'name = "shop"\nscripts = ["a.js"]\nafter = {"a.js" = "x.js"}',
             "after names x.js, which is not among the scripts",
         ),
+        (
+            'name = "shop"\nscripts = ["a.js", "b.js"]\nafter = "x.js"',
+            "after names x.js, which is not among the scripts",
+        ),
+        ('name = "shop"\nscripts = ["a.js"]\nafter = 3', "suites.0.after"),
+        ('name = "shop"\nscripts = ["a.js", "b.js"]\nafter = [3]', "suites.0"),
         ('name = "shop"\nscripts = ["a.js", "a.js"]', "a.js is twice among the scripts"),
         ('name = "shop"\nscripts = []', "suites.0.scripts: should not be empty"),
         ('scripts = ["a.js"]', "suites.0.name: is missing"),

@@ -17,7 +17,7 @@ from k6d.core.numbers import escaped
 from k6d.core.parse import located
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from rich.console import Console, RenderableType
@@ -176,6 +176,19 @@ def terminal(*, stderr: bool = False) -> Console:
 def say(text: str = "", *, err: bool = False) -> None:
     """Print one line for people; control characters are escaped."""
     typer.echo(escaped(text), err=err)
+
+
+def say_if_unmatched(
+    patterns: Iterable[str], loaded: Settings, store: Store, *, err: bool = False
+) -> None:
+    """Tell people of a pattern that covers no script yet: it may be mistyped."""
+    from k6d.core.text import covers
+    from k6d.scripts.catalog import names
+
+    for pattern in patterns:
+        if pattern == "*" or any(covers(pattern, name) for name in names(loaded, store)):
+            continue
+        say(f"no script has such a name yet: {pattern}; 'k6d scripts' lists them", err=err)
 
 
 def print_run(result: Run, console: Console, *, log: bool = False) -> None:

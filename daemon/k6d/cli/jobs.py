@@ -17,6 +17,7 @@ from k6d.cli.common import (
     open_store,
     print_json,
     say,
+    say_if_unmatched,
     script_name,
     terminal,
 )
@@ -103,16 +104,13 @@ def disable(
 
     The script's file is not touched. A run under way goes on.
     """
-    from k6d.scripts.catalog import names
     from k6d.scripts.disabled import Disabled
 
     loaded = load_settings(config, scripts=scripts, data=data)
     store, pattern = open_store(loaded), _pattern(script, loaded)
-    kept = Disabled(store)
-    kept.put(pattern, reason)
+    Disabled(store).put(pattern, reason)
     say(f"{pattern} is disabled: it runs by hand only, until 'k6d enable'")
-    if not any(kept.of(name) for name in names(loaded, store)):
-        say("no script has such a name yet; 'k6d scripts' lists them")
+    say_if_unmatched([pattern], loaded, store)
 
 
 @commands.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -17,12 +17,15 @@ from k6d.cli.common import (
     open_store,
     print_json,
     say,
+    say_if_unmatched,
     script_name,
 )
 from k6d.cli.completion import known_scripts
 from k6d.core.errors import K6dError
 
 commands = typer.Typer()
+
+CLOCKS_DIFFER = timedelta(minutes=5)  # between the machines of a pipeline and of k6d
 
 
 @commands.command()
@@ -46,15 +49,23 @@ def mark(
     from k6d.storage import marks as stored
 
     loaded = load_settings(config, data=data)
-    moment = moment_of("--at", at) or datetime.now(UTC)
+    now = datetime.now(UTC)
+    moment = moment_of("--at", at) or now
+    if moment > now + CLOCKS_DIFFER:
+        raise K6dError(
+            f"--at {at}: lies ahead, now it is {now:%Y-%m-%d %H:%M} UTC; a time without a zone is "
+            "UTC, and +02:00 at its end names a zone"
+        )
+    store, pattern = open_store(loaded), script_name(script, loaded)
     try:
-        made = stored.put(text, open_store(loaded), at=moment, script=script_name(script, loaded))
+        made = stored.put(text, store, at=moment, script=pattern)
     except ValueError as error:
         raise K6dError(str(error)) from error
     if as_json:
         print_json(asdict(made))
     else:
         say(f"mark {made.id}: {made.text} at {made.at:%Y-%m-%d %H:%M} UTC")
+        say_if_unmatched([pattern], loaded, store)
 
 
 @commands.command()

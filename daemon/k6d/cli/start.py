@@ -177,6 +177,8 @@ def _import_baseline(archive: Path, loaded: Settings) -> None:
     from k6d.storage import backup
     from k6d.storage.locks import only_daemon
 
+    if not archive.exists():
+        raise K6dError(f"--baseline {archive}: does not exist; 'k6d export FILE' makes one")
     if not (archive.is_file() and backup.is_archive(archive)):
         raise K6dError(f"--baseline {archive}: is no archive of 'k6d export'")
     with only_daemon(loaded.data):

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k6d.cli.common import AsJson, Config, Data, load_settings, open_store, print_json, say
+from k6d.cli.common import (
+    AsJson,
+    Config,
+    Data,
+    load_settings,
+    open_store,
+    print_json,
+    say,
+    say_if_unmatched,
+)
 from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
@@ -50,6 +59,7 @@ def token(
     tokens = HookTokens(open_store(loaded))
     if action == "create":
         _create(tokens, name, script or [], expires, as_json=as_json)
+        say_if_unmatched(script or [], loaded, open_store(loaded), err=True)
     elif action == "list":
         _list(tokens, as_json=as_json)
     elif action == "revoke":

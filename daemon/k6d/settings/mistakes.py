@@ -130,6 +130,8 @@ def _unknown_key(
 
     The hint is the same name in another table, else a similar name, else all allowed names.
     """
+    if (prefix, dotted) == ("ext.k6d", "after"):
+        return "unknown key; the settings (k6d.toml) order scripts, by after in [[suites]]"
     *sections, name = dotted.split(".")
     for section in sections:
         model = _model_in(model, section)

@@ -32,7 +32,8 @@ class Suite(Section):
     )
     after: dict[str, Waits] = Field(
         default={},
-        description="A table of script = script or list: what must run and be healthy before it.",
+        description="A table of script = script or list: what must run and be healthy before it; "
+        "a script or a list alone: before all others.",
     )
     stop: bool = Field(
         default=True,
@@ -42,6 +43,19 @@ class Suite(Section):
     cron: CronText = Field(
         default="", description="When the suite runs by the clock, such as @daily; empty: never."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _after_for_all_others(cls, given: object) -> object:
+        """Turn `after = "login.js"` into the table that names it for each other script."""
+        if not isinstance(given, dict) or not isinstance(given.get("after"), str | list):
+            return given
+        first, scripts = _texts(given["after"]), _texts(given.get("scripts"))
+        if first is None or scripts is None:
+            return given
+        unknown = [name for name in first if name not in scripts]
+        waiting = unknown or [name for name in scripts if name not in first]
+        return given | {"after": dict.fromkeys(waiting, first)}
 
     @model_validator(mode="after")
     def _has_an_order(self) -> Self:
@@ -73,6 +87,12 @@ class Suite(Section):
             sorter.done(first)
             found.append(first)
         return found
+
+
+def _texts(value: object) -> list[str] | None:
+    found = lines(value)
+    is_list = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return found if isinstance(found, list) and is_list else None
 
 
 def with_names_once(suites: list[Suite]) -> list[Suite]:
