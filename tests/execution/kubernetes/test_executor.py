@@ -148,7 +148,7 @@ async def test_counts_are_the_targets(place: Place, runners: int) -> None:
 TROUBLES: list[tuple[Trouble, Outcome, str]] = [
     (Trouble("oom", after_s=0.3), Outcome.INCOMPLETE, "runner 2 of 2 was killed: out of memory"),
     (Trouble("evicted", after_s=0.3), Outcome.INCOMPLETE, "ended by the cluster on node"),
-    (Trouble("deleted", after_s=0.3), Outcome.INCOMPLETE, "runner 2 of 2 is gone"),
+    (Trouble("deleted", after_s=2.0), Outcome.INCOMPLETE, "runner 2 of 2 is gone"),
     (Trouble("hang", after_s=2.0), Outcome.INCOMPLETE, "runner 2 of 2 is silent"),
     (Trouble("no_push"), Outcome.INCOMPLETE, "runner 2 of 2 has pushed nothing yet"),
     (Trouble("unschedulable"), Outcome.NO_CAPACITY, "1 runner of 2 had no node after"),
