@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from k6d.storage.store import Store
-from k6d.web.hook_tokens import MOST_TOKENS, STATE, HookTokens
+from k6d.web.hook_tokens import MOST_TOKENS, STATE, HookToken, HookTokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +101,23 @@ def test_there_are_not_ever_more(store: Store) -> None:
     store.state(STATE).put_all({f"{n:08x}": entry for n in range(MOST_TOKENS)})
     with pytest.raises(ValueError, match="revoke one first"):
         HookTokens(store).create("deploy", ["*"], expires=None)
+
+
+def test_a_use_brings_no_revoked_token_back(store: Store) -> None:
+    """A person revokes it in another process while a request notes its use."""
+    other = HookTokens(Store(store.run_path(RUN).parents[2]))
+    tokens = HookTokens(store)
+    with ThreadPoolExecutor(1) as beside:
+        for _ in range(30):
+            made, _text = tokens.create("deploy", ["shop/*"], expires=None)
+            barrier = Barrier(2)
+
+            def note(token: HookToken = made, together: Barrier = barrier) -> None:
+                together.wait(10)
+                tokens.note_use(token, NOW)
+
+            noted = beside.submit(note)
+            barrier.wait(10)
+            assert other.revoke(made.id)
+            noted.result(10)
+            assert HookTokens(store).all() == []

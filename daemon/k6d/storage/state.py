@@ -78,12 +78,16 @@ class State:
         """
         with locked(self._lock, root=self._root):
             document = function(copy.deepcopy(self._items().get(key)))
-            try:
-                value = orjson.loads(orjson.dumps({key: document}))[key]
-            except orjson.JSONEncodeError as error:
-                raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
-            self._storage.table().upsert({"key": key, "value": value}, where("key") == key)
+            self._upsert(key, document)
         return document
+
+    def amend(self, key: str, fields: Mapping[str, Any]) -> bool:
+        """Replace `fields` of the document of `key`; False if there is none (any more)."""
+        with locked(self._lock, root=self._root):
+            document = self._items().get(key)
+            if document is not None:
+                self._upsert(key, {**document, **fields})
+            return document is not None
 
     def put_all(self, documents: Mapping[str, dict[str, Any]]) -> None:
         """Store several documents in one write: after a crash all of them are stored, or none."""
@@ -120,6 +124,14 @@ class State:
             write_atomic(aside, read_file(self.path), root=self._root)
             self._rewrite(kept)
         return aside
+
+    def _upsert(self, key: str, document: dict[str, Any]) -> None:
+        """Store one document. The caller holds the lock."""
+        try:
+            value = orjson.loads(orjson.dumps({key: document}))[key]
+        except orjson.JSONEncodeError as error:
+            raise K6dError(f"{self.path}: cannot keep {key!r}: {error}") from error
+        self._storage.table().upsert({"key": key, "value": value}, where("key") == key)
 
     def _rewrite(self, documents: dict[str, dict[str, Any]]) -> None:
         """Write a file with exactly `documents`. The caller holds the lock."""

@@ -114,8 +114,7 @@ class HookTokens:
         """Note when the token was used last, unless it was revoked meanwhile."""
         if token.used and now - token.used < USED_EVERY:
             return
-        if entry := self._state.get(token.id):
-            self._state.put(token.id, entry | {"used": now.isoformat()})
+        self._state.amend(token.id, {"used": now.isoformat()})
 
 
 def _digest(text: str) -> str:
