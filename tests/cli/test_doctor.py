@@ -88,6 +88,17 @@ async def test_variables_that_k6_does_not_get_are_told() -> None:
     assert SECRET not in str(found)
 
 
+async def test_a_secrets_file_that_is_not_there_is_a_problem(home: Path) -> None:
+    """With the setting, the path and the remedy; nothing is said while k6 can read it."""
+    file = home / "secrets"
+    settings = load(None, k6__path=NEW, k6__secret_sources=[f"file={file}"])
+    (check,) = [check for check in await examine(settings) if check.name == "k6.secret_sources"]
+    assert (check.ok, check.seen) == (False, f"{file} does not exist")
+    assert (check.remedy or "").startswith("create it")
+    file.write_text("password=x")
+    assert "k6.secret_sources" not in [check.name for check in await examine(settings)]
+
+
 async def test_a_daemon_is_told_by_its_lock(home: Path) -> None:
     """A pid in the file of one that ended says nothing."""
     data = home / "data"

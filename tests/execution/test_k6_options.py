@@ -119,7 +119,8 @@ def test_a_secrets_file_that_is_not_there_is_named(home: Daemon, target: Target)
         f"k6.secret_sources: {path} does not exist; create it (lines of name=value), or correct "
         "the setting"
     )
-    assert "k6.secret_sources: " in done.stdout
+    assert "Mend the file or the setting" in done.stdout
+    assert "Mend the script" not in done.stdout
 
 
 @pytest.mark.parametrize(

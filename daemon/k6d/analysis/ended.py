@@ -20,7 +20,7 @@ START_BROWSER = (
 )
 MEND = "Mend the script; k6d runs it again when it is saved."
 DIALED = "dial tcp"  # Go's words when a connection could not be made
-# By k6's words.
+# By the words of k6, or of k6d about its own settings.
 ADVICE = {
     "couldn't be recognised as something k6 supports": "k6 finds modules by a path that begins "
     "with ./, ../ or /, or by a URL: correct it, or bundle the script before k6 runs it.",
@@ -28,6 +28,8 @@ ADVICE = {
     "name it by k6.path.",
     "unknown module: k6/": "This version of k6 has no such module: use one that has it, or the "
     "name that the module has in this version.",
+    "k6.secret_sources: ": "Mend the file or the setting, then run the script again: a change of "
+    "either starts nothing.",
 }
 
 

@@ -15,7 +15,7 @@ from k6d.alerts.outbox import Outbox
 from k6d.alerts.records import State
 from k6d.cli.check import Check, fine, problem
 from k6d.core.text import plural
-from k6d.execution.local import discovery, variables
+from k6d.execution.local import discovery, secret_files, variables
 from k6d.jobs.set_aside import set_aside
 from k6d.settings import secret_settings
 from k6d.storage.damage import damages
@@ -39,6 +39,7 @@ async def examine(settings: Settings, *, probe: bool = False) -> list[Check]:
         _settings(settings),
         k6,
         *_variables(settings.k6.env),
+        *_secret_files(settings),
         _scripts(settings.scripts),
         data,
         *_damages(settings.data),
@@ -80,6 +81,14 @@ def _variables(env: Mapping[str, str]) -> list[Check]:
     """Report the variables in k6.env that have no effect."""
     remedy = "take it out of k6.env"
     return [problem("k6.env", line, remedy) for line in variables.left_out(env)]
+
+
+def _secret_files(settings: Settings) -> list[Check]:
+    """Report a file of k6.secret_sources that k6 cannot read."""
+    sources = (source.get_secret_value() for source in settings.k6.secret_sources)
+    name, _, why = (secret_files.problem(sources) or "").partition(": ")
+    seen, _, remedy = why.partition("; ")
+    return [problem(name, seen, remedy)] if name else []
 
 
 def _scripts(folder: Path) -> Check:
