@@ -22,7 +22,11 @@ def _job(name: str = "cart.js", trigger: Trigger = Trigger.MANUAL, **changes: ob
 
 def _left(data: Path, *, repeat: bool = True) -> list[Job]:
     """What the next life of the daemon takes up."""
-    return StoredJobs(Store(data), SCRIPTS).left(repeat=repeat)
+    return StoredJobs(Store(data), SCRIPTS, scripts_of=_scripts_of).left(repeat=repeat)
+
+
+def _scripts_of(name: str) -> list[str]:
+    return ["cart.js", "pay.js"] if name == "suite:shop" else [name]
 
 
 def _ran(
@@ -95,6 +99,28 @@ def test_an_interrupted_run_is_repeated_once_and_only_by_setting(tmp_path: Path)
     assert _left(tmp_path) == []
     queue.put(_job())
     _ran(tmp_path, outcome=Outcome.ABORTED, later=timedelta(seconds=3))
+    assert _left(tmp_path, repeat=False) == []
+
+
+def test_a_suite_is_repeated_once_and_only_by_setting(tmp_path: Path) -> None:
+    """It began when one of its scripts ran for it; while it waits, no kill makes it forgotten."""
+    queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
+    queue.put(_job("suite:shop", Trigger.SCHEDULED))
+    _ran(tmp_path, outcome=Outcome.COMPLETED)  # of a person: it is none of the suite's
+    for _ in range(3):
+        (waiting,) = _left(tmp_path)
+        assert (waiting.name, waiting.repeats) == ("suite:shop", 0)
+        queue = JobQueue(StoredJobs(Store(tmp_path), SCRIPTS))
+        queue.put(waiting)
+    scheduled = {"trigger": Trigger.SCHEDULED, "later": timedelta(seconds=2)}
+    _ran(tmp_path, outcome=Outcome.COMPLETED, **scheduled)
+    (again,) = _left(tmp_path)
+    assert again.repeats == 1
+    queue.put(again)
+    _ran(tmp_path, outcome=Outcome.ABORTED, **scheduled | {"later": timedelta(seconds=3)})
+    assert _left(tmp_path) == []
+    queue.put(_job("suite:shop", Trigger.SCHEDULED))
+    _ran(tmp_path, outcome=Outcome.ABORTED, **scheduled | {"later": timedelta(seconds=4)})
     assert _left(tmp_path, repeat=False) == []
 
 

@@ -65,10 +65,12 @@ class Service:
         self._reread = reread
         self._store = store
         self._stop = asyncio.Event()
-        self._stored_jobs = StoredJobs(store, settings.scripts)
-        self._queue = JobQueue(
-            self._stored_jobs, scripts_of=lambda name: scripts_of(name, self._settings)
-        )
+
+        def parts_of(name: str) -> list[str]:
+            return scripts_of(name, self._settings)
+
+        self._stored_jobs = StoredJobs(store, settings.scripts, scripts_of=parts_of)
+        self._queue = JobQueue(self._stored_jobs, scripts_of=parts_of)
         self._retries = Retries(self._queue, on_change=self._changed)
         self._activity = Activity(
             self._queue, self._retries, held=lambda: self._upkeep.held, on_change=self._send_status

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.jobs.regression_check import is_unfinished
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from k6d.storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,8 +32,15 @@ MOST_REPEATS = 1  # a run that kills k6d must not be repeated for ever
 class StoredJobs:
     """Stores jobs in the state `queue`; values of --env may be secrets and are not stored."""
 
-    def __init__(self, store: Store, scripts: Path) -> None:
-        self._store, self._scripts = store, scripts
+    def __init__(
+        self,
+        store: Store,
+        scripts: Path,
+        *,
+        scripts_of: Callable[[str], Iterable[str]] = lambda name: (name,),
+    ) -> None:
+        """`scripts_of` returns the scripts that a job of this name runs: several for a suite."""
+        self._store, self._scripts, self._scripts_of = store, scripts, scripts_of
         self._state = store.state(STATE)
 
     def put(self, job: Job) -> None:
@@ -80,14 +90,10 @@ class StoredJobs:
 
     def _job(self, stored: dict[str, Any], *, repeat: bool) -> Job | None:
         name, at = stored["name"], datetime.fromisoformat(stored["at"])
-        if name.startswith(SUITE) and stored["repeats"] >= MOST_REPEATS:
-            return None  # its scripts tell whether k6d ends because of them
         if not Path(os.path.normpath(self._scripts / name)).is_relative_to(self._scripts):
             raise ValueError(f"{name} is not in {self._scripts}")
-        runs = [run for run in self._store.history(name, RECENT_RUNS) if _is_of(run, stored, at)]
-        begun = bool(runs)
-        again = repeat and stored["repeats"] < MOST_REPEATS
-        if begun and not (again and self._is_unfinished(runs[0]["test_id"])):
+        begun, is_over = self._progress(name, stored, at)
+        if begun and (is_over or not repeat or stored["repeats"] >= MOST_REPEATS):
             return None
         if stored["env"]:
             names = ", ".join(stored["env"])
@@ -102,8 +108,21 @@ class StoredJobs:
             options=stored["options"],
             tags=stored.get("tags") or {},
             due=datetime.fromisoformat(due) if due else None,
-            repeats=stored["repeats"] + (begun or name.startswith(SUITE)),
+            repeats=stored["repeats"] + begun,
         )
+
+    def _progress(self, name: str, stored: dict[str, Any], at: datetime) -> tuple[bool, bool]:
+        """Return whether the job has begun, and whether it is over as far as its runs tell.
+
+        No run tells that a suite is over: which one is its last depends on the others.
+        """
+        history = partial(self._store.history, limit=RECENT_RUNS)
+        if name.startswith(SUITE):
+            rows = [row for script in self._scripts_of(name) for row in history(script)]
+            own = (row for row in rows if row["trigger"] == stored["trigger"])
+            return any(_is_of(row, stored, at) for row in own), False
+        runs = [row for row in history(name) if _is_of(row, stored, at)]
+        return bool(runs), bool(runs) and not self._is_unfinished(runs[0]["test_id"])
 
     def _is_unfinished(self, test_id: str) -> bool:
         try:
