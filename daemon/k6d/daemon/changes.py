@@ -64,6 +64,7 @@ class Changes:
                 jobs.append(found)
             elif isinstance(found, Recognised):
                 left_alone[name] = found
+        del texts  # of thousands of files, perhaps
         if left_alone:
             await self._leave_alone(left_alone)
         return jobs
@@ -111,6 +112,9 @@ class Changes:
 
     async def _leave_alone(self, found: dict[str, Recognised]) -> None:
         logger.info("left alone, no tests: %s; 'k6d scripts' says why", plural(len(found), "file"))
+        # First what is kept in memory: between the records for the disk it would hold their memory.
+        for name, one in found.items():
+            self._dependents.put(name, one.dependencies, broken=False)
         while True:
             try:
                 self._registration.leave_alone(found)
@@ -119,8 +123,6 @@ class Changes:
                 await asyncio.sleep(RETRY_S)
             else:
                 break
-        for name, one in found.items():
-            self._dependents.put(name, one.dependencies, broken=False)
 
 
 def _is_changed(name: str, state: ScriptState) -> bool:

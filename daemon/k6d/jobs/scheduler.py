@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
 from k6d.core.job import SUITE, Job, Missed
+from k6d.core.memory import trim
 from k6d.core.model import K6dError, Trigger
 from k6d.core.numbers import kept_time
 from k6d.core.script import Kind
@@ -75,6 +76,7 @@ class Scheduler:
         if self._plans is None or self._away or disabled != self._disabled:
             self._disabled = disabled
             self._plans = self._planned()
+            trim()  # the file of scripts was read, which may have thousands; k6d may now be idle
         planned, held = self._plans, held or self._away
         if self._ticked and now < self._ticked - CORRECTION:
             logger.warning("the clock was set back to %s; schedules go by it", _clock(now))
