@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from k6d.jobs.activity import Activity
     from k6d.jobs.queue import JobQueue
 
-MOST_PENDING = 200  # jobs that people asked for; changes of the folder may queue more
-ASKED_FOR = (Trigger.MANUAL, Trigger.EVENT)
+# Jobs of people, and as many of hooks: a hook's token cannot keep people from running scripts.
+# Changes of the folder may queue more.
+MOST_PENDING = 200
 REFRESH_S = 1.0
 LOOK_S = 15.0
 
@@ -63,10 +64,10 @@ class Control:
         """
         given |= {"path": Path(given["path"]), "notes": tuple(given["notes"])}
         job = Job(**given | {"trigger": Trigger(given["trigger"])})
-        asked_for = [one for one in self._queue.pending() if one.trigger in ASKED_FOR]
-        if len(asked_for) >= MOST_PENDING:
+        alike = sum(one.trigger is job.trigger for one in self._queue.pending())
+        if alike >= MOST_PENDING:
             _tidy(job)
-            return {"pending": len(asked_for)}
+            return {"pending": alike}
         self._queue.put(job)
         queued = next(one for one in self._queue.pending() if one.key == job.key)
         if queued.one_off:
