@@ -129,6 +129,16 @@ def test_once_runs_each_scenario_one_time(home: Daemon, shop: Target) -> None:
     assert shop.requests["GET /once"] == 1
 
 
+def test_the_report_of_a_script_without_a_run_says_why(home: Daemon, tmp_path: Path) -> None:
+    """Also when it is the only one; a pipeline reads the report."""
+    home.write("lib.js", "export const one = 1;")
+    report = tmp_path / "out.xml"
+    said = _run(home, "lib.js", "--junit", str(report), code=2)
+    assert "it is a helper module" in said
+    assert 'type="not run"' in report.read_text()
+    assert "it is a helper module" in report.read_text()
+
+
 def test_a_baseline_comes_from_an_archive(home: Daemon, tmp_path: Path) -> None:
     """A fresh data folder then has its runs, and a wrong file is one line."""
     archive, fresh = tmp_path / "runs.tar.gz", tmp_path / "fresh"

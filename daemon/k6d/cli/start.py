@@ -24,6 +24,7 @@ from k6d.core.errors import K6dError
 
 if TYPE_CHECKING:
     from k6d.core.job import Job
+    from k6d.core.model import Run
     from k6d.settings import Settings
 
 commands = typer.Typer()
@@ -115,9 +116,11 @@ def run(
         and not suite
         and not any(_is_pattern(one, loaded) for one in scripts_given or [])
     ):
-        result = under_way(loaded, lambda line, watching: line.run(jobs[0], watching=watching))
-        if result is None:
-            raise K6dError(f"{jobs[0].path} was not run")
+        try:
+            result = _run_one(jobs[0], loaded)
+        except K6dError as error:  # a pipeline shows the report, not what was printed
+            write(Results(not_run={jobs[0].name: str(error)}), junit=junit, markdown=markdown)
+            raise
         write(Results([result]), junit=junit, markdown=markdown)
         sys.exit(finish(result, loaded, as_json=as_json, fail_on=worst))
     work = run_all if suite is None else run_one_suite
@@ -125,6 +128,16 @@ def run(
     show(found, loaded, as_json=as_json)
     write(found, junit=junit, markdown=markdown)
     sys.exit(exit_code(found, worst))
+
+
+def _run_one(job: Job, loaded: Settings) -> Run:
+    """Run the only script; K6dError if it has no run."""
+    from k6d.cli.run import under_way
+
+    result = under_way(loaded, lambda line, watching: line.run(job, watching=watching))
+    if result is None:
+        raise K6dError(f"{job.path} was not run")
+    return result
 
 
 def _jobs(first: Job, given: list[str], suite: str | None, loaded: Settings) -> list[Job]:
