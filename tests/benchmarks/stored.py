@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from k6d.storage.record import new_test_id
 from k6d.storage.store import Store
+from support.many_runs import copy_of, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 APART = timedelta(minutes=5)
@@ -26,13 +27,13 @@ def fill(data: Path, runs: int, scripts: Sequence[str], *, apart: timedelta = AP
     real = [orjson.loads(store.load_raw(d["test_id"])) for d in store.history(limit=None)]
     oldest = datetime.fromisoformat(real[-1]["timestamp"])
     own = {name: [run for run in real if run["script"] == name] or real[:1] for name in scripts}
-    for number in range(1, runs + 1):
-        at = oldest - apart * number
-        turn, place = divmod(number, len(scripts))
-        script = scripts[place]
-        record = own[script][turn % len(own[script])]
-        record |= {"test_id": new_test_id(at), "timestamp": at.isoformat(), "script": script}
-        path = store.run_path(record["test_id"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(record))
+
+    def copies() -> Iterator[dict[str, Any]]:
+        for number in range(1, runs + 1):
+            turn, place = divmod(number, len(scripts))
+            script = scripts[place]
+            record, at = own[script][turn % len(own[script])], oldest - apart * number
+            yield copy_of(record, at=at, script=script, end=token_hex(3))
+
+    write(store, copies())
     store.reindex()
