@@ -58,8 +58,10 @@ class Facts:
         same = found and found["changed"] == modified_ns(self._generation.month(name).folder)
         return found if same else None
 
-    def days(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Tally]:
+    def days(self, name: str, now: Mapping[str, Stamp], *, after: str = "") -> dict[str, Tally]:
         """The counts of each day of a month for which they are known, such as 20261103.
+
+        Only days later than `after` are looked for.
 
         `now` are the partitions of the month.
         """
@@ -67,7 +69,7 @@ class Facts:
         return {
             day: Tally.from_json(tally)
             for day, (state, tally) in known.items()
-            if state == _state_of(day, now)
+            if day > after and state == _state_of(day, now)
         }
 
     def parts(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Traits]:
@@ -153,7 +155,7 @@ def tally_since(generation: Generation, first: str, lists: Callable[..., list[st
         month = generation.month(name)
         lists(month.starts)
         now = stamps(month.folder)
-        known = {d: tally for d, tally in facts.days(name, now).items() if d > day_of_first}
+        known = facts.days(name, now, after=day_of_first)
         for tally in known.values():
             total.merge(tally)
         for start, end in spans(list(now)):

@@ -62,8 +62,8 @@ READ_ATTEMPTS = 10
 
 # A generation with other fields, or other meanings of them, from another version of k6d, is not
 # read but rebuilt. Since version 2, `overrides` leaves out variables beside the script, and the
-# metrics are those that are judged. Version 4 has folders of months and scripts.
-_VERSION = 4
+# metrics are those that are judged. Versions 4 and 5 have folders of months and scripts.
+_VERSION = 5
 _PREFIX = f"generation-{zlib.crc32(' '.join([*sorted(FIELDS), str(_VERSION)]).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 

@@ -106,10 +106,10 @@ class Query:
             return True
         if self.max_response_time is not None and (least is None or least > self.max_response_time):
             return True
-        if self.text is not None and traits["issues"] is not None:
+        if self.text is not None and traits["issues"] is not None and "\n" not in self.text:
             text = self.text.casefold().translate(DIGITS)
-            places = (*traits["scripts"], *traits["issues"], *traits["outcome"])
-            if not any(text in place.translate(DIGITS) for place in places):
+            outcomes = (one.translate(DIGITS) for one in traits["outcome"])
+            if not any(text in one for one in (traits["scripts"], traits["issues"], *outcomes)):
                 return True
         return self.anomalies_only and not traits["anomalies"]
 

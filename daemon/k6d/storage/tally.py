@@ -17,7 +17,8 @@ IndexDocument = dict[str, Any]
 Traits = dict[str, Any]
 
 VALUES = ("status", "outcome", "trigger", "overrides")
-SETS = (*VALUES, "verdicts", "scripts", "issues")
+TEXTS = ("scripts", "issues")
+SETS = (*VALUES, "verdicts", *TEXTS)
 LONGEST_ISSUES = 200_000  # characters; above, "issues" is None and a search reads the runs
 DIGITS = str.maketrans("123456789", "000000000")
 
@@ -109,7 +110,7 @@ def traits(documents: Iterable[IndexDocument]) -> Traits:
 def merged(several: Iterable[Traits]) -> Traits:
     """The traits of several groups together."""
     groups = list(several)
-    found = {name: {v for one in groups for v in one[name] or ()} for name in SETS}
+    found = {name: {v for one in groups for v in _values(one, name)} for name in SETS}
     errors = [one["most_errors"] for one in groups if one["most_errors"] is not None]
     times = [one["least_time"] for one in groups if one["least_time"] is not None]
     anomalies = any(one["anomalies"] for one in groups)
@@ -121,10 +122,18 @@ def _traits(
     found: dict[str, set[Any]], *, anomalies: bool, errors: list[float], times: list[float]
 ) -> Traits:
     made: Traits = {name: sorted(values, key=repr) for name, values in found.items()}
-    if sum(map(len, made["issues"])) > LONGEST_ISSUES:
+    # One text each: it is read and searched much faster than hundreds.
+    made |= {name: "\n".join(made[name]) for name in TEXTS}
+    if len(made["issues"]) > LONGEST_ISSUES:
         made["issues"] = None
     return made | {
         "anomalies": anomalies,
         "most_errors": max(errors, default=None),
         "least_time": min(times, default=None),
     }
+
+
+def _values(one: Traits, name: str) -> list[Any]:
+    if name in TEXTS:
+        return one[name].split("\n") if one[name] else []
+    return list(one[name])
