@@ -94,10 +94,10 @@ class Generation:
             if newest is not None and name > month_of(newest):
                 continue
             month, skipped = self.month(name), list[str]()
+            if skip and (whole := facts.traits(name)) and skip(whole):
+                continue
             starts = seen.list(month.starts)
             if skip:
-                if (whole := facts.traits(name)) and skip(whole):
-                    continue
                 known = facts.parts(name, stamps(month.folder))
                 skipped = [start for start, its in known.items() if skip(its)]
             yield from month.newest_first(starts, newest, skipped)

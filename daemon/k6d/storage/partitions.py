@@ -9,6 +9,7 @@ readers still see each run once. "Lock held" means: the caller holds the writers
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from k6d.storage.data_folder import remove_file
 from k6d.storage.documents import TABLE, AtomicStorage, DamagedError
 from k6d.storage.files import disk_errors, names
-from k6d.storage.record import FIELDS, age, is_test_id
+from k6d.storage.record import FIELDS, age
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ Document = dict[str, Any]
 ENDING = ".json"
 # The name of the first partition, so that every id belongs to a partition.
 LOWEST_ID = "00000000-000000-000000"
+_is_name = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}\.json").fullmatch
 
 
 class Span(NamedTuple):
@@ -51,8 +53,7 @@ class Partitions:
 
     def starts(self) -> list[str]:
         """The first id of each partition, oldest first."""
-        found = (name.removesuffix(ENDING) for name in names(self.folder))
-        return sorted(start for start in found if is_test_id(start))
+        return sorted([name[: -len(ENDING)] for name in names(self.folder) if _is_name(name)])
 
     def newest_first(
         self,
