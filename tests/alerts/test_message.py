@@ -155,7 +155,7 @@ def test_marks_and_commits_stand_beside_the_start() -> None:
         previous=make_run(test_id="20261122-090000-3f9a2c", commit=was),
     )
     facts = dict(told(commit=new, context=context).facts)
-    assert facts["Since"] == "2026-11-22 10:00 UTC, 3 runs, 4 m after “checkout 2.14”"
+    assert facts["Since"] == "2026-11-22 10:00 UTC, 3 runs, 4 min after “checkout 2.14”"
     assert "the commit (9f8e7d6c on main, Anna: Faster checkout, was 0a1b2c3d)" in facts["Changed"]
 
 
@@ -185,7 +185,9 @@ def test_the_body_has_findings_numbers_advice_and_commands() -> None:
     page = rendered.html.replace("\u00a0", " ")  # numbers stay on one line with their units
     for body in (rendered.text, page, rendered.markdown):
         assert "p95 of GET /cart is 912 ms, the limit is 500 ms" in body
-        assert "6,000 requests, 100/s, average 41.5 ms, p95 88.2 ms, errors 0.1 %, 1 m 1 s" in body
+        assert (
+            "6,000 requests, 100/s, average 41.5 ms, p95 88.2 ms, errors 0.1 %, 1 min 1 s" in body
+        )
         assert "at most 500" in body
         assert "Look at GET /cart first." in body
         assert "2026-11-22 10:00 UTC, 3 runs" in body

@@ -72,14 +72,37 @@ def test_the_marks_before_a_change_stand_beside_it() -> None:
     happened = wording.Happened(script="shop.js", at=NOON + timedelta(hours=3), marks=marks)
     worse = [comparison(P95, since="r2")]
     (finding,) = wording.findings(worse, history, {}, sizes=SIZES, happened=happened)
-    assert "; since run r2 on 22 Nov, 14:00 UTC, 4 m after “checkout 2.14”" in finding.message
-    assert finding.changed == "4 m after “checkout 2.14”"
+    assert "; since run r2 on 22 Nov, 14:00 UTC, 4 min after “checkout 2.14”" in finding.message
+    assert finding.changed == "4 min after “checkout 2.14”"
     assert finding.recommendation.startswith("Look at what was deployed")
     (new,) = wording.findings([comparison(P95)], history, {}, sizes=SIZES, happened=happened)
-    assert new.changed == "30 m after “later”"
+    assert new.changed == "30 min after “later”"
     quiet = wording.Happened(script="shop.js", at=NOON + timedelta(hours=3), marks=marks[:1])
     (plain,) = wording.findings(worse, history, {}, sizes=SIZES, happened=quiet)
     assert plain == wording.findings(worse, history, {}, sizes=SIZES)[0]
+
+
+def test_response_times_stand_beside_errors() -> None:
+    """Those of the failing endpoint with their numbers; the finding is as severe as the worst."""
+    failing = comparison(
+        "error_rate", "GET /pay", observed=8.0, expected=0.0, change_percent=None, of=1
+    )
+    slow = comparison(P95, "GET /pay", observed=212.0, expected=100.0, change_percent=112.0)
+    (alone,) = find(failing)
+    assert (alone.severity, alone.message) == (
+        Severity.MEDIUM,
+        "error rate of GET /pay 8 %, was 0 %; not confirmed",
+    )
+    (found,) = find(failing, slow, comparison(P95))
+    assert (found.metric, found.endpoint, found.severity) == (
+        "error_rate",
+        "GET /pay",
+        Severity.HIGH,
+    )
+    assert found.message == (
+        "error rate of GET /pay 8 %, was 0 %, and p95 212 ms, was 100 ms (+112 %)"
+        "; also overall p95; not confirmed"
+    )
 
 
 def test_nothing_worse_is_no_finding() -> None:

@@ -115,16 +115,16 @@ def test_what_a_threshold_saw_stands_on_its_side(value: float, expression: str, 
         (0, "0 s"),
         (4.2, "4.2 s"),
         (59.4, "59.4 s"),
-        (59.97, "1 m"),
-        (60, "1 m"),
-        (90, "1 m 30 s"),
+        (59.97, "1 min"),
+        (60, "1 min"),
+        (90, "1 min 30 s"),
         (3599.6, "1 h"),
-        (7500, "2 h 5 m"),
+        (7500, "2 h 5 min"),
         (90_000, "25 h"),
     ],
 )
 def test_durations_roll_over(value: float | None, text: str) -> None:
-    """Never "60 s" or "60 m"."""
+    """Never "60 s" or "60 min"."""
     assert numbers.seconds(value) == text
 
 

@@ -57,6 +57,6 @@ def test_marks_between_runs_are_named_with_their_distance() -> None:
     end = NOON + timedelta(minutes=10)
     found = between(reversed(marks), "shop/cart.js", after=NOON, until=end)
     assert [mark.id for mark in found] == ["1", "3", "4"]
-    assert since(found, end) == "6 m after “release 4”, 7 m after “release 3” and 1 more"
+    assert since(found, end) == "6 min after “release 4”, 7 min after “release 3” and 1 more"
     assert since([], end) == ""
     assert between(marks, "cart.js", after=None, until=NOON) == marks[:1]

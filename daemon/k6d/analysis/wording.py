@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
@@ -56,8 +56,9 @@ def findings(
     sizes: Sizes,
     happened: Happened | None = None,
 ) -> list[Finding]:
-    """One finding for each cause: errors explain latency, latency explains throughput.
+    """One finding for each cause: errors lead to latency, latency to throughput.
 
+    Response times that are worse beside errors stand in their finding, and count for its severity.
     `files` are the files of the run by path, with digests. `happened` has the marks. What the
     target's own numbers did stands beside the regression; without one, those that alert are one.
     """
@@ -71,7 +72,15 @@ def findings(
     groups = [group for group in (cause, custom if not errors else []) if group]
     groups = groups or [group for group in ([c for c in worse if _is_target(c)],) if group]
     return [
-        _finding(group, comparisons, history, files, sizes=sizes, happened=happened)
+        _finding(
+            group,
+            comparisons,
+            history,
+            files,
+            slower=times if group is errors else [],
+            sizes=sizes,
+            happened=happened,
+        )
         for group in groups
     ]
 
@@ -82,12 +91,16 @@ def _finding(
     history: Sequence[Past],
     files: Mapping[str, str],
     *,
+    slower: Sequence[Comparison],
     sizes: Sizes,
     happened: Happened | None,
 ) -> Finding:
     lead = _lead(group, comparisons)
+    p95 = (c for c in slower if c.metric == "response_time_p95")
+    there = next((c for c in p95 if c.endpoint == lead.endpoint), None)
+    also_slow = f", and {change(there, place=False)}" if there else ""
     targets = [] if _is_target(lead) else [c for c in comparisons if _is_target(c) and _is_off(c)]
-    others = [_title_beside(c) for c in group if c is not lead]
+    others = [_title_beside(c) for c in (*group, *slower) if c not in (lead, there)]
     also = f"; also {', '.join(others[:3])}" if others else ""
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     since, changed, marked = _origin(lead, history, files, happened)
@@ -95,7 +108,7 @@ def _finding(
     certainty = f"; confirmed {confirmed}" if confirmed else "" if lead.since else "; not confirmed"
     return Finding(
         kind=FindingKind.REGRESSION,
-        severity=_severity(lead, sizes),
+        severity=max((_severity(c, sizes) for c in (lead, *slower)), key=lambda s: s.rank),
         metric=lead.metric,
         endpoint=lead.endpoint,
         observed=lead.observed,
@@ -105,8 +118,8 @@ def _finding(
         since=lead.since,
         changed=changed,
         confirmed=confirmed,
-        message=f"{change(lead)}{_main_place(lead, comparisons)}{also}{more}{_beside(targets)}"
-        f"{since}{certainty}",
+        message=f"{change(lead)}{_main_place(lead, comparisons)}{also_slow}{also}{more}"
+        f"{_beside(targets)}{since}{certainty}",
         recommendation=_advice(lead, changed, marked=marked),
     )
 
@@ -186,13 +199,14 @@ def _series(comparison: Comparison) -> Series:
     return describe(key_of(comparison))
 
 
-def change(comparison: Comparison) -> str:
-    """ "p95 of GET /cart 412 ms, was 268 ms (+54 %)"."""
+def change(comparison: Comparison, *, place: bool = True) -> str:
+    """ "p95 of GET /cart 412 ms, was 268 ms (+54 %)"; not `place`: without the endpoint."""
     observed, *expected = _shown(comparison)
     percent = comparison.change_percent
     relative = "" if percent is None or comparison.unit == "%" else f" ({percent:+.0f} %)"
     was = f", was {expected[0]}" if expected else ""
-    return f"{title(comparison)} {observed}{was}{relative}"
+    name = title(comparison if place else replace(comparison, endpoint=None))
+    return f"{name} {observed}{was}{relative}"
 
 
 def _shown(comparison: Comparison) -> list[str]:

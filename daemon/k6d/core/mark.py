@@ -35,7 +35,7 @@ def between(
 
 
 def since(marks: Sequence[Mark], moment: datetime) -> str:
-    """How long `moment` is after the newest marks: "4 m after “checkout 2.14”"; "" without any."""
+    """How long after the newest marks it is: "4 min after “checkout 2.14”"; "" without any."""
     named = [
         f"{seconds(round((moment - mark.at).total_seconds()))} after “{shortened(mark.text, 80)}”"
         for mark in reversed(marks[-MOST_NAMED:])

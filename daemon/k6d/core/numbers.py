@@ -113,16 +113,16 @@ def points(value: float) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration as "4.2 s", "1 m 30 s" or "2 h 5 m"; a dash for None."""
+    """A duration as "4.2 s", "1 min 30 s" or "2 h 5 min"; a dash for None."""
     if value is None:
         return "–"
     if value < 59.95:  # from here on it would be shown as 60.0
         return f"{number(value)} s"
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
-        return f"{minutes} m {rest} s" if rest else f"{minutes} m"
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} m" if minutes else f"{hours} h"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def kept_time(text: object) -> datetime | None:

@@ -58,8 +58,8 @@ _SINCE = re.compile(r"since run \S+ on [^,]+, \d\d:\d\d UTC(?:, (.+))?")
 def circumstances(finding: str) -> str:
     """What changed when a finding began: files and marks; "" if nothing is known of it.
 
-    "p95 219 ms, was 89 ms; since run … on 27 Nov, 06:40 UTC, 4 m after “checkout 2.14”" becomes
-    "4 m after “checkout 2.14”".
+    "p95 219 ms, was 89 ms; since run … on 27 Nov, 06:40 UTC, 4 min after “checkout 2.14”" becomes
+    "4 min after “checkout 2.14”".
     """
     for clause in map(str.strip, _CLAUSE.findall(finding)[1:]):
         if since := _SINCE.fullmatch(clause):

@@ -68,11 +68,11 @@ def test_a_report_has_everything_within_its_width(width: int) -> None:
     )
     text = " ".join(_printed(run_report(run), width).split())
     for words in (
-        *("HIGH", run.script, run.test_id, "2026-11-22 12:00:00 UTC", "changed", "1 m 1 s"),
+        *("HIGH", run.script, run.test_id, "2026-11-22 12:00:00 UTC", "changed", "1 min 1 s"),
         *("6,000", "100/s", "0.1 %", "41.5 ms", "88.2 ms"),
         *("p95 of GET /cart is 912 ms", "→ Look at GET /cart first.", "only 3 requests"),
         *("GET /cart", "✓ http_req_duration: p(95)<500", "✗ is 200 (6 of 6,000 failed)"),
-        *("my_trend: avg 3", "over 1 m", "up to 100/s", "note: 200 endpoints"),
+        *("my_trend: avg 3", "over 1 min", "up to 100/s", "note: 200 endpoints"),
     ):
         assert words in text
 

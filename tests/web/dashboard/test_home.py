@@ -113,21 +113,24 @@ def test_the_failing_ones_come_first() -> None:
     assert names(text="Y.") == ["y.js"]
 
 
-AT_ONCE = "a.js changed with this run, 4 m after “v; 2”"
+AT_ONCE = "a.js changed with this run, 4 min after “v; 2”"
 
 
 @pytest.mark.parametrize(
     ("said", "changed"),
     [
         ("p95 2 ms; since run x-1 on 27 Nov, 06:40 UTC", ""),
-        ("p95 2 ms; since run x-1 on 27 Nov, 06:40 UTC, 4 m after “v2; b”", "4 m after “v2; b”"),
         (
-            "p95 2 ms; also p99; since run x on 7 Nov, 06:40 UTC, 4 m after “v”, when a.js changed",
-            "4 m after “v”, when a.js changed",
+            "p95 2 ms; since run x-1 on 27 Nov, 06:40 UTC, 4 min after “v2; b”",
+            "4 min after “v2; b”",
+        ),
+        (
+            "p95 2 ms; since run x-1 on 7 Nov, 06:40 UTC, 4 min after “v”, when a.js changed",
+            "4 min after “v”, when a.js changed",
         ),
         ("p95 2 ms; a.js changed with this run", "a.js changed with this run"),
-        ("p95 2 ms; also p99; 4 m after “v2”", "4 m after “v2”"),
-        ("p95 2 ms; a.js changed with this run, 4 m after “v; 2”; not confirmed", AT_ONCE),
+        ("p95 2 ms; also p99; 4 min after “v2”", "4 min after “v2”"),
+        ("p95 2 ms; a.js changed with this run, 4 min after “v; 2”; not confirmed", AT_ONCE),
         ("5 % of the requests failed", ""),
     ],
 )

@@ -93,7 +93,7 @@ def test_the_front_page_says_what_is_broken(browser: webdriver.Chrome, shown: Sh
         "was 0 %",
         "for 8 h",
         "8 failing runs",
-        "4 m after “checkout 2.14”, when shop.js changed",
+        "4 min after “checkout 2.14”, when shop.js changed",
     ):
         assert words in line
     browser.get(shown.url + script_page(SHOP))
