@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,8 @@ def test_the_first_script_runs_as_it_is(home: Daemon, target: Target) -> None:
     """Against the address, also one with quotes in it; a second call changes nothing."""
     said = _init(home, f'{target.url}/a\'b?c="d"')
     assert "k6d.toml is written" in said
+    assert stat.S_IMODE((home.home / "k6d.toml").stat().st_mode) == 0o600
+    assert "no open incident, and no run in " in home.call("incidents").stdout
     assert home.call("run", "scripts/first.js", "--once").returncode == 0
     assert target.requests["GET /a'b"] == 1
     before = (home.scripts / "first.js").read_text()

@@ -227,6 +227,17 @@ def test_no_path_is_made_from_what_is_no_id(tmp_path: Path, test_id: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_latest_run_is_no_re_run(tmp_path: Path) -> None:
+    """Its run has the verdict, also as the newest of its script."""
+    store = Store(tmp_path / "data")
+    first = make_run(test_id="20261122-120000-000001")
+    again = {"trigger": Trigger.CONFIRMATION, "confirms": first.test_id}
+    store.save(first)
+    store.save(make_run(test_id="20261122-120100-000002", **again))
+    assert store.find("latest") == first.test_id
+    assert (store.last(first.script) or {})["test_id"] == first.test_id
+
+
 def test_find_takes_a_unique_start_or_end(tmp_path: Path) -> None:
     """An id, a unique start or end of four characters, or "latest" name a run."""
     store = Store(tmp_path)

@@ -55,7 +55,8 @@ def incidents(
     from k6d.cli.render.alerts import incidents_table
 
     loaded = load_settings(config, data=data)
-    alerts = Alerts(loaded, open_store(loaded))
+    store = open_store(loaded)
+    alerts = Alerts(loaded, store)
     if end is not None:
         name = known_script(end, loaded)
         say(f"the incident of {name} is over" if alerts.end(name) else f"{name} has none")
@@ -76,8 +77,10 @@ def incidents(
             shown, mutes, now=now, width=console.width, waiting=waiting, gone=gone
         )
         console.print(table)
-    else:
+    elif store.last():
         say("no open incident")
+    else:
+        say(f"no open incident, and no run in {loaded.data} yet")
     if not as_json:
         for known in (one for one in open_ if one.acknowledged and one.comment):
             say(f"acknowledged: {known.script}: {one_line(known.comment, 300)}")

@@ -246,10 +246,14 @@ def accept(
 
     loaded = load_settings(config, data=data)
     name = known_script(script, loaded)
-    since, ended = Alerts(loaded, open_store(loaded)).accept(name, reason)
+    alerts = Alerts(loaded, open_store(loaded))
+    since, ended = alerts.accept(name, reason)
     say(f"accepted: {name} is compared with its runs since {since}")
     if ended:
         say(f"its incident {ended.id} is resolved{', which is told' if ended.told else ''}")
+    elif (state := alerts.incident_states().get(name)) and state.incident:
+        said = "; ".join(state.incident.problems.values())
+        say(f"its incident stays open, for more than its level changed: {said}")
 
 
 @commands.command()

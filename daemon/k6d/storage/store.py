@@ -30,6 +30,7 @@ from k6d.storage.repair import Repair, changed_months, rebuild, reconcile
 from k6d.storage.runs import RunFiles
 from k6d.storage.snapshots import Snapshots
 from k6d.storage.state import STATES, State
+from k6d.storage.tally import confirms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -126,11 +127,14 @@ class Store:
         return self._runs.path(test_id)
 
     def find(self, run: str) -> str:
-        """The one id that starts or ends with `run`, or the "latest"; K6dError for none or many."""
+        """The one id that starts or ends with `run`, or the "latest"; K6dError for none or many.
+
+        A re-run is not the latest: its run has the verdict.
+        """
         if run == "latest":
-            if not (found := self.history(limit=1)):
+            if not (found := self.last()):
                 raise K6dError("there is no run yet; 'k6d run SCRIPT' makes one")
-            return str(found[0]["test_id"])
+            return str(found["test_id"])
         if is_test_id(run) and self.run_path(run).exists():
             return run
         if len(run) < SHORTEST_PART or not _PART.fullmatch(run):
@@ -167,9 +171,13 @@ class Store:
 
         return self._reader.newest(collect, newest=newest, script=_encoded(script))
 
-    def last(self, script: str) -> IndexDocument | None:
-        """The index document of the newest run of `script`; None when it never ran."""
-        return next(iter(self.history(script, limit=1)), None)
+    def last(self, script: str | None = None) -> IndexDocument | None:
+        """The index document of the newest run, or of that of `script`, but for re-runs."""
+
+        def first(documents: Iterator[IndexDocument]) -> IndexDocument | None:
+            return next((dict(one) for one in documents if not confirms(one)), None)
+
+        return self._reader.newest(first, script=script and _encoded(script))
 
     def scripts(self) -> list[IndexDocument]:
         """The newest index document of each script, newest first."""

@@ -123,7 +123,9 @@ def newest_run(store: Store, script: str, workload: str = OWN) -> Run:
     """The run of `newest_comparable`; NoComparableRunError if there is none."""
     found = newest_comparable(store, script, workload)
     if found is None:
-        raise NoComparableRunError(f"{script} has no comparable run yet; see k6d history {script}")
+        raise NoComparableRunError(
+            f"{script} has no comparable run yet; k6d show {script} says why"
+        )
     return store.load(found["test_id"])
 
 

@@ -58,6 +58,9 @@ class Sample:
     memory_free: float
 
 
+LEFT_OUT = "the run enters no baseline"
+
+
 class Monitor:
     """Samples the machine and one process once a second."""
 
@@ -91,7 +94,7 @@ class Monitor:
         return replace(
             health,
             reasons=[reason for reason in (own_cpu, own_memory) if reason],
-            doubts=[doubt for doubt in (others_cpu, others_memory) if doubt],
+            doubts=[f"{doubt}; {LEFT_OUT}" for doubt in (others_cpu, others_memory) if doubt],
         )
 
 
