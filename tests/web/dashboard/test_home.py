@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from k6d.scripts.catalog import Entry
 from k6d.storage.query import LatestState
 from k6d.web.dashboard import home
 from k6d.web.dashboard.home import Facts
+from k6d.web.rendering import filters
 from support.records import NOON
 
 
@@ -149,4 +151,20 @@ def test_one_line_about_an_incident() -> None:
     found = incident("a.js", problems={"p": said, "q": "other"}).incident
     assert found is not None
     (line,) = home.problems([found], {"a.js": NOON})
-    assert (line.more, line.muted_until) == (1, NOON)
+    assert (line.more, line.muted_until, line.unmutes) == (1, NOON, True)
+    (line,) = home.problems([found], {"a*": NOON})
+    assert (line.muted_until, line.unmutes) == (NOON, False)
+
+
+def test_a_start_that_is_overdue() -> None:
+    """It has not started, so it is not "just now"."""
+    now = datetime.now(UTC)
+    assert filters.due(now - timedelta(minutes=3, seconds=9)) == "due 3 min ago"
+    assert re.fullmatch(r"due \d+ s ago", filters.due(now - timedelta(seconds=22)))
+    assert filters.due(now + timedelta(minutes=3, seconds=50)) == "in 3 min"
+
+
+def test_a_script_error_is_red_and_among_the_failing() -> None:
+    """Its colour is that of a failing script, not that of one that has not run."""
+    state = home.state_of(entry(outcome="script error"), facts())
+    assert (state.badge, state.rank) == ("high", 8)

@@ -105,6 +105,12 @@ def test_the_front_page_says_what_is_broken(browser: webdriver.Chrome, shown: Sh
         browser.find_element("xpath", f"{item}//button[contains(., '{button}')]").click()
         until(lambda: said in " ".join(texts(browser, ".incidents li")), said)  # noqa: B023
         assert browser.current_url == f"{shown.url}/"
+    browser.find_element("xpath", f"{item}//button[contains(., 'Unmute')]").click()
+    shop = lambda: next(one for one in texts(browser, ".incidents li") if SHOP in one)  # noqa: E731
+    until(lambda: "Mute 2 h" in shop(), "the end of the mute")
+    browser.get(shown.url + script_page(SHOP))
+    browser.find_element("xpath", "//button[.='Withdraw the acknowledgement']").click()
+    until(lambda: "Acknowledge" in texts(browser, ".actions .button"), "not acknowledged")
 
 
 def test_failing_scripts_come_first(browser: webdriver.Chrome, shown: Show) -> None:

@@ -40,9 +40,9 @@ def mute(fields: Fields, k6d: K6d) -> Response:
 
 @router.post("/scripts/acknowledge")
 def acknowledge(fields: Fields, k6d: K6d) -> Response:
-    """Take on the incident of a script (button)."""
+    """Take on the incident of a script, or take that back (button)."""
     name = fields.get("script", "")
-    alerts_of(k6d).acknowledge(name)
+    alerts_of(k6d).acknowledge(name, off=bool(fields.get("off")))
     return _back(fields, name)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.metrics import METRICS
-from k6d.core.model import HEALTHY, Severity
+from k6d.core.model import HEALTHY, Outcome, Severity
 from k6d.core.text import brief, circumstances, covers
 from k6d.web.rendering import charts, filters
 
@@ -116,6 +116,8 @@ def state_of(entry: Entry, facts: Facts) -> State:
         began = known.failing_since if known else None
         since = began or datetime.fromisoformat(last["timestamp"])
         return State(word=FAILING, badge=verdict, rank=8 + Severity(verdict).rank / 10, since=since)
+    if verdict == Outcome.SCRIPT_ERROR:
+        return State(word=verdict, badge="high", rank=8)
     return State(word=verdict, badge="", rank=5)
 
 
@@ -162,7 +164,8 @@ def _reversed(text: str) -> tuple[int, ...]:
 class Problem:
     """One line about an open incident; `more` counts its further problems.
 
-    `changed` says what changed when it began: files and marks.
+    `changed` says what changed when it began: files and marks. `unmutes` is whether a mute of the
+    script alone is what mutes it, so that ending that mute is enough.
     """
 
     incident: Incident
@@ -170,6 +173,7 @@ class Problem:
     changed: str
     more: int
     muted_until: datetime | None
+    unmutes: bool
 
 
 def problems(incidents: Sequence[Incident], mutes: Mapping[str, datetime]) -> list[Problem]:
@@ -182,6 +186,7 @@ def problems(incidents: Sequence[Incident], mutes: Mapping[str, datetime]) -> li
             changed=next(filter(None, map(circumstances, one.problems.values())), ""),
             more=max(0, len(one.problems) - 1),
             muted_until=muted_until(one.script, mutes),
+            unmutes=[key for key in mutes if covers(key, one.script)] == [one.script],
         )
         for one in ordered
     ]

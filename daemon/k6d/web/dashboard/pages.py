@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -130,7 +131,12 @@ def _verdict(text: str) -> str:
 @router.get("/runs/{test_id}")
 def run(test_id: str, request: Request, k6d: K6d) -> Response:
     """Show one run."""
-    record = load_run(k6d, test_id)
+    try:
+        record = load_run(k6d, test_id)
+    except Problem as problem:
+        if problem.status != HTTPStatus.NOT_FOUND:
+            raise
+        raise Problem(404, f"There is no run {test_id[:200]!r}.") from None
     earlier = Query(script=record["script"], before=record["test_id"])
     previous = k6d.store.search(earlier, limit=30)
     snapshot = (record["snapshot"] or {}).get("id")

@@ -51,6 +51,7 @@ def _environment() -> Environment:
         "when": filters.when,
         "as_json": filters.as_json,
         "ago": filters.ago,
+        "due": filters.due,
         "lasting": filters.lasting,
         "iso": filters.iso,
         "change": numbers.change,

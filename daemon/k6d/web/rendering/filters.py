@@ -29,6 +29,12 @@ def ago(moment: datetime | str | None) -> str:
     return f"{amount} ago" if gone_s > 0 else f"in {amount}"
 
 
+def due(moment: datetime | str) -> str:
+    """How soon a start comes, or for how long it is overdue: "in 12 min", "due 22 s ago"."""
+    gone_s = (datetime.now(UTC) - _aware(moment)).total_seconds()
+    return f"due {_coarse(gone_s)} ago" if gone_s >= 0 else ago(moment)
+
+
 def lasting(since: datetime | str) -> str:
     """How long something has lasted: "7 h"."""
     return _coarse((datetime.now(UTC) - _aware(since)).total_seconds())

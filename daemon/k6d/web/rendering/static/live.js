@@ -141,10 +141,10 @@ source.addEventListener("queue", (event) => keepFocus(() => {
     if (queue.pending.length && !only) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
     return;
   }
-  if (!queue.running.length) live.append(element("p", { textContent: "Nothing is under way." }));
+  if (!queue.running.length) live.append(element("p", { textContent: "No run is under way." }));
   held.hidden = !queue.held;
   held.textContent = queue.held ? `Nothing starts now: ${queue.held}` : "";
-  list(retries, "ul", queue.retries, retry, "Every script has its verdict.");
-  list(pending, "ol", queue.pending, waiting, "Nothing waits.");
+  list(retries, "ul", queue.retries, retry, "No run is being tried again.");
+  list(pending, "ol", queue.pending, waiting, "No run is pending.");
   list(ended, "ul", queue.ended, over, "Nothing has ended since k6d started.");
 }));
