@@ -376,7 +376,7 @@ async def test_programs_get_no_picture(outbox: Outbox, http: HttpReceiver) -> No
 
 
 async def test_stopped_at_the_instant_a_helper_ends(outbox: Outbox, http: HttpReceiver) -> None:
-    """The wish to stop is not lost to the news that woke the sender with it."""
+    """The sender stops, and has entered the delivery."""
     outbox.put(message())
     stopping = asyncio.create_task(Sender(notify(json_url(http.port)), outbox).run())
 
@@ -389,3 +389,4 @@ async def test_stopped_at_the_instant_a_helper_ends(outbox: Outbox, http: HttpRe
     ended, _ = await asyncio.wait({stopping}, timeout=PATIENCE_S)
     assert ended, "the sender went on"
     assert len(http.got) == 1
+    assert outbox.done(), "the delivery was not entered"

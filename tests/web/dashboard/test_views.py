@@ -194,7 +194,7 @@ def test_the_trend_is_of_what_is_wrong(browser: webdriver.Chrome, shown: Show) -
     browser.execute_script("arguments[0].focus()", plot)
     plot.send_keys(Keys.END)
     (said,) = texts(browser, ".trend output")
-    assert said.endswith("8 %, medium")
+    assert said.endswith("8 %, high")
     plot.send_keys(Keys.ENTER)
     newest = shown.store.history(SHOP, 1)[0]["test_id"]
     until(lambda: browser.current_url.endswith(newest), "the run's page")

@@ -65,7 +65,7 @@ def scripts_report(rows: Sequence[dict[str, Any]]) -> RenderableType:
     tests = [row for row in rows if row not in alone]
     parts: list[RenderableType] = [_scripts_table(tests)] if tests else []
     if alone:
-        parts.append(Text(f"{plural(len(alone), 'file')} left alone, being no test:", "dim"))
+        parts.append(Text(f"{plural(len(alone), 'file')} skipped (not a test):", "dim"))
         parts += [
             Text(f"{one_line(row['script'], 300)}: {one_line(row['left_alone'], 300)}")
             for row in alone
