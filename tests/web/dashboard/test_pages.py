@@ -158,8 +158,8 @@ def test_by_keyboard_log_in_run_follow_and_cancel(
     until(lambda: _alert(browser), "the question")
     assert _alert(browser).text == "Cancel gated.js?"
     _alert(browser).accept()
-    again.opened.set()
     until(lambda: _ended(browser)[0].startswith("gated.js aborted"), "the end of the run")
+    again.opened.set()
     assert len(served.runs("gated.js")) == 2
     seen = _ended(browser)
     browser.get(f"{served.url}/queue")
@@ -244,6 +244,7 @@ def test_search_form(browser: webdriver.Chrome, served: Served) -> None:
     browser.find_element(By.NAME, "text").send_keys("broken", Keys.ENTER)
     until(lambda: "text=broken" in browser.current_url, "the search")
     assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+    browser.get_log("browser")  # of earlier tests
     browser.get(f"{served.url}/runs?min_error_rate=lots")
     assert "'lots' is not allowed" in browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
     (noise,) = browser.get_log("browser")
