@@ -6,7 +6,9 @@ import os
 import sys
 from contextlib import closing
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -57,9 +59,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped
     return Grouped(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what takes long early, so that no process works on at the end while others wait."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start early what takes long, so that no process works on at the end while others wait.
+
+    Files with shared fixtures come first, and long tests are spread over the first part. The others
+    are mixed. So tests that compute and tests that wait run side by side.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    long: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        if _shares_fixtures(item.path):
+            files.setdefault(item.path, []).append(item)
+        else:
+            (long if item.get_closest_marker("long") else others).append(item)
+    others.sort(key=lambda item: crc32(item.nodeid.encode()))
+    scopes = [*sorted(files.values(), key=len, reverse=True), *([item] for item in others)]
+    half, left = len(others) // 2, len(long) - len(files)
+    places = [*range(1, len(files) + 1), *(len(files) + half * at // left for at in range(left))]
+    for place, item in reversed([*zip(places, long, strict=False)]):
+        scopes.insert(place, [item])
+    items[:] = chain.from_iterable(scopes)
+    config.option.loadscopereorder = False  # pytest-xdist would sort them again
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from support.records import make_run
 UNTIL = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SCRIPTS = 7
 
-# A process that the kernel kills before the write, rename or removal of that number.
+# For each line of its standard input this does one act in a fork of its own, which the kernel kills
+# before the write, rename or removal of that number.
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
@@ -35,10 +36,7 @@ from k6d.storage import data_folder
 from k6d.storage.store import Store
 from support.records import make_run
 
-data, act, left, test_id = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-store, at = Store(data), datetime(2026, 10, 30, 1, 2, 3, tzinfo=UTC)
-if act == "repair" and store.run_path(test_id).exists():
-    store.run_path(test_id).unlink()
+data, left, test_id = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
 def counted(event, args):
     global left
@@ -47,15 +45,26 @@ def counted(event, args):
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(counted)
-if act == "save":
-    store.save(make_run(test_id="20261030-010203-00000a", timestamp=at, script="script-002.js"))
-elif act == "amend":
-    store.amend(test_id, lambda run: replace(run, status="failed"))
-elif act == "delete":
-    store.delete([row["test_id"] for row in store.history(limit=40)[4:]])
-else:
-    store.repair()
+def do(act):
+    store, at = Store(data), datetime(2026, 10, 30, 1, 2, 3, tzinfo=UTC)
+    if act == "repair" and store.run_path(test_id).exists():
+        store.run_path(test_id).unlink()
+    sys.addaudithook(counted)
+    if act == "save":
+        store.save(make_run(test_id="20261030-010203-00000a", timestamp=at, script="script-002.js"))
+    elif act == "amend":
+        store.amend(test_id, lambda run: replace(run, status="failed"))
+    elif act == "delete":
+        store.delete([row["test_id"] for row in store.history(limit=40)[4:]])
+    else:
+        store.repair()
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        do(line.strip())
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
@@ -275,22 +284,23 @@ def test_a_kill_between_two_writes_is_mended(store: Store, tmp_path: Path, step:
     """Of a save, a removal and a repair, after each number of written or removed files."""
     settled(store, tmp_path)
     rows = store.history(limit=None)
-    for act in ("save", "amend", "delete", "repair"):
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path), act, str(step), rows[3]["test_id"]],
-            check=False,
-            env={"PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-        assert killed.returncode in (0, -signal.SIGKILL)
-        store.repair()
-        by_month, by_script = copies(store)
-        assert by_month == by_script
-        files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
-        assert {row["test_id"] for row in by_month} == files
-        if act == "amend":
-            (row,) = store.documents([rows[3]["test_id"]])
-            assert row == index_document(orjson.loads(store.load_raw(row["test_id"])))
-        assert store.repair() == Repair()
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(step), rows[3]["test_id"]]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, bufsize=1, **pipes) as process:
+        for act in ("save", "amend", "delete", "repair"):
+            assert process.stdin and process.stdout
+            process.stdin.write(f"{act}\n")
+            assert int(process.stdout.readline()) in (0, -signal.SIGKILL)
+            store.repair()
+            by_month, by_script = copies(store)
+            assert by_month == by_script
+            files = {path.stem for path in tmp_path.glob("runs/*/*.json")}
+            assert {row["test_id"] for row in by_month} == files
+            if act == "amend":
+                (row,) = store.documents([rows[3]["test_id"]])
+                assert row == index_document(orjson.loads(store.load_raw(row["test_id"])))
+            assert store.repair() == Repair()
 
 
 LIMITED = """

@@ -63,8 +63,8 @@ class Kubelet:
         """Run a pod that is in the store."""
         pod = Pod(self, body, trouble, node=f"node-{self._placed % NODES + 1}")
         self._placed += 1
+        pod.thread.start()  # before others find the pod, and delete it
         self.pods[pod.name] = pod
-        pod.thread.start()
         return pod
 
     def log(self, _namespace: str, name: str) -> tuple[int, bytes]:

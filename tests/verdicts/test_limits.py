@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
     from support.verdicts.specimen import Specimen
 
+AT_ONCE = 8  # they only wait
 DEFAULT_MAX_CPU = Compare().max_cpu  # other tests say 100, so that no machine counts as busy
 
 
@@ -58,7 +59,12 @@ def test_runs_around_each_limit_have_the_severity_of_the_original(
     with Target() as target, busy_neighbour() if neighbour == "busy" else nullcontext():
         table_limits.prepare(target)
         runs = run_all(
-            table, binary=NEW, url=target.url, home=tmp_path, compare__max_cpu=DEFAULT_MAX_CPU
+            table,
+            binary=NEW,
+            url=target.url,
+            home=tmp_path,
+            at_once=AT_ONCE,
+            compare__max_cpu=DEFAULT_MAX_CPU,
         )
     by_name = {one.name: (one, run) for one, run in zip(table, runs, strict=True)}
     full = neighbour == "busy"

@@ -60,15 +60,16 @@ def run_all(
     url: str,
     home: Path,
     grpc: str = "",
+    at_once: int = AT_ONCE,
     **given: object,
 ) -> list[Run]:
-    """Each of them through the pipeline, some at once, in folders of their own.
+    """Each of them through the pipeline, so many at once, in folders of their own.
 
     `given` are settings, as compare__max_cpu=90.
     """
 
     async def go() -> list[Run]:
-        turns = asyncio.Semaphore(AT_ONCE)
+        turns = asyncio.Semaphore(at_once)
         settings = {"k6__path": binary} | given
         runs = (_run(one, one.source(url, grpc), home, turns, settings) for one in specimens)
         return await asyncio.gather(*runs)
