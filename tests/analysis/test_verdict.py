@@ -71,6 +71,22 @@ def test_few_requests_are_doubted(requests: int, *, doubted: bool) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("counts", "doubted"), [((19, 19), True), ((19, 20), False), ((19,), False), ((), False)]
+)
+def test_a_regression_without_an_endpoint_says_that_each_had_few_requests(
+    counts: tuple[int, ...], *, doubted: bool
+) -> None:
+    """With one endpoint, the whole run is that endpoint."""
+    rows = tuple(endpoint(f"GET /{at}", count=count) for at, count in enumerate(counts))
+    slower = _finding(FindingKind.REGRESSION, Severity.MEDIUM)
+    run = result(breakdown=Breakdown(endpoints=rows), total_requests=100)
+    verdict = judge(run, limits=DEFAULT, regressions=[slower])
+    said = "each endpoint had fewer than 20 requests: none is judged alone"
+    assert verdict.doubts == ([said] if doubted else [])
+    assert judge(run, limits=DEFAULT).doubts == []
+
+
 def test_an_aborted_run_is_doubted_not_blamed() -> None:
     """Stopped by us: what was measured counts, and it says so."""
     verdict = judge(result(execution=Execution(outcome=Outcome.ABORTED)), limits=DEFAULT)

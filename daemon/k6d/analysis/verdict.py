@@ -74,7 +74,9 @@ def judge(
         ]
         findings = [f for f in findings if f not in early]
     findings = lost_network.doubted(doubted(findings, result.generator), result)
-    verdict = conclude(one_cause(findings), [*_doubts(result, limits), *doubts])
+    findings = one_cause(findings)
+    too_few = _endpoints_unjudged(findings, result, limits)
+    verdict = conclude(findings, [*_doubts(result, limits), *too_few, *doubts])
     brief = [_spike(found).message for found in spikes if not _lasts(found, step_s)]
     return replace(verdict, remarks=[*hints, *brief])
 
@@ -250,6 +252,15 @@ def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
         findings=ordered,
         doubts=list(doubts),
     )
+
+
+def _endpoints_unjudged(findings: Sequence[Finding], result: Result, limits: Limits) -> list[str]:
+    """A doubt when a regression names no endpoint, because each has too few requests."""
+    counts = [endpoint.count for endpoint in result.breakdown.endpoints]
+    unnamed = any(f.kind is FindingKind.REGRESSION and not f.endpoint for f in findings)
+    if not unnamed or len(counts) < 2 or max(counts) >= limits.min_requests:
+        return []
+    return [f"each endpoint had fewer than {limits.min_requests} requests: none is judged alone"]
 
 
 def _doubts(result: Result, limits: Limits) -> list[str]:

@@ -163,7 +163,7 @@ def search(
         max_response_time=max_response_time,
         tags=tuple(tags_of(tag).items()),
         since=moment_of("--since", since),
-        until=moment_of("--until", until),
+        until=moment_of("--until", until, end=True),
     )
     rows = open_store(loaded).search(query, limit=limit)
     if not rows:

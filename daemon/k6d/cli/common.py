@@ -278,11 +278,14 @@ def variables(given: list[str]) -> dict[str, str]:
     return named
 
 
-def moment_of(option: str, given: str | None) -> datetime | None:
-    """Parse an option as a time with time zone; K6dError says which formats are allowed."""
+def moment_of(option: str, given: str | None, *, end: bool = False) -> datetime | None:
+    """Parse an option as a time with time zone; K6dError says which formats are allowed.
+
+    A day is its first moment, or with `end` its last one.
+    """
     from datetime import UTC, datetime, timedelta
 
-    from k6d.core.parse import in_utc, parse_duration
+    from k6d.core.parse import end_of, in_utc, parse_duration
 
     if given is None:
         return None
@@ -291,7 +294,7 @@ def moment_of(option: str, given: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     try:
-        return in_utc(datetime.fromisoformat(given))
+        return end_of(given) if end else in_utc(datetime.fromisoformat(given))
     except ValueError:
         raise K6dError(
             f"{option} {given}: should be a day (2026-11-22), a time (2026-11-22T14:05) or a "

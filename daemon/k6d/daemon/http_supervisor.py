@@ -72,7 +72,7 @@ async def _stand_by(
 ) -> None:
     while not bound:
         await asyncio.sleep(RETRY_S)
-        bound = _bind(api)
+        bound = _bind(api, failure=logging.DEBUG)
     waits = Waits()
     try:
         async with asyncio.TaskGroup() as processes:  # a process that leaves finishes its requests
@@ -191,8 +191,10 @@ async def _end_of(process: asyncio.subprocess.Process) -> int:
     return await process.wait()
 
 
-def _bind(api: Api) -> list[socket.socket]:
-    """Return a socket for each address of the host; none if that fails, which is logged.
+def _bind(api: Api, *, failure: int = logging.ERROR) -> list[socket.socket]:
+    """Return a socket for each address of the host; none if that fails.
+
+    The failure is logged at the level `failure`.
 
     This does not use socket.create_server, because its sockets don't state that they are TCP. Then
     asyncio leaves Nagle's algorithm on, and every response takes 40 ms longer.
@@ -214,12 +216,14 @@ def _bind(api: Api) -> list[socket.socket]:
     except (OSError, UnicodeError) as error:
         for one in bound:
             one.close()
-        logger.error(
+        logger.log(
+            failure,
             "no API and no dashboard: cannot listen on %s port %d: %s; choose another api.port, "
-            "or api.enabled = false; trying again",
+            "or api.enabled = false; k6d tries again every %g s",
             api.host,
             api.port,
             reason(error) if isinstance(error, OSError) else error,
+            RETRY_S,
         )
         return []
     logger.info("dashboard and API at http://%s:%d/", _in_url(api.host), api.port)
