@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
             receiver.sent += len(piece)
             if how in ("torn", "deep"):
                 return
-            receiver.released.wait(0.1 if how == "drip" else 0)
+            receiver.released.wait(0.1 if how == "drip" else 0.001)
 
     do_GET = do_POST  # noqa: N815
 
