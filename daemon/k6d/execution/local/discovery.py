@@ -118,7 +118,7 @@ async def _answer(path: Path) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=variables.environment({}),
+        env=variables.brief(variables.environment({})),
         process_group=0,
     )
     assert process.stdout is not None  # noqa: S101  (it is a pipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import time
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 SECRET_SOURCES_SINCE = (1, 0)
 INIT_TIMEOUT_S = 30.0  # init code may fetch remote modules, but an endless loop must end
+BRIEF_BYTES = 1_000_000  # an archive without much data
 INIT_LOG_BYTES = 16384
 EXIT_POLL_S = 0.2
 # Added to the script's own list, so that its handleSummary still gets the stats that it needs.
@@ -160,6 +162,8 @@ class K6:
         # they have their own VUs, and k6 2.x would drop the scenarios for this variable.
         if options.get("vus") is None and not options.get("scenarios"):
             env["K6_VUS"] = "1"
+        if _size(archive) < BRIEF_BYTES:
+            env = variables.brief(env)
         process = await group.spawn(command, env=env, cwd=archive.parent)
         try:
             async with _ending(process), asyncio.timeout(INIT_TIMEOUT_S):
@@ -286,6 +290,14 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         if process.returncode is None:
             process.kill()
             await exit_of(process)
+
+
+def _size(path: Path) -> float:
+    """Return the size of a file in bytes; infinite when it cannot be read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return math.inf
 
 
 async def _read_both(
