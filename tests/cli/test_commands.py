@@ -497,7 +497,7 @@ def test_a_script_that_sleeps_by_design_is_healthy(home: Home, target: Target) -
     limits = "[limits]\nrequests_per_second_per_vu = { medium = 5 }\n"
     (home.folder / "k6d.toml").write_text(limits)
     assert not home.json("run", script)["anomaly_analysis"]["anomalies_detected"]
-    target.latency["/a"] = 2.5  # k6 counts its virtual users once a second
+    target.latency["/a"] = 1.8  # k6 counts its virtual users once a second
     slow = home.write("t.js", _script(f"http.get('{target.url}/a')", "iterations: 1"))
     run = home.json("run", slow, code=1)
     (finding,) = run["anomaly_analysis"]["findings"]

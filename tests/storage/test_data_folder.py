@@ -45,6 +45,28 @@ def _precious(folder: Path) -> Path:
     return folder
 
 
+def test_a_daemon_begins_no_new_data_folder_where_its_own_vanished(tmp_path: Path) -> None:
+    """Whatever it writes fails until the folder is back; a new daemon makes a folder."""
+    data = tmp_path / "data"
+    with only_daemon(data):
+        store = Store(data)
+        store.save(make_run())
+        data.rename(tmp_path / "away")
+        for write in (
+            lambda: store.save(make_run()),
+            lambda: store.state("scripts").put("a.js", {}),
+            store.repair,
+        ):
+            with pytest.raises(K6dError, match=f"{data}.*: no such file or directory"):
+                write()
+        assert not data.exists()
+        (tmp_path / "away").rename(data)
+        assert len(store.history()) == 1
+        data.rename(tmp_path / "away")
+    with only_daemon(data):
+        assert Store(data).history() == []
+
+
 def test_only_one_module_removes_and_renames() -> None:
     """So that no caller can forget to look for links."""
     package = Path(k6d.__file__).parent

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ _REMOVABLE = {
     "one-off": re.compile(r"[0-9a-f]{12,20}"),
     "index": re.compile(r"generation-[0-9a-f-]{8,}"),
 }
+
+_required: set[Path] = set()
 
 
 class LinkError(K6dError):
@@ -100,6 +102,19 @@ def check_way(path: Path, *, root: Path) -> None:
         refuse_link(way)
 
 
+@contextmanager
+def required(root: Path) -> Iterator[None]:
+    """Inside the block, this process does not make `root`, which exists.
+
+    When a disk is unmounted, writes then fail, and begin no new data folder in its place.
+    """
+    _required.add(root)
+    try:
+        yield
+    finally:
+        _required.discard(root)
+
+
 def make_folder(path: Path, *, root: Path, durable: bool = True) -> None:
     """Make the folder `path`, `root` itself or below it, and its parents, for this user only.
 
@@ -112,6 +127,8 @@ def make_folder(path: Path, *, root: Path, durable: bool = True) -> None:
 def _make(path: Path, *, durable: bool) -> None:
     if path.is_dir():
         return
+    if path in _required:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     _make(path.parent, durable=durable)
     with suppress(FileExistsError):
         path.mkdir(mode=FOLDER_MODE)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from k6d.core.errors import K6dError, reason
-from k6d.storage.data_folder import make_folder, open_file, open_lock, refuse_links
+from k6d.storage.data_folder import make_folder, open_file, open_lock, refuse_links, required
 from k6d.storage.permissions import make_private
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def only_daemon(data: Path) -> Iterator[None]:
     if lock is None:
         pid = daemon_of(data) or "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
-    with lock:
+    with lock, required(data):
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -23,6 +23,7 @@ from k6d import __version__
 from k6d.core import logs
 from k6d.core.memory import give_back, one_heap, trim
 from k6d.settings import redactor_of
+from k6d.storage.data_folder import required
 from k6d.storage.store import Store
 from k6d.web.app import create
 from k6d.web.connections import Limits, protocol
@@ -87,7 +88,8 @@ async def _serve(link: int, listening: list[socket.socket]) -> None:
     answering = asyncio.create_task(server.serve(sockets=listening))
     calling = asyncio.create_task(caller.run())
     leaving = asyncio.create_task(leave_when_idle())
-    await asyncio.wait({answering, calling}, return_when=asyncio.FIRST_COMPLETED)
+    with required(settings.data):
+        await asyncio.wait({answering, calling}, return_when=asyncio.FIRST_COMPLETED)
     if not answering.done():
         os._exit(1)  # the daemon has ended, and the next one needs the port
     leaving.cancel()

@@ -28,6 +28,7 @@ from k6d.alerts.records import Chart, Outcome, Point, Receiver
 from k6d.core import fork_server, memory
 from k6d.core.numbers import in_unit
 from k6d.core.text import printable
+from k6d.storage.data_folder import required
 from k6d.storage.files import write_atomic
 
 if TYPE_CHECKING:
@@ -204,8 +205,9 @@ def _send(request: dict[str, Any]) -> Outcome:
 
     def note(**more: Any) -> None:
         if path:
-            record = sending | {"begun": True} | more
-            write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z), root=path.parents[2])
+            record, data = sending | {"begun": True} | more, path.parents[2]
+            with required(data):
+                write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z), root=data)
 
     found = (p for r, p in _plugins(request, []) if r.id == sending["receiver"])
     plugin = next(found, None)
