@@ -478,11 +478,11 @@ def test_a_mistake_in_the_scripts_own_settings_names_the_nearest(home: Home) -> 
 def test_the_scripts_own_settings_hold(home: Home, target: Target) -> None:
     """Its timeout ends it and keeps what was measured; its limits judge it."""
     target.status["/bad"] = 500
-    settings = "ext: { k6d: { timeout: '1.5s', limits: { error_rate: { low: 90 } } } }"
+    settings = "ext: { k6d: { timeout: '3s', limits: { error_rate: { low: 90 } } } }"
     body = f"http.get('{target.url}/bad'); http.get('{target.url}/a'); sleep(0.05)"
     script = home.write("s.js", _script(body, f"duration: '1m', {settings}"))
     run = home.json("run", script, code=1)
-    assert (run["execution"]["outcome"], run["execution"]["deadline_s"]) == ("timed out", 1.5)
+    assert (run["execution"]["outcome"], run["execution"]["deadline_s"]) == ("timed out", 3)
     assert run["execution"]["signals"] == ["SIGINT"]
     cut_off = target.requests.total() - run["metrics"]["total_requests"]
     assert 0 <= cut_off <= run["metrics"]["virtual_users"], "one each, when the signal came"
