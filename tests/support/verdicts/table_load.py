@@ -60,12 +60,12 @@ TABLE = [
         ),
     ),
     Specimen(
-        name="constant arrival rate", script=scenario(f"{RATE}, rate: 30, preAllocatedVUs: 20")
+        name="constant arrival rate", script=scenario(f"{RATE}, rate: 30, preAllocatedVUs: 40")
     ),
     Specimen(
         name="ramping arrival rate",
         script=scenario(
-            "executor: 'ramping-arrival-rate', startRate: 20, stages: [{duration: '1s', target: 40}], preAllocatedVUs: 20"
+            "executor: 'ramping-arrival-rate', startRate: 20, stages: [{duration: '1s', target: 40}], preAllocatedVUs: 40"
         ),
     ),
     Specimen(
