@@ -108,7 +108,16 @@ def test_the_front_page_says_what_is_broken(browser: webdriver.Chrome, shown: Sh
     browser.find_element("xpath", f"{item}//button[contains(., 'Unmute')]").click()
     shop = lambda: next(one for one in texts(browser, ".incidents li") if SHOP in one)  # noqa: E731
     until(lambda: "Mute 2 h" in shop(), "the end of the mute")
+    browser.find_element("xpath", f"{item}//button[contains(., 'Withdraw')]").click()
+    until(lambda: "Acknowledge" in shop(), "the end of the acknowledgement")
     browser.get(shown.url + script_page(SHOP))
+    for button, then in (("Mute 2 h", "Unmute"), ("Unmute", "Mute 2 h")):
+        browser.find_element("xpath", f"//*[@class='actions']//button[.='{button}']").click()
+        until(lambda: then in texts(browser, ".actions .button"), then)  # noqa: B023
+    browser.find_element("xpath", "//button[.='Acknowledge']").click()
+    until(
+        lambda: "Withdraw the acknowledgement" in texts(browser, ".actions .button"), "the button"
+    )
     browser.find_element("xpath", "//button[.='Withdraw the acknowledgement']").click()
     until(lambda: "Acknowledge" in texts(browser, ".actions .button"), "not acknowledged")
 
