@@ -135,7 +135,7 @@ def test_who_reads_nothing_of_the_answer_is_cut_off() -> None:
 
 def test_the_oldest_that_waits_is_closed_for_the_newest() -> None:
     """Nobody is refused for the connections that others hold open; the newest of them stay."""
-    limits = Limits(waiting_of_peer=10)
+    limits = Limits(head_s=PATIENCE_S, body_s=PATIENCE_S, waiting_of_peer=10)
     openings = list(OPENINGS.values()) * 8
     with _serving(limits) as port, contextlib.ExitStack() as held:
         ones = [held.enter_context(_connect(port, opening)) for opening in openings]
