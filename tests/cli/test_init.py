@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +48,14 @@ def test_the_first_script_runs_as_it_is(home: Daemon, target: Target) -> None:
     before = (home.scripts / "first.js").read_text()
     assert "scripts/first.js exists and stays as it is" in _init(home, "http://127.0.0.1:1/")
     assert (home.scripts / "first.js").read_text() == before
+
+
+def test_the_files_are_utf_8_whatever_the_locale(home: Daemon) -> None:
+    """The settings have characters beyond ASCII."""
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "k6d", "init", "http://127.0.0.1:1/"]
+    subprocess.run(command, cwd=home.home, env=home.environment() | locale, check=True)
+    assert (home.home / "k6d.toml").read_text(encoding="utf-8") == SETTINGS
 
 
 def test_the_settings_load_as_they_are_and_uncommented(
