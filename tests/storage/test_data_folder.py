@@ -45,24 +45,35 @@ def _precious(folder: Path) -> Path:
     return folder
 
 
-def test_a_daemon_begins_no_new_data_folder_where_its_own_vanished(tmp_path: Path) -> None:
-    """Whatever it writes fails until the folder is back; a new daemon makes a folder."""
-    data = tmp_path / "data"
+@pytest.mark.parametrize("place", ["gone", "empty"])
+def test_a_daemon_begins_no_new_data_folder_where_its_own_vanished(
+    tmp_path: Path, place: str
+) -> None:
+    """Whatever it writes fails until the folder is back; a new daemon makes a folder.
+
+    A disk that was unmounted leaves nothing, or the empty folder on which it was.
+    """
+    data, away = tmp_path / "data", tmp_path / "away"
     with only_daemon(data):
         store = Store(data)
         store.save(make_run())
-        data.rename(tmp_path / "away")
+        data.rename(away)
+        if place == "empty":
+            data.mkdir()
         for write in (
             lambda: store.save(make_run()),
             lambda: store.state("scripts").put("a.js", {}),
             store.repair,
         ):
-            with pytest.raises(K6dError, match=f"{data}.*: no such file or directory"):
+            with pytest.raises(K6dError, match=f"{data} is not what it was at the start"):
                 write()
-        assert not data.exists()
-        (tmp_path / "away").rename(data)
-        assert len(store.history()) == 1
-        data.rename(tmp_path / "away")
+        assert not data.exists() or not list(data.iterdir())
+        if place == "empty":
+            data.rmdir()
+        away.rename(data)
+        store.save(run := make_run())
+        assert run.test_id in [row["test_id"] for row in store.history()]
+        data.rename(away)
     with only_daemon(data):
         assert Store(data).history() == []
 

@@ -19,7 +19,6 @@ from k6d.storage.locks import DAEMON_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from k6d.core.job import Missed
     from k6d.jobs.queue import JobQueue
@@ -85,7 +84,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Run all tasks; schedules don't wait for pruning, which takes minutes."""
-        self._place = _identity(self._settings.data / DAEMON_LOCK)
+        self._place = reading.identity_of(self._settings.data / DAEMON_LOCK)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_looking())
             tasks.create_task(self._keep_pruning())
@@ -134,7 +133,7 @@ class Housekeeping:
         A disk that was unmounted leaves an empty folder; k6d would start there without any data.
         """
         data = self._settings.data
-        if self._place and _identity(data / DAEMON_LOCK) != self._place:
+        if self._place and reading.identity_of(data / DAEMON_LOCK) != self._place:
             return f"{data} is not what it was at the start; bring it back, or restart k6d"
         return None
 
@@ -191,12 +190,3 @@ def _one_round(what: str) -> Iterator[None]:
 def _awake_or_asleep_s() -> float:
     """Return monotonic seconds; they include sleep of the machine if the system supports that."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file; None if it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

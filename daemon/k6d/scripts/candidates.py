@@ -205,11 +205,3 @@ def candidates_in(root: Path, ignore: Sequence[str] = ()) -> set[str]:
 
 def lies_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def identity_of(folder: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -17,6 +17,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import K6dError
+from k6d.core.reading import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,8 @@ _REMOVABLE = {
     "index": re.compile(r"generation-[0-9a-f-]{8,}"),
 }
 
-_required: set[Path] = set()
+# The folders of `required`, with their identities.
+_required: dict[Path, tuple[int, int] | None] = {}
 
 
 class LinkError(K6dError):
@@ -104,15 +106,16 @@ def check_way(path: Path, *, root: Path) -> None:
 
 @contextmanager
 def required(root: Path) -> Iterator[None]:
-    """Inside the block, this process does not make `root`, which exists.
+    """Inside the block, this process makes folders below `root` only while it is the same folder.
 
-    When a disk is unmounted, writes then fail, and begin no new data folder in its place.
+    A disk that was unmounted leaves no folder, or an empty one. Writes then fail, and begin no new
+    data folder in its place.
     """
-    _required.add(root)
+    _required[root] = identity_of(root)
     try:
         yield
     finally:
-        _required.discard(root)
+        del _required[root]
 
 
 def make_folder(path: Path, *, root: Path, durable: bool = True) -> None:
@@ -121,14 +124,14 @@ def make_folder(path: Path, *, root: Path, durable: bool = True) -> None:
     If `durable`, the folders are on the disk when this returns; otherwise `sync_tree` follows.
     """
     check_way(path, root=root)
+    if root in _required and (identity_of(root) or ()) != _required[root]:
+        raise OSError(errno.ESTALE, f"{root} is not what it was at the start", str(path))
     _make(path, durable=durable)
 
 
 def _make(path: Path, *, durable: bool) -> None:
     if path.is_dir():
         return
-    if path in _required:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     _make(path.parent, durable=durable)
     with suppress(FileExistsError):
         path.mkdir(mode=FOLDER_MODE)

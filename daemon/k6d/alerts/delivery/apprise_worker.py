@@ -48,7 +48,11 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    return _list(request) if request["what"] == "list" else asdict(_send(request))
+    if request["what"] == "list":
+        return _list(request)
+    path = request["path"]
+    with required(Path(path).parents[2]) if path else contextlib.nullcontext():
+        return asdict(_send(request))
 
 
 def _list(request: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def _collecting_warnings(warnings: list[str]) -> Iterator[None]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -205,9 +209,8 @@ def _send(request: dict[str, Any]) -> Outcome:
 
     def note(**more: Any) -> None:
         if path:
-            record, data = sending | {"begun": True} | more, path.parents[2]
-            with required(data):
-                write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z), root=data)
+            record = sending | {"begun": True} | more
+            write_atomic(path, orjson.dumps(record, option=orjson.OPT_UTC_Z), root=path.parents[2])
 
     found = (p for r, p in _plugins(request, []) if r.id == sending["receiver"])
     plugin = next(found, None)
