@@ -256,7 +256,8 @@ def conclude(findings: Sequence[Finding], doubts: Sequence[str]) -> Verdict:
 
 def _endpoints_unjudged(findings: Sequence[Finding], result: Result, limits: Limits) -> list[str]:
     """A doubt when a regression names no endpoint, because each has too few requests."""
-    counts = [endpoint.count for endpoint in result.breakdown.endpoints]
+    found = result.breakdown
+    counts = [one.count for one in (*found.endpoints, *found.grpc_methods, *found.pages)]
     unnamed = any(f.kind is FindingKind.REGRESSION and not f.endpoint for f in findings)
     if not unnamed or len(counts) < 2 or max(counts) >= limits.min_requests:
         return []

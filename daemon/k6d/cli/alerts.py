@@ -21,12 +21,13 @@ from k6d.cli.common import (
     open_store,
     print_json,
     say,
+    say_if_unmatched,
     script_name,
     terminal,
 )
 from k6d.cli.completion import known_scripts
 from k6d.core.errors import K6dError
-from k6d.core.text import covers, one_line, plural
+from k6d.core.text import one_line, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,15 +131,14 @@ def mute(
     An incident that is still open when the mute ends is reported then.
     """
     from k6d.alerts.mutes import Mutes
-    from k6d.scripts.catalog import names
 
     loaded = load_settings(config, data=data)
-    mutes = Mutes(open_store(loaded))
+    store = open_store(loaded)
+    mutes = Mutes(store)
     try:
-        pattern, matches = known_script(script, loaded), True
+        pattern = known_script(script, loaded)
     except K6dError:  # a pattern, or a script that does not exist yet
         pattern = script_name(script, loaded)
-        matches = any(covers(pattern, name) for name in names(loaded, open_store(loaded)))
     try:
         until = mutes.put(pattern, "0s" if off else for_)
     except ValueError as error:
@@ -150,8 +150,7 @@ def mute(
         say(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
         return
     say(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")
-    if not matches:
-        say("no script has such a name yet; 'k6d scripts' lists them, --off ends the mute")
+    say_if_unmatched([pattern], loaded, store)
 
 
 @commands.command(name="notify-test")

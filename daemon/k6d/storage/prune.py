@@ -58,7 +58,6 @@ def prune(settings: Settings, store: Store, *, now: datetime, dry_run: bool = Fa
     dropped = store.drop_snapshots(unneeded, dry_run=dry_run)
     if not dry_run:
         remember_young(store, unneeded)
-    if not dry_run:
         gone = _delete(store, gone)
     slimming = Slimming(store, settings.retention, now=now, is_needed=is_needed, dry_run=dry_run)
     count, freed = slimming.run(leaving, unreadable)

@@ -92,14 +92,13 @@ class Sender:
 
     async def _drain(self) -> None:
         """Wait up to DRAIN_S for running helpers; the next start sends cut-off messages again."""
-        late: set[asyncio.Task[None]] = set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        for task in late:
-            logger.warning("the delivery to a receiver that hangs is left for the next start")
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+            for task in late:
+                logger.warning("the delivery to a receiver that hangs is left for the next start")
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
         with contextlib.suppress(K6dError):
             self._enter_finished(datetime.now(UTC))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import signal
 import time
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from k6d.execution.local import variables
 from k6d.execution.local.generator import is_idle
 from k6d.execution.local.process_group import ProcessGroup
 from k6d.execution.log_buffer import LogBuffer
+from k6d.storage.files import size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -162,7 +162,7 @@ class K6:
         # they have their own VUs, and k6 2.x would drop the scenarios for this variable.
         if options.get("vus") is None and not options.get("scenarios"):
             env["K6_VUS"] = "1"
-        if _size(archive) < BRIEF_BYTES:
+        if size(archive) < BRIEF_BYTES:
             env = variables.brief(env)
         process = await group.spawn(command, env=env, cwd=archive.parent)
         try:
@@ -290,14 +290,6 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         if process.returncode is None:
             process.kill()
             await exit_of(process)
-
-
-def _size(path: Path) -> float:
-    """Return the size of a file in bytes; infinite when it cannot be read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return math.inf
 
 
 async def _read_both(
