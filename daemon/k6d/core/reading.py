@@ -80,15 +80,6 @@ def irregular(path: Path | str) -> str | None:
         return None
 
 
-def identity_of(path: Path | str) -> tuple[int, int] | None:
-    """Device and inode of a file or folder; None when it is missing or cannot be reached."""
-    try:
-        found = os.stat(path)  # noqa: PTH116  (the path may be a str)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def is_file(path: Path | str) -> bool:
     """Whether a regular file is there, as far as we may see; never raises.
 

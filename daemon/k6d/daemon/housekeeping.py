@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from k6d.core import reading
+from k6d.core.identity import identity_of
 from k6d.core.model import K6dError, Trigger
 from k6d.jobs import scheduler
 from k6d.jobs.scheduler import Scheduler
@@ -84,7 +85,7 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Run all tasks; schedules don't wait for pruning, which takes minutes."""
-        self._place = reading.identity_of(self._settings.data / DAEMON_LOCK)
+        self._place = identity_of(self._settings.data / DAEMON_LOCK)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_looking())
             tasks.create_task(self._keep_pruning())
@@ -133,7 +134,7 @@ class Housekeeping:
         A disk that was unmounted leaves an empty folder; k6d would start there without any data.
         """
         data = self._settings.data
-        if self._place and reading.identity_of(data / DAEMON_LOCK) != self._place:
+        if self._place and identity_of(data / DAEMON_LOCK) != self._place:
             return f"{data} is not what it was at the start; bring it back, or restart k6d"
         return None
 

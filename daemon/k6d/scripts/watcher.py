@@ -31,7 +31,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from k6d.core.reading import SlowError, identity_of, in_thread_without_limit
+from k6d.core.identity import identity_of
+from k6d.core.reading import SlowError, in_thread_without_limit
 from k6d.scripts.candidates import (
     UNREAD,
     Tree,

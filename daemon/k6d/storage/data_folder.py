@@ -17,7 +17,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import K6dError
-from k6d.core.reading import identity_of
+from k6d.core.identity import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
