@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
 
 PATIENCE_S = 120.0  # the machine may be busy; nobody waits that long when all is well
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # see conftest.py
 K6 = Path(sys.prefix) / "bin" / "k6"
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class Daemon:
     def environment(self, **variables: str) -> dict[str, str]:
         """The environment for a command of k6d; HOME tells whose process it is."""
         base = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"}
+        base |= {name: os.environ[name] for name in CERTIFICATES if name in os.environ}
         quick = {"K6D_API__ENABLED": "false", "K6D_NOTIFY__GROUP_WAIT": "0"}
         busy = {"K6D_COMPARE__MAX_CPU": "100"}  # a busy test machine is no doubt of a run
         return base | quick | busy | variables

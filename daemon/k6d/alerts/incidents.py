@@ -7,12 +7,13 @@ mute held back is notified after the mute, if it still holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from k6d.alerts.observation import MAX_PROBLEMS, observe
 from k6d.alerts.records import Announcement, Change, Incident, IncidentState, Observation
+from k6d.core.frozen import frozen
 from k6d.core.measurements import TARGET
 from k6d.core.model import FindingKind, Severity
 
@@ -30,7 +31,7 @@ SILENT_RUNS = 30  # after so many healthy runs an incident ends, even if they ca
 GRAVER = (Change.WORSENED, Change.CHANGED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rules:
     """When to notify about one script; `remind_s` 0 means no reminders."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from k6d.alerts.records import Announcement, Change, Chart, Incident, Message, Point
 from k6d.core import mark
+from k6d.core.frozen import frozen
 from k6d.core.metrics import METRICS
 from k6d.core.model import FindingKind, Trigger
 from k6d.core.numbers import against, count, in_unit, ms, percent, rate, seconds
@@ -32,7 +33,7 @@ CHARTED = ("response_time_avg", "response_time_p95", "error_rate", "requests_per
 ALIASES = {METRICS[name].k6: name for name in ("response_time_p95", "error_rate")}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Context:
     """The data for a message besides the run.
 

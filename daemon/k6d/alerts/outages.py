@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.model import INCONCLUSIVE, Outcome, Severity
 from k6d.core.text import plural
 
@@ -38,7 +38,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outage:
     """An open outage: since when (None if the state does not say), and who has no verdict.
 

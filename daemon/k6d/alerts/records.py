@@ -5,10 +5,11 @@ All are stored as JSON with these field names. Times are aware and in UTC.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotations at run time)
 from enum import StrEnum
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Severity  # noqa: TC001
 
 LONGEST_RETRY_AFTER_S = 86_400.0  # the longest wait that a receiver may ask for
@@ -26,7 +27,7 @@ class Change(StrEnum):
     NOTICE = "notice"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Observation:
     """The result of one run: anomalous (with a severity), healthy, or neither.
 
@@ -54,7 +55,7 @@ class Observation:
     began: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Incident:
     """A problem of one script, from its first failing run to the run that resolved it.
 
@@ -93,7 +94,7 @@ class Incident:
     comment: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Announcement:
     """One change of an incident, to notify once; `key` identifies it for ever.
 
@@ -109,7 +110,7 @@ class Announcement:
     accepted: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class IncidentState:
     """The stored incident state of a script.
 
@@ -133,7 +134,7 @@ class IncidentState:
     gone_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Point:
     """One run in a chart."""
 
@@ -142,7 +143,7 @@ class Point:
     bad: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chart:
     """The history of one metric, oldest run first; values in `unit`."""
 
@@ -151,7 +152,7 @@ class Chart:
     points: list[Point]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Message:
     """A message in parts; `delivery.render` formats it.
 
@@ -179,7 +180,7 @@ class Message:
     tags: list[str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Receiver:
     """One Apprise URL: `id` is a keyed hash of it, `label` its redacted form, `tags` its tags."""
 
@@ -196,7 +197,7 @@ class State(StrEnum):
     UNDELIVERABLE = "undeliverable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Delivery:
     """The delivery of a message to one receiver.
 
@@ -220,7 +221,7 @@ class Delivery:
     reached: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OutboxEntry:
     """A message in the outbox; `deliveries` is None until its receivers are known.
 
@@ -233,7 +234,7 @@ class OutboxEntry:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """The result of one sending; `unsure`: it may have arrived although it was not confirmed."""
 
@@ -245,7 +246,7 @@ class Outcome:
     reached: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sending:
     """Messages that go to one receiver together; `begun` is set before the helper connects."""
 

@@ -7,10 +7,10 @@ crash between the two loses nothing: the last incident is recorded with the next
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 from k6d.core.numbers import kept_time
 
@@ -27,7 +27,7 @@ STATE = "recoveries"
 MOST_KEPT = 1000  # each new one rewrites the file, so the oldest go
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recovery:
     """An incident of a script: `since` its first failing run, until a healthy run `ended` it."""
 

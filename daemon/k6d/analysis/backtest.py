@@ -6,7 +6,7 @@ median if it was confirmed. The counted alarms are those before confirmation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from k6d.analysis.change_point import follow
 from k6d.analysis.comparison import Past, compare_all, key_of
 from k6d.analysis.series import describe
 from k6d.analysis.wording import change
+from k6d.core.frozen import frozen
 from k6d.core.model import WORSE
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SEEN_WITHIN = 5
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Alarm:
     """A run that would be judged worse, and why; `lasting`: the run before it was worse too."""
 
@@ -37,7 +38,7 @@ class Alarm:
     lasting: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Power:
     """The detection of a step of `step_percent`, added to the history at each possible place.
 

@@ -135,7 +135,8 @@ def _split(
 ) -> Shift | None:
     """Return the shift between `older` and `newer` if all three tests agree; cheap tests first."""
     ordered = sorted(older)
-    before = median(ordered)
+    half = len(ordered) // 2
+    before = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
     if (newer[0] - before) * (newer[-1] - before) <= 0:
         return None  # a new level begins and ends with a run on its own side of the old one
     after = median(newer)

@@ -7,7 +7,6 @@ shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from k6d.analysis.change_point import follow
 from k6d.analysis.level import SeriesState, series_state
 from k6d.analysis.prediction_interval import LEAST_CHANGE, NEEDED, compare
 from k6d.analysis.series import OWN_KEYS, Series, describe, is_judged
+from k6d.core.frozen import frozen
 from k6d.core.measurements import TARGET
 from k6d.core.model import CHANGED, LEARNING, WORSE, Comparison
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_KEPT = 48  # eight overall, two for each of twenty endpoints: a run stays small on disk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Past:
     """An earlier comparable run: its compared series, and its files with digests.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Severity
 from k6d.core.numbers import against
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from k6d.settings import Limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TooMany:
     """A share of failures, in percent, that is a finding; `seen` and `allowed` are for messages.
 

@@ -7,18 +7,18 @@ the baseline after a few runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.analysis.change_point import Level, Shift, follow
 from k6d.analysis.prediction_interval import compare
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from typing import Literal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SeriesState:
     """The comparable values, oldest first, and the regression that still lasts."""
 

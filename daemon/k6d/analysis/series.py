@@ -9,10 +9,10 @@ which a setting says and not the key.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from k6d.analysis import dropped
+from k6d.core.frozen import frozen
 from k6d.core.measurements import TARGET
 from k6d.core.metrics import METRICS
 
@@ -49,7 +49,7 @@ _TIME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Series:
     """The properties of a series: `floor` is the smallest relevant change, in `unit`.
 

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,7 +44,7 @@ class Range:
         return cls(value, value, value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Expression:
     """A threshold: `stat` is an aggregate; "med" and "p(N)" have a `quantile` from 0 to 1."""
 
@@ -59,7 +61,7 @@ class Expression:
         return float(percentile[1]) / 100 if percentile else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Judgement:
     """Whether a threshold is crossed; not `sure` where the number's error spans the limit."""
 

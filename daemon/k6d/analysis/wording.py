@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis.comparison import key_of
 from k6d.analysis.series import CUSTOM, OWN_KEYS, Series, describe
+from k6d.core.frozen import frozen
 from k6d.core.mark import between
 from k6d.core.mark import since as after_marks
 from k6d.core.measurements import TARGET
@@ -31,7 +32,7 @@ MOST_BESIDE = 3  # numbers of the target in the message of a finding
 COARSE_PERCENT = 25.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sizes:
     """The bounds of a regression's severity: in percent of change, or in percentage points."""
 
@@ -39,7 +40,7 @@ class Sizes:
     points: Limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Happened:
     """The script and the start of the run that is judged, and the marks of all scripts."""
 

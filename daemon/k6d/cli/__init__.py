@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -21,6 +22,7 @@ def main() -> NoReturn:
     words = sys.argv[1:]
     _answer_at_once(words)
     gc.set_threshold(GC_THRESHOLD)
+    atexit.register(gc.freeze)  # the process ends: nothing is to be looked through any more
     from k6d.core.errors import K6dError, MistakesError, reason
     from k6d.core.numbers import escaped
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from k6d.cli.commands import COMMANDS
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ TABLE: Final = Path(__file__).with_suffix(".json")
 _END_OF_OPTIONS: Final = "--"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Line:
     """The words of a line before the one that is completed, without `k6d`; and that word so far."""
 

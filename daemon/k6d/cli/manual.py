@@ -7,12 +7,12 @@ paragraph, a list entry and a table row is one line of its file, so a line is wh
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import k6d
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ LEAST = 12  # characters of a message, so that "…: …" is none
 _PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Topic:
     """A page of the manual; `about` says in one line what it answers."""
 
@@ -42,7 +42,7 @@ class Topic:
     path: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Place:
     """A line of a page; `heading` is the nearest one above it."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.terms import VARIABLE
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SUITE = "suite:"  # how the name of a job begins that runs all scripts of a suit
 ONCE = "once"  # among the overrides of a run with one iteration by one virtual user
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Job:
     """One request to run a script; `options` and `env` replace the script's own.
 
@@ -86,7 +87,7 @@ def without(job: Job, unused: Collection[str]) -> Job:
     return replace(job, options=used)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Missed:
     """Scheduled runs that did not start when they were due, from `first` to `last`, in UTC.
 

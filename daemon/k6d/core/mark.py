@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.numbers import seconds
 from k6d.core.text import covers, shortened
 
@@ -16,7 +16,7 @@ LONGEST_TEXT = 200
 MOST_NAMED = 2  # in one sentence; the newest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mark:
     """What happened `at` a time (aware), for the scripts that the pattern `script` covers."""
 

@@ -5,14 +5,16 @@ The units and the field names are those of `core.model`. What was not measured i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from k6d.core.frozen import frozen
 
 # A part of `Breakdown.apart`: this machine had no network, so they say nothing of the target.
 OFFLINE = "no network"
 TARGET = "target:"  # begins the keys of the target's own numbers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RequestStats:
     """HTTP requests of one endpoint, scenario or group.
 
@@ -48,7 +50,7 @@ class RequestStats:
         return self.count - self.unjudged
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Timeline:
     """Columns of equal length with one entry for each interval of `resolution_s` seconds.
 
@@ -69,7 +71,7 @@ class Timeline:
     began: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Iterations:
     """The iterations of one scenario: `count` ended, `dropped` were never started by k6.
 
@@ -82,7 +84,7 @@ class Iterations:
     fast_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Breakdown:
     """The details of k6's remote-write stream, which the summary's totals do not have.
 
@@ -116,7 +118,7 @@ class Breakdown:
         return sum(row.count for row in self.apart.get(OFFLINE, ()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Metrics:
     """The totals of a run, or of its load alone.
 
@@ -146,7 +148,7 @@ class Metrics:
     data_sent_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Check:
     """One check of the script; `group` is k6's path such as "::cart::add", "" outside groups."""
 
@@ -156,7 +158,7 @@ class Check:
     fails: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Threshold:
     """One threshold of the script and its result; `doubt` says why the result may be wrong."""
 
@@ -167,7 +169,7 @@ class Threshold:
     doubt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Summary:
     """k6's end-of-test summary, parsed from either of its two JSON forms."""
 
@@ -178,7 +180,7 @@ class Summary:
     custom_metrics: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Log:
     """A log of k6 or the console output of a script: its head, and its tail if lines were cut."""
 
@@ -188,7 +190,7 @@ class Log:
     cut_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class KeptFile:
     """A file that the script wrote, by its path from its working folder, and its size."""
 
@@ -196,7 +198,7 @@ class KeptFile:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Generator:
     """The load of k6 and of its machine, in percent of all CPUs and of all memory.
 
@@ -215,7 +217,7 @@ class Generator:
     doubts: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Runner:
     """One of the k6 that shared the load of a run on a cluster.
 
@@ -234,7 +236,7 @@ class Runner:
     late_seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TargetMetric:
     """A number of the target itself, read from its Prometheus for the time of the run.
 
@@ -266,7 +268,7 @@ def target_key(title: str, unit: str, worse: str) -> str:
     return f"{TARGET}{title}:{unit}:{'<' if worse == 'higher' else '>'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Scenario:
     """The plan of a scenario.
 

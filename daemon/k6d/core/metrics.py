@@ -6,8 +6,9 @@ Everything that shows, compares, stores or exposes a metric takes these from her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+from k6d.core.frozen import frozen
 
 # What the index of runs keeps of each run, and what the API gives as a series.
 IndexedMetric = Literal[
@@ -23,7 +24,7 @@ INDEXED: tuple[str, ...] = get_args(IndexedMetric)
 ORIGINAL = (*INDEXED, "duration_ms")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Metric:
     """One metric: `title` stands alone ("p95 response time"), `label` beside others ("p95").
 

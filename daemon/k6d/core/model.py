@@ -9,11 +9,12 @@ None, never 0.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence  # noqa: TC003  (pydantic reads the annotation at run time)
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime  # noqa: TC003  (pydantic reads the annotation at run time)
 from typing import Any
 
 from k6d.core.errors import K6dError, MistakesError, reason
+from k6d.core.frozen import frozen
 from k6d.core.measurements import (
     Breakdown,
     Check,
@@ -85,7 +86,7 @@ EARLY = "k6d ended the run early"  # prefix of the error of a run that its scrip
 FAIL = "fail()"  # prefix of the error of a script that called fail()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execution:
     """What the k6 process did; None for a step that was not reached.
 
@@ -123,7 +124,7 @@ class Execution:
         return self.outcome is Outcome.ABORTED and (self.error or "").startswith(EARLY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Result:
     """The measurements of an execution, before they are judged.
 
@@ -149,7 +150,7 @@ class Result:
         return self.load or self.summary.metrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Comparison:
     """One series of the run compared with its baseline; all values are in `unit`.
 
@@ -177,7 +178,7 @@ class Comparison:
     of: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One problem of a run: the observed and the expected value, in `unit`.
 
@@ -202,7 +203,7 @@ class Finding:
     doubt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Verdict:
     """The judgement of a run, with its findings, the worst first.
 
@@ -226,7 +227,7 @@ class Verdict:
     source: str = "rules"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Explanation:
     """The AI's explanation of a run, checked and shortened, or the reason why there is none.
 
@@ -255,7 +256,7 @@ class Explanation:
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Run:
     """The stored record of one run; its JSON file has these fields.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from k6d.core.frozen import frozen
 
 # How the ids of such snapshots begin, and their workloads, which compare with nothing.
 IMPORTED_TEXT = "imported-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Snapshot:
     """The immutable archive of a script that ran.
 

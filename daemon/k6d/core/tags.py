@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.text import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ BRANCH, COMMIT = "branch", "commit"
 SHORTEST_COMMIT = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Commit:
     """The commit that was checked out when a script ran.
 

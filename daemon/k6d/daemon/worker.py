@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import why_no_result
+from k6d.core.frozen import frozen
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
 from k6d.daemon.missed_runs import notify_of_no_result
 from k6d.execution.local import discovery
@@ -38,7 +39,7 @@ TRIED_AGAIN = INCONCLUSIVE - {Outcome.K6_UNAVAILABLE}  # without k6 the whole qu
 OUR_MISTAKE = "a mistake of k6d's own; its log says more"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Worker:
     """A worker. `on_end` is called after each job with the time (`time.time()`) of its start."""
 

@@ -14,13 +14,14 @@ import os
 import platform
 import re
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import orjson
 
 from k6d.core import reading
+from k6d.core.frozen import frozen
 from k6d.core.k6_archive import members
 from k6d.core.model import K6dError
 from k6d.core.parse import parse_duration
@@ -74,7 +75,7 @@ class OptionsError(K6dError):
     """The script has options that k6 accepts but k6d cannot store."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Script:
     """A file that k6 has inspected: `path` is absolute, `name` relative to the scripts folder.
 

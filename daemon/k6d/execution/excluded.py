@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 SETUP, TEARDOWN, EXCLUDED = "setup", "teardown", "excluded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Exclude:
     """The requests that a script excludes, by glob patterns (`*`, `?`).
 

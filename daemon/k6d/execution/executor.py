@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Breakdown, Log, Metrics, Summary
 from k6d.core.model import Execution, Result
 from k6d.core.redact import Redactor
@@ -24,7 +25,7 @@ SECRET_SOURCE = "--secret-source"  # noqa: S105  (k6's flag; what follows it may
 NOTHING = Summary(metrics=Metrics())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Order:
     """The snapshot to run, and how.
 
@@ -53,7 +54,7 @@ class Order:
     why_early: Callable[[], str | None] = lambda: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Live:
     """The progress of a run: totals so far, and the rates and p95 of its last second."""
 
@@ -66,7 +67,7 @@ class Live:
     p95_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Measured:
     """The measurements of a run, before it is judged."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Execution, Outcome, Result
 from k6d.execution import blame, outcome
 from k6d.execution.archive import machine
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from k6d.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OnCluster:
     """What a run on a cluster has beside the rest; `failure` replaces the outcome of k6's end."""
 
@@ -37,7 +38,7 @@ class OnCluster:
     failure: tuple[Outcome, str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Observed:
     """What a run of k6 left: its end, totals and pushes, its logs, and its files in a folder.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Metrics
 from k6d.execution.excluded import kind_of
 from k6d.execution.remote_write import name_label, tags
@@ -25,7 +26,7 @@ NO_ANSWER = "0"
 MAX_SERIES = 2_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Protocol:
     """What is counted of one metric of k6, by its tags, and which of it failed."""
 

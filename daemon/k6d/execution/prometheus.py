@@ -10,13 +10,13 @@ import math
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 
 from k6d import __version__
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 from k6d.core.text import one_line, plural
 
@@ -38,7 +38,7 @@ class UnavailableError(K6dError):
     """The Prometheus does not answer as it should; no other query would fare better."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Grid:
     """The moments for which a value is asked: `count` of them, the last at `end`.
 
@@ -55,7 +55,7 @@ class Grid:
         return self.end - (self.count - 1) * self.step_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answer:
     """The values on the grid, None where there is none; `warning` is the server's, if any."""
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.reading import digest_of, open_regular
 from k6d.execution.exported import may_be_called
 from k6d.execution.mentions import MODULE_BYTES, MODULES
@@ -65,7 +66,7 @@ class Uses(IntEnum):
     NO, MAYBE, YES = range(3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Module:
     """The facts in the text of one file; `imports` are paths of local modules, missing or not."""
 
@@ -75,7 +76,7 @@ class Module:
     imports: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Recognised:
     """Whether a file can be a test: with `uses` NO it is not, for `reason`; with YES it should be.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Metrics, RequestStats
 from k6d.execution.remote_write import Histogram
 from k6d.execution.timeline import Tally, ms
@@ -77,7 +78,7 @@ def counts(series: Iterable[Requests], key: Callable[[Requests], str | None]) ->
     return counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Table:
     """Makes rows: at most `most`, with rates over `lasted_s` seconds; `exact` are k6's totals.
 

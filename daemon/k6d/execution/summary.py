@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
 
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Check, Metrics, Summary, Threshold
 from k6d.core.model import K6dError
 
@@ -35,7 +36,7 @@ EXACT = 2.0**53  # above it, a double cannot hold every whole number
 Values = dict[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parts:
     """The numbers of a summary as k6 wrote them: metrics by name, checks and thresholds.
 

@@ -11,12 +11,13 @@ import logging
 import math
 import re
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from k6d.core import reading
+from k6d.core.frozen import frozen
 from k6d.core.measurements import TargetMetric
 from k6d.core.text import covers
 from k6d.execution.prometheus import Grid, QueryError, UnavailableError, query_range
@@ -43,7 +44,7 @@ _STATS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Span:
     """The time of a run: the start of its time line in seconds since 1970, and its length."""
 
@@ -65,7 +66,7 @@ class Span:
         return cls(began=timeline.began, lasted_s=float(lasted_s))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     """What was read, one entry for each metric, and one line for each that is missing."""
 

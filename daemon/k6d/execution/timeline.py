@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Timeline
 from k6d.execution.remote_write import Histogram
 
@@ -57,7 +58,7 @@ class Tally:
         return None if self.requests and not self.judged else round(self.unexpected / step_s, 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Handed:
     """A finished entry of one runner; `second` is of the epoch, `vus` the newest number known."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Trigger
 from k6d.storage.data_folder import new_folder, removable, remove_folder
 from k6d.storage.locks import try_lock
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "work"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UnderWay:
     """The facts about a job that are known before it runs; `started` is in UTC."""
 

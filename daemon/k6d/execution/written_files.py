@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _LONG = re.compile(r"[^\n]{4096}(?:[^\n,>]{0,4096}[,>]|[^\n]{4096})")
 _CUT = "\n\0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Written:
     """A file by its path from the working folder, with "/" between its parts."""
 

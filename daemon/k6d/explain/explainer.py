@@ -11,13 +11,14 @@ import hashlib
 import logging
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
 
 from k6d.core import fork_server
+from k6d.core.frozen import frozen
 from k6d.core.model import VARIABLE, Explanation, FindingKind, K6dError
 from k6d.explain import answer, prompt, snapshot
 from k6d.explain.gemini_worker import Failure, Reply, Request
@@ -54,7 +55,7 @@ STOPPING = "k6d was stopping"
 KILLED = "k6d ended before there was an answer; k6d explain asks again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Tried:
     """The result of the latest attempt; `failure` is None when there was an answer."""
 

@@ -14,12 +14,13 @@ import math
 import re
 import sys
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from k6d.core import fork_server
+from k6d.core.frozen import frozen
 from k6d.core.parse import retry_after_s
 from k6d.core.text import one_line
 
@@ -48,7 +49,7 @@ class Failure(StrEnum):
     HELPER = "the helper process failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """One request to Gemini; `sdk` is "auto", "google-generativeai" or "google-genai"."""
 
@@ -63,7 +64,7 @@ class Request:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reply:
     """The result of a request: `text`, or `failure` with `detail`.
 

@@ -13,10 +13,11 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.metrics import INDEXED
 from k6d.core.model import HEALTHY, LEARNING
 from k6d.core.numbers import largest
@@ -47,7 +48,7 @@ EXPENDABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Prompt:
     """The prompt: `system` holds the instructions, `data` the JSON document about the run."""
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.jobs.stages import Watching
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Running:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finished:
     """The end of a job: with a run, without one because of `error`, or with nothing to do."""
 

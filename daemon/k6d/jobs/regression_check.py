@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from k6d.analysis import comparison, own_trouble, series, wording
 from k6d.analysis.comparison import Past
 from k6d.analysis.expected import HINT
 from k6d.analysis.verdict import judge
+from k6d.core.frozen import frozen
 from k6d.core.job import ONCE
 from k6d.core.measurements import TARGET
 from k6d.core.model import CHANGED, INCONCLUSIVE, WORSE, FindingKind, K6dError, Outcome, Trigger
@@ -47,7 +48,7 @@ NOTHING_TO_COMPARE = (
 BEFORE_RUNS = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Done:
     """A job that ran and whose record is saved; `own` are the script's settings."""
 

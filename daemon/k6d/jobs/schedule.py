@@ -7,11 +7,12 @@ a time in which nothing could start, one run catches up on several due times.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.job import SUITE, Missed
 from k6d.settings.cron import parse
 
@@ -27,7 +28,7 @@ CORRECTION = timedelta(minutes=10)
 MOST_COUNTED = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """The schedule of one script: `cron`, always `offset` later; `rule` is both as text."""
 
@@ -51,7 +52,7 @@ class Plan:
         return self.cron.count(first - self.offset, last - self.offset, limit=MOST_COUNTED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """The stored data of a plan: its `rule`, the `next` start, when that was calculated (`at`),
     and the `last` start that a run was queued for."""
@@ -62,7 +63,7 @@ class Entry:
     last: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """The new entry; `due`: start a run for that time; `missed`: report it."""
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError, Severity
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MOST_DEATHS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Death:
     """A script that was running when the daemon died, `deaths` times in a row."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from k6d.analysis import series
 from k6d.analysis.verdict import judge_by_limits
 from k6d.core import reading
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 from k6d.execution import archive, posted
 from k6d.execution.early_end import EarlyEnd
@@ -53,7 +54,7 @@ logger = logging.getLogger(__name__)
 LOCAL, KUBERNETES = "local", "kubernetes"  # the executors
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Watching:
     """Callbacks for the progress of a job; they must be quick and must not raise.
 
@@ -66,7 +67,7 @@ class Watching:
     stop: asyncio.Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Task:
     """A job with its folder and the process group of its k6."""
 
@@ -79,7 +80,7 @@ class Task:
     commit: Commit | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stages:
     """The steps with one set of settings; setting `stop` ends the current executions."""
 

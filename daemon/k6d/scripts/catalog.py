@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from k6d.core import reading
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 from k6d.core.script import Kind
 from k6d.scripts.candidates import candidates_in, is_candidate
@@ -23,7 +23,7 @@ FOLDER = "folder"
 ANSWER_S = 2.0  # time limit for a mount that does not answer: a listing must not hang
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """A script that is in the scripts folder or has runs.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.text import covers
 from k6d.storage.record import encodable
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 STATE = "disabled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Disablement:
     """The scripts that match `pattern` are disabled since `at` (ISO 8601, UTC)."""
 

@@ -6,9 +6,10 @@ This module is the only reader and writer of the stored state `scripts`.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.script import Kind
 from k6d.scripts.dependencies import kept_paths, paths_now
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 STATE = "scripts"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScriptState:
     """What is known of one file.
 

@@ -6,9 +6,10 @@ See `watcher` for the two cases. Paths are strings, as there.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.scripts.candidates import UNREAD, Stat, has_writer
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 TICK_S = 0.01  # the coarsest mtime clock: two writes within it can have the same mtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Pending:
     """A path that has not settled: its Stat, since when, and when to check it again (monotonic)."""
 

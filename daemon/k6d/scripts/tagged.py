@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.analysis import comparison
 from k6d.analysis.comparison import Past
+from k6d.core.frozen import frozen
 from k6d.core.model import WORSE, K6dError
 from k6d.core.tags import parsed
 from k6d.storage.query import Query
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GROUP_RUNS = 10  # the newest runs of the group that is judged; their median counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Groups:
     """Two groups of runs of one script and workload; `after` and `before` are their newest runs.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
+from k6d.core.frozen import frozen
 from k6d.core.parse import parse_duration
 from k6d.settings.values import Section
 
@@ -15,7 +15,7 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 _RULE = re.compile(r"\s*(?:over\s+)?(?P<limit>\S+(?:\s*%)?)\s+for\s+(?P<time>\S+)\s*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AbortRule:
     """The run ends when a value is above `limit` (percent, or ms) for `for_s` seconds."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import islice, takewhile
 from pathlib import Path
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from k6d.core.frozen import frozen
 from k6d.core.parse import LONGEST_S, parse_duration
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
 _LOOK_BACK = [timedelta(hours=1), *(timedelta(days=days) for days in (1, 32, 367, 3_000, 18_000))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cron:
     """A valid expression in a time zone; takes aware moments and returns moments in UTC."""
 
@@ -128,7 +129,7 @@ class Cron:
         return low + steps * _MINUTE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Window:
     """A period of `length` that begins each time `cron` is due."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.core.parse import absolute, expanded
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ PATHS = (
 DEFAULT_SCRIPTS, DEFAULT_DATA = Path("scripts"), Path("k6d-data")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Folders:
     """The folder of the scripts and that of the results; `config` is the `--config` given."""
 

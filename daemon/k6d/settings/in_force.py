@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SecretStr
 
+from k6d.core.frozen import frozen
 from k6d.settings.model import fields
 from k6d.settings.own_secrets import redactor_of
 
@@ -20,7 +20,7 @@ HIDDEN = "…"  # stands for each secret
 DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InForce:
     """One setting: its dotted key, its value as JSON, and the file or variable that set it."""
 

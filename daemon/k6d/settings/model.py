@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  (pydantic reads the annotation at run time)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
@@ -22,7 +22,7 @@ from k6d.settings.limits import Excluded, Limit, Limits
 from k6d.settings.notify import Notify
 from k6d.settings.prometheus import Metrics, Prometheus
 from k6d.settings.running import K6, Capture, Compare, Executor, Forward, Network, Watch
-from k6d.settings.suites import Suites  # noqa: TC001  (pydantic reads the annotation)
+from k6d.settings.suites import Suites
 from k6d.settings.upkeep import Retention, Schedule, ScriptSchedule
 from k6d.settings.values import (
     EMPTY_IS_NONE,
@@ -37,6 +37,7 @@ from k6d.settings.values import (
     Url,
     lines,
     lower,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -188,46 +189,23 @@ class Settings(BaseSettings):
         description="A list of { title, query, unit, scripts, value, worse, alert, step }: numbers "
         "of the target that are shown and compared with each run; see prometheus.",
     )
-    watch: Watch = Field(default_factory=Watch, description="How k6d notices changed scripts.")
-    k6: K6 = Field(default_factory=K6, description="How k6d runs k6.")
-    kubernetes: Kubernetes = Field(
-        default_factory=Kubernetes,
-        description="How k6d runs tests on a Kubernetes cluster, with k6-operator.",
+    watch: Watch = table("How k6d notices changed scripts.")
+    k6: K6 = table("How k6d runs k6.")
+    kubernetes: Kubernetes = table("How k6d runs tests on a Kubernetes cluster, with k6-operator.")
+    capture: Capture = table("What k6d measures in addition to k6's totals.")
+    network: Network = table("How k6d recognises a fault of this machine's own network.")
+    limits: Limits = table("Fixed limits for every run, whatever its history.")
+    compare: Compare = table("How k6d compares a run with earlier runs of its script.")
+    schedule: Schedule = table("When scripts run by the clock.")
+    retention: Retention = table("What k6d stores, and for how long.")
+    notify: Notify = table("Who gets alerts through Apprise, and when.")
+    ai: Ai = table("How Gemini explains findings, if there is an API key.")
+    api: Api = table("The HTTP API and the dashboard.")
+    forward: Forward = table(
+        "Forwarding of k6's metrics to your own Prometheus or OpenTelemetry collector."
     )
-    capture: Capture = Field(
-        default_factory=Capture, description="What k6d measures in addition to k6's totals."
-    )
-    network: Network = Field(
-        default_factory=Network,
-        description="How k6d recognises a fault of this machine's own network.",
-    )
-    limits: Limits = Field(
-        default_factory=Limits, description="Fixed limits for every run, whatever its history."
-    )
-    compare: Compare = Field(
-        default_factory=Compare,
-        description="How k6d compares a run with earlier runs of its script.",
-    )
-    schedule: Schedule = Field(
-        default_factory=Schedule, description="When scripts run by the clock."
-    )
-    retention: Retention = Field(
-        default_factory=Retention, description="What k6d stores, and for how long."
-    )
-    notify: Notify = Field(
-        default_factory=Notify, description="Who gets alerts through Apprise, and when."
-    )
-    ai: Ai = Field(
-        default_factory=Ai, description="How Gemini explains findings, if there is an API key."
-    )
-    api: Api = Field(default_factory=Api, description="The HTTP API and the dashboard.")
-    forward: Forward = Field(
-        default_factory=Forward,
-        description="Forwarding of k6's metrics to your own Prometheus or OpenTelemetry collector.",
-    )
-    prometheus: Prometheus = Field(
-        default_factory=Prometheus,
-        description="The Prometheus that has the target's own numbers, which metrics names.",
+    prometheus: Prometheus = table(
+        "The Prometheus that has the target's own numbers, which metrics names."
     )
     _config_file: Path | None = PrivateAttr(None)
     _warnings: tuple[str, ...] = PrivateAttr(())
@@ -274,10 +252,8 @@ class ScriptSettings(Section):
     timeout: Deadline | None = Field(
         default=None, description="Longest time of a run of this script, in seconds."
     )
-    limits: Limits = Field(
-        default_factory=Limits,
-        description="Fixed limits for this script; each replaces the limit of the same name in the "
-        "settings.",
+    limits: Limits = table(
+        "Fixed limits for this script; each replaces the limit of the same name in the settings."
     )
     notify: bool | list[Tags] = Field(
         default=True,
@@ -293,10 +269,7 @@ class ScriptSettings(Section):
         min_length=1,
         description="Name of a group; scripts of one group never run at the same time.",
     )
-    abort: Abort = Field(
-        default_factory=Abort,
-        description="When k6d ends a run of this script early: error_rate, response_time_p95.",
-    )
+    abort: Abort = table("When k6d ends a run of this script early: error_rate, response_time_p95.")
     tags: RunTags = Field(
         default={},
         description="Tags of the runs of this script, by which they are searched and compared.",
@@ -309,9 +282,7 @@ class ScriptSettings(Section):
         default=None,
         description="Number of runners on the cluster; empty: as kubernetes.parallelism says.",
     )
-    exclude: Excluded = Field(
-        default_factory=Excluded, description="Requests that are counted and shown but not judged."
-    )
+    exclude: Excluded = table("Requests that are counted and shown but not judged.")
 
 
 def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from k6d.settings.upkeep import CronText  # noqa: TC001  (pydantic reads the annotation)
+from k6d.settings.upkeep import CronText
 from k6d.settings.values import Section, lines
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -146,10 +146,17 @@ def _no_bool(value: object) -> object:
 Bound = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
 
 
+def table(description: str) -> Any:
+    """A field that is a table, with that table's own defaults."""
+    return Field(default={}, validate_default=True, description=description)
+
+
 class Section(BaseModel):
     """A table of settings; an unknown key is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, defer_build=True, extra="forbid", hide_input_in_errors=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod

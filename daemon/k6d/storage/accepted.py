@@ -6,10 +6,11 @@ writes the state "accepted".
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.terms import WORSE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 STATE = "accepted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AcceptedLevel:
     """The level of the runs from `since` to `until` (run ids) is normal.
 

@@ -16,12 +16,13 @@ import tarfile
 import time
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, TYPE_CHECKING
 
 import orjson
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.core.terms import SCHEMA_VERSION
 from k6d.storage.data_folder import check_way, open_file, refuse_links
 from k6d.storage.files import free_bytes, replacing
@@ -52,7 +53,7 @@ _NAMES = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Restored:
     """The numbers of restored files, and of files that were `present` already.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.storage.files import names
 from k6d.storage.state import STATES
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ENDING = ".unreadable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Damage:
     """A damaged file, now at `path`, and what its loss means to an operator."""
 

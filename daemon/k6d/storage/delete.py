@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.core.terms import Trigger
 from k6d.storage import accepted, prune
 from k6d.storage.orphans import orphans, remember_young
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from k6d.storage.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Deleted:
     """The deleted runs, among them the confirmations of those that were named."""
 

@@ -5,10 +5,11 @@ Only this module reads and writes the state "pinned".
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.storage.record import encodable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 STATE = "pinned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pin:
     """A pinned run of a script; `at` is the time of the pinning, ISO 8601 in UTC."""
 

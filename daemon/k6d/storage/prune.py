@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.core.text import plural
 from k6d.storage import accepted
 from k6d.storage.orphans import STATE, orphans, remember_young, snapshot_of
@@ -28,7 +29,7 @@ INCIDENTS = "incidents"
 BATCH = 500  # runs removed under one lock; a run that ends meanwhile waits for one batch only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pruned:
     """What was removed, or would be: runs, runs made smaller, snapshots, and the bytes freed."""
 

@@ -6,11 +6,12 @@ Pure functions over index documents, newest first. They keep no more documents t
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.tags import matches
 from k6d.core.terms import HEALTHY, Severity, verdict_word
 from k6d.storage.tally import DIGITS, VALUES, Tally, confirms
@@ -27,7 +28,7 @@ MOST_SCRIPTS = 200
 EXACT = ("script", "status", "outcome", "trigger", "workload", "overrides")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Query:
     """The runs that meet every field that is set.
 
@@ -156,7 +157,7 @@ def _second(moment: datetime, *, ceil: bool = False) -> str:
     return f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}{'~' if ceil else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Day:
     """The runs of one day, in UTC."""
 
@@ -166,7 +167,7 @@ class Day:
     severities: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Statistics:
     """Counts of the runs of the last `period_days` days; `anomaly_rate` is a fraction from 0 to 1.
 
@@ -245,7 +246,7 @@ def _days(start: datetime, now: datetime) -> Iterator[str]:
         yield (first + timedelta(days=offset)).isoformat()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LatestState:
     """The latest state of a script: its newest run, and `values` of its last runs, oldest first.
 

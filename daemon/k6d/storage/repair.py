@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.storage.checked import Checked, MonthNow, ranges, settled_ns
 from k6d.storage.documents import DamagedError
 from k6d.storage.generation import PARTITION_LIMIT, Seen
@@ -33,7 +34,7 @@ MOST_WAITING = 50_000  # documents in memory: some 30 MB
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Repair:
     """What a repair changed; `messages` are lines for the log, empty when nothing was damaged.
 

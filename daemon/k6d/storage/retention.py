@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from k6d.core.frozen import frozen
 from k6d.core.text import plural
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HISTORY_RUNS = 120
 Contents = tuple[str | None, str | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stored:
     """A run in the store; `bytes` is the size of its file."""
 
@@ -49,7 +49,7 @@ class Archive(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Removal:
     """A run to remove, with the reason; `bytes` is the size of its file."""
 

@@ -8,10 +8,11 @@ and compare with runs that had the same values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from k6d.core.errors import K6dError
+from k6d.core.frozen import frozen
 from k6d.core.terms import Trigger
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NoComparableRunError(K6dError):
     """No run of the script can be compared with others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Workload:
     """A workload by its id, with its runs counted, re-runs left out.
 

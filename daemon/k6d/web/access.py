@@ -10,10 +10,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.web.token import make_token
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ HOOKS = "/api/v1/hooks/"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Refusal:
     """The reason for refusing a request; `login` is set if a token would be accepted."""
 
@@ -43,7 +43,7 @@ class Refusal:
     login: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Access:
     """The access rules of one server."""
 

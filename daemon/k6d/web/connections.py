@@ -14,12 +14,13 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ SAID_EVERY_S = 60.0
 STREAMS = "/api/v1/live"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """Seconds for the head of a request, for its body, and for a client that does not read.
 

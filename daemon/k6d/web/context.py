@@ -1,18 +1,19 @@
 """The objects that the routes use; a route gets them as a parameter of type `K6d`."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 import orjson
 from fastapi import Depends, Request, Response
 
+from k6d.core.frozen import frozen
 from k6d.settings import Settings
 from k6d.storage.store import Store
 from k6d.web.access import Access
 from k6d.web.daemon_client import DaemonClient
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Context:
     """What the routes may use; `daemon` asks the daemon about its queue and jobs."""
 

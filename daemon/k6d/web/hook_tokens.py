@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.numbers import kept_time
 from k6d.core.text import covers
 from k6d.storage.record import encodable
@@ -31,7 +32,7 @@ USED_EVERY = timedelta(minutes=1)  # each note of a use writes the state
 _TOKEN = re.compile(rf"{PREFIX}-([0-9a-f]{{8}})-[A-Za-z0-9_-]{{43}}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class HookToken:
     """The token of the hook `name`, which may start the scripts that a pattern covers.
 

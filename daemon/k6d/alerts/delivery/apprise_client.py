@@ -10,12 +10,13 @@ labels without secrets. The helper's code is `apprise_worker`.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d.alerts.records import Outcome, Receiver
 from k6d.core import fork_server
+from k6d.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ HELPER = "k6d.alerts.delivery.apprise_worker"
 START_S = 30.0  # Apprise loads 200 plugins first; a busy machine needs a while for it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Addresses:
     """The URLs of receivers and the Apprise file; `key` is the secret of the receivers' hashes."""
 
@@ -52,7 +53,7 @@ class Addresses:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Directory:
     """The known receivers, and (label, problem) of each entry that Apprise does not understand."""
 

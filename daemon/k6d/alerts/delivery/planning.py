@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Change, Sending, State
+from k6d.core.frozen import frozen
 from k6d.core.model import Severity
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MAX_WAIT_S = 3600.0
 CLOCK_SLACK = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Patience:
     """How long messages wait, in seconds."""
 
@@ -43,7 +44,7 @@ class Patience:
     quiet: QuietHours | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Moment:
     """The time of planning and its circumstances.
 
@@ -57,7 +58,7 @@ class Moment:
     hurry: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """What to send now, which deliveries have passed the horizon, and when to look again."""
 

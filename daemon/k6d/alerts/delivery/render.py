@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from k6d.alerts.delivery.blocks import blocks
 from k6d.alerts.delivery.png import HEIGHT, WIDTH, ceiling
 from k6d.alerts.message import moment
 from k6d.alerts.records import Change
+from k6d.core.frozen import frozen
 from k6d.core.model import Severity
 from k6d.core.numbers import in_unit
 from k6d.core.text import one_line, plural
@@ -43,7 +44,7 @@ FONT = "font-family:-apple-system,Segoe UI,Roboto,Helvetica,Arial,sans-serif"
 MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rendered:
     """A rendered message. `level` is Apprise's name; `html` shows `chart` as a picture.
 
@@ -61,7 +62,7 @@ class Rendered:
     blocks: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Entry:
     """The newest message about one incident; `story` sums up the undelivered ones before it."""
 
@@ -124,7 +125,7 @@ def markdown(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Line:
     """One line of a body: a finding, a fact, a command, a heading, a remark, a link."""
 

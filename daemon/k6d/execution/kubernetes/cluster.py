@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Kind(Enum):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Permission:
     """Something that the login must be allowed to do in the namespace."""
 
@@ -100,7 +100,7 @@ PERMISSIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Login:
     """Where the login comes from.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Outcome
 from k6d.core.text import plural
 from k6d.execution.kubernetes import pods as pod_words
@@ -22,7 +22,7 @@ STARTED = ("started", "stopped", "finished")
 OPERATOR = "kubectl -n k6-operator-system logs deploy/k6-operator-controller-manager"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failure:
     """The outcome of a run that the cluster failed, and the reason; `runner` is to blame."""
 
@@ -31,7 +31,7 @@ class Failure:
     runner: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Seen:
     """What is known of a run: its pods by number, those that exist, the stage, and how long ago.
 

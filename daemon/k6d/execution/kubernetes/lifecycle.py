@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.core.model import Outcome
 from k6d.execution.kubernetes import failures, thresholds
 from k6d.execution.kubernetes.cluster import ClusterError, Kind, Trouble
@@ -37,7 +38,7 @@ OPENING_S = 1.0  # for the logs of pods that are to be deleted
 GONE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """How a run in the cluster ended.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.text import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REFUSED_CONFIG = frozenset(
 _JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunnerPod:
     """The pod of one runner.
 

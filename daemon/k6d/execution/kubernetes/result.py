@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from k6d.analysis import runners as runner_rules
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Generator, Log, Runner, Summary
 from k6d.core.model import THRESHOLDS_CROSSED, Outcome
 from k6d.execution import outcome, summary
@@ -33,7 +34,7 @@ NO_PUSH = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Left:
     """What a run on a cluster left; `unread` says why the log of a runner could not be read."""
 

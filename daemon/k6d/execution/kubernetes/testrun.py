@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.settings.kubernetes import has_port
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _FETCH = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Placement:
     """Where the runners of a run are: two runs compare only if this is equal."""
 
@@ -63,7 +64,7 @@ class Placement:
         return tag[1] if tag else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Names:
     """The name of the objects of a run, and their labels; `instance` is this data folder's id."""
 
@@ -79,7 +80,7 @@ class Names:
         return {MANAGER: "k6d", INSTANCE: self.instance, RUN: self.test_id}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Workload:
     """What the runners run: k6's arguments and variables, and where the receiver is.
 

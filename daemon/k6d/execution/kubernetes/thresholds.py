@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from k6d.analysis import thresholds
 from k6d.analysis.thresholds import Range, selector
+from k6d.core.frozen import frozen
 from k6d.core.measurements import Threshold
 from k6d.core.numbers import number
 from k6d.core.parse import parse_duration
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COUNTERS = ("data_received", "data_sent", "dropped_iterations", "http_reqs", "iterations")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Wanted:
     """A threshold of the script; one with `aborts` ends the run, from `after_s` seconds on."""
 

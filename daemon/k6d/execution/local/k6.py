@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from k6d.core.frozen import frozen
 from k6d.core.parse import parse_duration
 from k6d.execution.blame import LATE_INIT
 from k6d.execution.executor import SECRET_SOURCE
@@ -36,7 +37,7 @@ EXIT_POLL_S = 0.2
 TREND_STATS = ("avg", "min", "med", "max", "p(90)", "p(95)", "p(99)", "count")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ended:
     """The end of one k6 process.
 
@@ -55,7 +56,7 @@ class Ended:
     first_exception: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """k6's own plan for a run: `total_s` seconds, including graceful stops, for `max_vus` VUs."""
 

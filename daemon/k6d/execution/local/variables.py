@@ -47,6 +47,7 @@ _SUMMARY_MODE = "K6_SUMMARY_MODE"  # only the value "disabled" removes the summa
 _FEATURES = "K6_FEATURES"
 NATIVE_HISTOGRAMS = "native-histograms"
 FEATURES_SINCE = (2, 1)
+_NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 OTLP_STABLE_SINCE = (1, 7)  # the first one tried with that name; the experimental one works, too
 
 
@@ -66,11 +67,12 @@ def given(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def brief(env: Mapping[str, str]) -> dict[str, str]:
-    """Return `env` for a k6 that ends at once: it collects less garbage.
+    """Return `env` for a k6 that ends at once and connects to nothing.
 
-    That saves a quarter of its 32 ms of CPU time. With 66 MB of data it would take twice as long.
+    It collects less garbage and reads no root certificates, which takes 12 ms instead of 28 ms of
+    CPU time. With 66 MB of data it would take twice as long.
     """
-    return {"GOGC": "400", "GOMEMLIMIT": "256MiB", **env}
+    return {"GOGC": "400", "GOMEMLIMIT": "256MiB", **_NO_CERTIFICATES, **env}
 
 
 def left_out(extra: Mapping[str, str]) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from k6d.core.frozen import frozen
 from k6d.core.metrics import METRICS
 from k6d.core.model import HEALTHY, Outcome, Severity
 from k6d.core.text import brief, circumstances, covers
@@ -35,7 +35,7 @@ METRIC = "response_time_p95"
 SHOWN = (METRIC, "response_time_avg", "error_rate", "requests_per_second")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class State:
     """The state of a script: `word`, since when, and how bad it is (0 needs nobody)."""
 
@@ -46,7 +46,7 @@ class State:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Card:
     """One script on the front page."""
 
@@ -61,7 +61,7 @@ class Card:
     spark: Markup
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Facts:
     """What is known besides the scripts: incidents, mutes, starts, accepted levels by script."""
 
@@ -160,7 +160,7 @@ def _reversed(text: str) -> tuple[int, ...]:
     return tuple(-ord(character) for character in text) or (1,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Problem:
     """One line about an open incident; `more` counts its further problems.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from k6d.alerts.delivery.addressing import addresses
 from k6d.alerts.delivery.apprise_client import Directory
 from k6d.alerts.outbox import NOBODY, Outbox
 from k6d.alerts.records import OutboxEntry, State
+from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 from k6d.settings.in_force import in_force
 from k6d.web.context import Context, K6d
@@ -25,7 +25,7 @@ router = page_router()
 LISTED_IN_S = 10.0  # for the helper that names the receivers; then the page goes without it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LastDelivery:
     """The last delivery to a receiver, and its last error since then.
 

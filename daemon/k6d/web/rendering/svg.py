@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from markupsafe import Markup, escape
 
+from k6d.core.frozen import frozen
 from k6d.core.numbers import in_unit, largest
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
     return Markup(f"<{name}{''.join(given)}>{inside}</{name}>")  # noqa: S704  (all is escaped)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plot:
     """The scales of a chart; times are in seconds, one value stands for `interval_s`.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from k6d.core.frozen import frozen
 from k6d.web.reports.html import write_html
 from k6d.web.reports.junit import write_junit, write_junit_of
 from k6d.web.reports.markdown import write_markdown, write_markdown_of
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from k6d.core.model import Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Form:
     """A format of report: its writer and its media type."""
 

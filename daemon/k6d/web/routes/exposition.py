@@ -8,11 +8,12 @@ counters.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from k6d import __version__
+from k6d.core.frozen import frozen
 from k6d.core.model import HEALTHY, Severity
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Row = dict[str, Any]
 Sample = tuple[dict[str, str], float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Facts:
     """The exposed data: `last` holds the newest index document of each script.
 
