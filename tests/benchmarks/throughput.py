@@ -116,7 +116,8 @@ def with_options(script: Path, work: Path, *, url: str) -> Sample:
 def under_k6d(script: Path, work: Path) -> Sample:
     """`k6d run`, all of it: snapshot, capture, verdict, record."""
     k6d: list[str | Path] = [sys.executable, "-m", "k6d"]
-    printed, cpu_s = _timed([*k6d, "run", script, "--data", work / "data", "--json"], work)
+    env = environment(work, K6D_COMPARE__CONFIRM="0")  # a re-run is one more run
+    printed, cpu_s = _timed([*k6d, "run", script, "--data", work / "data", "--json"], work, env)
     run = orjson.loads(printed)
     assert run["execution"]["outcome"] == "completed", run["execution"]
     return Sample(rate=run["metrics"]["requests_per_second"], cpu_s=cpu_s)
