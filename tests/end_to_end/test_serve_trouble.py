@@ -322,7 +322,7 @@ export default function () {{
     [seen] = mailbox.letters["/env"]
     assert "5ecret" not in orjson.dumps(seen).decode()
     for variables in seen.values():
-        ours = ("K6_PROMETHEUS_RW_", "K6_FEATURES", "SSL_CERT_")  # the last: conftest.py
+        ours = ("K6_PROMETHEUS_RW_", "K6_FEATURES", "GOGC", "SSL_CERT_")  # conftest.py: the last
         own = {name for name in variables if not name.startswith(ours)}
         assert own == {"PATH", "HOME", "LANG", "NO_PROXY", "BASE_URL"}
         assert variables["BASE_URL"] == "https://shop.example"

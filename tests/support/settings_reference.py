@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k6d import settings
-from k6d.settings import Limit, Section
+from k6d.settings import Limit
 from k6d.settings.model import ScriptSettings, section_of
 from k6d.settings.values import seconds
 from support.paths import ROOT
@@ -71,8 +71,7 @@ def _shown(info: FieldInfo) -> str:
             return "`0`"
         unit, size = next(((u, s) for u, s in UNITS if default >= s), ("ms", 0.001))
         return f"`{default / size:g}{unit}`"
-    value = "" if isinstance(default, Section) and not default.model_fields_set else None
-    value = _toml_value(info) if value is None else value
+    value = _toml_value(info)
     return "" if value in ('""', "[]", "{}", "null", "") else f"`{value}`"
 
 
@@ -101,9 +100,8 @@ def _toml_of(model: type[BaseModel]) -> str:
 
 def _toml_value(info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
-    if isinstance(default, Limit):
-        pairs = ", ".join(f"{name} = {bound:g}" for name, bound in default.bounds().items())
-        return f"{{ {pairs} }}"
+    if isinstance(default, dict) and default:
+        return f"{{ {', '.join(f'{name} = {value:g}' for name, value in default.items())} }}"
     if isinstance(default, float):
         return f"{default:g}"
     return json.dumps("" if default is None else default, default=str)

@@ -12,9 +12,9 @@ from k6d import __version__
 from k6d.cli.commands import application, asked, overview
 
 HELP = ("-h", "--help")
-# Objects before the garbage collector runs. Imports make many and no garbage: with Python's 700,
-# the collector takes a twentieth of a command's time.
-GC_THRESHOLD = 20_000
+# Objects before the garbage collector runs. Imports make 200,000 and no garbage: with Python's 700,
+# the collector takes a tenth of a command's time.
+GC_THRESHOLD = 200_000
 
 
 def main() -> NoReturn:

@@ -22,19 +22,19 @@ from pydantic import ValidationError
 from k6d.cli.legacy_snapshots import text_snapshot
 from k6d.core.errors import K6dError
 from k6d.core.metrics import ORIGINAL
+from k6d.core.model import Run
 from k6d.core.redact import Redactor
 from k6d.core.terms import Trigger
 from k6d.core.text import one_line
 from k6d.storage import legacy_records
 from k6d.storage.legacy_records import ANALYSIS
 from k6d.storage.prune import forget_progress
-from k6d.storage.record import new_test_id, run_adapter
+from k6d.storage.record import adapter, new_test_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from k6d.core.model import Run
     from k6d.storage.legacy_records import Found, Record
     from k6d.storage.store import Store
 
@@ -173,7 +173,7 @@ def upgraded(record: Record) -> Run:
     metrics = {key: (record.get("metrics") or {}).get(key) for key in ORIGINAL}
     if metrics["error_rate"] == 0:
         metrics["error_rate"] = None  # the original stored 0 even if requests failed
-    return run_adapter().validate_python(
+    run: Run = adapter(Run).validate_python(
         {
             "test_id": f"{new_test_id(at)[:16]}000000",
             "timestamp": at,
@@ -195,6 +195,7 @@ def upgraded(record: Record) -> Run:
             },
         }
     )
+    return run
 
 
 def _without_secrets(run: Run, redactor: Redactor) -> Run:

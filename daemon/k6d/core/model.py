@@ -257,6 +257,19 @@ class Explanation:
 
 
 @frozen
+class Earlier:
+    """What a later run is compared with: a part of `Run`, which is read in a third of the time."""
+
+    test_id: str
+    timestamp: datetime
+    script: str
+    snapshot: Snapshot | None = None
+    series: dict[str, float] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    target: list[TargetMetric] = field(default_factory=list)
+
+
+@frozen
 class Run:
     """The stored record of one run; its JSON file has these fields.
 

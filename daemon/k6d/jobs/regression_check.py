@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from k6d.core.mark import Mark
-    from k6d.core.model import Comparison, Result, Run, Verdict
+    from k6d.core.model import Comparison, Earlier, Result, Run, Verdict
     from k6d.execution.archive import Script
     from k6d.settings import ScriptSettings, Settings
     from k6d.storage.store import Store
@@ -246,7 +246,7 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
             if test_id < since or test_id in known or (test_id == run.test_id and not whole):
                 continue
             try:
-                one = store.load(test_id)
+                one = store.load_earlier(test_id)
             except K6dError as error:
                 logger.warning("run %s: compared without an earlier one: %s", run.test_id, error)
                 continue
@@ -262,7 +262,7 @@ def history_of(run: Run, store: Store, *, root: Path, whole: bool = False) -> li
     return [known[test_id] for test_id in sorted(known)]
 
 
-def files_of(run: Run, root: Path) -> dict[str, str]:
+def files_of(run: Run | Earlier, root: Path) -> dict[str, str]:
     """Return the digests of what a script consisted of when it ran.
 
     Files are relative to the scripts folder, so that folders may move.
@@ -273,14 +273,14 @@ def files_of(run: Run, root: Path) -> dict[str, str]:
     return kept_paths(files, root=root) | run.snapshot.remote
 
 
-def _changed(earlier: Run, run: Run) -> set[str]:
+def _changed(earlier: Earlier, run: Run) -> set[str]:
     """Return the keys of the target's own numbers that had another query in the earlier run."""
     asked = {one.key: (one.query, one.stat) for one in run.target}
     before = {one.key: (one.query, one.stat) for one in earlier.target}
     return {key for key, was in before.items() if key in asked and asked[key] != was}
 
 
-def _past(run: Run, root: Path, *, accepted: bool, changed: Collection[str]) -> Past:
+def _past(run: Earlier, root: Path, *, accepted: bool, changed: Collection[str]) -> Past:
     """Return the compared part of a run, without the series that `changed` their meaning.
 
     In an accepted run, nothing counts as worse.

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from pydantic import Field, field_validator, model_validator
 
 from k6d.core.model import Severity
-from k6d.settings.values import Bound, Section
+from k6d.settings.values import Bound, Section, table
 
 
 class Limit(Section):
@@ -93,25 +93,20 @@ class RateLimit(Limit):
 class Limits(Section):
     """The fixed limits; they apply to every run, whatever its history."""
 
-    error_rate: PercentLimit = Field(
-        default=PercentLimit(medium=5, high=10),
-        description="Upper limit of the failed requests, in percent.",
+    error_rate: PercentLimit = table(
+        "Upper limit of the failed requests, in percent.", medium=5, high=10
     )
-    response_time_avg: Limit = Field(
-        default=Limit(medium=2000, high=3000),
-        description="Upper limit of the average response time, in milliseconds.",
+    response_time_avg: Limit = table(
+        "Upper limit of the average response time, in milliseconds.", medium=2000, high=3000
     )
-    response_time_p95: Limit = Field(
-        default=Limit(high=5000),
-        description="Upper limit of the 95th percentile of the response time, in milliseconds.",
+    response_time_p95: Limit = table(
+        "Upper limit of the 95th percentile of the response time, in milliseconds.", high=5000
     )
-    requests_per_second_per_vu: RateLimit = Field(
-        default=RateLimit(medium=0.1),
-        description="Lower limit of the requests per second of one virtual user.",
+    requests_per_second_per_vu: RateLimit = table(
+        "Lower limit of the requests per second of one virtual user.", medium=0.1
     )
-    failed_checks: PercentLimit = Field(
-        default=PercentLimit(medium=0, high=10),
-        description="Upper limit of the failed checks, in percent.",
+    failed_checks: PercentLimit = table(
+        "Upper limit of the failed checks, in percent.", medium=0, high=10
     )
     min_requests: int = Field(
         default=20,

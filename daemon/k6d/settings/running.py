@@ -21,6 +21,7 @@ from k6d.settings.values import (
     Url,
     VariableName,
     lines,
+    table,
 )
 
 Executor = Literal["local", "kubernetes"]
@@ -156,14 +157,17 @@ class Compare(Section):
     confirm_time: Duration = Field(
         default=1800.0, description="Seconds that all re-runs of one run may take together."
     )
-    percent: Limit = Field(
-        default=Limit(low=0, medium=20, high=50),
-        description="Severity of a regression: the worst one whose bound its change in percent "
-        "exceeds.",
+    percent: Limit = table(
+        "Severity of a regression: the worst one whose bound its change in percent exceeds.",
+        low=0,
+        medium=20,
+        high=50,
     )
-    points: PercentLimit = Field(
-        default=PercentLimit(low=0, medium=5, high=10),
-        description="The same for error rate and failed checks, by the change in points.",
+    points: PercentLimit = table(
+        "The same for error rate and failed checks, by the change in points.",
+        low=0,
+        medium=5,
+        high=10,
     )
     max_cpu: float = Field(
         default=95.0,

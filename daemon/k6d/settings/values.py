@@ -146,9 +146,9 @@ def _no_bool(value: object) -> object:
 Bound = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
 
 
-def table(description: str) -> Any:
-    """A field that is a table, with that table's own defaults."""
-    return Field(default={}, validate_default=True, description=description)
+def table(description: str, **default: object) -> Any:
+    """A field that is a table; keys without a `default` here have that table's own."""
+    return Field(default=default, validate_default=True, description=description)
 
 
 class Section(BaseModel):

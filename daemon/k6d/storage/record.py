@@ -81,16 +81,14 @@ def encodable(value: Any) -> Any:
 
 
 @cache
-def run_adapter() -> TypeAdapter[Run]:
-    """The pydantic adapter that reads a Run; built on first use, because building is slow.
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """The pydantic adapter that reads `Run` or a part of it; built on first use, which is slow.
 
     Importing pydantic takes 0.2 s, and the index is read without it.
     """
     from pydantic import TypeAdapter
 
-    from k6d.core.model import Run
-
-    return TypeAdapter(Run)
+    return TypeAdapter(kind)
 
 
 def index_document(record: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -15,13 +15,15 @@ from k6d.core.terms import SCHEMA_VERSION
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import check_way, read_file, remove_file
 from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
-from k6d.storage.record import check_test_id, encode, index_document, is_test_id, run_adapter
+from k6d.storage.record import adapter, check_test_id, encode, index_document, is_test_id
 from k6d.storage.run_files import keep_files, kept_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from k6d.core.model import Run
+
+T = TypeVar("T")
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _ENDING = ".json"
@@ -151,7 +153,13 @@ class RunFiles:
             raise K6dError(f"{place}: is damaged ({error}); {_RESTORE}") from None
 
     def load(self, test_id: str) -> Run:
-        """The run; unknown fields are ignored.
+        """The run, as `part` reads it."""
+        from k6d.core.model import Run
+
+        return self.part(test_id, Run)
+
+    def part(self, test_id: str, kind: Callable[..., T]) -> T:
+        """The run, or the part of it that `kind` has; unknown fields are ignored.
 
         K6dError when the file is missing or damaged, or when a newer k6d wrote it.
         """
@@ -165,12 +173,14 @@ class RunFiles:
                     f"{path}: written by a newer k6d (schema {_schema(record)}, this one reads up "
                     f"to {SCHEMA_VERSION}); upgrade k6d to read it"
                 )
-            return run_adapter().validate_python(record)
+            found: T = adapter(kind).validate_python(record)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         except ValueError as error:
             reason = str(error)
+        else:
+            return found
         raise K6dError(f"{path}: is no run ({reason}); {_RESTORE}")
 
     def document(self, test_id: str) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from k6d.core.model import Run
+    from k6d.core.model import Earlier, Run
 
 IndexDocument = dict[str, Any]
 T = TypeVar("T")
@@ -117,6 +117,12 @@ class Store:
     def load(self, test_id: str) -> Run:
         """The run `test_id`; unknown fields are ignored. K6dError when it is missing or damaged."""
         return self._runs.load(test_id)
+
+    def load_earlier(self, test_id: str) -> Earlier:
+        """What later runs are compared with of the run `test_id`; K6dError as `load`."""
+        from k6d.core.model import Earlier
+
+        return self._runs.part(test_id, Earlier)
 
     def load_raw(self, test_id: str) -> bytes:
         """The run's JSON from its file, without the checksum."""

@@ -99,7 +99,8 @@ class K6:
 
     def receiving(self, url: str, env: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a run that pushes its metrics to `url`."""
-        return {**env, **variables.remote_write(url, version=self.release, env=env)}
+        settings = variables.remote_write(url, version=self.release, env=env)
+        return {**variables.busy(env), **settings}
 
     async def archive(
         self,
@@ -128,7 +129,7 @@ class K6:
         log, unread = LogBuffer(INIT_LOG_BYTES, hide=hide), LogBuffer(0)
         late = None
         async with asyncio.TaskGroup() as tasks, self.in_group() as group:
-            process = await group.spawn(command, env=env, cwd=target.parent)
+            process = await group.spawn(command, env=variables.busy(env), cwd=target.parent)
             # A reader works until k6 is gone: a full pipe would hold k6 up, and look like idleness.
             reader = tasks.create_task(_read_both(process, log, unread))
             async with _ending(process):

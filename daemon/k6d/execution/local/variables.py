@@ -47,6 +47,9 @@ _SUMMARY_MODE = "K6_SUMMARY_MODE"  # only the value "disabled" removes the summa
 _FEATURES = "K6_FEATURES"
 NATIVE_HISTOGRAMS = "native-histograms"
 FEATURES_SINCE = (2, 1)
+# At full CPU, pushing its metrics costs k6 4 % of its requests/s. With 150 instead of Go's 100, its
+# garbage collector takes as much less, and k6 takes up to a fifth more memory.
+_LESS_GARBAGE_COLLECTED = {"GOGC": "150"}
 _NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 OTLP_STABLE_SINCE = (1, 7)  # the first one tried with that name; the experimental one works, too
 
@@ -64,6 +67,11 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 def given(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of `extra` that do not change the data that k6d reads."""
     return {name: value for name, value in extra.items() if not _reason(name, value)}
+
+
+def busy(env: Mapping[str, str]) -> dict[str, str]:
+    """Return `env` for a k6 that may work hard: it collects less garbage."""
+    return {**_LESS_GARBAGE_COLLECTED, **env}
 
 
 def brief(env: Mapping[str, str]) -> dict[str, str]:
