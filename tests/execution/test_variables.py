@@ -88,3 +88,10 @@ def test_native_histograms_are_a_feature_since_2_1(
     made = variables.remote_write("http://x/", version=version, env={"K6_FEATURES": given})
     assert made["K6_FEATURES"] == flags
     assert "K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM" not in made
+
+
+def test_k6_collects_less_garbage_unless_the_user_says_how_much() -> None:
+    assert variables.busy({"A": "b"}) == {"A": "b", "GOGC": "150"}
+    assert variables.busy({"GOGC": "50"}) == {"GOGC": "50"}
+    assert variables.brief({"GOGC": "50"})["GOGC"] == "50"
+    assert variables.brief({"SSL_CERT_FILE": "/own.pem"})["SSL_CERT_FILE"] == "/own.pem"
