@@ -31,8 +31,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # k6 reads about 150 root certificates at each of 3,800 starts; targets of tests have their own.
-os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).parent / "data" / "one_root.pem"))
-os.environ.setdefault("SSL_CERT_DIR", os.devnull)
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "data" / "one_root.pem")
+os.environ["SSL_CERT_DIR"] = os.devnull
 
 # A busy machine makes inputs slowly; that says nothing of what is tested.
 hypothesis.settings.register_profile(

@@ -123,6 +123,17 @@ async def test_an_absent_login_is_named(cluster: Cluster) -> None:
     assert "/absent" in found["cluster"].seen
 
 
+async def test_a_certificate_that_cannot_be_read_is_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is an OSError, which would be taken for one of the disk."""
+    (tmp_path / "roots.pem").write_text("no certificate\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+    seen = (await examined(cluster))["cluster"].seen
+    assert seen.startswith("no login to a cluster: a certificate cannot be read (")
+    assert "check SSL_CERT_FILE" in seen
+
+
 @pytest.mark.parametrize(
     ("more", "ok", "words"),
     [

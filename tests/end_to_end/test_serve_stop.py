@@ -101,7 +101,8 @@ def test_k6_that_stays_after_its_end_is_stopped(
     assert run.execution.outcome is Outcome.TIMED_OUT
     assert (run.execution.planned_s, run.execution.deadline_s) == (1, 2)
     assert run.execution.signals == ["SIGINT"]
-    assert run.metrics.total_requests == target.requests["GET /a"]
+    cut_off = target.requests["GET /a"] - (run.metrics.total_requests or 0)
+    assert cut_off in (0, 1), "the one, if any, that was under way at the end of the duration"
 
 
 def test_k6_that_ignores_signals_is_killed(daemon: Daemon, target: Target, tmp_path: Path) -> None:

@@ -321,6 +321,9 @@ def _troubles() -> Iterator[None]:
         raise ClusterError(Trouble.AWAY, str(error) or type(error).__name__) from error
     except ConfigError as error:
         raise ClusterError(Trouble.CONFIG, str(error)) from error
+    except OSError as error:  # of a certificate; those of connections are of httpx2
+        why = f"a certificate cannot be read ({error}): check SSL_CERT_FILE and the kubeconfig"
+        raise ClusterError(Trouble.CONFIG, why) from error
     except (KeyError, ValueError, RuntimeError) as error:
         # lightkube's, of an answer or a login file that is no JSON or lacks a field
         if isinstance(cause := error.__context__, httpx2.HTTPStatusError):
