@@ -278,9 +278,8 @@ async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> N
         assert log.parts
         assert log.parts.metrics["http_reqs"]["count"] == 4
         await client.delete(Kind.TESTRUN, "run")
-    assert wait_for(lambda: not cluster.objects("pods"))
-    assert not cluster.objects("jobs")
-    assert not cluster.objects("services")
+    for kind in ("pods", "jobs", "services"):  # deleted one after the other
+        assert wait_for(lambda kind=kind: not cluster.objects(kind)), kind
 
 
 def test_a_deleted_run_ends_its_processes(cluster: Cluster, target: Target) -> None:
@@ -312,9 +311,8 @@ def test_what_is_made_for_a_deleted_run_is_deleted_too(cluster: Cluster, target:
     cluster.store.listeners.append(delete)
     order(cluster, script(target.url))
     assert wait_for(lambda: len(made) == 2)
-    assert wait_for(lambda: not cluster.objects("jobs"))
-    assert wait_for(lambda: not cluster.objects("pods"))
-    assert not cluster.objects("services")
+    for kind in ("jobs", "pods", "services"):
+        assert wait_for(lambda kind=kind: not cluster.objects(kind)), kind
     assert not cluster.pids()
 
 
