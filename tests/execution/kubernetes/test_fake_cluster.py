@@ -292,7 +292,7 @@ def test_a_deleted_run_ends_its_processes(cluster: Cluster, target: Target) -> N
     )
     assert wait_for(lambda: stage(cluster) == "started")
     assert wait_for(lambda: target.requests["GET /"] > 2)
-    assert len(cluster.pids()) == 2
+    assert wait_for(lambda: len(cluster.pids()) == 2)
     ask(cluster, "DELETE", f"{RUNS}/run")
     assert ask(cluster, "GET", f"{RUNS}/run").status_code == 404
     assert wait_for(lambda: not cluster.objects("pods"))
@@ -358,7 +358,7 @@ def test_a_used_up_quota_leaves_a_job_without_a_pod(cluster: Cluster, target: Ta
     assert wait_for(lambda: cluster.objects("events"))
     assert "exceeded quota" in cluster.objects("events")[0]["message"]
     assert wait_for(lambda: len(runners(cluster)) == 1)
-    assert stage(cluster) == "created"
+    assert wait_for(lambda: stage(cluster) == "created")
 
 
 def test_a_drained_node_takes_pod_and_log_along(cluster: Cluster, target: Target) -> None:
@@ -438,7 +438,7 @@ def test_an_init_container_downloads_the_script(
             assert wait_for(
                 lambda: [one["status"]["phase"] for one in runners(cluster)] == ["Failed"] * 2
             )
-            assert stage(cluster) == "created"
+            assert wait_for(lambda: stage(cluster) == "created")
         server.shutdown()
 
 
