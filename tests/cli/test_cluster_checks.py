@@ -11,7 +11,6 @@ from k6d import settings
 from k6d.cli.cluster_checks import cluster_checks
 from k6d.cli.cluster_probe import probe
 from support.kubernetes import Cluster, Trouble
-from support.kubernetes_store import wait_for
 from support.serving import free_port
 
 if TYPE_CHECKING:
@@ -167,5 +166,4 @@ async def test_a_probe_runs_one_pod_and_leaves_nothing(cluster: Cluster) -> None
         True,
     )
     assert len(cluster.posted) == 2
-    for kind in ("testruns", "configmaps", "pods"):
-        assert wait_for(lambda kind=kind: not cluster.objects(kind)), kind
+    assert cluster.gone("testruns", "configmaps", "pods")

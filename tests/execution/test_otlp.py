@@ -48,8 +48,7 @@ class Collector:
 def test_a_collector_gets_the_metrics(version: str, tmp_path: Path, target: Target) -> None:
     """Beside k6d itself, with the run's id and script as tags; a path of its own is used."""
     collector, home = Collector(), Daemon(tmp_path / "home")
-    script = lasting(f"{target.url}/cart", seconds=3)
-    home.write("cart.js", script.replace("gracefulStop: '0s'", "gracefulStop: '30s'"))
+    home.write("cart.js", lasting(f"{target.url}/cart", seconds=3, graceful_s=30))
     given = {"K6D_K6__PATH": str(BINARIES[version])}
     done = home.call("run", "cart.js", K6D_FORWARD__OTLP=f"{collector.url}/otlp/v1/m", **given)
     collector.server.shutdown()

@@ -57,11 +57,17 @@ export default function () {{ http.get('{url}'); }}
 """
 
 
-def lasting(url: str, *, seconds: int = 30, options: str = "", more: str = "") -> str:
-    """A script that asks for `url` about ten times a second for as long as it is planned to."""
+def lasting(
+    url: str, *, seconds: int = 30, options: str = "", more: str = "", graceful_s: int = 0
+) -> str:
+    """A script that asks for `url` about ten times a second for as long as it is planned to.
+
+    Without `graceful_s`, k6 does not count the request that the end cuts off.
+    """
     return f"""import http from 'k6/http';
 import {{ sleep }} from 'k6';
-const load = {{ executor: 'constant-vus', vus: 1, duration: '{seconds}s', gracefulStop: '0s' }};
+const ends = {{ duration: '{seconds}s', gracefulStop: '{graceful_s}s' }};
+const load = {{ executor: 'constant-vus', vus: 1, ...ends }};
 export const options = {{ scenarios: {{ load }}, {options} }};
 export default function () {{ http.get('{url}'); sleep(0.1); }}
 {more}

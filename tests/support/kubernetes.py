@@ -180,6 +180,10 @@ class Cluster:
         (kind,) = (one for one in KINDS if one.plural == plural)
         return self.store.list(kind)
 
+    def gone(self, *plurals: str) -> bool:
+        """Whether all objects of these kinds are deleted within the time, kind after kind."""
+        return all(wait_for(lambda one=one: not self.objects(one)) for one in plurals)
+
     def pids(self) -> list[int]:
         """The processes of all pods that run."""
         return self._kubelet.pids()

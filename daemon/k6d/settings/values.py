@@ -154,6 +154,7 @@ def table(description: str, **default: object) -> Any:
 class Section(BaseModel):
     """A table of settings; an unknown key is a mistake."""
 
+    # Deferred: `Settings` and `ScriptSettings` have one validator for all their tables.
     model_config = ConfigDict(
         frozen=True, defer_build=True, extra="forbid", hide_input_in_errors=True
     )

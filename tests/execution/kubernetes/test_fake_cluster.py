@@ -278,8 +278,7 @@ async def test_two_runners_share_the_load(cluster: Cluster, target: Target) -> N
         assert log.parts
         assert log.parts.metrics["http_reqs"]["count"] == 4
         await client.delete(Kind.TESTRUN, "run")
-    for kind in ("pods", "jobs", "services"):  # deleted one after the other
-        assert wait_for(lambda kind=kind: not cluster.objects(kind)), kind
+    assert cluster.gone("pods", "jobs", "services")
 
 
 def test_a_deleted_run_ends_its_processes(cluster: Cluster, target: Target) -> None:
@@ -295,7 +294,7 @@ def test_a_deleted_run_ends_its_processes(cluster: Cluster, target: Target) -> N
     assert wait_for(lambda: len(cluster.pids()) == 2)
     ask(cluster, "DELETE", f"{RUNS}/run")
     assert ask(cluster, "GET", f"{RUNS}/run").status_code == 404
-    assert wait_for(lambda: not cluster.objects("pods"))
+    assert cluster.gone("pods")
     assert not cluster.pids()
 
 
@@ -311,8 +310,7 @@ def test_what_is_made_for_a_deleted_run_is_deleted_too(cluster: Cluster, target:
     cluster.store.listeners.append(delete)
     order(cluster, script(target.url))
     assert wait_for(lambda: len(made) == 2)
-    for kind in ("jobs", "pods", "services"):
-        assert wait_for(lambda kind=kind: not cluster.objects(kind)), kind
+    assert cluster.gone("jobs", "pods", "services")
     assert not cluster.pids()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from k6d.execution.kubernetes import cluster as cluster_module
 from k6d.execution.kubernetes.cluster import Cluster as Client
-from k6d.execution.kubernetes.cluster import Login
+from k6d.execution.kubernetes.cluster import Kind, Login
 from k6d.execution.kubernetes.testrun import Names
 from k6d.execution.kubernetes.watch import POD_LABEL, Watched
 from support.kubernetes import Cluster
@@ -15,6 +16,8 @@ from support.kubernetes_store import PODS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pytest
 
 NAMES = Names(test_id="20261127-081836-161cF8", instance="abc")
 
@@ -49,3 +52,20 @@ async def test_news_of_the_pods_do_not_hide_that_those_of_the_testrun_are_old(
                 assert watched.away_since is not None
             cluster.refuse("list", "testruns.k6.io", 503, times=0)
             await _until(lambda: watched.away_since is None, watched)
+
+
+async def test_a_watch_that_the_server_does_not_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happened meanwhile is listed, and nothing is reported as a failure."""
+    monkeypatch.setattr(cluster_module, "WATCH_S", 20.0)
+    monkeypatch.setattr(cluster_module, "HUNG_S", -19.5)  # half a second after it began
+    monkeypatch.setattr(cluster_module, "AGAIN_S", 0.0)
+    with Cluster(tmp_path / "cluster") as cluster:
+        cluster.store.listeners.clear()
+        async with Client(Login(kubeconfig=cluster.kubeconfig)) as client, asyncio.timeout(30):
+            listed = 0
+            async for _ in client.watch(Kind.POD, labels={}):
+                listed += 1
+                if listed == 3:
+                    break

@@ -12,6 +12,7 @@ import time
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from k6d.core.errors import reason
 from k6d.core.frozen import frozen
 from k6d.core.model import K6dError
 
@@ -287,7 +288,15 @@ def _client(login: Login) -> Any:
         else:
             config = KubeConfig.from_env()
         one = config.get(context_name=login.context)
-        return AsyncClient(config=one, namespace=login.namespace, timeout=httpx2.Timeout(CALL_S))
+        try:
+            return AsyncClient(
+                config=one, namespace=login.namespace, timeout=httpx2.Timeout(CALL_S)
+            )
+        except OSError as error:
+            why = f"a certificate cannot be read ({reason(error)})"
+            raise ClusterError(
+                Trouble.CONFIG, f"{why}: check SSL_CERT_FILE and the kubeconfig"
+            ) from error
 
 
 def _resource(named: _Named) -> Any:
@@ -321,9 +330,6 @@ def _troubles() -> Iterator[None]:
         raise ClusterError(Trouble.AWAY, str(error) or type(error).__name__) from error
     except ConfigError as error:
         raise ClusterError(Trouble.CONFIG, str(error)) from error
-    except OSError as error:  # of a certificate; those of connections are of httpx2
-        why = f"a certificate cannot be read ({error}): check SSL_CERT_FILE and the kubeconfig"
-        raise ClusterError(Trouble.CONFIG, why) from error
     except (KeyError, ValueError, RuntimeError) as error:
         # lightkube's, of an answer or a login file that is no JSON or lacks a field
         if isinstance(cause := error.__context__, httpx2.HTTPStatusError):
