@@ -93,13 +93,13 @@ class Generation:
         for name in reversed(seen.list(self.months)):
             if newest is not None and name > month_of(newest):
                 continue
-            month, skipped = self.month(name), list[str]()
+            month, skipped = self.month(name), set[str]()
             if skip and (whole := facts.traits(name)) and skip(whole):
                 continue
             starts = seen.list(month.starts)
             if skip:
                 known = facts.parts(name, stamps(month.folder))
-                skipped = [start for start, its in known.items() if skip(its)]
+                skipped = {start for start, its in known.items() if skip(its)}
             yield from month.newest_first(starts, newest, skipped)
 
     def tally(self, first: str, seen: Seen) -> Tally:

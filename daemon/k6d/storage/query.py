@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -95,24 +96,26 @@ class Query:
             ends.append(f"{self.before[:15]}~")
         return min(ends, default=None)
 
-    def skips(self, traits: Traits) -> bool:
-        """Whether no run with these traits can match."""
-        wanted = {name: getattr(self, name) for name in VALUES}
-        if any(one is not None and one not in traits[name] for name, one in wanted.items()):
-            return True
-        if self.severity is not None and self.severity not in traits["verdicts"]:
-            return True
-        most, least = traits["most_errors"], traits["least_time"]
-        if self.min_error_rate is not None and (most is None or most < self.min_error_rate):
-            return True
-        if self.max_response_time is not None and (least is None or least > self.max_response_time):
-            return True
-        if self.text is not None and traits["issues"] is not None and "\n" not in self.text:
-            text = self.text.casefold().translate(DIGITS)
-            outcomes = (one.translate(DIGITS) for one in traits["outcome"])
-            if not any(text in one for one in (traits["scripts"], traits["issues"], *outcomes)):
-                return True
-        return self.anomalies_only and not traits["anomalies"]
+    def skip(self) -> Callable[[Traits], bool] | None:
+        """A test of traits: true if their runs cannot match. None when all runs may match."""
+        tests = self._skips()
+        return (lambda traits: any(test(traits) for test in tests)) if tests else None
+
+    def _skips(self) -> list[Callable[[Traits], bool]]:
+        """One test for each field that is set: a search of a long past tests hundreds of traits."""
+        values = {name: getattr(self, name) for name in VALUES}
+        tests = [_lacks(name, wanted) for name, wanted in values.items() if wanted is not None]
+        if (severity := self.severity) is not None:
+            tests.append(lambda t: severity not in t["verdicts"])
+        if (least := self.min_error_rate) is not None:
+            tests.append(lambda t: t["most_errors"] is None or t["most_errors"] < least)
+        if (most := self.max_response_time) is not None:
+            tests.append(lambda t: t["least_time"] is None or t["least_time"] > most)
+        if self.text is not None and "\n" not in self.text:
+            tests.append(partial(_lacks_text, self.text.casefold().translate(DIGITS)))
+        if self.anomalies_only:
+            tests.append(lambda t: not t["anomalies"])
+        return tests
 
     def select(self, documents: Iterable[IndexDocument], limit: int | None) -> list[IndexDocument]:
         """The first `limit` documents that match; reading stops at the first that is too old."""
@@ -131,6 +134,17 @@ class Query:
 
 def _equal(name: str, wanted: str | bool) -> Callable[[IndexDocument], bool]:
     return lambda document: bool(document[name] == wanted)
+
+
+def _lacks(name: str, wanted: str | bool) -> Callable[[Traits], bool]:
+    return lambda traits: wanted not in traits[name]
+
+
+def _lacks_text(text: str, traits: Traits) -> bool:
+    """Whether the text, with its digits as in traits, is in no run; unknown issues may have it."""
+    if traits["issues"] is None or text in traits["issues"] or text in traits["scripts"]:
+        return False
+    return not any(text in outcome.translate(DIGITS) for outcome in traits["outcome"])
 
 
 def since(documents: Iterable[IndexDocument], start: datetime) -> Iterator[IndexDocument]:

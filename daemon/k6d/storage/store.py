@@ -252,10 +252,10 @@ class Store:
         script = query.script
         if limit is None or limit > MOST_KEPT:
             return self._reader.newest(
-                collect, newest=query.newest(), script=script, skip=query.skips
+                collect, newest=query.newest(), script=script, skip=query.skip()
             )
         key = "search", query, limit
-        kept = self.cached(key, collect, newest=query.newest(), script=script, skip=query.skips)
+        kept = self.cached(key, collect, newest=query.newest(), script=script, skip=query.skip())
         return [dict(document) for document in kept]
 
     def statistics(
