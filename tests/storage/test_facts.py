@@ -28,6 +28,7 @@ UNTIL = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 QUERIES = [
     *(Query(), Query(text="nothing"), Query(text="GET /CART"), Query(text="script-003")),
     *(Query(text="limit is 80 ms"), Query(text="completed"), Query(severity="high")),
+    *(Query(text="odd 1"), Query(text="late.js"), Query(text="odd new")),
     *(Query(severity="critical"), Query(severity="healthy"), Query(anomalies_only=True)),
     *(Query(status="failed"), Query(outcome="timed out"), Query(trigger="confirmation")),
     *(Query(overrides=True), Query(min_error_rate=50), Query(max_response_time=40)),
@@ -127,6 +128,39 @@ def test_damaged_facts_are_not_used(store: Store, tmp_path: Path) -> None:
         store.check_index()
         agrees(store, UNTIL)
         assert all(path.read_bytes() != damage for path in paths)
+
+
+def test_lost_traits_of_a_month_are_not_begun_anew_by_a_save(store: Store, tmp_path: Path) -> None:
+    """They would lack those of the other runs; the next check makes them from all runs."""
+    (lost,) = tmp_path.glob("index/generation-*/facts/2026-10.traits.json")
+    at = UNTIL - timedelta(days=9)
+    run = make_run(
+        test_id=f"{at:%Y%m%d-%H%M%S}-00000a",
+        timestamp=at,
+        script="late.js",
+        anomaly_analysis=make_anomaly("odd new"),
+    )
+    for found in (None, b"[]"):
+        lost.unlink() if found is None else lost.write_bytes(found)
+        store.save(run)
+        assert [row["test_id"] for row in store.search(Query(text="odd new"))] == [run.test_id]
+        agrees(store, UNTIL)
+        assert not lost.exists() or lost.read_bytes() == found
+        store.check_index()
+        assert b"odd new" in lost.read_bytes()
+        agrees(store, UNTIL)
+        store.delete([run.test_id])
+        agrees(store, UNTIL)
+
+
+def test_a_search_in_vain_reads_no_partition_of_the_newest_month(
+    store: Store, tmp_path: Path
+) -> None:
+    """The writer of a run notes its traits, so that no check has to come first."""
+    store.save(make_run(test_id="20261102-130000-00000b", anomaly_analysis=make_anomaly("odd new")))
+    make_unreadable(tmp_path)
+    assert store.search(Query(text="nothing at all")) == []
+    assert store.search(Query(severity="critical")) == []
 
 
 DOCUMENTS = st.lists(

@@ -1,12 +1,16 @@
-"""What is known of closed parts of the index, so that queries need not read their documents.
+"""What is known of parts of the index, so that queries need not read their documents.
 
-    index/generation-…/facts/2026-11.json        counts and traits of the whole month
-    index/generation-…/facts/2026-11.days.json   counts of each day
-    index/generation-…/facts/2026-11.parts.json  traits of each partition
+    index/generation-…/facts/2026-11.traits.json  traits of the whole month
+    index/generation-…/facts/2026-11.json         counts of the whole month, once it is over
+    index/generation-…/facts/2026-11.days.json    counts of each day that is over
+    index/generation-…/facts/2026-11.parts.json   traits of each partition
 
-Each fact holds the state of the files from which it was made, and is used only while they are the
-same. So facts cannot be wrong after a crash; without them, queries read the documents. `update`
-makes those that are missing. A change of their form needs a new `_VERSION` of the index.
+A writer adds the traits of runs to those of the month before it writes their documents. So no run
+has traits that its month lacks, also after a crash. The traits of removed runs stay.
+
+Each other fact holds the state of the files from which it was made, and is used only while they are
+the same. Without facts, queries read the documents. `update` makes those that are missing. A change
+of their form needs a new `_VERSION` of the index.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from k6d.storage.tally import Tally, merged, traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from k6d.storage.generation import Generation
     from k6d.storage.tally import Traits
@@ -49,9 +54,33 @@ class Facts:
         return Tally.from_json(found["tally"]) if found else None
 
     def traits(self, name: str) -> Traits | None:
-        """The traits of a whole month; None when they are not known."""
-        found = self._month(name)
-        return found["traits"] if found else None
+        """The traits of a whole month, and perhaps more; None when they are not known."""
+        return self._read(f"{name}.traits").get("traits")
+
+    def enter(self, name: str, documents: Sequence[dict[str, Any]]) -> None:
+        """Add the traits of documents that are about to be written to the month. Lock held.
+
+        Traits that were lost are left to `mend`. K6dError when the disk refuses.
+        """
+        known = self.traits(name)
+        if known is None and self._generation.month(name).starts():
+            return
+        groups = [traits(documents)] if known is None else [known, traits(documents)]
+        now = merged(groups)
+        if now != known:
+            path, data = self._file(f"{name}.traits", {"traits": now})
+            root, durable = self._generation.root, self._generation.durable
+            write_atomic(path, data, root=root, durable=durable)
+
+    def lost(self) -> list[str]:
+        """The months whose traits are not known."""
+        return [name for name in self._generation.months() if self.traits(name) is None]
+
+    def mend(self, name: str) -> None:
+        """Make the traits of a month anew; reads all of its documents. Lock held."""
+        month = self._generation.month(name)
+        found = merged(traits(month.within(*span)) for span in month.spans())
+        self._write(f"{name}.traits", {"traits": found})
 
     def _month(self, name: str) -> dict[str, Any] | None:
         found = self._read(name)
@@ -115,12 +144,7 @@ class Facts:
             total = Tally()
             for tally in days.values():
                 total.merge(tally)
-            record = {
-                "changed": changed,
-                "tally": total.to_json(),
-                "traits": merged(parts.values()),
-            }
-            self._write(name, record)
+            self._write(name, {"changed": changed, "tally": total.to_json()})
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self._generation.folder / FOLDER / f"{name}.json"
@@ -133,10 +157,13 @@ class Facts:
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         if record != self._read(name):
-            path = self._generation.folder / FOLDER / f"{name}.json"
-            data = _CHECKSUM.append(orjson.dumps(record))
+            path, data = self._file(name, record)
             with suppress(K6dError):  # on a full disk; queries then read the documents
                 write_atomic(path, data, root=self._generation.root)
+
+    def _file(self, name: str, record: dict[str, Any]) -> tuple[Path, bytes]:
+        path = self._generation.folder / FOLDER / f"{name}.json"
+        return path, _CHECKSUM.append(orjson.dumps(record))
 
 
 def tally_since(generation: Generation, first: str, lists: Callable[..., list[str]]) -> Tally:

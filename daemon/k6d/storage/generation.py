@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from k6d.storage.partitions import Before
     from k6d.storage.tally import Tally
 
 Document = dict[str, Any]
@@ -55,7 +57,7 @@ class Generation:
     """A complete index in its own folder; if not `durable`, `sync_tree` has to follow."""
 
     def __init__(self, folder: Path, *, root: Path, durable: bool = True) -> None:
-        self.folder, self.root, self._durable = folder, root, durable
+        self.folder, self.root, self.durable = folder, root, durable
 
     def months(self) -> list[str]:
         """The months that have documents, such as 2026-11, oldest first."""
@@ -63,7 +65,7 @@ class Generation:
 
     def month(self, name: str) -> Partitions:
         """The documents of a month; there may be none."""
-        return self._partitions(name, PARTITION_LIMIT)
+        return self._partitions(name, PARTITION_LIMIT, partial(Facts(self).enter, name))
 
     def script(self, name: str) -> Partitions:
         """The documents of a script; there may be none."""
@@ -154,9 +156,11 @@ class Generation:
     def _script(self, name: str) -> Partitions:
         return self._partitions(f"{SCRIPTS}/{name}", SCRIPT_LIMIT)
 
-    def _partitions(self, name: str, limit: int) -> Partitions:
+    def _partitions(self, name: str, limit: int, before: Before | None = None) -> Partitions:
         place = f"{self.folder}/{name}"
-        return Partitions(place, root=self.root, limit=limit, durable=self._durable)
+        return Partitions(
+            place, root=self.root, limit=limit, durable=self.durable, before_write=before
+        )
 
 
 def month_of(test_id: str) -> str:

@@ -62,8 +62,9 @@ READ_ATTEMPTS = 10
 
 # A generation with other fields, or other meanings of them, from another version of k6d, is not
 # read but rebuilt. Since version 2, `overrides` leaves out variables beside the script, and the
-# metrics are those that are judged. Versions 4 and 5 have folders of months and scripts.
-_VERSION = 5
+# metrics are those that are judged. Since version 4 there are folders of months and scripts, and
+# since version 6 the writers keep the traits of months.
+_VERSION = 6
 _PREFIX = f"generation-{zlib.crc32(' '.join([*sorted(FIELDS), str(_VERSION)]).encode()):08x}-"
 _GENERATION = re.compile(r"generation-[0-9a-f-]{8,}")
 
@@ -166,7 +167,11 @@ class Index:
     def update_facts(self) -> None:
         """Note what queries need of the parts that changed; see `facts`."""
         if generation := self.generation():
-            Facts(generation).update()
+            facts = Facts(generation)
+            facts.update()
+            for name in facts.lost():
+                with self.locked():
+                    facts.mend(name)
 
     def read_from(self, collect: Callable[[Iterator[Document]], T], first: str) -> T:
         """As `read`, of all runs from the id `first` on, the oldest first."""

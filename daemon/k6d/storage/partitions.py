@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 Document = dict[str, Any]
+Before = Callable[["Sequence[Document]"], None]
 
 ENDING = ".json"
 # The name of the first partition, so that every id belongs to a partition.
@@ -42,10 +44,20 @@ class Partitions:
     """The partitions of one folder, with at most `limit` documents each.
 
     One save rewrites one partition. Documents are not cached: in memory each would take 3 KB.
+    `before_write` is called with new documents before they are written.
     """
 
-    def __init__(self, folder: str, *, root: Path, limit: int, durable: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        root: Path,
+        limit: int,
+        durable: bool = True,
+        before_write: Before | None = None,
+    ) -> None:
         self.folder, self._root, self._limit, self._durable = folder, root, limit, durable
+        self._before_write = before_write or (lambda _: None)
 
     def path(self, start: str) -> Path:
         """The path of the partition that begins at the id `start`."""
@@ -79,6 +91,7 @@ class Partitions:
 
     def add(self, documents: Sequence[Document]) -> None:
         """Add documents sorted by id, or replace those with the same ids. Lock held."""
+        self._before_write(documents)
         rest = list(documents)
         while rest:
             starts = self.starts()
@@ -94,6 +107,7 @@ class Partitions:
 
     def put(self, start: str, documents: Sequence[Document]) -> None:
         """Replace the partition `start`, whatever it holds, by the documents. Lock held."""
+        self._before_write(documents)
         self._write(start, documents, size=self._limit)
 
     def remove(self, test_ids: Sequence[str]) -> None:
