@@ -116,6 +116,11 @@ def test_the_api_has_tags_marks_and_comparisons(home: Served) -> None:
     page = home.get(f"/runs/{ran.json['test_id']}").text
     assert ("on main, Anna: A cart" in page, "release=2.15" in page) == (True, True)
     way = "/api/v1/compare?after=release%3D2.15&before="
+    first, *_, last = home.runs("cart.js")
+    for one in (f"to={first.test_id}&run={last.test_id}", f"to={last.test_id}&run={first.test_id}"):
+        assert "“pay 3”, " in home.get(f"/compare?{one}").text
+    assert "“pay 3”, 20" in _said(home, "compare", last.test_id, first.test_id)
+    assert "pay 3" not in _said(home, "compare", *[one.test_id for one in home.runs("cart.js")[:2]])
     compared = home.get(f"{way}release%3D2.13").json
     assert (compared["runs"], compared["script"]) == (1, "cart.js")
     assert home.get(f"{way}release%3D9").status == 404

@@ -238,6 +238,7 @@ def test_after_the_login_it_does_what_was_asked(served: Served) -> None:
     assert answer.status == 401
     for field in ('name="do" value="/scripts/mute"', 'name="script" value="&lt;b&gt;.js"'):
         assert field in answer.text
+    assert "what you asked for: mute &lt;b&gt;.js for 2h." in answer.text
     given = b"&token=" + served.token.encode()
     for do, expected in (
         (b"/scripts/mute", (307, "/scripts/mute")),

@@ -94,8 +94,20 @@ def compare(
         raise K6dError(f"run {run.test_id} was not compared: {why}")
     console = terminal()
     console.print(comparison_table(run, other, found))
+    if other and (happened := _between(other, run, store)):
+        console.print(f"in between: {happened}", style="dim", markup=False)
     for line in [*run.anomaly_analysis.doubts, *run.anomaly_analysis.noise]:
         console.print(line, style="dim", markup=False)
+
+
+def _between(before: Run, after: Run, store: Store) -> str:
+    """Return the marks between two runs, oldest first; "" without any."""
+    from k6d.core.mark import between
+    from k6d.storage.marks import marks
+
+    first, last = sorted([before.timestamp, after.timestamp])
+    found = between(marks(store), after.script, after=first, until=last)
+    return "; ".join(f"“{mark.text}”, {mark.at:%Y-%m-%d %H:%M} UTC" for mark in found)
 
 
 def _compare_tagged(

@@ -1,6 +1,7 @@
 """Login and logout for browsers, and the static files of the pages."""
 
 import re
+from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
@@ -30,7 +31,8 @@ FILES = {
 async def login_page(request: Request, k6d: K6d) -> HTMLResponse:
     """Ask for the token."""
     target = request.query_params.get("next", "/")
-    return page(request, k6d, "login.html", wrong=False, next=_local_path(target), do="", fields={})
+    about = _about(_local_path(target), "", {})
+    return page(request, k6d, "login.html", wrong=False, **about)
 
 
 @router.post("/login")
@@ -47,7 +49,7 @@ async def login(request: Request, k6d: K6d) -> Response:
     fields = {key: value for key, value in given.items() if key not in OWN_FIELDS}
     if not ACTION.fullmatch(action):
         action, fields = "", {}
-    about = {"next": target, "do": action, "fields": fields}
+    about = _about(target, action, fields)
     if asked:
         return page(request, k6d, "login.html", status=401, wrong=False, **about)
     if not k6d.access.is_token(given.get("token", "").strip()):
@@ -88,6 +90,17 @@ async def form(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise Problem(400, "this is not a form") from error
     return {name: values[-1] for name, values in fields.items()}
+
+
+def _about(target: str, action: str, fields: dict[str, str]) -> dict[str, Any]:
+    """Return what the page keeps, and what was asked for in words: "mute shop.js for 2h"."""
+    length = fields.get("duration", "")
+    words = [action.rpartition("/")[2]]
+    if length == "0s" or fields.get("off"):
+        words, length = [*words, "off"], ""
+    words += [fields.get("script", ""), length and f"for {length}"]
+    asked = " ".join(filter(None, words))
+    return {"next": target, "do": action, "fields": fields, "asked": asked}
 
 
 def _local_path(target: str) -> str:
