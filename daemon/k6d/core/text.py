@@ -44,11 +44,11 @@ def brief(finding: str) -> str:
     """The first clause of a finding, without the host of its endpoint.
 
     "p95 of POST http://shop/checkout 219 ms, was 89 ms; also …" becomes
-    "p95 of POST /checkout 219 ms, was 89 ms".
+    "p95 of POST /checkout 219 ms, was 89 ms". Other addresses stay, such as those in k6's words.
     """
     clause = finding.partition("; ")[0]
-    origin = common_origin(re.findall(r"https?://\S+", clause))
-    return clause.replace(origin, "") if origin else clause
+    origin = common_origin(re.findall(r"(?<=[A-Z] )https?://\S+", clause))  # after the method
+    return re.sub(rf"(?<=[A-Z] ){re.escape(origin)}", "", clause) if origin else clause
 
 
 _CLAUSE = re.compile(r"(?:“[^”]*”|[^;“])+")  # a mark's text may hold a semicolon

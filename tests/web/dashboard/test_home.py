@@ -148,6 +148,8 @@ def test_one_line_about_an_incident() -> None:
         "p95; since run 20261127-064048-44499d on 27 Nov, 06:40 UTC"
     )
     assert brief(said) == "p95 of POST /checkout 219 ms, was 89.4 ms (+145 %)"
+    k6s = "the script cannot run: no module ./lib.js, see https://grafana.com/docs/k6/"
+    assert brief(k6s) == k6s
     found = incident("a.js", problems={"p": said, "q": "other"}).incident
     assert found is not None
     (line,) = home.problems([found], {"a.js": NOON})
