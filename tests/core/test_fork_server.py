@@ -12,7 +12,7 @@ import pytest
 
 from k6d.core import fork_server
 from k6d.core.fork_server import WorkerError, ask
-from support.daemon import until
+from support.daemon import PATIENCE_S, until
 
 PROGRAM = ("a_forked_helper", "an argument")
 HELPER = """
@@ -33,6 +33,11 @@ def answer(request):
         os.kill(loaded_by, signal.SIGKILL)
     if do == "touch":
         time.sleep(0.5)
+        open(request["path"], "w").close()
+    if do == "wait":
+        open(request["path"] + ".begun", "w").close()
+        while not os.path.exists(request["path"] + ".go"):
+            time.sleep(0.01)
         open(request["path"], "w").close()
     return {
         "given": request["given"], "pid": os.getpid(), "session": os.getsid(0),
@@ -189,16 +194,16 @@ def test_a_helper_outlives_the_one_that_asks(tmp_path: Path) -> None:
     with path.open("w") as other:
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(f"{touched}.go").touch()
         until(touched.exists, "the helper to do its work")
         fcntl.flock(other, fcntl.LOCK_EX)
 
 
 async def _killed_at_once(lock: Any, touched: Path) -> None:
     await _ask()
-    asking = asyncio.create_task(_ask("touch", lock=lock, path=str(touched)))
-    while not lock.closed:  # noqa: ASYNC110
+    asking = asyncio.create_task(_ask("wait", lock=lock, path=str(touched), own_s=PATIENCE_S))
+    while not Path(f"{touched}.begun").exists():  # noqa: ASYNC110, ASYNC240
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
     await asking
 

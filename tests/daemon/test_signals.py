@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
+
+from support.daemon import until
 
 CODE = """
 import asyncio, signal, sys, time
@@ -50,6 +53,16 @@ def _end(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.wait(120), said
 
 
+def _pending(process: subprocess.Popen[str]) -> int:
+    """The signals that wait for the process, as bits; none once it has ended."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    waiting = re.search(r"ShdPnd:\s*(\S+)", status)
+    return int(waiting[1], 16) if waiting else 0
+
+
 def test_the_loop_hears_signals() -> None:
     """Each signal's handler is called in the loop; whoever ended in time is not ended."""
     process = _process("idle", limit_s=60)
@@ -66,6 +79,5 @@ def test_a_loop_that_is_held_up_does_not_keep_the_process(signals: int) -> None:
     process = _process("busy", limit_s=0.2 if signals == 1 else 3600)
     for _ in range(signals):
         process.send_signal(signal.SIGTERM)
-        if signals > 1:
-            time.sleep(0.2)  # two at once are one to the kernel
+        until(lambda: not _pending(process), "the signal to arrive")  # two at once would be one
     assert _end(process) == (1, "")

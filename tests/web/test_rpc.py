@@ -64,7 +64,7 @@ async def test_a_mistake_is_told_as_one(caplog: pytest.LogCaptureFixture) -> Non
 
 async def test_who_leaves_a_stream_ends_it() -> None:
     """The other end's generator is closed; so is a call that nobody waits for any more."""
-    ended = asyncio.Queue[str]()
+    ended, begun = asyncio.Queue[str](), asyncio.Event()
 
     async def stream() -> AsyncIterator[int]:
         try:
@@ -76,6 +76,7 @@ async def test_who_leaves_a_stream_ends_it() -> None:
 
     async def never() -> None:
         try:
+            begun.set()
             await asyncio.Event().wait()
         finally:
             ended.put_nowait("call")
@@ -85,7 +86,7 @@ async def test_who_leaves_a_stream_ends_it() -> None:
             assert (await stream.get())["item"] == 0
         assert await ended.get() == "stream"
         waiting = asyncio.create_task(caller.call("never"))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         waiting.cancel()
         assert await ended.get() == "call"
 
