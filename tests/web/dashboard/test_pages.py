@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,7 +188,10 @@ def test_the_list_of_scripts_is_not_older_than_its_runs(
 def test_what_is_being_typed_is_not_lost_when_a_run_ends(
     browser: webdriver.Chrome, served: Served, target: Target
 ) -> None:
-    """The page then says that a run has ended, and waits to be asked for it."""
+    """The page then says that a run has ended, and waits to be asked for it.
+
+    It was not connected when the run ended, and another script's run has ended since.
+    """
     target.latency["/held"] = gate = Gate()
     served.write("held.js", hitting(f"{target.url}/held", iterations=1))
     until(gate.reached.is_set, "the run")
@@ -195,11 +200,17 @@ def test_what_is_being_typed_is_not_lost_when_a_run_ends(
     browser.find_element(By.XPATH, "//summary[contains(., 'Disable')]").click()
     reason = browser.find_element(By.NAME, "reason")
     reason.send_keys("the target moves")
+    served.write("next.js", hitting(f"{target.url}/next", iterations=1))
+    until(lambda: served.get("/api/v1/queue").json["pending"], "a run that waits")
+    for process in served.answering():
+        os.kill(process, signal.SIGKILL)
     gate.opened.set()
+    until(lambda: served.store.history("next.js"), "the other run")
     until(lambda: "A run has ended." in _text(browser), "the note")
     assert reason.get_attribute("value") == "the target moves"
     browser.find_element(By.LINK_TEXT, "Show its result").click()
     until(lambda: "learning" in _text(browser), "the result")
+    browser.get_log("browser")  # the lost connection is no news for other tests
 
 
 def _button(browser: webdriver.Chrome, name: str) -> Any:

@@ -103,7 +103,7 @@ def _page(request: Request, k6d: Context, queue: dict[str, Any]) -> Response:
         until=until,
         zoomed=bool(since or until),
         whole=f"/script?{urlencode({k: given[k] for k in KEPT if given[k]})}",
-        ended=queue["ended"][0]["job"] if queue["ended"] else "",
+        ended=next((one["job"] for one in queue["ended"] if one["script"] == name), ""),
         own=_own(name, k6d),
         alerts=_alerts(name, k6d, standing.notify if standing else True),
         **drawn,

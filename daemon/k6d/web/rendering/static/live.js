@@ -115,7 +115,9 @@ function list(place, kind, jobs, draw, none) {
   place.replaceChildren(drawn);
 }
 
-let stale = false; // a run has ended that this page does not show
+// Says that a run has ended that this page does not show. Put in once: a link that is drawn anew
+// each second would lose the focus.
+const note = element("p", {}, "A run has ended. ", element("a", { href: location.href, textContent: "Show its result" }));
 
 function writing() {
   // Loading the page again would lose what a person is typing.
@@ -129,15 +131,14 @@ source.addEventListener("queue", (event) => keepFocus(() => {
   for (const job of Object.keys(seen)) if (!running.some((one) => one.job === job)) delete seen[job];
   live.replaceChildren(...running.map(card));
   if (compact) {
-    const last = queue.ended[0]; // none after a restart of the daemon
+    // Another script's run may have ended since; after a restart of the daemon there is none.
+    const last = queue.ended.find((job) => !only || job.script === only);
     if (last && last.job !== live.dataset.ended) {
       live.dataset.ended = last.job;
-      const shown = !only || last.script === only;
-      if (shown && !writing()) location.reload();
-      stale ||= shown;
+      if (!writing()) location.reload();
+      if (!note.isConnected) live.after(note);
     }
-    if (stale) live.append(element("p", {}, "A run has ended. ", element("a", { href: location.href, textContent: "Show its result" })));
-    live.hidden = running.length === 0 && !stale;
+    live.hidden = running.length === 0;
     if (queue.pending.length && !only) live.append(element("p", { className: "dim", textContent: `${queue.pending.length} pending` }));
     return;
   }
