@@ -142,21 +142,26 @@ def looks() -> dict[str, Callable[[Store], object]]:
 
 def filled_with_few_scripts(data: Path) -> None:
     """Store few runs, over as much time as the many, so that a script has as many runs."""
-    store, until = Store(data), datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
-    write(store, made(FEW, until=until, apart=APART * MANY / FEW, scripts=FEW_SCRIPTS))
+    store = _written(data, FEW, apart=APART * MANY / FEW, scripts=FEW_SCRIPTS)
     store.reindex()
     store.check_index()
 
 
 def filled(data: Path, runs: int) -> float:
     """Store so many runs and those to prune; returns the seconds of a reindex."""
-    store, until = Store(data), datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
-    write(store, made(runs, until=until, apart=APART, scripts=SCRIPTS))
+    store = _written(data, runs, apart=APART, scripts=SCRIPTS)
     old = datetime.now(UTC) - APART * runs
     for number in range(PRUNED + 1):
         at = old - (OLDER if number else OLDEST) - number * APART
         write(store, [_old(at, number)])
     return timed(store.reindex)
+
+
+def _written(data: Path, runs: int, *, apart: timedelta, scripts: int) -> Store:
+    """The run files up to now, without an index."""
+    store, until = Store(data), datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    write(store, made(runs, until=until, apart=apart, scripts=scripts))
+    return store
 
 
 def _old(at: datetime, number: int) -> dict[str, object]:

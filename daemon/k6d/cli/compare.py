@@ -101,12 +101,10 @@ def compare(
 
 
 def _between(before: Run, after: Run, store: Store) -> str:
-    """Return the marks between two runs, oldest first; "" without any."""
-    from k6d.core.mark import between
-    from k6d.storage.marks import marks
+    """Return the marks between two runs in words; "" without any."""
+    from k6d.storage.marks import between_runs
 
-    first, last = sorted([before.timestamp, after.timestamp])
-    found = between(marks(store), after.script, after=first, until=last)
+    found = between_runs(before, after, store)
     return "; ".join(f"“{mark.text}”, {mark.at:%Y-%m-%d %H:%M} UTC" for mark in found)
 
 

@@ -32,7 +32,6 @@ from k6d.storage.tally import Tally, merged, traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from k6d.storage.generation import Generation
     from k6d.storage.tally import Traits
@@ -65,12 +64,9 @@ class Facts:
         known = self.traits(name)
         if known is None and self._generation.month(name).starts():
             return
-        groups = [traits(documents)] if known is None else [known, traits(documents)]
-        now = merged(groups)
+        now = merged(filter(None, [known, traits(documents)]))
         if now != known:
-            path, data = self._file(f"{name}.traits", {"traits": now})
-            root, durable = self._generation.root, self._generation.durable
-            write_atomic(path, data, root=root, durable=durable)
+            self._write(f"{name}.traits", {"traits": now})
 
     def lost(self) -> list[str]:
         """The months whose traits are not known."""
@@ -80,7 +76,7 @@ class Facts:
         """Make the traits of a month anew; reads all of its documents. Lock held."""
         month = self._generation.month(name)
         found = merged(traits(month.within(*span)) for span in month.spans())
-        self._write(f"{name}.traits", {"traits": found})
+        self._note(f"{name}.traits", {"traits": found})
 
     def _month(self, name: str) -> dict[str, Any] | None:
         found = self._read(name)
@@ -133,18 +129,18 @@ class Facts:
                     tally.add(document)
         days |= fresh
         old = {start: stamp for start, stamp in now.items() if stamp[0] < latest}
-        self._write(f"{name}.parts", {s: [old[s], one] for s, one in parts.items() if s in old})
+        self._note(f"{name}.parts", {s: [old[s], one] for s, one in parts.items() if s in old})
         settled = {
             day: [_state_of(day, now), tally.to_json()]
             for day, tally in days.items()
             if all(start in old for start in _overlapping(day, list(now)))
         }
-        self._write(f"{name}.days", settled)
+        self._note(f"{name}.days", settled)
         if not newest and changed:
             total = Tally()
             for tally in days.values():
                 total.merge(tally)
-            self._write(name, {"changed": changed, "tally": total.to_json()})
+            self._note(name, {"changed": changed, "tally": total.to_json()})
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self._generation.folder / FOLDER / f"{name}.json"
@@ -155,15 +151,15 @@ class Facts:
         except (OSError, ValueError, NotAFileError):
             return {}
 
-    def _write(self, name: str, record: dict[str, Any]) -> None:
+    def _note(self, name: str, record: dict[str, Any]) -> None:
         if record != self._read(name):
-            path, data = self._file(name, record)
             with suppress(K6dError):  # on a full disk; queries then read the documents
-                write_atomic(path, data, root=self._generation.root)
+                self._write(name, record)
 
-    def _file(self, name: str, record: dict[str, Any]) -> tuple[Path, bytes]:
-        path = self._generation.folder / FOLDER / f"{name}.json"
-        return path, _CHECKSUM.append(orjson.dumps(record))
+    def _write(self, name: str, record: dict[str, Any]) -> None:
+        generation, data = self._generation, _CHECKSUM.append(orjson.dumps(record))
+        path = generation.folder / FOLDER / f"{name}.json"
+        write_atomic(path, data, root=generation.root, durable=generation.durable)
 
 
 def tally_since(generation: Generation, first: str, lists: Callable[..., list[str]]) -> Tally:

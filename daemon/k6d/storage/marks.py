@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from k6d.core.mark import LONGEST_TEXT, Mark
+from k6d.core.mark import LONGEST_TEXT, Mark, between
 from k6d.core.numbers import kept_time
 from k6d.core.text import one_line
 from k6d.storage.record import encodable
 
 if TYPE_CHECKING:
+    from k6d.core.model import Run
     from k6d.storage.store import Store
 
 STATE = "marks"
@@ -33,6 +34,14 @@ def marks(store: Store) -> list[Mark]:
             pattern = script if isinstance(script, str) and script else "*"
             found.append(Mark(id=mark_id, at=at, text=text, script=pattern))
     return sorted(found, key=lambda mark: mark.at)
+
+
+def between_runs(one: Run, other: Run, store: Store) -> list[Mark]:
+    """The marks of a script between two of its runs, oldest first; none for other scripts."""
+    if one.script != other.script:
+        return []
+    first, last = sorted([one.timestamp, other.timestamp])
+    return between(marks(store), one.script, after=first, until=last)
 
 
 def put(text: str, store: Store, *, at: datetime, script: str = "*") -> Mark:

@@ -17,12 +17,11 @@ from fastapi.responses import HTMLResponse
 
 from k6d.alerts.recoveries import typical_s
 from k6d.analysis.side_by_side import compare
-from k6d.core.mark import between
 from k6d.core.model import HEALTHY, Outcome, Trigger
 from k6d.core.parse import end_of, finite, in_utc
 from k6d.core.text import common_origin
 from k6d.scripts.registry import Registry
-from k6d.storage.marks import marks
+from k6d.storage.marks import between_runs
 from k6d.storage.query import VERDICTS, Query
 from k6d.storage.record import is_test_id
 from k6d.web.context import Context, K6d
@@ -160,7 +159,6 @@ def comparison(request: Request, k6d: K6d) -> Response:
     """Show two runs side by side."""
     before, after = (stored_run(k6d, one) for one in _two_runs(request, k6d))
     found = compare(before, after)
-    first, last = sorted([before.timestamp, after.timestamp])
     return page(
         request,
         k6d,
@@ -170,7 +168,7 @@ def comparison(request: Request, k6d: K6d) -> Response:
         origin=common_origin(row.name for row in after.breakdown.endpoints),
         before=_plain(before),
         after=_plain(after),
-        happened=between(marks(k6d.store), after.script, after=first, until=last),
+        happened=between_runs(before, after, k6d.store),
     )
 
 
