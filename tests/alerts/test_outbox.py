@@ -20,7 +20,7 @@ from k6d import settings
 from k6d.alerts.alerting import Alerts
 from k6d.alerts.delivery.sender import Sender
 from k6d.alerts.outbox import Outbox
-from k6d.alerts.records import Change, Message
+from k6d.alerts.records import Change, Message, Sending
 from k6d.cli.doctor import examine
 from k6d.core.model import K6dError, Severity
 from k6d.storage.store import Store
@@ -272,6 +272,21 @@ def _killed_at_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[i
         if not mark.exists():
             break
     return twice, step
+
+
+def test_what_a_killed_helper_left_half_written_goes_with_its_sending(tmp_path: Path) -> None:
+    """At once: a daemon that goes on looks for leftovers only at its start and once a day."""
+    outbox, sending = Outbox(tmp_path), Sending(key="a1", receiver="r", label="r", messages=[])
+    with subprocess.Popen(["/bin/true"]) as killed:
+        killed.wait()
+    lock = outbox.begin(sending)
+    assert lock is not None
+    lock.close()
+    half = tmp_path / f"outbox/sending/.a1.json.{killed.pid}-00000000.tmp"
+    half.write_text("{")
+    outbox.end(sending)
+    assert not half.exists()
+    assert outbox.sendings() == []
 
 
 def test_two_processes_never_send_the_same(tmp_path: Path, driver: Driver) -> None:

@@ -163,10 +163,11 @@ class Outbox:
         return found
 
     def end(self, sending: Sending) -> None:
-        """Remove a sending whose outcome was entered into its messages."""
+        """Remove a sending whose outcome was entered, and what a killed helper left of it."""
         path = self.sending_path(sending.key)
         self._remove(path)
         self._remove(path.with_suffix(".lock"))
+        remove_leftovers([self._sending], root=self._data)
 
     def sending_path(self, key: str) -> Path:
         """Return the file to which a helper writes its outcome."""
