@@ -108,6 +108,19 @@ async def test_a_daemon_is_told_by_its_lock(home: Path) -> None:
     assert (check.ok, check.seen) == (True, f"none serves {data}")
 
 
+async def test_a_daemon_without_its_port_is_a_problem(home: Path) -> None:
+    """With the reason that is in the daemon's log; no more once the daemon has the port."""
+    data = home / "data"
+    why = "cannot listen on 127.0.0.1 port 8000: address already in use"
+    with only_daemon(data) as lock:
+        lock.say(no_api=why)
+        check = (await _examined(data=data))["daemon 5"]
+        seen = f"runs, pid {os.getpid()}, without API and dashboard: {why}"
+        assert (check.ok, check.seen) == (False, seen)
+        lock.say()
+        assert (await _examined(data=data))["daemon 5"].ok
+
+
 async def test_a_full_disk_is_no_fine_data_folder() -> None:
     """The daemon starts nothing then."""
     check = (await _examined(retention__least_free_mib=1 << 40))["data folder"]

@@ -181,3 +181,21 @@ def test_without_a_daemon_one_line_says_so(tmp_path_factory: pytest.TempPathFact
         (line,) = done.stderr.splitlines()
         assert f"no daemon answers at http://127.0.0.1:{stopped.port}/" in line
         assert "start 'k6d serve'" in line
+
+
+def test_a_daemon_without_its_port_is_not_mistaken_for_the_one_that_has_it(
+    running: Served, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The jobs of another daemon at that port are not shown as its own."""
+    second = Served(tmp_path_factory.mktemp("second"))
+    second.port = running.port
+    try:
+        second.start()
+        for words in (("queue",), ("cancel", "cart.js")):
+            done = second.call(*words)
+            assert (done.returncode, done.stdout) == (2, "")
+            (line,) = done.stderr.splitlines()
+            assert f"the daemon of {second.data} has no API: cannot listen on 127.0.0.1" in line
+            assert "choose another api.port" in line
+    finally:
+        second.close()

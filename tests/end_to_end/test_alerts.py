@@ -36,6 +36,8 @@ from support.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from k6d.alerts.records import OutboxEntry
+
 PATIENCE_S = 120.0
 SCRIPT = """
 import http from 'k6/http';
@@ -318,42 +320,43 @@ def test_what_a_message_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("api", "serving", "link"),
+    ("api", "link"),
     [
-        ({}, True, (f"Open the dashboard (on {HERE} itself)", "http://127.0.0.1:8000")),
-        ({"host": "0.0.0.0", "port": 81}, True, ("Open the dashboard", f"http://{HERE}:81")),
-        ({"host": "fd00::1"}, True, ("Open the dashboard", "http://[fd00::1]:8000")),
-        ({"enabled": False}, True, None),
-        ({}, False, None),
+        ({}, (f"Open the dashboard (on {HERE} itself)", "http://127.0.0.1:8000")),
+        ({"host": "0.0.0.0", "port": 81}, ("Open the dashboard", f"http://{HERE}:81")),
+        ({"host": "fd00::1"}, ("Open the dashboard", "http://[fd00::1]:8000")),
+        ({"enabled": False}, None),
     ],
 )
 def test_a_link_to_the_dashboard_if_it_is_on(
-    tmp_path: Path, api: dict[str, Any], serving: bool, link: tuple[str, str] | None
+    tmp_path: Path, api: dict[str, Any], link: tuple[str, str] | None
 ) -> None:
-    """As its readers reach it; none where it is off, or where no daemon runs."""
-    more = {f"api__{name}": value for name, value in api.items()}
-    loaded = settings.load(data=tmp_path, notify__urls=["json://127.0.0.1:1/"], **more)
-    store, outbox = Store(tmp_path), Outbox(tmp_path)
-    alerts = Alerts(loaded, store, serving=serving)
-    _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
-    (kept,) = outbox.waiting()
+    """As its readers reach it; none where it is off. So does `k6d run` beside the daemon."""
+    with only_daemon(tmp_path):
+        kept = _alert_of_an_anomaly(tmp_path, **api)
     assert kept.message.link == (link and (link[0], f"{link[1]}/runs/20261122-120009-aaaaaa"))
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_a_run_beside_a_daemon_links_to_its_dashboard(tmp_path: Path, enabled: bool) -> None:
-    """As `k6d run` does; not where the dashboard is off."""
-    loaded = settings.load(
-        data=tmp_path, notify__urls=["json://127.0.0.1:1/"], api__port=81, api__enabled=enabled
-    )
-    store, outbox = Store(tmp_path), Outbox(tmp_path)
-    with only_daemon(tmp_path):
-        alerts = Alerts(loaded, store)
-        _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
-    (kept,) = outbox.waiting()
-    address = "http://127.0.0.1:81/runs/20261122-120009-aaaaaa"
-    link = (f"Open the dashboard (on {HERE} itself)", address)
-    assert kept.message.link == (link if enabled else None)
+def test_no_link_to_a_dashboard_that_nobody_serves(tmp_path: Path) -> None:
+    """No daemon runs, or another program has its port: the link would lead to that program."""
+    assert _alert_of_an_anomaly(tmp_path / "alone").message.link is None
+    with only_daemon(tmp_path / "taken") as lock:
+        lock.say(no_api="cannot listen on 127.0.0.1 port 8000: address already in use")
+        assert _alert_of_an_anomaly(tmp_path / "taken").message.link is None
+    with only_daemon(tmp_path / "later") as lock:
+        lock.say(no_api="cannot listen on 127.0.0.1 port 8000: address already in use")
+        lock.say()
+        assert _alert_of_an_anomaly(tmp_path / "later").message.link
+
+
+def _alert_of_an_anomaly(data: Path, **api: Any) -> OutboxEntry:
+    more = {f"api__{name}": value for name, value in api.items()}
+    loaded = settings.load(data=data, notify__urls=["json://127.0.0.1:1/"], **more)
+    store = Store(data)
+    alerts = Alerts(loaded, store)
+    _record(alerts, store, "20261122-120009-aaaaaa", anomaly_analysis=make_anomaly())
+    (kept,) = Outbox(data).waiting()
+    return kept
 
 
 def test_a_damaged_run_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

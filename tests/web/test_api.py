@@ -17,6 +17,7 @@ import pytest
 
 from k6d.core.measurements import KeptFile
 from k6d.core.model import Finding, FindingKind, Severity, Verdict
+from k6d.storage.locks import without_api
 from k6d.storage.record import new_test_id
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
@@ -447,10 +448,12 @@ def test_switched_off_nothing_of_it_is_loaded(served: Served) -> None:
 
 
 def test_a_taken_port_is_a_line_in_the_log(served: Served, target: Target) -> None:
-    """Load tests go on without an API; the log names the port and what to do."""
+    """Load tests go on without an API; log and lock name the port and what to do."""
     with socket.create_server(("127.0.0.1", served.port)):
         served.start()
-        served.until_logged(f"cannot listen on 127.0.0.1 port {served.port}: address already in")
+        why = f"cannot listen on 127.0.0.1 port {served.port}: address already in use; choose "
+        served.until_logged(why)
+        assert (without_api(served.data) or "").startswith(why)
         served.write("a.js", hitting(target.url))
         served.run("a.js")
 

@@ -36,7 +36,7 @@ from k6d.core.reading import is_reachable
 from k6d.storage import accepted
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
-from k6d.storage.locks import daemon_of
+from k6d.storage.locks import daemon_of, without_api
 from k6d.storage.marks import marks
 from k6d.storage.record import encodable
 from k6d.storage.workloads import newest_run
@@ -57,16 +57,12 @@ LOOK_S = 60.0  # the interval of checks for due reminders
 
 
 class Alerts:
-    """The incidents of one store; their messages go into its outbox.
+    """The incidents of one store; their messages go into its outbox."""
 
-    `serving`: this process serves the dashboard (unless it is off), so messages link to it.
-    """
-
-    def __init__(self, settings: Settings, store: Store, *, serving: bool = False) -> None:
+    def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._outbox = Outbox(settings.data)
-        self._serving = serving
         self._states = store.state("incidents")
         self.mutes = Mutes(store)
         self.recoveries = Recoveries(store)
@@ -356,7 +352,8 @@ class Alerts:
         if self._settings.notify.dashboard:
             return "Open the dashboard", self._settings.notify.dashboard
         api = self._settings.api
-        if not api.enabled or not (self._serving or daemon_of(self._settings.data)):
+        data = self._settings.data
+        if not api.enabled or daemon_of(data) is None or without_api(data):
             return None
         machine = socket.gethostname()
         host = machine if api.host in ANYWHERE else api.host

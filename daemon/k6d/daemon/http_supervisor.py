@@ -3,7 +3,7 @@
 The libraries for HTTP take more memory than the rest of the daemon. So they run in a process of
 their own, which ends after a while without requests. An error in a request cannot disturb a run.
 The daemon keeps the sockets, so no connection is refused between two web processes. If the port is
-taken, the daemon logs an error, runs load tests and tries the port again.
+taken, the daemon logs an error, says so in its lock, runs load tests and tries the port again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from k6d.jobs.activity import Activity
     from k6d.jobs.queue import JobQueue
     from k6d.settings import Api, Settings
+    from k6d.storage.locks import DaemonLock
 
 logger = logging.getLogger(__name__)
 
@@ -43,21 +44,28 @@ GRACE_S = 7.0  # for the web process to end; it gives running requests 5 s
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Callable[[], Settings], queue: JobQueue, activity: Activity
+    settings: Callable[[], Settings], queue: JobQueue, activity: Activity, lock: DaemonLock
 ) -> AsyncIterator[None]:
-    """Answer requests while the context is open; a new process gets the current settings."""
+    """Answer requests while the context is open; a new process gets the current settings.
+
+    While nothing listens, `lock` says why.
+    """
     now = settings()
     for left in removable(now.data / "one-off"):
         remove_folder(left, root=now.data)
     try:
         access = Access.of(now.api, now.data)  # makes the token, which commands read
     except K6dError as error:
-        logger.error("no API and no dashboard: %s; then restart k6d", error)
+        why = f"{error}; then restart k6d"
+        logger.error("no API and no dashboard: %s", why)
+        lock.say(no_api=why)
         yield
         return
     control = Control(queue, activity)
+    ports = _Ports(now.api, lock)
+    ports.listen()
     task = asyncio.create_task(
-        _stand_by(lambda: pickle.dumps((settings(), access)), control, now.api, _bind(now.api))
+        _stand_by(lambda: pickle.dumps((settings(), access)), control, ports)
     )
     try:
         yield
@@ -67,13 +75,11 @@ async def serving(
             await task
 
 
-async def _stand_by(
-    given: Callable[[], bytes], control: Control, api: Api, bound: list[socket.socket]
-) -> None:
-    while not bound:
+async def _stand_by(given: Callable[[], bytes], control: Control, ports: _Ports) -> None:
+    while not ports.bound:
         await asyncio.sleep(RETRY_S)
-        bound = _bind(api, failure=logging.DEBUG)
-    waits = Waits()
+        ports.listen(failure=logging.DEBUG)
+    bound, waits = ports.bound, Waits()
     try:
         async with asyncio.TaskGroup() as processes:  # a process that leaves finishes its requests
             while True:
@@ -191,42 +197,53 @@ async def _end_of(process: asyncio.subprocess.Process) -> int:
     return await process.wait()
 
 
-def _bind(api: Api, *, failure: int = logging.ERROR) -> list[socket.socket]:
-    """Return a socket for each address of the host; none if that fails.
+class _Ports:
+    """The sockets of the API, one for each address of its host.
 
-    The failure is logged at the level `failure`.
+    Another program may have the port. Then there are none, and the daemon's lock says why.
+    """
+
+    def __init__(self, api: Api, lock: DaemonLock) -> None:
+        self.bound: list[socket.socket] = []
+        self._api = api
+        self._lock = lock
+
+    def listen(self, *, failure: int = logging.ERROR) -> None:
+        """Bind the sockets; a failure is logged at the level `failure`."""
+        host, port = self._api.host, self._api.port
+        try:
+            self.bound = _bind(host.strip("[]"), port)
+        except (OSError, UnicodeError) as error:
+            detail = reason(error) if isinstance(error, OSError) else error
+            why = f"cannot listen on {host} port {port}: {detail}; "
+            why += "choose another api.port, or api.enabled = false"
+            text = "no API and no dashboard: %s; k6d tries again every %g s"
+            logger.log(failure, text, why, RETRY_S)
+            self._lock.say(no_api=why)
+            return
+        self._lock.say()
+        logger.info("dashboard and API at http://%s:%d/", _in_url(host), port)
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of the host; OSError or UnicodeError if one fails.
 
     This does not use socket.create_server, because its sockets don't state that they are TCP. Then
     asyncio leaves Nagle's algorithm on, and every response takes 40 ms longer.
     """
-    bound: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(
-            api.host.strip("[]"), api.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with contextlib.ExitStack() as failed:
+        bound = []
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            one = socket.socket(family, kind, protocol)
-            bound.append(one)
+            one = failed.enter_context(socket.socket(family, kind, protocol))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind(address)
             one.listen(BACKLOG)
             one.setblocking(False)
-    except (OSError, UnicodeError) as error:
-        for one in bound:
-            one.close()
-        logger.log(
-            failure,
-            "no API and no dashboard: cannot listen on %s port %d: %s; choose another api.port, "
-            "or api.enabled = false; k6d tries again every %g s",
-            api.host,
-            api.port,
-            reason(error) if isinstance(error, OSError) else error,
-            RETRY_S,
-        )
-        return []
-    logger.info("dashboard and API at http://%s:%d/", _in_url(api.host), api.port)
+            bound.append(one)
+        failed.pop_all()
     return bound
 
 

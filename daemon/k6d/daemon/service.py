@@ -38,7 +38,7 @@ from k6d.jobs.retries import Retries
 from k6d.jobs.suites import scripts_of
 from k6d.scripts.dependencies import Dependents
 from k6d.scripts.watcher import Watcher
-from k6d.storage.locks import only_daemon
+from k6d.storage.locks import DaemonLock, only_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -101,9 +101,9 @@ class Service:
         logger.info("stopped")
 
     async def _serve(self) -> None:
-        with only_daemon(self._settings.data):
+        with only_daemon(self._settings.data) as lock:
             await self._recover()
-            async with self._watcher() as watcher, self._api(), asyncio.TaskGroup() as tasks:
+            async with self._watcher() as watcher, self._api(lock), asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._watch(watcher))]
                 background.append(tasks.create_task(self._feed_watchdog()))
                 background += [tasks.create_task(task) for task in self._alert_tasks()]
@@ -140,13 +140,13 @@ class Service:
     def _folders(self) -> tuple[Path, Path]:
         return self._settings.scripts, self._settings.data
 
-    def _api(self) -> AbstractAsyncContextManager[None]:
+    def _api(self, lock: DaemonLock) -> AbstractAsyncContextManager[None]:
         """Return the HTTP API; if it is switched off, none of its modules is imported."""
         if not self._settings.api.enabled:
             return contextlib.nullcontext()
         from k6d.daemon.http_supervisor import serving
 
-        return serving(lambda: self._settings, self._queue, self._activity)
+        return serving(lambda: self._settings, self._queue, self._activity, lock)
 
     def _watcher(self) -> Watcher:
         watch = self._settings.watch

@@ -67,7 +67,7 @@ class Pipeline:
         self._settings = settings
         self._store = store
         self._stages = Stages(settings=settings, store=store, stop=stop)
-        self.alerts = Alerts(settings, store, serving=background)
+        self.alerts = Alerts(settings, store)
         self.registration = Registration(store, self.alerts, settings.scripts)
         self.aside = SetAside(store, self.registration.registry, self.alerts)
         self._disabled = Disabled(store)

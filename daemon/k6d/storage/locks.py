@@ -37,19 +37,45 @@ def try_lock(path: Path, *, root: Path) -> TextIO | None:
 
 def daemon_of(data: Path) -> str | None:
     """The pid of the daemon that uses the data folder; "unknown" if empty, None without one."""
+    said = _said(data)
+    return None if said is None else said[0] or "unknown"
+
+
+def without_api(data: Path) -> str | None:
+    """Why the daemon that uses the data folder has no API; None if it has one or none runs."""
+    return (_said(data) or ("", ""))[1] or None
+
+
+def _said(data: Path) -> tuple[str, str] | None:
+    """What the daemon wrote into its lock: its pid, and why it has no API. None without one."""
     try:
         with os.fdopen(open_file(data / DAEMON_LOCK), errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return file.read().strip() or "unknown"
+                pid, _, why = file.read().partition("\n")
+                return pid, why.strip()
     except (OSError, K6dError):
         pass
     return None
 
 
+class DaemonLock:
+    """The lock of the daemon that uses a data folder. Other processes read what it says."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.say()
+
+    def say(self, *, no_api: str = "") -> None:
+        """Write this process's pid, and `no_api`: why the daemon has no API."""
+        said = f"{os.getpid()}\n{no_api}".encode(errors="replace")
+        os.pwrite(self._file.fileno(), said, 0)
+        os.ftruncate(self._file.fileno(), len(said))
+
+
 @contextlib.contextmanager
-def only_daemon(data: Path) -> Iterator[None]:
+def only_daemon(data: Path) -> Iterator[DaemonLock]:
     """Reserve the data folder for this daemon until the block ends or the process dies.
 
     K6dError when another daemon uses the folder or the folder cannot be used.
@@ -70,7 +96,4 @@ def only_daemon(data: Path) -> Iterator[None]:
         pid = daemon_of(data) or "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
     with lock, required(data):
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
+        yield DaemonLock(lock)
