@@ -28,12 +28,13 @@ from k6d.storage.checked import Stamp, settled_ns, stamps
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, read_file
 from k6d.storage.files import YOUNG_NS, modified_ns, write_atomic
+from k6d.storage.months import month_of
 from k6d.storage.tally import Tally, merged, traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from k6d.storage.generation import Generation
+    from k6d.storage.months import Months
     from k6d.storage.tally import Traits
 
 FOLDER = "facts"
@@ -44,8 +45,8 @@ _CHECKSUM = Checksum(b'"crc32":', b"}\n")
 class Facts:
     """The facts of one generation; each file is read when it is needed."""
 
-    def __init__(self, generation: Generation) -> None:
-        self._generation = generation
+    def __init__(self, months: Months) -> None:
+        self._months = months
 
     def tally(self, name: str) -> Tally | None:
         """The counts of a whole month; None when they are not known."""
@@ -62,7 +63,7 @@ class Facts:
         Traits that were lost are left to `mend`. K6dError when the disk refuses.
         """
         known = self.traits(name)
-        if known is None and self._generation.month(name).starts():
+        if known is None and self._months.partitions(name).starts():
             return
         now = merged(filter(None, [known, traits(documents)]))
         if now != known:
@@ -70,17 +71,17 @@ class Facts:
 
     def lost(self) -> list[str]:
         """The months whose traits are not known."""
-        return [name for name in self._generation.months() if self.traits(name) is None]
+        return [name for name in self._months.names() if self.traits(name) is None]
 
     def mend(self, name: str) -> None:
         """Make the traits of a month anew; reads all of its documents. Lock held."""
-        month = self._generation.month(name)
+        month = self._months.partitions(name)
         found = merged(traits(month.within(*span)) for span in month.spans())
         self._note(f"{name}.traits", {"traits": found})
 
     def _month(self, name: str) -> dict[str, Any] | None:
         found = self._read(name)
-        same = found and found["changed"] == modified_ns(self._generation.month(name).folder)
+        same = found and found["changed"] == modified_ns(self._months.partitions(name).folder)
         return found if same else None
 
     def days(self, name: str, now: Mapping[str, Stamp], *, after: str = "") -> dict[str, Tally]:
@@ -97,6 +98,33 @@ class Facts:
             if day > after and state == _state_of(day, now)
         }
 
+    def tally_since(self, first: str, lists: Callable[..., list[str]]) -> Tally:
+        """The counts of all runs from the id `first` on.
+
+        `lists` notes the names in a folder, so that the caller knows when it has to ask again.
+        """
+        total = Tally()
+        day_of_first, month_of_first = first[:8], month_of(first)
+        for name in lists(self._months.names):
+            if name < month_of_first:
+                continue
+            if name > month_of_first and (whole := self.tally(name)):
+                total.merge(whole)
+                continue
+            month = self._months.partitions(name)
+            lists(month.starts)
+            now = stamps(month.folder)
+            known = self.days(name, now, after=day_of_first)
+            for tally in known.values():
+                total.merge(tally)
+            for start, end in spans(list(now)):
+                if all(d in known or d < day_of_first for d in days_of(name, start, end)):
+                    continue
+                for document in month.within(start, end):
+                    if document["test_id"] >= first and document["test_id"][:8] not in known:
+                        total.add(document)
+        return total
+
     def parts(self, name: str, now: Mapping[str, Stamp]) -> dict[str, Traits]:
         """The traits of each partition of a month for which they are known."""
         known = self._read(f"{name}.parts")
@@ -104,13 +132,13 @@ class Facts:
 
     def update(self) -> None:
         """Make the facts that are missing; reads the documents of what has changed."""
-        months = self._generation.months()
+        months = self._months.names()
         for name in months:
             if self._month(name) is None:
                 self._update(name, newest=name == months[-1])
 
     def _update(self, name: str, *, newest: bool) -> None:
-        month = self._generation.month(name)
+        month = self._months.partitions(name)
         changed, now = settled_ns(month.folder), stamps(month.folder)
         latest = time.time_ns() - YOUNG_NS
         parts, days = self.parts(name, now), self.days(name, now)
@@ -143,7 +171,7 @@ class Facts:
             self._note(name, {"changed": changed, "tally": total.to_json()})
 
     def _read(self, name: str) -> dict[str, Any]:
-        path = self._generation.folder / FOLDER / f"{name}.json"
+        path = self._months.folder / FOLDER / f"{name}.json"
         try:
             data = read_file(path)
             contents = _CHECKSUM.verified(data)
@@ -157,37 +185,9 @@ class Facts:
                 self._write(name, record)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
-        generation, data = self._generation, _CHECKSUM.append(orjson.dumps(record))
-        path = generation.folder / FOLDER / f"{name}.json"
-        write_atomic(path, data, root=generation.root, durable=generation.durable)
-
-
-def tally_since(generation: Generation, first: str, lists: Callable[..., list[str]]) -> Tally:
-    """The counts of all runs from the id `first` on.
-
-    `lists` notes the names in a folder, so that the caller knows when it has to ask again.
-    """
-    facts, total = Facts(generation), Tally()
-    day_of_first, month_of_first = first[:8], f"{first[:4]}-{first[4:6]}"
-    for name in lists(generation.months):
-        if name < month_of_first:
-            continue
-        if name > month_of_first and (whole := facts.tally(name)):
-            total.merge(whole)
-            continue
-        month = generation.month(name)
-        lists(month.starts)
-        now = stamps(month.folder)
-        known = facts.days(name, now, after=day_of_first)
-        for tally in known.values():
-            total.merge(tally)
-        for start, end in spans(list(now)):
-            if all(d in known or d < day_of_first for d in days_of(name, start, end)):
-                continue
-            for document in month.within(start, end):
-                if document["test_id"] >= first and document["test_id"][:8] not in known:
-                    total.add(document)
-    return total
+        months, data = self._months, _CHECKSUM.append(orjson.dumps(record))
+        path = months.folder / FOLDER / f"{name}.json"
+        write_atomic(path, data, root=months.root, durable=months.durable)
 
 
 def spans(starts: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -13,26 +13,23 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from k6d.storage.checked import stamps
-from k6d.storage.facts import Facts, tally_since
+from k6d.storage.facts import Facts
 from k6d.storage.files import names
+from k6d.storage.months import Months, month_of
 from k6d.storage.partitions import Partitions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from k6d.storage.partitions import Before
     from k6d.storage.tally import Tally
 
 Document = dict[str, Any]
 Skip = Callable[[dict[str, Any]], bool]
 
-# Documents in a partition. One save rewrites one partition of each kind, of 0.5 KB documents.
-PARTITION_LIMIT = 250
-SCRIPT_LIMIT = 100
+SCRIPT_LIMIT = 100  # documents in a partition of a script
 SCRIPTS = "scripts"
 
-_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _SCRIPT = re.compile(r"[0-9a-f]{16}")
 
 
@@ -58,14 +55,16 @@ class Generation:
 
     def __init__(self, folder: Path, *, root: Path, durable: bool = True) -> None:
         self.folder, self.root, self.durable = folder, root, durable
+        self._months = Months(folder, root=root, durable=durable)
+        self.facts = Facts(self._months)
 
     def months(self) -> list[str]:
         """The months that have documents, such as 2026-11, oldest first."""
-        return sorted(name for name in names(self.folder) if _MONTH.fullmatch(name))
+        return self._months.names()
 
     def month(self, name: str) -> Partitions:
         """The documents of a month; there may be none."""
-        return self._partitions(name, PARTITION_LIMIT, partial(Facts(self).enter, name))
+        return self._months.partitions(name, partial(self.facts.enter, name))
 
     def script(self, name: str) -> Partitions:
         """The documents of a script; there may be none."""
@@ -91,22 +90,21 @@ class Generation:
 
         Months and partitions whose traits `skip` accepts are left out.
         """
-        facts = Facts(self)
         for name in reversed(seen.list(self.months)):
             if newest is not None and name > month_of(newest):
                 continue
             month, skipped = self.month(name), set[str]()
-            if skip and (whole := facts.traits(name)) and skip(whole):
+            if skip and (whole := self.facts.traits(name)) and skip(whole):
                 continue
             starts = seen.list(month.starts)
             if skip:
-                known = facts.parts(name, stamps(month.folder))
+                known = self.facts.parts(name, stamps(month.folder))
                 skipped = {start for start, its in known.items() if skip(its)}
             yield from month.newest_first(starts, newest, skipped)
 
     def tally(self, first: str, seen: Seen) -> Tally:
         """The counts of all runs from the id `first` on."""
-        return tally_since(self, first, seen.list)
+        return self.facts.tally_since(first, seen.list)
 
     def oldest_first(self, first: str, seen: Seen) -> Iterator[Document]:
         """The documents from the id `first` on; only what the caller reaches is read."""
@@ -154,18 +152,8 @@ class Generation:
             self.script(script).remove([document["test_id"] for document in gone])
 
     def _script(self, name: str) -> Partitions:
-        return self._partitions(f"{SCRIPTS}/{name}", SCRIPT_LIMIT)
-
-    def _partitions(self, name: str, limit: int, before: Before | None = None) -> Partitions:
-        place = f"{self.folder}/{name}"
-        return Partitions(
-            place, root=self.root, limit=limit, durable=self.durable, before_write=before
-        )
-
-
-def month_of(test_id: str) -> str:
-    """The name of the run's month, such as 2026-11."""
-    return f"{test_id[:4]}-{test_id[4:6]}"
+        place = f"{self.folder}/{SCRIPTS}/{name}"
+        return Partitions(place, root=self.root, limit=SCRIPT_LIMIT, durable=self.durable)
 
 
 def by_month(test_ids: Iterable[str]) -> list[tuple[str, list[str]]]:

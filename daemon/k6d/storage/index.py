@@ -32,7 +32,6 @@ from k6d.storage.data_folder import (
     sync_tree,
 )
 from k6d.storage.documents import DamagedError
-from k6d.storage.facts import Facts
 from k6d.storage.files import (
     YOUNG_NS,
     disk_errors,
@@ -167,7 +166,7 @@ class Index:
     def update_facts(self) -> None:
         """Note what queries need of the parts that changed; see `facts`."""
         if generation := self.generation():
-            facts = Facts(generation)
+            facts = generation.facts
             facts.update()
             for name in facts.lost():
                 with self.locked():

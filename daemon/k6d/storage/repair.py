@@ -16,7 +16,8 @@ from k6d.core.errors import K6dError
 from k6d.core.frozen import frozen
 from k6d.storage.checked import Checked, MonthNow, ranges, settled_ns
 from k6d.storage.documents import DamagedError
-from k6d.storage.generation import PARTITION_LIMIT, Seen
+from k6d.storage.generation import Seen
+from k6d.storage.months import PARTITION_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
