@@ -20,6 +20,22 @@ from support.results import endpoint, result
         ("status != 400", 60, 0, False),
         ("is 4000", 60, 0, False),
         ("is refused", 60, 0, False),
+        ("400", 60, 0, True),
+        ("returns 400", 60, 0, True),
+        ("status is 400 or 404", 60, 0, True),
+        ("status is 400 within 500 ms", 60, 0, True),
+        ("status is 400 and duration < 500", 60, 0, True),
+        ("response time < 400 ms", 60, 0, False),
+        ("duration<400", 60, 0, False),
+        ("response time is 400", 60, 0, False),
+        ("server took under 400 ms", 60, 0, False),
+        ("answered within 400 ms", 60, 0, False),
+        ("p95 is 400ms", 60, 0, False),
+        ("body is 400 bytes", 60, 0, False),
+        ("order 400 is shown", 60, 0, False),
+        ("server error (400) rate is low", 60, 0, False),
+        ("status is 200 or 400", 60, 0, False),  # 6000 such answers: most were not looked at
+        ("status is 200 or 400", 6000, 0, True),
     ],
 )
 def test_a_check_that_names_the_status_expects_it(

@@ -8,7 +8,7 @@ import pytest
 
 from k6d.analysis import browser_pages, grpc_calls, handshakes
 from k6d.analysis.failures import too_many
-from k6d.core.measurements import Breakdown
+from k6d.core.measurements import Breakdown, Check
 from k6d.core.model import Severity
 from k6d.settings import Limits
 from support.records import make_endpoint
@@ -53,3 +53,29 @@ def test_almost_all_is_not_all(protocol: ModuleType, breakdown: Breakdown) -> No
     assert "99.97 %" in finding.message
     assert "100 %" not in finding.message
     assert finding.severity is Severity.HIGH
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "expected"),
+    [
+        ("5", "is NotFound", True),
+        ("5", "status is not found", True),
+        ("5", "is not NotFound", False),
+        ("13", "status is Internal", True),
+        ("13", "grpc.StatusInternal", True),
+        ("13", "status 13", True),
+        ("13", "internal gateway answered within 500 ms", False),
+        ("13", "no internal error", False),
+        ("2", "the user is unknown", False),
+        ("14", "status is not unavailable", False),
+    ],
+)
+def test_a_check_that_names_a_grpc_status_expects_it(
+    code: str, name: str, *, expected: bool
+) -> None:
+    """A word of everyday English in a check excuses no failed call."""
+    made = result(
+        breakdown=Breakdown(grpc_codes={code: 20}),
+        checks=(Check(name=name, group="", passes=20, fails=0),),
+    )
+    assert (grpc_calls.find(made, Limits()) == []) is expected

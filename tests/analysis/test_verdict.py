@@ -96,6 +96,8 @@ def test_an_aborted_run_is_doubted_not_blamed() -> None:
 
 SLOW = Threshold(metric="http_req_duration", expression="p(95)<5", crossed=True, observed=7)
 FEW = Threshold(metric="http_reqs", expression="count > 1000", crossed=True, observed=26)
+ERRORS = Threshold(metric="errs", expression="count==0", crossed=True, observed=13)
+UNMET = Threshold(metric="orders", expression="count===20", crossed=True, observed=13)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,8 @@ FEW = Threshold(metric="http_reqs", expression="count > 1000", crossed=True, obs
         (Outcome.ABORTED, 99, (FEW,), (FEW,)),  # the one that ended it
         (Outcome.ABORTED, 105, (SLOW, FEW), (SLOW,)),
         (Outcome.ABORTED, 105, (FEW,), ()),
+        (Outcome.ABORTED, 105, (ERRORS,), (ERRORS,)),  # a counter never falls
+        (Outcome.ABORTED, 105, (UNMET,), ()),
     ],
 )
 def test_a_run_that_was_cut_short_is_not_blamed_for_its_counts(

@@ -418,6 +418,7 @@ def test_scripts_are_named_as_people_do(home: Home) -> None:
         assert home.json("show", given)["test_id"] == run["test_id"]
         assert home.k6d("mute", given).stdout.startswith("shop/cart.js is muted until ")
     assert home.k6d("mute", "shop/cart", "--off").stdout == "shop/cart.js is not muted any more\n"
+    assert "shop/crat.js is not muted" in home.error("mute", "shop/crat.js", "--off")
     assert home.json("run", "shop/cart.js", code=1)["script"] == "shop/cart.js"
     assert home.json("history", "shop/login") == []
     said = home.error("trend", "shop/crat.js")

@@ -32,13 +32,17 @@ if TYPE_CHECKING:
         ({"group": "::shop", "scenario": "s"}, None),
         ({"kind": "static", "scenario": "s"}, "excluded"),
         ({"kind": "page", "scenario": "s"}, None),
+        ({"name": "http://shop/?id[0]=1", "scenario": "s"}, "excluded"),
+        ({"name": "http://shop/?id0=1", "scenario": "s"}, None),
         ({}, None),
     ],
 )
 def test_what_stands_apart(tags: dict[str, str], kind: str | None) -> None:
     """By k6's groups, and by what the script excludes."""
     exclude = Exclude(
-        names=["http://ads.example/*"], groups=["shop::login"], tags={"kind": "stat*"}
+        names=["http://ads.example/*", "http://shop/?id[0]=*"],
+        groups=["shop::login"],
+        tags={"kind": "stat*"},
     )
     assert kind_of(tags, exclude) == kind
 

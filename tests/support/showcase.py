@@ -32,6 +32,7 @@ from k6d.jobs.activity import Activity
 from k6d.jobs.queue import JobQueue
 from k6d.scripts.registry import Registry, ScriptState
 from k6d.settings import load
+from k6d.storage.locks import only_daemon
 from k6d.storage.marks import marks
 from k6d.storage.marks import put as put_mark
 from k6d.storage.record import new_test_id
@@ -361,9 +362,10 @@ class Show:
         async def main() -> None:
             self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
             queue = JobQueue()
-            async with serving(lambda: self.settings, queue, Activity(queue)):
-                ready.set()
-                await self._stop.wait()
+            with only_daemon(self.settings.data) as lock:
+                async with serving(lambda: self.settings, queue, Activity(queue), lock):
+                    ready.set()
+                    await self._stop.wait()
 
         self._thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
         self._thread.start()

@@ -489,6 +489,9 @@ def test_incidents_and_mutes(shared: Served) -> None:
     assert "Open incident" in shared.get("/script?name=bad.js").text
     assert "open incident" in shared.get("/").text
     assert re.search(r'k6d_open_incidents\{severity="high"\} [1-9]', shared.get("/metrics").text)
+    misspelt = shared.post("/api/v1/mutes", {"script": "bad.js", "for": "1h"})
+    assert misspelt.status == 422, "nothing is muted for a time that nobody asked for"
+    assert "for" in misspelt.text
     muted = shared.post("/api/v1/mutes", {"script": "bad.js", "duration": "1h"})
     assert muted.json["until"] == shared.get("/api/v1/incidents").json["mutes"]["bad.js"]
     assert "Muted until" in shared.get("/script?name=bad.js").text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from k6d.analysis.expected import NEGATION
 from k6d.analysis.failures import too_many
 from k6d.core.metrics import METRICS
 from k6d.core.model import Finding, FindingKind
@@ -25,6 +26,7 @@ CODES = (
     "UNAUTHENTICATED",
 )
 OK, UNAVAILABLE = "0", "14"
+EVERYDAY = ("CANCELLED", "UNKNOWN", "ABORTED", "INTERNAL", "UNAVAILABLE")
 TIMES = {"response_time_avg": "avg", "response_time_p95": "p(95)"}
 
 
@@ -114,7 +116,19 @@ def _name(code: str) -> str:
 
 
 def _is_expected(code: str, calls: int, checks: list[Check]) -> bool:
-    """Whether a check that never failed names the status: "is NotFound", "status 5"."""
-    words = _name(code).replace("_", "[ _]?")
-    named = re.compile(rf"(?i)\b(?:{words}|status \D{{0,5}}{re.escape(code)})\b")
-    return any(not c.fails and c.passes >= calls and named.search(c.name) for c in checks)
+    """Whether a check that never failed names the status: "is NotFound", "status 5".
+
+    A status that is a word of everyday English, such as Internal, follows "status" or "code".
+    """
+    word = _name(code).replace("_", "[ _]?")
+    before = r"(?:status|code)\w*\W+(?:\w+\W+)?" if _name(code) in EVERYDAY else ""
+    named = re.compile(
+        rf"(?i)\b(?:{before}{word}|Status{word}|status \D{{0,5}}{re.escape(code)})\b"
+    )
+    return any(
+        not check.fails
+        and check.passes >= calls
+        and named.search(check.name)
+        and not NEGATION.search(named.sub("", check.name))  # "not found" is none
+        for check in checks
+    )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 COMPARATIVE = (FindingKind.LIMIT, FindingKind.REGRESSION, FindingKind.SPIKE)
 LASTING_S = 5
-LEAST_COUNT = re.compile(r"\s*count\s*[>=]")
+LEAST_COUNT = re.compile(r"\s*count\s*(>=?|={2,3})\s*([0-9.eE+-]+)")
 TIMES, ERRORS, THROUGHPUT = "response times", "errors", "throughput"
 SPIKES = {
     "slow": ("response_time_p95", "p95", "ms"),
@@ -154,8 +154,16 @@ def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Findin
     if execution.outcome not in (Outcome.ABORTED, Outcome.TIMED_OUT):
         return []
     crossed = [f for f in findings if f.kind is FindingKind.THRESHOLD]
-    early = [f for f in crossed if LEAST_COUNT.match(f.expected or "")]
+    early = [f for f in crossed if _can_still_grow(f)]
     return [] if execution.cut_by_threshold and early == crossed else early
+
+
+def _can_still_grow(finding: Finding) -> bool:
+    """Whether a crossed threshold on a count is one that more time may have met."""
+    found = LEAST_COUNT.match(finding.expected or "")
+    if not found or found[1].startswith(">"):
+        return bool(found)
+    return isinstance(finding.observed, int | float) and finding.observed < float(found[2])
 
 
 def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:

@@ -139,6 +139,7 @@ def mute(
         pattern = known_script(script, loaded)
     except K6dError:  # a pattern, or a script that does not exist yet
         pattern = script_name(script, loaded)
+    muted = pattern in mutes.active(datetime.now(UTC))
     try:
         until = mutes.put(pattern, "0s" if off else for_)
     except ValueError as error:
@@ -147,6 +148,8 @@ def mute(
         ) from error
     if until is None:
         others = ", ".join(mutes.of(pattern, datetime.now(UTC)))
+        if not muted and not others:
+            raise K6dError(f"{pattern} is not muted; 'k6d incidents' lists the mutes")
         say(f"{pattern} is {f'still muted by {others}' if others else 'not muted any more'}")
         return
     say(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from k6d.core.frozen import frozen
@@ -31,10 +32,21 @@ class Exclude:
         names = [found[tag] for tag in ("name", "url") if tag in found]
         group = found.get("group", "").removeprefix("::")
         return (
-            any(fnmatchcase(name, pattern) for name in names for pattern in self.names)
-            or any(fnmatchcase(group, one.removeprefix("::")) for one in self.groups)
-            or any(tag in found and fnmatchcase(found[tag], self.tags[tag]) for tag in self.tags)
+            any(_fits(name, pattern) for name in names for pattern in self.names)
+            or any(_fits(group, one.removeprefix("::")) for one in self.groups)
+            or any(tag in found and _fits(found[tag], self.tags[tag]) for tag in self.tags)
         )
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """Whether a text fits a pattern, or equals it; "[" is a plain character, as in "?id[0]=1"."""
+    return text == pattern or _compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    wild = {"*": ".*", "?": "."}
+    return re.compile("".join(wild.get(one) or re.escape(one) for one in pattern), re.DOTALL)
 
 
 def kind_of(found: Mapping[str, str], exclude: Exclude) -> str | None:

@@ -15,7 +15,7 @@ from k6d.web.routes import schemas
 router = APIRouter(prefix="/api/v1", tags=["incidents"])
 
 
-class Mute(BaseModel):
+class Mute(BaseModel, extra="forbid"):
     """Send no notifications about a script for a while; runs and incidents are still stored."""
 
     script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
@@ -36,7 +36,7 @@ def incidents(k6d: K6d) -> Response:
     )
 
 
-class Acknowledgement(BaseModel):
+class Acknowledgement(BaseModel, extra="forbid"):
     """Acknowledge the open incident of a script: no reminders until it gets worse."""
 
     script: str = Field(min_length=1, max_length=500)

@@ -25,7 +25,7 @@ RETRY_AFTER_S = 30
 LONGEST_S = 7 * 86_400
 
 
-class Options(BaseModel):
+class Options(BaseModel, extra="forbid"):
     """Options that replace the script's own."""
 
     vus: int | None = Field(default=None, ge=1, le=1_000_000, description="virtual users")
@@ -45,7 +45,7 @@ class Options(BaseModel):
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
-class Wanted(BaseModel):
+class Wanted(BaseModel, extra="forbid"):
     """A known script to run now."""
 
     script: str = Field(min_length=1, max_length=500, description="its name in the folder")

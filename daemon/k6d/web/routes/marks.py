@@ -22,7 +22,7 @@ from k6d.web.routes import schemas
 router = APIRouter(prefix="/api/v1", tags=["marks"])
 
 
-class NewMark(BaseModel):
+class NewMark(BaseModel, extra="forbid"):
     """What happened at a moment, such as a deployment."""
 
     text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="“checkout 2.14”")

@@ -14,7 +14,7 @@ from k6d.web.routes.runs import full_id
 router = APIRouter(prefix="/api/v1/pins", tags=["runs"])
 
 
-class Pin(BaseModel):
+class Pin(BaseModel, extra="forbid"):
     """A run to keep whole, whatever retention says."""
 
     run: str = Field(min_length=1, max_length=40, description="its id, or “latest”")

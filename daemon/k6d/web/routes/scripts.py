@@ -35,7 +35,7 @@ def scripts(k6d: K6d) -> Response:
     return as_json({"scripts": [entry.row() for entry in found]})
 
 
-class Acceptance(BaseModel):
+class Acceptance(BaseModel, extra="forbid"):
     """Accept the present level of a script as its new baseline."""
 
     script: str = Field(min_length=1, max_length=500)
@@ -57,7 +57,7 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
         raise Problem(404, f"{script[:100]} has no comparable run yet") from error
 
 
-class Taking(BaseModel):
+class Taking(BaseModel, extra="forbid"):
     """A script of which nothing is accepted any more."""
 
     script: str = Field(min_length=1, max_length=500)
@@ -74,7 +74,7 @@ def unaccept(body: Taking, k6d: K6d) -> Response:
     return as_json({"script": body.script, "levels": levels})
 
 
-class Switch(BaseModel):
+class Switch(BaseModel, extra="forbid"):
     """A script or a pattern of scripts to disable or enable."""
 
     script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
