@@ -61,6 +61,20 @@ def test_one_huge_line_is_shortened_and_says_so() -> None:
     assert len(kept.head) < 4096
 
 
+@pytest.mark.parametrize("ending", ["x", "\\", '"', "é", "\n", '\x01","level":"info"'])
+def test_an_exception_of_megabytes_counts(ending: str) -> None:
+    """Its fields are behind its message, as k6 writes them; `throw new Error(response.body)`."""
+    message = "Error: " + 1_100_000 * ending
+    record = {"executor": "shared-iterations", "level": "error", "msg": message}
+    data = orjson.dumps(record | {"source": "stacktrace", "time": "2026-11-20T12:00:01Z"})
+    kept = _kept(data + b"\n" + data + b"\n", limit=16384)
+    assert kept.exceptions == 2
+    assert (kept.first_exception or "").startswith(f"Error: {ending}")
+    assert len(kept.first_exception or "") < 4096
+    setup = _kept(data.replace(b'"executor":"shared-iterations",', b"") + b"\n", limit=16384)
+    assert [error[:7] for error in setup.errors] == ["Error: "]
+
+
 def test_a_long_json_line_still_reads() -> None:
     """A line longer than the bound keeps its level and time."""
     kept = _kept(_line("y" * 5000, level="warning")).log()

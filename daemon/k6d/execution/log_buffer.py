@@ -17,6 +17,9 @@ MAX_LINE_BYTES = 2000  # one console.log of a whole response must not displace a
 MAX_ERRORS = 5
 MAX_ERROR_CHARS = 4000  # for each error, because a script can throw a megabyte
 MAX_PENDING_BYTES = 1 << 20
+FIELDS_BYTES = 1000  # at the end of a line, for the fields that follow the message
+_WHOLE_ESCAPES = re.compile(r"(?:[^\\]|\\u[0-9a-fA-F]{4}|\\[^u])*")
+_LAST_FIELDS = re.compile(rb'"(?:,"\w+":"[^"\\]*")+\}\r?$')
 # In lines about receivers of metrics, which say nothing of the script or its target.
 OUTPUTS = (b'"output":"Prometheus remote write"', b"OpenTelemetry metric provider")
 # k6 2.x logs a line about the feature that k6d enables; no line of a script has this field.
@@ -37,7 +40,7 @@ class LogBuffer:
         self._hide = hide
         self._half = limit // 2
         self._pending = b""
-        self._skipping = False
+        self._skipped: tuple[bytes, bytes] | None = None  # the start and the end of a huge line
         self._head: list[str] = []
         self._head_size = 0
         self._tail: deque[bytes] = deque()
@@ -51,22 +54,36 @@ class LogBuffer:
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes; a line may arrive in pieces."""
-        if self._skipping:
-            _, newline, chunk = chunk.partition(b"\n")
-            self._skipping = not newline
+        if self._skipped:
+            start, end = self._skipped
+            more, newline, chunk = chunk.partition(b"\n")
+            self._skipped = start, (end + more)[-FIELDS_BYTES:]
+            if newline:
+                self._add_huge(*self._skipped)
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         for line in lines:
             self._add(line)
         if len(self._pending) > MAX_PENDING_BYTES:
-            start = self._hide(self._pending[: 2 * MAX_LINE_BYTES].decode(errors="replace"))
-            self._keep(start.encode()[:MAX_LINE_BYTES] + " … (over 1 MB)".encode())
-            self._pending, self._skipping = b"", True
+            start = self._pending[: 2 * MAX_LINE_BYTES]
+            self._skipped = start, self._pending[-FIELDS_BYTES:]
+            self._pending = b""
 
     def close(self) -> None:
         """End the stream; a last line without a line end is kept too."""
+        if self._skipped:
+            self._add_huge(*self._skipped)
         if self._pending:
             self._add(self._pending)
             self._pending = b""
+
+    def _add_huge(self, start: bytes, end: bytes) -> None:
+        """Add a line of which only the start and the end are known; its fields are at the end."""
+        self._skipped = None
+        text = self._hide(start.decode(errors="replace"))[: MAX_LINE_BYTES // 2]
+        if whole := _WHOLE_ESCAPES.match(text):
+            text = whole[0]
+        fields = _LAST_FIELDS.search(end) if text.startswith("{") else None
+        self._add(f"{text} … (over 1 MB)".encode() + (fields[0] if fields else b""))
 
     def log(self) -> Log:
         """Return the kept lines and the size of the rest."""
