@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from k6d.core.model import Trigger
 from k6d.storage.store import Store
 from support.binaries import BINARIES
 from support.commands import run_k6d
@@ -554,3 +555,19 @@ def test_every_command_explains_itself() -> None:
         if command not in ("demo", "serve", "reindex"):
             assert "--json" in text
     assert re.fullmatch(r"k6d \d+\.\d+\.\d+\n", version)
+
+
+def test_the_schedule_has_the_last_run_of_a_suite(home: Home) -> None:
+    """The newest scheduled run of its scripts; one by hand is none."""
+    suite = '[[suites]]\nname = "both"\nscripts = ["a.js", "b.js"]\ncron = "@hourly"\n'
+    (home.folder / "k6d.toml").write_text(suite)
+    (row,) = home.json("schedule")["schedules"]
+    assert (row["script"], row["last"]) == ("suite:both", None)
+    store = Store(home.data)
+    ids = [f"20261120-12000{second}-aaaaaa" for second in range(3)]
+    scheduled = (Trigger.SCHEDULED, Trigger.SCHEDULED, Trigger.MANUAL)
+    for test_id, script, trigger in zip(ids, ("a.js", "b.js", "a.js"), scheduled, strict=True):
+        store.save(make_run(test_id=test_id, script=script, trigger=trigger))
+    (row,) = home.json("schedule")["schedules"]
+    assert row["last"]["test_id"] == ids[1]
+    assert "never" not in home.k6d("schedule").stdout

@@ -155,7 +155,7 @@ RunId = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run's id, a part of it, a script (its newest run), tags (release=2.14), or "
+        help="A run's id, its start or end, a script (its newest run), tags (release=2.14), or "
         "“latest”.",
         autocompletion=known_runs,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path  # noqa: TC003  (Typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -143,17 +144,19 @@ def schedule(
 def _rows(loaded: Settings, store: Store, now: datetime, *, limit: int) -> list[dict[str, Any]]:
     from k6d.jobs.schedule import upcoming
     from k6d.jobs.scheduler import entries, missed_by, plans
+    from k6d.jobs.suites import scripts_of
     from k6d.scripts.registry import Registry
 
     kept, missed = entries(store), missed_by(store)
     rows = []
     for script, plan in sorted(plans(loaded, Registry(store, loaded.scripts).all(), store).items()):
-        ran = store.history(script, 1, trigger="scheduled")
+        names = scripts_of(script, loaded)
+        ran = [one for name in names for one in store.history(name, 1, trigger="scheduled")]
         rows.append({
             "script": script,
             "rule": plan.rule,
             "next": upcoming(plan, kept.get(script), now, limit=limit),
-            "last": ran[0] if ran else None,
+            "last": max(ran, key=itemgetter("test_id"), default=None),
             "missed": missed.get(script, []),
         })  # fmt: skip
     return rows
