@@ -35,7 +35,6 @@ def using(cluster: Cluster, **more: Any) -> Settings:
         "kubeconfig": str(cluster.kubeconfig),
         "receiver_url": f"http://127.0.0.1:{port}",
         "receiver_port": port,
-        "schedule_limit": 2,
     }
     folder = cluster.kubeconfig.parent
     chosen = settings.load(None, data=folder / "data", scripts=folder)
@@ -160,7 +159,7 @@ async def test_a_probe_runs_one_pod_and_leaves_nothing(cluster: Cluster) -> None
     check = await probe(using(cluster))
     assert (check.ok, check.seen.startswith("a pod ran on node-1")) == (True, True), check
     cluster.trouble[1] = Trouble("unschedulable")
-    check = await probe(using(cluster))
+    check = await probe(using(cluster, schedule_limit=6))
     assert (check.ok, check.seen.startswith("no capacity: 1 runner of 1 had no node")) == (
         False,
         True,

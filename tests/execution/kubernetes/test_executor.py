@@ -307,7 +307,7 @@ async def test_a_snapshot_that_no_configmap_holds(place: Place) -> None:
 async def test_secrets_for_scripts(place: Place) -> None:
     """A Secret that is missing is named; one that is there is in __ENV, and not in the TestRun."""
     text = SCRIPT.replace("RUNNERS", "1").replace("sleep(0.1)", "if (!__ENV.PIN) throw 1")
-    run = await place.run(text, env_from="shop", schedule_limit=1)
+    run = await place.run(text, env_from="shop", schedule_limit=6)
     assert run.execution.outcome is Outcome.CLUSTER
     assert 'secret "shop" not found; check kubernetes.env_from' in (run.execution.error or "")
 
