@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from k6d.core.job import Job
 from k6d.core.mark import LONGEST_TEXT, Mark
@@ -19,6 +19,7 @@ from k6d.web.context import Context, K6d, as_json
 from k6d.web.hook_tokens import HookToken, HookTokens
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 from k6d.web.routes.jobs import enqueue
 
 router = APIRouter(prefix="/api/v1/hooks", tags=["hooks"])
@@ -29,16 +30,14 @@ REFUSED = "the token is missing, wrong, revoked, or that of another hook"
 
 
 class EventMark(BaseModel):
-    """A mark for the scripts of the hook."""
+    """A mark for the scripts of the hook, whatever `script` the caller adds."""
 
     text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="“checkout 2.14”")
     at: Annotated[datetime, AfterValidator(in_utc)] | None = None
 
 
-class Event(BaseModel):
+class Event(Body):
     """What happened; without `scripts`, all scripts of the hook run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scripts: list[Annotated[str, Field(min_length=1, max_length=500)]] = Field(
         default=[], max_length=200, description="names of scripts; only these run"

@@ -4,18 +4,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from k6d.alerts.alerting import Alerts
 from k6d.alerts.mutes import Mutes
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 
 router = APIRouter(prefix="/api/v1", tags=["incidents"])
 
 
-class Mute(BaseModel, extra="forbid"):
+class Mute(Body):
     """Send no notifications about a script for a while; runs and incidents are still stored."""
 
     script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
@@ -36,7 +37,7 @@ def incidents(k6d: K6d) -> Response:
     )
 
 
-class Acknowledgement(BaseModel, extra="forbid"):
+class Acknowledgement(Body):
     """Acknowledge the open incident of a script: no reminders until it gets worse."""
 
     script: str = Field(min_length=1, max_length=500)

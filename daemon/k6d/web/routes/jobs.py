@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from k6d.core.job import SUITE, Job
 from k6d.core.model import INCONCLUSIVE, K6dError, Outcome, Trigger
@@ -17,6 +17,7 @@ from k6d.web.context import Context, K6d, as_json
 from k6d.web.local_paths import without_folder
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 from k6d.web.routes.serializers import test
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
@@ -25,7 +26,7 @@ RETRY_AFTER_S = 30
 LONGEST_S = 7 * 86_400
 
 
-class Options(BaseModel, extra="forbid"):
+class Options(Body):
     """Options that replace the script's own."""
 
     vus: int | None = Field(default=None, ge=1, le=1_000_000, description="virtual users")
@@ -45,7 +46,7 @@ class Options(BaseModel, extra="forbid"):
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
-class Wanted(BaseModel, extra="forbid"):
+class Wanted(Body):
     """A known script to run now."""
 
     script: str = Field(min_length=1, max_length=500, description="its name in the folder")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from k6d.core.mark import LONGEST_TEXT, Mark, between
 from k6d.core.model import K6dError
@@ -18,11 +18,12 @@ from k6d.storage.store import Store
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 
 router = APIRouter(prefix="/api/v1", tags=["marks"])
 
 
-class NewMark(BaseModel, extra="forbid"):
+class NewMark(Body):
     """What happened at a moment, such as a deployment."""
 
     text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="“checkout 2.14”")

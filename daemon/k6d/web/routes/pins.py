@@ -3,18 +3,19 @@
 from dataclasses import asdict
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from k6d.storage import pinned
 from k6d.web.context import K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 from k6d.web.routes.runs import full_id
 
 router = APIRouter(prefix="/api/v1/pins", tags=["runs"])
 
 
-class Pin(BaseModel, extra="forbid"):
+class Pin(Body):
     """A run to keep whole, whatever retention says."""
 
     run: str = Field(min_length=1, max_length=40, description="its id, or “latest”")

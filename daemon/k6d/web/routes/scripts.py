@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from k6d.core.metrics import IndexedMetric
 from k6d.scripts.catalog import entries
@@ -22,6 +22,7 @@ from k6d.storage.workloads import (
 from k6d.web.context import Context, K6d, as_json
 from k6d.web.problems import Problem
 from k6d.web.routes import schemas
+from k6d.web.routes.body import Body
 from k6d.web.routes.incidents import alerts_of
 from k6d.web.routes.marks import marks_during
 
@@ -35,7 +36,7 @@ def scripts(k6d: K6d) -> Response:
     return as_json({"scripts": [entry.row() for entry in found]})
 
 
-class Acceptance(BaseModel, extra="forbid"):
+class Acceptance(Body):
     """Accept the present level of a script as its new baseline."""
 
     script: str = Field(min_length=1, max_length=500)
@@ -57,7 +58,7 @@ def accept_level(k6d: Context, script: str, reason: str) -> str:
         raise Problem(404, f"{script[:100]} has no comparable run yet") from error
 
 
-class Taking(BaseModel, extra="forbid"):
+class Taking(Body):
     """A script of which nothing is accepted any more."""
 
     script: str = Field(min_length=1, max_length=500)
@@ -74,7 +75,7 @@ def unaccept(body: Taking, k6d: K6d) -> Response:
     return as_json({"script": body.script, "levels": levels})
 
 
-class Switch(BaseModel, extra="forbid"):
+class Switch(Body):
     """A script or a pattern of scripts to disable or enable."""
 
     script: str = Field(min_length=1, max_length=500, description="a script or a pattern, “shop/*”")
