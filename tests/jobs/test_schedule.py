@@ -145,6 +145,7 @@ def test_a_scripts_own_schedule_goes_before_the_patterns() -> None:
         )
     ]
     assert rules == ["@hourly", "@daily", "@weekly", None, None, None]
+    assert plan_for("shop/[id].js", Schedule(scripts={"shop/[id].js": "@hourly"}))
 
 
 @given(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import field
-from functools import lru_cache
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.core.frozen import frozen
@@ -39,14 +38,8 @@ class Exclude:
 
 
 def _fits(text: str, pattern: str) -> bool:
-    """Whether a text fits a pattern, or equals it; "[" is a plain character, as in "?id[0]=1"."""
-    return text == pattern or _compiled(pattern).fullmatch(text) is not None
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(one) or re.escape(one) for one in pattern), re.DOTALL)
+    """Whether a text fits a pattern; "[" is a plain character, as in "?id[0]=1"."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def kind_of(found: Mapping[str, str], exclude: Exclude) -> str | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from k6d.core.frozen import frozen
 from k6d.core.job import SUITE, Missed
+from k6d.core.text import covers
 from k6d.settings.cron import parse
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def step(
 
 def plan_for(script: str, settings: Schedule, own: ScriptSchedule | None = None) -> Plan | None:
     """Return the plan of a script: from its `ext.k6d.schedule`, else the first matching pattern."""
-    matching = (text for glob, text in settings.scripts.items() if fnmatchcase(script, glob))
+    matching = (text for glob, text in settings.scripts.items() if covers(glob, script))
     text = next(matching, "") if own is None else own.cron
     if not text or not settings.enabled:
         return None

@@ -83,6 +83,8 @@ def test_routes() -> None:
     assert tags_for("a.js", Severity.CRITICAL, routes, ["qa"]) == ["qa", "team"]
     assert tags_for("a.js", Severity.LOW, routes[1:], True) == [], "not for those on call"
     assert tags_for("a.js", None, [], True) is None
+    own = [Route(tags=["team"], scripts=["shop/[id].js"])]
+    assert tags_for("shop/[id].js", None, own, True) == ["team"], "a name is not only a pattern"
 
 
 @pytest.mark.parametrize(

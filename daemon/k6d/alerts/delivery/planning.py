@@ -11,13 +11,13 @@ import hashlib
 import re
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from k6d.alerts.records import LONGEST_RETRY_AFTER_S, Change, Sending, State
 from k6d.core.frozen import frozen
 from k6d.core.model import Severity
+from k6d.core.text import covers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -78,7 +78,7 @@ def tags_for(
         return None
     tags = [] if isinstance(own, bool) else list(own)
     for route in routes:
-        fits = any(fnmatchcase(script, pattern) for pattern in route.scripts)
+        fits = any(covers(pattern, script) for pattern in route.scripts)
         if fits and (severity or Severity.LOW).rank >= route.min_severity.rank:
             tags += route.tags
     return list(dict.fromkeys(tags))
