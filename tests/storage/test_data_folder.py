@@ -14,7 +14,7 @@ import k6d
 from k6d.core.model import K6dError
 from k6d.storage import data_folder
 from k6d.storage.data_folder import FILES, FOLDERS, LinkError
-from k6d.storage.locks import daemon_of, only_daemon, try_lock, without_api
+from k6d.storage.locks import daemon_of, only_daemon, try_lock
 from k6d.storage.permissions import make_private
 from k6d.storage.store import Store
 from support.daemon import hitting
@@ -81,14 +81,14 @@ def test_a_daemon_begins_no_new_data_folder_where_its_own_vanished(
 def test_a_daemon_says_why_it_has_no_api(tmp_path: Path) -> None:
     """In its lock, while it lives; a name that is no text does no harm."""
     with only_daemon(tmp_path) as lock:
-        assert without_api(tmp_path) is None
+        pid = str(os.getpid())
+        assert daemon_of(tmp_path) == (pid, "")
         lock.say(no_api="cannot read café/\udcff")
-        assert without_api(tmp_path) == "cannot read café/?"
-        assert daemon_of(tmp_path) == str(os.getpid())
+        assert daemon_of(tmp_path) == (pid, "cannot read café/?")
         lock.say()
-        assert without_api(tmp_path) is None
+        assert daemon_of(tmp_path) == (pid, "")
         lock.say(no_api="cannot listen")
-    assert (daemon_of(tmp_path), without_api(tmp_path)) == (None, None)
+    assert daemon_of(tmp_path) is None
 
 
 def test_only_one_module_removes_and_renames() -> None:

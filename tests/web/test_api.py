@@ -17,7 +17,7 @@ import pytest
 
 from k6d.core.measurements import KeptFile
 from k6d.core.model import Finding, FindingKind, Severity, Verdict
-from k6d.storage.locks import without_api
+from k6d.storage.locks import daemon_of
 from k6d.storage.record import new_test_id
 from support.daemon import PATIENCE_S, Gate, hitting, lasting
 from support.records import NOON, make_run
@@ -453,7 +453,9 @@ def test_a_taken_port_is_a_line_in_the_log(served: Served, target: Target) -> No
         served.start()
         why = f"cannot listen on 127.0.0.1 port {served.port}: address already in use; choose "
         served.until_logged(why)
-        assert (without_api(served.data) or "").startswith(why)
+        running = daemon_of(served.data)
+        assert running
+        assert running.no_api.startswith(why)
         served.write("a.js", hitting(target.url))
         served.run("a.js")
 

@@ -36,7 +36,7 @@ from k6d.core.reading import is_reachable
 from k6d.storage import accepted
 from k6d.storage.data_folder import NotAFileError
 from k6d.storage.files import locked
-from k6d.storage.locks import daemon_of, without_api
+from k6d.storage.locks import daemon_of
 from k6d.storage.marks import marks
 from k6d.storage.record import encodable
 from k6d.storage.workloads import newest_run
@@ -352,8 +352,8 @@ class Alerts:
         if self._settings.notify.dashboard:
             return "Open the dashboard", self._settings.notify.dashboard
         api = self._settings.api
-        data = self._settings.data
-        if not api.enabled or daemon_of(data) is None or without_api(data):
+        running = daemon_of(self._settings.data) if api.enabled else None
+        if running is None or running.no_api:
             return None
         machine = socket.gethostname()
         host = machine if api.host in ANYWHERE else api.host

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from k6d.core.errors import K6dError
-from k6d.storage.locks import without_api
+from k6d.storage.locks import daemon_of
 from k6d.web.token import read_token
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def asking(
     settings: Settings, method: str, path: str, *, timeout_s: float, or_404: bool = False
 ) -> Iterator[http.client.HTTPResponse]:
     """Yield the daemon's answer. K6dError if no daemon answers, or not with success."""
-    if why := without_api(settings.data):  # then another program answers at its port
-        raise K6dError(f"the daemon of {settings.data} has no API: {why}")
+    running = daemon_of(settings.data)
+    if running and running.no_api:  # then another program answers at its port
+        raise K6dError(f"the daemon of {settings.data} has no API: {running.no_api}")
     api = settings.api
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)  # noqa: S104
     connection = http.client.HTTPConnection(host.strip("[]"), api.port, timeout=timeout_s)

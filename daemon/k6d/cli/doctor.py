@@ -21,7 +21,7 @@ from k6d.settings import secret_settings
 from k6d.storage.damage import damages
 from k6d.storage.data_folder import LinkError, refuse_links
 from k6d.storage.disk import free_mib, no_room
-from k6d.storage.locks import daemon_of, without_api
+from k6d.storage.locks import daemon_of
 from k6d.storage.store import Store
 
 if TYPE_CHECKING:
@@ -191,11 +191,12 @@ def _readable_by_others(config_file: Path | None) -> list[Check]:
 
 def _daemon(data: Path) -> Check:
     """Report whether a daemon runs; it is not a problem if none does."""
-    if pid := daemon_of(data):
-        if why := without_api(data):
-            remedy = "until that is mended, messages have no link to a run"
-            return problem("daemon", f"runs, pid {pid}, without API and dashboard: {why}", remedy)
-        return fine("daemon", f"runs, pid {pid}")
+    if running := daemon_of(data):
+        seen = f"runs, pid {running.pid}"
+        if not running.no_api:
+            return fine("daemon", seen)
+        remedy = "until that is mended, messages have no link to a run"
+        return problem("daemon", f"{seen}, without API and dashboard: {running.no_api}", remedy)
     remedy = "start it with k6d serve, or as a service: see systemd/"
     return fine("daemon", f"none serves {data}", remedy)
 

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from k6d.core.errors import K6dError, reason
 from k6d.storage.data_folder import make_folder, open_file, open_lock, refuse_links, required
@@ -35,26 +35,22 @@ def try_lock(path: Path, *, root: Path) -> TextIO | None:
     return file
 
 
-def daemon_of(data: Path) -> str | None:
-    """The pid of the daemon that uses the data folder; "unknown" if empty, None without one."""
-    said = _said(data)
-    return None if said is None else said[0] or "unknown"
+class RunningDaemon(NamedTuple):
+    """What a daemon says in its lock: its pid, and why it has no API ("" if it has one)."""
+
+    pid: str
+    no_api: str
 
 
-def without_api(data: Path) -> str | None:
-    """Why the daemon that uses the data folder has no API; None if it has one or none runs."""
-    return (_said(data) or ("", ""))[1] or None
-
-
-def _said(data: Path) -> tuple[str, str] | None:
-    """What the daemon wrote into its lock: its pid, and why it has no API. None without one."""
+def daemon_of(data: Path) -> RunningDaemon | None:
+    """The daemon that uses the data folder, with the pid "unknown" if it says none; else None."""
     try:
         with os.fdopen(open_file(data / DAEMON_LOCK), errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 pid, _, why = file.read().partition("\n")
-                return pid, why.strip()
+                return RunningDaemon(pid or "unknown", why.strip())
     except (OSError, K6dError):
         pass
     return None
@@ -93,7 +89,8 @@ def only_daemon(data: Path) -> Iterator[DaemonLock]:
         why = reason(error)
         raise K6dError(f"cannot use {data}: {why}; choose another --data") from error
     if lock is None:
-        pid = daemon_of(data) or "unknown"
+        running = daemon_of(data)
+        pid = running.pid if running else "unknown"
         raise K6dError(f"another k6d (pid {pid}) serves {data}: stop it or choose another --data")
     with lock, required(data):
         yield DaemonLock(lock)
