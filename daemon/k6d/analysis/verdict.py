@@ -161,9 +161,11 @@ def _too_early(findings: Sequence[Finding], execution: Execution) -> list[Findin
 def _can_still_grow(finding: Finding) -> bool:
     """Whether a crossed threshold on a count is one that more time may have met."""
     found = LEAST_COUNT.match(finding.expected or "")
-    if not found or found[1].startswith(">"):
-        return bool(found)
-    return isinstance(finding.observed, int | float) and finding.observed < float(found[2])
+    if found is None:
+        return False
+    sign, bound = found.groups()
+    below = finding.observed is not None and finding.observed < float(bound)
+    return sign.startswith(">") or below
 
 
 def _lasts(spikes: Sequence[Spike], step_s: int) -> bool:

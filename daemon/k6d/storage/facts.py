@@ -28,11 +28,12 @@ from k6d.storage.checked import Stamp, settled_ns, stamps
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import NotAFileError, read_file
 from k6d.storage.files import YOUNG_NS, modified_ns, write_atomic
-from k6d.storage.months import month_of
+from k6d.storage.partitions import spans
+from k6d.storage.record import month_of
 from k6d.storage.tally import Tally, merged, traits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from k6d.storage.months import Months
     from k6d.storage.tally import Traits
@@ -188,12 +189,6 @@ class Facts:
         months, data = self._months, _CHECKSUM.append(orjson.dumps(record))
         path = months.folder / FOLDER / f"{name}.json"
         write_atomic(path, data, root=months.root, durable=months.durable)
-
-
-def spans(starts: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """The range of each partition: its first id, and the first one after it."""
-    for at, start in enumerate(starts):
-        yield start, starts[at + 1] if at + 1 < len(starts) else None
 
 
 def days_of(month: str, start: str, end: str | None) -> list[str]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from k6d.storage.checked import stamps
 from k6d.storage.facts import Facts
 from k6d.storage.files import names
-from k6d.storage.months import Months, month_of
+from k6d.storage.months import Months
 from k6d.storage.partitions import Partitions
+from k6d.storage.record import month_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

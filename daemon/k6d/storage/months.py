@@ -38,8 +38,3 @@ class Months:
             durable=self.durable,
             before_write=before_write,
         )
-
-
-def month_of(test_id: str) -> str:
-    """The name of the run's month, such as 2026-11."""
-    return f"{test_id[:4]}-{test_id[4:6]}"

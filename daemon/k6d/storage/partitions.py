@@ -40,6 +40,11 @@ class Span(NamedTuple):
     end: str | None
 
 
+def spans(starts: Sequence[str]) -> list[Span]:
+    """The range of each partition, for their first ids in ascending order."""
+    return [Span(*one) for one in zip_longest(starts, starts[1:])]
+
+
 class Partitions:
     """The partitions of one folder, with at most `limit` documents each.
 
@@ -140,8 +145,7 @@ class Partitions:
 
     def spans(self) -> list[Span]:
         """The range of each partition, the oldest first."""
-        starts = self.starts()
-        return [Span(*one) for one in zip_longest(starts, starts[1:])]
+        return spans(self.starts())
 
     def documents(self, span: Span) -> list[Document] | None:
         """The documents of a partition, sorted by id; None when it does not parse."""

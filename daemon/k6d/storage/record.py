@@ -40,6 +40,11 @@ def new_test_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{token_hex(3)}"
 
 
+def month_of(test_id: str) -> str:
+    """The name of the run's month, such as 2026-11."""
+    return f"{test_id[:4]}-{test_id[4:6]}"
+
+
 def started(test_id: str) -> datetime:
     """When the run of that name began, to the second, in UTC."""
     return datetime.strptime(check_test_id(test_id)[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)

@@ -15,7 +15,14 @@ from k6d.core.terms import SCHEMA_VERSION
 from k6d.storage.checksum import Checksum
 from k6d.storage.data_folder import check_way, read_file, remove_file
 from k6d.storage.files import disk_errors, folders, names, set_aside, size, write_atomic
-from k6d.storage.record import adapter, check_test_id, encode, index_document, is_test_id
+from k6d.storage.record import (
+    adapter,
+    check_test_id,
+    encode,
+    index_document,
+    is_test_id,
+    month_of,
+)
 from k6d.storage.run_files import keep_files, kept_file
 
 if TYPE_CHECKING:
@@ -62,7 +69,7 @@ class RunFiles:
     def _place(self, test_id: str) -> str:
         """The path as a str: pathlib interns each name, which would take memory for each run."""
         check_test_id(test_id)
-        return f"{self.folder}/{test_id[:4]}-{test_id[4:6]}/{test_id}{_ENDING}"
+        return f"{self.folder}/{month_of(test_id)}/{test_id}{_ENDING}"
 
     def _contents(self, test_id: str) -> bytes | None:
         """The bytes of the file; None when there is no file."""
